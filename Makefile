@@ -1,0 +1,41 @@
+# Every target sets itself up in a fresh clone: it needs python3 (3.11 or newer), make and pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OUT ?= quickstart
+
+.PHONY: quickstart test check bench demos clean help
+
+help:
+	@echo "make quickstart   record, train, evaluate and replay, end to end (OUT=folder)"
+	@echo "make test         the test suite"
+	@echo "make check        format, lint, types"
+	@echo "make bench        speed, as ratios against peers in the same run"
+	@echo "make demos        record the small data set in demos/data anew"
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (the first time takes a minute or two)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+quickstart: $(READY)
+	$(BIN)/vand-robot quickstart --out $(OUT)
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m vand_robot.bench
+
+demos: $(READY)
+	$(BIN)/python -m demos.make
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

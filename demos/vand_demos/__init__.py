@@ -1,0 +1,21 @@
+"""Demonstrations: recorded durably, stored in one HDF5 file, checked wherever they are read."""
+
+from vand_demos.check import check_file
+from vand_demos.dataset import DemoDataset, require_compatible, write_dataset
+from vand_demos.episode import ACTION_MODES, ACTION_PARTS, DEVICES, Episode, EpisodeError
+from vand_demos.recorder import Recorder, RepairReport, repair
+
+__all__ = [
+    "ACTION_MODES",
+    "ACTION_PARTS",
+    "DEVICES",
+    "DemoDataset",
+    "Episode",
+    "EpisodeError",
+    "Recorder",
+    "RepairReport",
+    "check_file",
+    "repair",
+    "require_compatible",
+    "write_dataset",
+]

@@ -1,0 +1,316 @@
+"""One demonstration: frozen arrays along time that are checked when the episode is built."""
+
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vand_envs.errors import VandError
+
+DEVICES = ("keyboard", "web", "gamepad", "spacemouse", "expert")
+"""What can have driven the robot."""
+
+ACTION_MODES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "ee_twist": ("base_twist", "ee_twist", "gripper"),
+        "joint": ("base_twist", "joint_targets", "gripper"),
+    }
+)
+"""The parts that make up an action of each mode, in their order."""
+
+ACTION_PARTS = tuple(dict.fromkeys(part for parts in ACTION_MODES.values() for part in parts))
+"""Every part that an episode may hold, of whatever mode."""
+
+KEY_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+"""What an observation key looks like: safe as a name inside a file."""
+
+
+class EpisodeError(VandError):
+    """An episode that breaks rules; `faults` holds one line for each, the message the first."""
+
+    def __init__(self, label: str, faults: Sequence[str]) -> None:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        super().__init__(f"{label}: {faults[0]}{more}")
+        self.faults = tuple(faults)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands in for a value that could not be read, so that the check can say why."""
+
+    reason: str
+    """What is wrong, to follow the name of the value: `"is missing"`."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Episode:
+    """A demonstration of N steps.
+
+    Arrays are copied unless they are read-only already, and are read-only afterwards. Step t holds
+    what was seen before action t, the action, and what was seen after it, so
+    `next_observations[k][:-1]` equals `observations[k][1:]`.
+
+    Raises:
+        EpisodeError: At construction, where a rule is broken; the line names the episode, the
+            array, and the first bad index with its value.
+    """
+
+    task: str
+    """Task id."""
+    instruction: str
+    """What the robot was asked to do, in words."""
+    seed: int
+    """Seed of the initial state (>= 0)."""
+    success: bool
+    """Whether the task was done by the end."""
+    device: str
+    """One of `DEVICES`."""
+    control_dt_s: float
+    """Time between two actions [s]."""
+    action_mode: str
+    """One of `ACTION_MODES`."""
+    observations: Mapping[str, NDArray[Any]]
+    """Key -> (N, ...) float32, or (N, H, W, 3) uint8 for images, before each action."""
+    next_observations: Mapping[str, NDArray[Any]]
+    """The same keys and shapes, after each action; empty where they were not loaded."""
+    actions: NDArray[np.float32]
+    """(N, A), each number in [-1, 1]."""
+    action_parts: Mapping[str, NDArray[np.float32]]
+    """Part -> (N, .) in [-1, 1], part of `ACTION_PARTS`; those of the action mode, side by side,
+    are `actions`; empty where they are not known."""
+    rewards: NDArray[np.float32]
+    """(N,), 1 where a stage completed or a cycle closed, else 0."""
+    dones: NDArray[np.int64]
+    """(N,), 1 where the episode was over, else 0."""
+    states: NDArray[np.float64] | None
+    """(N, S) mjSTATE_INTEGRATION before each action, or None where they were left out."""
+    model_file: str
+    """The world as MJCF text."""
+    recorded_at: str
+    """ISO 8601, UTC."""
+    versions: Mapping[str, str]
+    """Software -> version that recorded it."""
+    uid: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Identity of this recording (32 hex digits), the same wherever it is copied."""
+    name: str = ""
+    """`demo_<int>` in the data set it was read from; empty until then."""
+
+    def __post_init__(self) -> None:
+        """Freezes the arrays, then checks them."""
+        for item in fields(self):
+            object.__setattr__(self, item.name, _frozen(getattr(self, item.name)))
+        faults = list(self._faults())
+        if faults:
+            raise EpisodeError(self.label, faults)
+
+    def __len__(self) -> int:
+        """Number of steps N."""
+        return len(self.actions)
+
+    @property
+    def label(self) -> str:
+        """What error messages call this episode."""
+        return self.name or f"episode of {self.task!r} (seed {self.seed!r})"
+
+    def renamed(self, name: str) -> "Episode":
+        """The same recording under another name; the arrays are shared."""
+        return replace(self, name=name)
+
+    def arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Every array with its path inside an episode: `("obs/ee_pos", (N, 3))`."""
+        yield "actions", self.actions
+        yield from ((f"action_dict/{part}", a) for part, a in self.action_parts.items())
+        if self.states is not None:
+            yield "states", self.states
+        yield from ((f"obs/{key}", a) for key, a in self.observations.items())
+        yield from ((f"next_obs/{key}", a) for key, a in self.next_observations.items())
+        yield "rewards", self.rewards
+        yield "dones", self.dones
+
+    def _faults(self) -> Iterator[str]:
+        """Every rule that this episode breaks, one line each."""
+        yield from _attribute_faults(self)
+        broken = list(self._array_faults())
+        yield from broken
+        if not broken:  # comparing arrays makes sense only where each is sound
+            yield from self._consistency_faults()
+
+    def _array_faults(self) -> Iterator[str]:
+        lengths = [len(a) for _, a in self.arrays() if isinstance(a, np.ndarray) and a.ndim]
+        steps = lengths[0] if lengths else 0  # that of the actions, where there are any
+        if steps == 0:
+            yield "actions: expected at least one step, got none"
+        for path, array in self.arrays():
+            yield from _array_faults(path, array, steps)
+
+    def _consistency_faults(self) -> Iterator[str]:
+        yield from _key_faults(self)
+        mode = ACTION_MODES.get(self.action_mode, ())
+        if self.action_parts and all(part in self.action_parts for part in mode):
+            joined = np.concatenate([self.action_parts[part] for part in mode], axis=1)  # (N, A)
+            parts = " + ".join(mode)
+            if joined.shape != self.actions.shape:
+                yield f"actions: {parts} are {joined.shape}, actions are {self.actions.shape}"
+            elif (at := _first(joined != self.actions)) is not None:
+                yield f"actions{_at(self.actions, at)} differs from {parts}, {joined[at]}"
+        for key in sorted(self.observations.keys() & self.next_observations.keys()):
+            now, after = self.observations[key], self.next_observations[key]
+            if now.shape != after.shape:
+                yield f"next_obs/{key}: expected the shape of obs, {now.shape}, got {after.shape}"
+            elif (at := _first(after[:-1] != now[1:])) is not None:
+                came = f"next_obs/{key}{_at(after, at)}"
+                yield f"{came} differs from obs one step later, {now[1:][at]}"
+
+
+def _attribute_faults(episode: Episode) -> Iterator[str]:
+    """What is wrong with everything in an episode that is not an array, one line each."""
+    for name, (rule, holds) in _ATTRIBUTE_RULES.items():
+        value = getattr(episode, name)
+        if isinstance(value, Unreadable):
+            yield f"{name}: {value.reason}"
+        elif not holds(value):
+            yield f"{name}: expected {rule}, got {_short(value)}"
+
+
+_ATTRIBUTE_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
+    {
+        "task": (
+            "a task id such as 'stow-cube'",
+            lambda x: isinstance(x, str) and bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", x)),
+        ),
+        "instruction": ("text", lambda x: isinstance(x, str) and bool(x)),
+        "seed": ("an integer >= 0", lambda x: type(x) is int and x >= 0),
+        "success": ("true or false", lambda x: type(x) is bool),
+        "device": (f"one of {', '.join(DEVICES)}", lambda x: isinstance(x, str) and x in DEVICES),
+        "control_dt_s": (
+            "seconds > 0",
+            lambda x: type(x) in (int, float) and 0 < x < float("inf"),
+        ),
+        "action_mode": (
+            f"one of {', '.join(ACTION_MODES)}",
+            lambda x: isinstance(x, str) and x in ACTION_MODES,
+        ),
+        "model_file": ("MJCF text", lambda x: isinstance(x, str) and "<mujoco" in x),
+        "recorded_at": ("ISO 8601 in UTC", lambda x: isinstance(x, str) and _is_utc(x)),
+        "versions": (
+            "text -> text",
+            lambda x: isinstance(x, Mapping) and all(type(s) is str for p in x.items() for s in p),
+        ),
+        "uid": (
+            "32 hex digits",
+            lambda x: isinstance(x, str) and bool(re.fullmatch(r"[0-9a-f]{32}", x)),
+        ),
+    }
+)
+"""Field -> (what is expected, whether a value is that)."""
+
+
+def _array_faults(path: str, array: Any, steps: int) -> Iterator[str]:
+    """What is wrong with one array of an episode, taken by itself: first fault of each kind."""
+    if isinstance(array, Unreadable):
+        yield f"{path}: {array.reason}"
+        return
+    if not isinstance(array, np.ndarray):
+        yield f"{path}: expected an array, got {type(array).__name__}"
+        return
+    yield from shape_faults(path, array.shape, array.dtype, steps)
+    if array.dtype.kind not in "if" or not array.ndim:
+        return
+    if (at := _first(~np.isfinite(array))) is not None:
+        yield f"{path}{_at(array, at)} is not finite"
+    group = path.partition("/")[0]
+    if group in ("actions", "action_dict") and (at := _first(np.abs(array) > 1)) is not None:
+        yield f"{path}{_at(array, at)} is outside [-1, 1]"
+    if group in ("rewards", "dones") and (at := _first((array != 0) & (array != 1))) is not None:
+        yield f"{path}{_at(array, at)} is neither 0 nor 1"
+
+
+def shape_faults(
+    path: str, shape: tuple[int, ...], dtype: np.dtype[Any], steps: int
+) -> Iterator[str]:
+    """What is wrong with the declared shape (N, ...) and type of one array, without its values."""
+    group = path.partition("/")[0]
+    if not shape or shape[0] != steps:
+        yield f"{path}: expected {steps} steps, got shape {shape}"
+    elif 0 in shape:
+        yield f"{path}: expected at least one number a step, got shape {shape}"
+    rank = {"rewards": 1, "dones": 1, "actions": 2, "action_dict": 2, "states": 2}.get(group)
+    if rank is not None and len(shape) != rank:
+        yield f"{path}: expected {rank} axes, got shape {shape}"
+    elif rank is None and len(shape) < 2:
+        yield f"{path}: expected at least 2 axes, got shape {shape}"
+    image = group in ("obs", "next_obs") and dtype == np.uint8
+    if image and (len(shape) != 4 or shape[-1] != 3):
+        yield f"{path}: expected an image (N, H, W, 3), got shape {shape}"
+    expected = {"states": "float64", "dones": "int64"}.get(group, "float32")
+    if not image and dtype != np.dtype(expected):
+        yield f"{path}: expected {expected}, got {dtype}"
+
+
+def _key_faults(episode: Episode) -> Iterator[str]:
+    """What is wrong with the names of the arrays."""
+    if not episode.observations:
+        yield "obs: expected at least one observation key, got none"
+    for key in episode.observations:
+        if not isinstance(key, str) or not KEY_PATTERN.fullmatch(key):
+            yield f"obs: {key!r} is no valid key (letters, digits and '_', a letter first)"
+    if episode.next_observations:
+        for key in sorted(episode.observations.keys() - episode.next_observations.keys()):
+            yield f"next_obs: {key!r} is missing"
+        for key in sorted(episode.next_observations.keys() - episode.observations.keys()):
+            yield f"obs: {key!r} is missing, but next_obs has it"
+    for part in episode.action_parts:
+        if part not in ACTION_PARTS:
+            yield f"action_dict: unknown part {part!r}; known: {', '.join(ACTION_PARTS)}"
+    for part in ACTION_MODES.get(episode.action_mode, ()) if episode.action_parts else ():
+        if part not in episode.action_parts:
+            yield f"action_dict: {part!r} is missing, mode {episode.action_mode!r} is made of it"
+
+
+def _frozen(value: Any) -> Any:
+    """The value with its arrays read-only and its mappings immutable."""
+    if isinstance(value, np.ndarray):
+        if value.flags.writeable:
+            value = value.copy()
+            value.setflags(write=False)
+        return value
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: _frozen(item) for key, item in value.items()})
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _first(bad: Any) -> tuple[int, ...] | None:
+    """Index of the first True of a boolean array, or None."""
+    if not bad.any():
+        return None
+    return tuple(int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
+
+
+def _at(array: NDArray[Any], index: tuple[int, ...]) -> str:
+    """`"[3, 1] = nan"`: an index, and the value there."""
+    return f"[{', '.join(str(i) for i in index)}] = {array[index]}"
+
+
+def _short(value: Any) -> str:
+    """The value for a message, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _is_utc(text: str) -> bool:
+    """Whether the text is an ISO 8601 time with offset zero."""
+    try:
+        return datetime.fromisoformat(text).utcoffset() == timedelta(0)
+    except ValueError:
+        return False
+
+
+def utc_now() -> str:
+    """The present time, ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

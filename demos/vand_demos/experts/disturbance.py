@@ -1,0 +1,54 @@
+"""Disturbance while demonstrating: bursts of noise on what is executed, never on the label.
+
+So that demonstrations show how to recover: the noise pushes the robot off the expert's path, the
+clean action of the expert, who sees where it got to, is recorded (Laskey et al. 2017, DART).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """Bursts of correlated noise on base and end-effector twist; the gripper is spared."""
+
+    scale: float = 0.3
+    """Standard deviation of the noise within a burst, in units of the action."""
+    rate_hz: float = 0.3
+    """Bursts per second."""
+    duration_s: tuple[float, float] = (0.3, 1.0)
+    """Range of a burst's duration [s]."""
+    correlation_s: float = 0.4
+    """Correlation time of the noise [s]."""
+
+
+class DisturbanceProcess:
+    """The disturbance of one episode.
+
+    Args:
+        disturbance: Its magnitudes.
+        seed: The episode's seed.
+        dt: Duration of a step [s].
+    """
+
+    def __init__(self, disturbance: Disturbance, seed: int, dt: float) -> None:
+        self._it = disturbance
+        self._rng = np.random.default_rng([seed, 2])
+        self._dt = dt
+        self._left = 0
+        self._noise = np.zeros(9)
+
+    def apply(self, action: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The action (10,) that is executed in place of the clean one."""
+        it, rng, dt = self._it, self._rng, self._dt
+        if self._left == 0 and rng.random() < it.rate_hz * dt:
+            self._left = round(rng.uniform(*it.duration_s) / dt)
+            self._noise = it.scale * rng.standard_normal(9)
+        if self._left == 0:
+            return action
+        self._left -= 1
+        keep = np.exp(-dt / it.correlation_s)
+        self._noise = keep * self._noise + np.sqrt(1 - keep**2) * it.scale * rng.standard_normal(9)
+        return np.clip(action + np.append(self._noise, 0.0), -1.0, 1.0)

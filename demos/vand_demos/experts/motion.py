@@ -1,0 +1,142 @@
+"""Motion: turns goals for base and hand into smooth actions, as a person's arm would move.
+
+Positions are in metres in the robot's base frame unless a name says `world`; the hand points down.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vand_envs.robot import RobotSpec
+
+Vector = npt.NDArray[np.float64]
+View = Mapping[str, npt.NDArray[np.float32]]
+"""Observation of one robot: key -> (d,)."""
+
+BASE_GAIN = 2.0
+"""Proportional gain of base position and heading [1/s]."""
+HAND_GAIN = 4.0
+"""Proportional gain of hand position [1/s]."""
+TURN_GAIN = 3.0
+"""Proportional gain of hand orientation [1/s]."""
+MAX_CHANGE = 0.35
+"""Largest change of an action component from one step of 0.1 s to the next."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one demonstration is driven: no two are alike."""
+
+    base_speed: float
+    """Base speed [m/s]."""
+    hand_speed: float
+    """Hand speed [m/s]."""
+    rng: np.random.Generator
+    """For whatever else varies along the way."""
+
+    @classmethod
+    def draw(cls, seed: int) -> "Style":
+        """A style drawn from a seed."""
+        rng = np.random.default_rng([seed, 1])
+        return cls(rng.uniform(0.40, 0.52), rng.uniform(0.28, 0.40), rng)
+
+
+class Motion:
+    """Follows goals with limited speed and limited change of speed.
+
+    Args:
+        robot: The robot, for its speeds at action 1.
+        style: How to drive.
+        dt: Duration of a step [s].
+    """
+
+    def __init__(self, robot: RobotSpec, style: Style, dt: float) -> None:
+        self.style = style
+        self.dt = dt
+        self._base_scale = np.array(robot.max_base_speed)
+        self._hand_scale = np.array([robot.max_ee_speed[0]] * 3 + [robot.max_ee_speed[1]] * 3)
+        self._max_change = MAX_CHANGE * dt / 0.1
+        self._last = np.zeros(9)
+
+    def command(
+        self,
+        view: View,
+        *,
+        base_world: Vector | None = None,
+        hand: Vector | None = None,
+        hand_velocity: Vector | None = None,
+        hand_yaw: float = 0.0,
+        gripper: float = 1.0,
+    ) -> Vector:
+        """One action.
+
+        Args:
+            view: What the robot observes.
+            base_world: Goal of the base: x, y [m] and yaw [rad] in the world; None stops it.
+            hand: Goal of the end effector; None leaves its position to `hand_velocity`.
+            hand_velocity: Velocity of the end effector [m/s]; with `hand` None.
+            hand_yaw: Direction of the gripper about the vertical [rad].
+            gripper: 1 opens, -1 closes.
+
+        Returns:
+            (10,) in [-1, 1], mode `ee_twist`.
+        """
+        base = np.zeros(3) if base_world is None else self._to_base_goal(view, base_world)
+        if hand is not None:
+            hand_velocity = _limit(HAND_GAIN * (hand - view["ee_pos"]), self.style.hand_speed)
+        linear = np.zeros(3) if hand_velocity is None else hand_velocity
+        turn = _limit(TURN_GAIN * pointing_down_error(view, hand_yaw), 1.2)
+        wanted = np.concatenate([base / self._base_scale, [*linear, *turn] / self._hand_scale])
+        change = np.clip(wanted - self._last, -self._max_change, self._max_change)
+        self._last = np.clip(self._last + change, -1.0, 1.0)
+        return np.append(self._last, gripper)
+
+    def _to_base_goal(self, view: View, goal_world: Vector) -> Vector:
+        """Base twist towards a goal in the world [m/s, rad/s]."""
+        offset = to_base_frame(view, goal_world[:2])
+        heading = np.arctan2(view["base_pose"][3], view["base_pose"][2])
+        turn = (goal_world[2] - heading + np.pi) % (2 * np.pi) - np.pi
+        linear = _limit(BASE_GAIN * offset, self.style.base_speed)
+        return np.append(linear, np.clip(BASE_GAIN * turn, -0.9, 0.9))
+
+
+def to_base_frame(view: View, point_world: Vector) -> Vector:
+    """A point on the floor (2,) of the world in the base frame, (2,)."""
+    x, y, cos, sin = view["base_pose"]
+    dx, dy = point_world[0] - x, point_world[1] - y
+    return np.array([cos * dx + sin * dy, cos * dy - sin * dx])
+
+
+def to_world(view: View, point: Vector) -> Vector:
+    """A point (2,) of the base frame in the world, (2,)."""
+    x, y, cos, sin = view["base_pose"]
+    return np.array([x + cos * point[0] - sin * point[1], y + sin * point[0] + cos * point[1]])
+
+
+def base_error(view: View, goal_world: Vector) -> tuple[float, float]:
+    """Distance [m] and heading error [rad] of the base from its goal."""
+    heading = np.arctan2(view["base_pose"][3], view["base_pose"][2])
+    turn = (goal_world[2] - heading + np.pi) % (2 * np.pi) - np.pi
+    return float(np.linalg.norm(goal_world[:2] - view["base_pose"][:2])), abs(float(turn))
+
+
+def pointing_down_error(view: View, yaw: float) -> Vector:
+    """Rotation that would make the hand point down with the given yaw [rad], (3,).
+
+    The axis-angle of small rotations: half the sum of the cross products of the axes.
+    """
+    x_axis, y_axis = view["ee_rot"][:3], view["ee_rot"][3:]
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    wanted_x, wanted_y, wanted_z = np.array([[0, 0, -1], [-sin, cos, 0], [cos, sin, 0]])
+    z_axis = np.cross(x_axis, y_axis)
+    return np.asarray(
+        0.5 * (np.cross(x_axis, wanted_x) + np.cross(y_axis, wanted_y) + np.cross(z_axis, wanted_z))
+    )
+
+
+def _limit(vector: Vector, largest: float) -> Vector:
+    """The vector, shortened to a largest length."""
+    length = float(np.linalg.norm(vector))
+    return vector if length <= largest else vector * (largest / length)

@@ -1,0 +1,94 @@
+"""Motion skills from which the experts are built.
+
+A skill is a generator: it yields an action (10,), is sent the next view, and returns when it is
+done. So a task's script reads from top to bottom, and remembers where it is without any variable
+for the stage.
+"""
+
+from collections.abc import Callable, Generator
+
+import numpy as np
+
+from vand_demos.experts.motion import Motion, Vector, View, base_error
+
+Skill = Generator[Vector, View, View]
+"""Yields actions, is sent views, returns the last view."""
+
+TRAVEL_HAND = np.array([0.42, 0.0, 0.98])
+"""Where the hand is carried while driving, clear of tables and of the column [m]."""
+
+OPEN, CLOSED = 1.0, -1.0
+
+STILL_SPEED = 0.04
+"""Base speed [m/s, rad/s] below which the robot stands still."""
+
+
+def drive(
+    motion: Motion,
+    view: View,
+    goal_world: Vector,
+    *,
+    gripper: float,
+    hand: Vector = TRAVEL_HAND,
+    within: tuple[float, float] = (0.03, 0.05),
+) -> Skill:
+    """Drive the base to x, y [m], yaw [rad], within a distance and a heading error."""
+    while True:
+        distance, turn = base_error(view, goal_world)
+        if distance < within[0] and turn < within[1]:
+            return view
+        view = yield motion.command(view, base_world=goal_world, hand=hand, gripper=gripper)
+
+
+def reach(
+    motion: Motion,
+    view: View,
+    target: Callable[[View], Vector],
+    *,
+    base_world: Vector,
+    gripper: float,
+    yaw: Callable[[View], float] = lambda _: 0.0,
+    within: float = 0.012,
+) -> Skill:
+    """Bring the hand to a target (3,) that may move, within a distance [m]."""
+    while True:
+        goal = target(view)
+        if float(np.linalg.norm(goal - view["ee_pos"])) < within:
+            return view
+        view = yield motion.command(
+            view, base_world=base_world, hand=goal, hand_yaw=yaw(view), gripper=gripper
+        )
+
+
+def grip(
+    motion: Motion,
+    view: View,
+    *,
+    base_world: Vector,
+    gripper: float,
+    duration_s: float,
+    yaw: float = 0.0,
+) -> Skill:
+    """Open or close the gripper with the hand kept where it is."""
+    goal = view["ee_pos"].astype(np.float64)
+    for _ in range(max(1, round(duration_s / motion.dt))):
+        view = yield motion.command(
+            view, base_world=base_world, hand=goal, hand_yaw=yaw, gripper=gripper
+        )
+    return view
+
+
+def rest(
+    motion: Motion, view: View, base_world: Vector, *, gripper: float, duration_s: float
+) -> Skill:
+    """Stay at the goal for a time, and then until the robot is still."""
+    left = max(1, round(duration_s / motion.dt))
+    while left > 0 or not is_still(view):
+        left -= 1
+        view = yield motion.command(view, base_world=base_world, hand=TRAVEL_HAND, gripper=gripper)
+    return view
+
+
+def is_still(view: View) -> bool:
+    """Whether the base stands still [m/s, rad/s]."""
+    return bool(np.abs(view["base_twist"]).max() < STILL_SPEED)

@@ -1,0 +1,98 @@
+"""Demonstrates stow-cube: fetch the cube, drop it into the bin, go home. A lost cube is refetched."""
+
+import numpy as np
+
+from vand_demos.experts.motion import Motion, Vector, View, to_world
+from vand_demos.experts.skills import CLOSED, OPEN, TRAVEL_HAND, Skill, drive, grip, reach, rest
+
+REACH_M = 0.50
+"""Distance ahead of the base at which the hand works best."""
+HELD_M = 0.035
+"""Distance from the hand at which the cube is taken to be held."""
+OUT_OF_REACH_M = 0.55
+"""Height below which the cube cannot be fetched [m]."""
+DOCK = np.zeros(3)
+
+
+def script(motion: Motion, view: View) -> Skill:
+    """The whole demonstration."""
+    while not _in_bin(view):
+        if float(view["cube_pos"][2]) < OUT_OF_REACH_M:
+            return view  # knocked off the table: this demonstration has failed
+        view = yield from _fetch(motion, view)
+        if _holding(view):
+            view = yield from _deliver(motion, view)
+    view = yield from drive(motion, view, DOCK, gripper=OPEN, within=(0.05, 0.06))
+    return (
+        yield from rest(
+            motion, view, DOCK, gripper=OPEN, duration_s=motion.style.rng.uniform(1.0, 2.5)
+        )
+    )
+
+
+def _fetch(motion: Motion, view: View) -> Skill:
+    rng = motion.style.rng
+    cube = to_world(view, view["cube_pos"][:2].astype(np.float64))
+    reach_m, side = REACH_M + rng.uniform(-0.03, 0.03), rng.uniform(-0.05, 0.05)
+    stand = np.array([cube[0] - reach_m, cube[1] + side, rng.uniform(-0.10, 0.10)])
+    hover = 0.09 + rng.uniform(0.0, 0.04)
+
+    def above(v: View) -> Vector:
+        return v["cube_pos"] + np.array([0.0, 0.0, hover])
+
+    def at(v: View) -> Vector:
+        return v["cube_pos"].astype(np.float64)
+
+    view = yield from drive(motion, view, stand, gripper=OPEN)
+    view = yield from reach(
+        motion, view, above, base_world=stand, gripper=OPEN, yaw=cube_yaw, within=0.02
+    )
+    view = yield from reach(
+        motion, view, at, base_world=stand, gripper=OPEN, yaw=cube_yaw, within=0.008
+    )
+    yaw = cube_yaw(view)
+    view = yield from grip(
+        motion, view, base_world=stand, gripper=CLOSED, duration_s=rng.uniform(0.5, 0.7), yaw=yaw
+    )
+    lifted = view["ee_pos"] + np.array([0.0, 0.0, 0.14 + rng.uniform(0.0, 0.04)])
+    return (
+        yield from reach(
+            motion, view, lambda _: lifted, base_world=stand, gripper=CLOSED, within=0.03
+        )
+    )
+
+
+def _deliver(motion: Motion, view: View) -> Skill:
+    rng = motion.style.rng
+    target = to_world(view, view["bin_pos"][:2].astype(np.float64))
+    stand = np.array([target[0] - REACH_M, target[1] + rng.uniform(-0.04, 0.04), 0.0])
+    stand[2] = rng.uniform(-0.08, 0.08)
+    drop = np.array([*rng.uniform(-0.03, 0.03, 2), 0.15 + rng.uniform(0.0, 0.02)])
+
+    def into(v: View) -> Vector:
+        return v["bin_pos"] + drop
+
+    view = yield from drive(motion, view, stand, gripper=CLOSED)
+    view = yield from reach(motion, view, into, base_world=stand, gripper=CLOSED, within=0.02)
+    view = yield from grip(
+        motion, view, base_world=stand, gripper=OPEN, duration_s=rng.uniform(0.5, 0.7)
+    )
+    return (
+        yield from reach(
+            motion, view, lambda _: TRAVEL_HAND, base_world=stand, gripper=OPEN, within=0.10
+        )
+    )
+
+
+def cube_yaw(view: View) -> float:
+    """Yaw of the hand that aligns it with the nearest side of the cube [rad], in +-pi/4."""
+    cos, sin = view["cube_rot"][0], view["cube_rot"][1]
+    return float((np.arctan2(sin, cos) + np.pi / 4) % (np.pi / 2) - np.pi / 4)
+
+
+def _holding(view: View) -> bool:
+    return float(np.linalg.norm(view["cube_rel"])) < HELD_M
+
+
+def _in_bin(view: View) -> bool:
+    return float(np.linalg.norm((view["cube_pos"] - view["bin_pos"])[:2])) < 0.13

@@ -1,0 +1,95 @@
+"""What the robot observes: a flat dictionary of float32 arrays, the same for every task.
+
+Nothing here tells the phase, the stage, the count or the time: memory is the policy's job.
+"""
+
+import numpy as np
+
+from vand_envs.simulation import Simulation, to_base_axes
+from vand_envs.typing import Float32Array, FloatArray
+from vand_envs.world import MOVABLES, STATIONS
+
+ROBOT_KEYS = {
+    "base_pose": 4,
+    "base_twist": 3,
+    "joint_pos": 8,
+    "joint_vel": 8,
+    "gripper": 2,
+    "ee_pos": 3,
+    "ee_rot": 6,
+    "ee_lag": 3,
+}
+"""Key -> size. Pose x, y [m], cos and sin of yaw, in the world; twist in the base frame [m/s,
+rad/s]; lift and arm positions and velocities [m, rad]; gripper opening [m] and its speed [m/s];
+end-effector position [m] and orientation (first two columns of its rotation) in the base frame;
+how far the commanded end effector is ahead of the real one [m], in base axes: what a robot feels of
+contact forces."""
+
+_MOVABLE_PARTS = {"pos": 3, "rot": 6, "rel": 3}
+_STATION_PARTS = {"pos": 3, "rel": 3}
+
+OBSERVATION_SIZES: dict[str, int] = {
+    **ROBOT_KEYS,
+    **{f"{body}_{part}": k for body in MOVABLES for part, k in _MOVABLE_PARTS.items()},
+    **{f"{body}_{part}": k for body in STATIONS for part, k in _STATION_PARTS.items()},
+}
+"""Key -> size, but for `instruction`, whose size is the number of tasks. `<body>_pos` is the body's
+position in the base frame, `<body>_rel` its position relative to the end effector, in base axes
+[m]; `<body>_rot` its orientation in the base frame (first two columns of the rotation)."""
+
+OBSERVATION_KEYS: tuple[str, ...] = (*OBSERVATION_SIZES, "instruction")
+
+
+class Observer:
+    """Reads observations off a simulation."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        sim, robot = simulation, simulation.world.robot
+        self._sim = sim
+        self._arm = sim.actuator_ids(robot.arm_actuators)
+        self._bodies = np.array([sim.body_id(b) for b in (*MOVABLES, *STATIONS)])
+
+    def observe(self) -> dict[str, Float32Array]:
+        """Observation of the present state: key -> fresh (n, d) array, without `instruction`."""
+        sim = self._sim
+        base = sim.qpos[:, sim.base_qpos]  # (n, 3)
+        cos, sin = np.cos(base[:, 2]), np.sin(base[:, 2])
+        arm = sim.qpos[:, sim.arm_qpos]  # (n, J)
+        lag = sim.ctrl[:, self._arm] - arm  # (n, J)
+        points = sim.xpos[:, self._bodies]  # (n, K, 3)
+        ee = sim.site_xpos[:, sim.ee_site]  # (n, 3)
+        floor = np.concatenate([base[:, :2], np.zeros((sim.n, 1))], 1)  # (n, 3)
+        vectors = np.concatenate(
+            [
+                ee[:, None] - floor[:, None],
+                points - floor[:, None],
+                points - ee[:, None],
+                sim.site_xmat[:, sim.ee_site, :, :2].transpose(0, 2, 1),
+                *(sim.xmat[:, b, :, :2].transpose(0, 2, 1) for b in self._bodies[: len(MOVABLES)]),
+            ],
+            axis=1,
+        )  # (n, 1 + 2 K + 2 + 2 M, 3), world axes
+        vectors = to_base_axes(vectors, cos[:, None], sin[:, None])
+        k = len(self._bodies)
+        velocity = sim.qvel[:, sim.base_dofs]  # (n, 3), world axes
+        twist = to_base_axes(velocity, cos, sin)
+        observation: dict[str, FloatArray] = {
+            "base_pose": np.stack([base[:, 0], base[:, 1], cos, sin], 1),
+            "base_twist": twist,
+            "joint_pos": arm,
+            "joint_vel": sim.qvel[:, sim.arm_dofs],
+            "gripper": np.stack(
+                [2 * sim.qpos[:, sim.gripper_qpos], 2 * sim.qvel[:, sim.gripper_dof]], 1
+            ),
+            "ee_pos": vectors[:, 0],
+            "ee_lag": np.einsum("nij,nj->ni", sim.arm_jacobian()[:, :3], lag),
+            "ee_rot": vectors[:, 1 + 2 * k : 3 + 2 * k].reshape(sim.n, 6),
+        }
+        for i, body in enumerate((*MOVABLES, *STATIONS)):
+            observation[f"{body}_pos"] = vectors[:, 1 + i]
+            if i < len(MOVABLES):
+                start = 3 + 2 * k + 2 * i
+                observation[f"{body}_rot"] = vectors[:, start : start + 2].reshape(sim.n, 6)
+            observation[f"{body}_rel"] = vectors[:, 1 + k + i]
+        return {key: value.astype(np.float32) for key, value in observation.items()}
+

@@ -1,0 +1,159 @@
+"""Simulation: n copies of one world, stepped on a thread pool, with named (n, ...) views."""
+
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from vand_envs.errors import UsageError, VandError
+from vand_envs.robot import ROBOT_PREFIX
+from vand_envs.typing import BoolArray, FloatArray, IntArray
+from vand_envs.world import World
+
+_POSITIONS = int(mujoco.mjtStage.mjSTAGE_POS)
+_NOTHING = int(mujoco.mjtStage.mjSTAGE_NONE)
+
+
+class Simulation:
+    """n simulations of one world.
+
+    The arrays are live views: state (`qpos`, `qvel`, `ctrl`) may be written, and is the
+    simulation's at its next call; derived arrays (`xpos`, `xmat`) belong to the present state
+    after every call. Results do not depend on n or on the number of threads, bit for bit.
+
+    Args:
+        world: The world to simulate.
+        n: Number of simulations.
+        control_dt_s: Duration of one control step [s], a multiple of the physics time step.
+        num_threads: Threads to step on; 0 means one per processor.
+
+    Raises:
+        UsageError: The control step is no multiple of the physics step, or n is not positive.
+    """
+
+    def __init__(
+        self, world: World, n: int, control_dt_s: float = 0.1, num_threads: int = 0
+    ) -> None:
+        if n < 1:
+            raise UsageError(f"number of simulations: expected at least 1, got {n}")
+        dt = float(world.model.opt.timestep)
+        self.substeps = round(control_dt_s / dt)
+        if self.substeps < 1 or abs(self.substeps * dt - control_dt_s) > 1e-9:
+            raise UsageError(
+                f"control_dt_s: expected a positive multiple of the physics step {dt} s,"
+                f" got {control_dt_s}"
+            )
+        self.world = world
+        self.model = world.model
+        self.n = n
+        self.control_dt_s = control_dt_s
+        # One simulation gains nothing from a pool, and n simulations nothing from more than n.
+        self.batch = Batch(world.model, n, min(num_threads, n) if num_threads else 0 if n > 1 else 1)
+        self.state: FloatArray = self.batch.state  # (n, S), mjSTATE_INTEGRATION
+        self.qpos: FloatArray = self.batch.bind("qpos")  # (n, nq)
+        self.qvel: FloatArray = self.batch.bind("qvel")  # (n, nv)
+        self.ctrl: FloatArray = self.batch.bind("ctrl")  # (n, nu)
+        self.xpos: FloatArray = self.batch.bind("xpos")  # (n, nbody, 3)
+        self.xmat: FloatArray = self.batch.bind("xmat").reshape(n, -1, 3, 3)  # (n, nbody, 3, 3)
+        self.site_xpos: FloatArray = self.batch.bind("site_xpos")  # (n, nsite, 3)
+        self.site_xmat: FloatArray = self.batch.bind("site_xmat").reshape(n, -1, 3, 3)
+        robot = world.robot
+        self.base_qpos = self._qpos_ids(robot.base_joints)
+        self.base_dofs = self._dof_ids(robot.base_joints)
+        self.arm_qpos = self._qpos_ids(robot.arm_joints)
+        self.arm_dofs = self._dof_ids(robot.arm_joints)
+        self.gripper_qpos = int(self._qpos_ids((robot.gripper_joint,))[0])
+        self.gripper_dof = int(self._dof_ids((robot.gripper_joint,))[0])
+        self.ee_site = int(self.model.site(ROBOT_PREFIX + robot.ee_site).id)
+        self.ee_body = int(self.model.site_bodyid[self.ee_site])
+        self._body_ids = {self.model.body(i).name: i for i in range(self.model.nbody)}
+        self._arm_jacobian: FloatArray | None = None
+        self.reset()
+        self.forward()
+
+    def _qpos_ids(self, joints: Sequence[str]) -> IntArray:
+        return np.array([self.model.joint(ROBOT_PREFIX + j).qposadr[0] for j in joints], np.int64)
+
+    def _dof_ids(self, joints: Sequence[str]) -> IntArray:
+        return np.array([self.model.joint(ROBOT_PREFIX + j).dofadr[0] for j in joints], np.int64)
+
+    def actuator_ids(self, actuators: Sequence[str]) -> IntArray:
+        """Indices of the robot's actuators into `ctrl`, (k,)."""
+        return np.array([self.model.actuator(ROBOT_PREFIX + a).id for a in actuators], np.int64)
+
+    def reset(self, ids: IntArray | None = None) -> None:
+        """Put simulations (all by default) into the model's default state."""
+        self.batch.reset(ids, stage=_NOTHING)
+
+    def forward(self, ids: IntArray | None = None) -> None:
+        """Bring derived arrays up to date with a state that was written."""
+        self.batch.forward(ids, stage=_POSITIONS)
+        self._arm_jacobian = None
+
+    def restore(self, states: FloatArray) -> None:
+        """Put the simulations into recorded states, (n, S).
+
+        Raises:
+            VandError: The states are not of this world.
+        """
+        if states.shape != self.state.shape:
+            raise VandError(
+                f"states: expected shape {self.state.shape} for this world, got {states.shape}"
+            )
+        self.state[:] = states
+        self.forward()
+
+    def step(self, ctrl: FloatArray) -> None:
+        """Advance every simulation by one control step.
+
+        Position targets run from the previous controls to the new ones in equal substeps: a jump
+        would whip the arm.
+
+        Args:
+            ctrl: Controls at the end of the step, (n, nu).
+        """
+        ramp = np.arange(1, self.substeps + 1) / self.substeps  # (K,)
+        start = self.ctrl[:, None, :]  # (n, 1, nu)
+        control = start + ramp[:, None] * (ctrl[:, None, :] - start)  # (n, K, nu)
+        control[:, -1] = ctrl
+        self.batch.rollout(self.substeps, control, record=())
+        self.forward()
+
+    def body_id(self, name: str) -> int:
+        """Index of a body into `xpos` and `xmat`."""
+        return self._body_ids[name]
+
+    def arm_jacobian(self) -> FloatArray:
+        """Jacobian of the end effector in the arm's joints, in base axes, (n, 6, J).
+
+        Rows are linear [m] then angular [rad]. Computed once for each state: the observation of a
+        state and the action that answers it both need it.
+        """
+        if self._arm_jacobian is None:
+            point = self.site_xpos[:, self.ee_site]  # (n, 3)
+            linear, angular = self.batch.jac(self.ee_body, point)  # (n, 3, nv) each
+            world = np.stack([linear[..., self.arm_dofs], angular[..., self.arm_dofs]], 1)
+            yaw = self.qpos[:, self.base_qpos[2]]
+            rotated = to_base_axes(
+                world.swapaxes(2, 3), np.cos(yaw)[:, None, None], np.sin(yaw)[:, None, None]
+            )  # (n, 2, J, 3)
+            self._arm_jacobian = rotated.swapaxes(2, 3).reshape(self.n, 6, -1)
+        return self._arm_jacobian
+
+    def data(self, i: int) -> mujoco.MjData:
+        """A copy of simulation i with everything computed, to render it."""
+        data = self.batch.get_data(i)
+        mujoco.mj_forward(self.batch.get_model(i), data)
+        return data
+
+    @property
+    def diverged(self) -> BoolArray:
+        """Simulations whose state is no longer finite, (n,)."""
+        return ~np.isfinite(self.qpos).all(axis=1)
+
+
+def to_base_axes(vectors: FloatArray, cos: FloatArray, sin: FloatArray) -> FloatArray:
+    """Rotate vectors (..., 3) about z by minus the yaw whose cosine and sine are (...)."""
+    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    return np.stack([cos * x + sin * y, cos * y - sin * x, z], -1)

@@ -1,0 +1,1 @@
+"""Small recurrent robot policies: training, evaluation and the `vand-robot` command."""

@@ -1,0 +1,1 @@
+"""Benchmarks: what things cost, measured against what one would use otherwise."""

@@ -1,0 +1,139 @@
+"""How sure the numbers are: intervals of a success rate, of a mean over seeds, of a difference."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+Z_95 = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution: two-sided 95 %."""
+
+
+def wilson_interval(successes: int, episodes: int, z: float = Z_95) -> tuple[float, float]:
+    """Confidence interval of a success rate (Wilson 1927), which is also sound at 0 and at n.
+
+    Args:
+        successes: How many episodes succeeded.
+        episodes: How many there were.
+        z: Normal quantile of the confidence; the default is 95 %.
+
+    Returns:
+        Lower and upper bound in 0 ... 1; (0, 1) without episodes.
+
+    Raises:
+        ValueError: Not 0 <= successes <= episodes.
+    """
+    if not 0 <= successes <= episodes:
+        raise ValueError(f"{successes} successes of {episodes} episodes")
+    if episodes == 0:
+        return 0.0, 1.0
+    rate, spread = successes / episodes, z * z / episodes
+    middle = rate + spread / 2
+    half = math.sqrt(spread * (rate * (1 - rate) + spread / 4))
+    # At the ends the formula gives 0 and 1 exactly; rounding must not say otherwise.
+    lower = 0.0 if successes == 0 else (middle - half) / (1 + spread)
+    upper = 1.0 if successes == episodes else (middle + half) / (1 + spread)
+    return lower, upper
+
+
+def interquartile_mean(values: npt.ArrayLike) -> float:
+    """Mean of the middle half of the values; where n / 4 is no whole number, of parts of values.
+
+    Args:
+        values: Any shape, at least one value.
+
+    Returns:
+        The mean.
+
+    Raises:
+        ValueError: There is no value.
+    """
+    x = np.sort(np.asarray(values, dtype=np.float64), axis=None)
+    if not len(x):
+        raise ValueError("an interquartile mean needs at least one value")
+    edges = np.clip(np.arange(len(x) + 1), len(x) / 4, 3 * len(x) / 4)  # cut both quarters off
+    return float(np.diff(edges) @ x / (len(x) / 2))
+
+
+def bootstrap_interval(
+    strata: Sequence[npt.ArrayLike],
+    *,
+    statistic: Callable[[Floats], float] = interquartile_mean,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of a statistic of all values, by the stratified bootstrap.
+
+    Values are drawn again within each stratum (a task), so that every task keeps its weight; see
+    Agarwal et al. (2021), Deep reinforcement learning at the edge of the statistical precipice.
+
+    Args:
+        strata: Values per stratum (training seeds of a task), each of shape (runs,).
+        statistic: Of the values of all strata together, shape (all runs,).
+        confidence: Of the interval.
+        resamples: How often the values are drawn.
+        seed: The same seed gives the same interval.
+
+    Returns:
+        Lower and upper bound.
+
+    Raises:
+        ValueError: There is no stratum, or one is empty.
+    """
+    groups = [np.asarray(values, dtype=np.float64).ravel() for values in strata]
+    if not groups or any(not len(group) for group in groups):
+        raise ValueError("a stratified bootstrap needs at least one value in every stratum")
+    rng = np.random.default_rng(seed)
+    drawn = np.concatenate(
+        [group[rng.integers(len(group), size=(resamples, len(group)))] for group in groups], axis=1
+    )  # (resamples, all runs)
+    lower, upper = np.quantile(
+        [statistic(row) for row in drawn], [(1 - confidence) / 2, (1 + confidence) / 2]
+    )
+    return float(lower), float(upper)
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """Two policies on the same episodes."""
+
+    only_first: int
+    """Episodes that only the first policy succeeded at."""
+    only_second: int
+    """Episodes that only the second policy succeeded at."""
+    difference: float
+    """Success rate of the first minus that of the second."""
+    p_value: float
+    """Probability of a split at least as uneven if the two were equally good (two-sided)."""
+
+
+def compare_paired(first: npt.ArrayLike, second: npt.ArrayLike) -> PairedComparison:
+    """McNemar's exact test: only the episodes on which two policies differ tell them apart.
+
+    Args:
+        first: Success of the first policy per episode, shape (n,), boolean.
+        second: Success of the second policy on the same episodes, shape (n,), boolean.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: The shapes differ, or there is no episode.
+    """
+    a, b = np.asarray(first, dtype=np.bool_), np.asarray(second, dtype=np.bool_)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise ValueError(f"paired episodes have one shape (n,), not {a.shape} and {b.shape}")
+    wins, losses = int((a & ~b).sum()), int((b & ~a).sum())
+    n = wins + losses
+    tail = sum(math.comb(n, k) for k in range(min(wins, losses) + 1))
+    return PairedComparison(
+        only_first=wins,
+        only_second=losses,
+        difference=float(a.mean() - b.mean()),
+        p_value=min(1.0, 2 * tail / 2**n),
+    )

@@ -1,0 +1,38 @@
+"""Recurrent layers with a regularised internal state: VAND and its peers, for plain PyTorch.
+
+Drop-in layers `Elman`, `GRU` and `LSTM`; regularisers, each of which is a random affine map of the
+state; and a Gaussian head. Time first: (steps, batch, features). Nothing in here knows of robots.
+"""
+
+from vand_robot.nn.affine import AffineMap
+from vand_robot.nn.factory import CELLS, REGULARIZERS, make_cell, make_regularizer
+from vand_robot.nn.heads import GaussianHead, gaussian_nll
+from vand_robot.nn.noise import Dropout, GaussianNoise, Zoneout
+from vand_robot.nn.recurrent import GRU, LSTM, Elman, Recurrent, ScanResult
+from vand_robot.nn.regularizer import NoRegularizer, Regularizer, RegularizerTerms, Sampler
+from vand_robot.nn.vand import Vand, VandSampler, kl_bound
+
+__all__ = [
+    "CELLS",
+    "GRU",
+    "LSTM",
+    "REGULARIZERS",
+    "AffineMap",
+    "Dropout",
+    "Elman",
+    "GaussianHead",
+    "GaussianNoise",
+    "NoRegularizer",
+    "Recurrent",
+    "Regularizer",
+    "RegularizerTerms",
+    "Sampler",
+    "ScanResult",
+    "Vand",
+    "VandSampler",
+    "Zoneout",
+    "gaussian_nll",
+    "kl_bound",
+    "make_cell",
+    "make_regularizer",
+]

@@ -1,0 +1,107 @@
+"""Output heads: a Gaussian with its own spread for every dimension."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+MIN_STD = 0.01
+"""Smallest standard deviation by default [units of the target]: 1 % of a target scaled to 1."""
+
+MAX_STD = 2.0
+"""Largest standard deviation by default: the whole range of a target in [-1, 1]."""
+
+HALF_LN_2PI = 0.5 * math.log(2 * math.pi)
+"""Entropy's constant of the unit Gaussian [nats]."""
+
+
+class GaussianHead(nn.Module):
+    """Linear mean and log standard deviation, the latter bounded smoothly.
+
+    The deterministic answer at inference is the mean.
+
+    Args:
+        in_features: size of the input, F.
+        out_features: size of the target, A.
+        min_std: lower bound of the standard deviation [units of the target].
+        max_std: upper bound.
+
+    Raises:
+        ValueError: unless 0 < min_std < max_std.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        min_std: float = MIN_STD,
+        max_std: float = MAX_STD,
+    ) -> None:
+        super().__init__()
+        if not 0 < min_std < max_std:
+            raise ValueError(
+                f"GaussianHead expects 0 < min_std < max_std; got {min_std!r} and {max_std!r}"
+            )
+        self.out_features = out_features
+        self.low, self.high = math.log(min_std), math.log(max_std)
+        self.linear = nn.Linear(in_features, 2 * out_features)
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict.
+
+        Args:
+            h: (..., F) features.
+
+        Returns:
+            (..., A) mean and (..., A) log standard deviation, strictly inside its bounds.
+        """
+        mean, raw = self.linear(h).chunk(2, -1)
+        return mean, self.low + (self.high - self.low) * torch.sigmoid(raw)
+
+    def mean(self, h: Tensor) -> Tensor:
+        """Predict the mean (..., A) alone: the deterministic answer, at half the cost."""
+        weight, bias = self.linear.weight, self.linear.bias
+        return linear(h, weight[: self.out_features], bias[: self.out_features])
+
+    def sample(self, h: Tensor) -> Tensor:
+        """Draw (..., A) from the prediction."""
+        mean, log_std = self.forward(h)
+        return mean + log_std.exp() * torch.randn_like(mean)
+
+    def nll(self, h: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Negative log likelihood.
+
+        Args:
+            h: (..., F) features.
+            target: (..., A).
+            mask: (...) which steps count; None for all.
+
+        Returns:
+            Scalar [nats per step]: sum over dimensions, mean over the steps that count.
+        """
+        mean, log_std = self.forward(h)
+        return gaussian_nll(mean, log_std, target, mask)
+
+
+def gaussian_nll(
+    mean: Tensor, log_std: Tensor, target: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """Negative log likelihood of independent Gaussians.
+
+    Args:
+        mean: (..., A).
+        log_std: (..., A).
+        target: (..., A).
+        mask: (...) which steps count; None for all. What the others hold, even NaN, is ignored.
+
+    Returns:
+        Scalar [nats per step]: sum over dimensions, mean over the steps that count.
+    """
+    if mask is not None:
+        mean, log_std, target = mean[mask], log_std[mask], target[mask]  # (N, A)
+    error = (target - mean) * torch.exp(-log_std)
+    per_step = (error.square() / 2 + log_std + HALF_LN_2PI).sum(-1)
+    return per_step.mean()

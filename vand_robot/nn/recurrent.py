@@ -1,0 +1,492 @@
+"""Elman, GRU and LSTM layers: those of `torch.nn`, with a regulariser of the state.
+
+Constructor, call, parameter names and initialisation are those of `torch.nn.RNN`, `GRU` and
+`LSTM`; state dictionaries load both ways (a regulariser's own parameters come on top, under
+`regularizer.`). Variable lengths are given as `lengths` instead of a packed sequence.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, linear
+
+from vand_robot.nn.cells import Cell, ElmanCell, GRUCell, LSTMCell, Nonlinearity
+from vand_robot.nn.regularizer import (
+    NoRegularizer,
+    Regularizer,
+    RegularizerTerms,
+    Sample,
+    require_choice,
+)
+from vand_robot.nn.scan import scan
+
+Hx = TypeVar("Hx")
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What a pass over a batch of sequences gives."""
+
+    output: Tensor
+    """(T, B, H) hidden state of the last layer; zero at padding."""
+
+    state: Tensor
+    """(num_layers, B, S) state after each sequence's last valid step."""
+
+    terms: RegularizerTerms
+    """The regulariser's terms of the loss; zero when it does not act."""
+
+
+class Recurrent(nn.Module, Generic[Hx]):
+    """What the three layers share. Use `Elman`, `GRU` or `LSTM`.
+
+    S is the size of a layer's state: H, or 2H for the LSTM, [hidden; cell].
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        *,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+        regularizer: Regularizer | None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        for option, size in (
+            ("input_size", input_size),
+            ("hidden_size", hidden_size),
+            ("num_layers", num_layers),
+        ):
+            if size < 1:
+                raise ValueError(f"{name} expects {option} >= 1; got {size!r}")
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"{name} expects dropout in [0, 1]; got {dropout!r}")
+        if bidirectional:
+            raise ValueError(f"{name} runs forwards only: bidirectional=True is not supported")
+        if regularizer is not None and not isinstance(regularizer, Regularizer):
+            raise TypeError(
+                f"{name} expects a Regularizer, e.g. Vand(); got {type(regularizer).__name__}"
+                " (make_regularizer builds one from a dictionary)"
+            )
+        self.cell = cell
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
+        self.state_size = cell.parts * hidden_size
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
+        for layer in range(num_layers):
+            width = input_size if layer == 0 else hidden_size
+            shapes: dict[str, tuple[int, ...]] = {
+                "weight_ih": (width,),
+                "weight_hh": (hidden_size,),
+            }
+            if bias:
+                shapes |= {"bias_ih": (), "bias_hh": ()}
+            for key, shape in shapes.items():
+                weight = torch.empty(cell.gates * hidden_size, *shape, **options)
+                self.register_parameter(f"{key}_l{layer}", nn.Parameter(weight))
+        recipe = NoRegularizer() if regularizer is None else regularizer
+        self.regularizer = recipe.bind(num_layers, hidden_size, self.state_size).to(**options)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights from U(-1/sqrt(H), 1/sqrt(H)), as `torch.nn` does."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for name, parameter in self.named_parameters():
+            if not name.startswith("regularizer."):
+                nn.init.uniform_(parameter, -bound, bound)
+
+    def weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Weights of one layer: (G, I), (G, H), (G,) or None, (G,) or None."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        found = (self._parameters.get(f"{name}_l{layer}") for name in names)
+        weight_ih, weight_hh, bias_ih, bias_hh = found
+        assert weight_ih is not None  # noqa: S101  (narrows the type)
+        assert weight_hh is not None  # noqa: S101  (narrows the type)
+        return weight_ih, weight_hh, bias_ih, bias_hh
+
+    def extra_repr(self) -> str:
+        """Show sizes in the module's printout."""
+        return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
+
+    def initial_state(
+        self,
+        batch: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """Return the zero state (num_layers, batch, S); type and device are the weights' own."""
+        like = self.weights(0)[1]
+        return like.new_zeros(self.num_layers, batch, self.state_size, device=device, dtype=dtype)
+
+    def run(
+        self,
+        x: Tensor,
+        state: Tensor | None = None,
+        lengths: Tensor | None = None,
+        *,
+        deterministic: bool | None = None,
+    ) -> ScanResult:
+        """Run over whole sequences, time first whatever `batch_first` says.
+
+        Args:
+            x: (T, B, I) inputs.
+            state: (num_layers, B, S) state to go on from (truncated backpropagation, or a rollout
+                in pieces); None for zeros. Gradients flow into it: detach it to truncate.
+            lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all. What
+                padding holds, even NaN, changes nothing.
+            deterministic: switch the regulariser's samples off or on; None: on in training mode.
+
+        Returns:
+            Outputs, final state and the regulariser's terms.
+
+        Raises:
+            ValueError: if a shape or a length does not fit.
+        """
+        self._check(x, state, lengths)
+        steps, batch, _ = x.shape
+        state = self.initial_state(batch, dtype=x.dtype) if state is None else state
+        sampled = self.training if deterministic is None else not deterministic
+        valid = None
+        if lengths is not None:
+            lengths = lengths.to(x.device)
+            valid = torch.arange(steps, device=x.device).unsqueeze(1) < lengths  # (T, B)
+            x = x.masked_fill(~valid.unsqueeze(-1), 0.0)
+
+        kl = x.new_zeros(())
+        finals = []
+        output = x
+        for layer in range(self.num_layers):
+            if layer and self.dropout:
+                output = dropout(output, self.dropout, self.training)
+            if sampled:
+                output = self.regularizer.perturb_input(output, layer)
+            states, mu, sample = self._run_layer(layer, output, state[layer], sampled)
+            if sample.kl is not None and self.training:
+                kl = kl + sample.kl(mu, valid)
+            output = states[..., : self.hidden_size]  # (T, B, H)
+            if valid is None or lengths is None:
+                finals.append(states[-1])
+            else:
+                last = (lengths - 1).view(1, batch, 1).expand(1, batch, self.state_size)
+                finals.append(states.gather(0, last)[0])
+                output = output.masked_fill(~valid.unsqueeze(-1), 0.0)
+        if sampled:
+            output = self.regularizer.perturb_output(output)
+            if valid is not None:
+                output = output.masked_fill(~valid.unsqueeze(-1), 0.0)
+        if sampled and self.training:
+            terms = self.regularizer.terms(kl)
+        else:
+            terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.stats())
+        return ScanResult(output, torch.stack(finals), terms)
+
+    def _run_layer(
+        self, layer: int, x: Tensor, initial: Tensor, sampled: bool
+    ) -> tuple[Tensor, Tensor, Sample]:
+        """Scan one layer: x (T, B, .), initial (B, S) -> states and mu (T, B, S), the draw."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer)
+        gates = linear(x, weight_ih, bias_ih)  # (T, B, G) all steps at once
+
+        def memoryless() -> Tensor:
+            recurrent = weight_hh.new_zeros(()) if bias_hh is None else bias_hh
+            nothing = torch.zeros_like(initial)
+            return self.cell.transition(gates, recurrent.expand(gates.shape[1:]), nothing)
+
+        if sampled:
+            sample = self.regularizer.sample(layer, x.shape[0], initial, memoryless)
+        else:
+            sample = Sample(self.regularizer.expected(initial))
+        states, mu = scan(self.cell, gates, weight_hh, bias_hh, initial, affine=sample.affine)
+        return states, mu, sample
+
+    @torch.no_grad()
+    def step(self, x: Tensor, state: Tensor, deterministic: bool = True) -> tuple[Tensor, Tensor]:
+        """Advance one step, for control. No gradients.
+
+        Args:
+            x: (B, I) inputs.
+            state: (num_layers, B, S), from `initial_state` or the last step.
+            deterministic: False draws from the regulariser. Every call is then a sequence of its
+                own, so masks of one per sequence are drawn anew; use `run` to hold them.
+
+        Returns:
+            (B, H) output and (num_layers, B, S) next state.
+        """
+        if not deterministic:
+            result = self.run(x.unsqueeze(0), state, deterministic=False)
+            return result.output[0], result.state
+        output = x
+        states = []
+        for layer in range(self.num_layers):
+            weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer)
+            previous = state[layer]  # (B, S)
+            gates = linear(output, weight_ih, bias_ih)
+            recurrent = linear(previous[:, : self.hidden_size], weight_hh, bias_hh)
+            mu = self.cell.transition(gates, recurrent, previous)
+            affine = self.regularizer.expected(previous)
+            states.append(mu if affine.is_identity else affine(mu, previous)[0])
+            output = states[-1][:, : self.hidden_size]
+        return output, states[0].unsqueeze(0) if len(states) == 1 else torch.stack(states)
+
+    def forward(
+        self, x: Tensor, hx: Hx | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Hx]:
+        """Run as the layer of `torch.nn` does.
+
+        The regulariser's terms of the loss are not returned; `run` returns them.
+
+        Args:
+            x: (T, B, I), or (B, T, I) with `batch_first`, or (T, I) unbatched.
+            hx: initial state as in `torch.nn`, (num_layers, B, H), a pair of them for the LSTM;
+                None for zeros.
+            lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all.
+
+        Returns:
+            Output (T, B, H), laid out as x, zero at padding; and the final state, as hx.
+
+        Raises:
+            ValueError: if a shape or a length does not fit.
+            TypeError: if x is a packed sequence.
+        """
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"{type(self).__name__} expects a padded tensor and lengths=;"
+                f" got {type(x).__name__}"
+            )
+        batched = x.dim() == 3
+        if not batched:
+            if x.dim() != 2:
+                raise ValueError(
+                    f"{type(self).__name__} expects x of 2 or 3 dimensions; got {tuple(x.shape)}"
+                )
+            x = x.unsqueeze(1)  # (T, 1, I)
+        elif self.batch_first:
+            x = x.transpose(0, 1)  # (T, B, I)
+        result = self.run(x, None if hx is None else self._join(hx, batched), lengths)
+        output, final = result.output, self._split(result.state, batched)
+        if not batched:
+            return output.squeeze(1), final
+        return output.transpose(0, 1) if self.batch_first else output, final
+
+    @abstractmethod
+    def _join(self, hx: Hx, batched: bool) -> Tensor:
+        """Turn a state as `torch.nn` has it into (num_layers, B, S)."""
+
+    @abstractmethod
+    def _split(self, state: Tensor, batched: bool) -> Hx:
+        """Turn (num_layers, B, S) into a state as `torch.nn` has it."""
+
+    def _check(self, x: Tensor, state: Tensor | None, lengths: Tensor | None) -> None:
+        name = type(self).__name__
+        if x.dim() != 3 or x.shape[2] != self.input_size:
+            raise ValueError(
+                f"{name} expects x of shape (steps, batch, {self.input_size}); got {tuple(x.shape)}"
+            )
+        if x.shape[0] == 0:
+            raise ValueError(f"{name} expects at least one step; got none")
+        expected = (self.num_layers, x.shape[1], self.state_size)
+        if state is not None and state.shape != expected:
+            raise ValueError(
+                f"{name} expects a state of shape {expected}; got {tuple(state.shape)}"
+            )
+        if lengths is None:
+            return
+        if lengths.shape != (x.shape[1],) or lengths.is_floating_point():
+            raise ValueError(
+                f"{name} expects lengths: integers of shape ({x.shape[1]},);"
+                f" got {lengths.dtype} of shape {tuple(lengths.shape)}"
+            )
+        if lengths.numel() and not (lengths.min() >= 1 and lengths.max() <= x.shape[0]):
+            raise ValueError(
+                f"{name} expects lengths in 1..{x.shape[0]};"
+                f" got {int(lengths.min())}..{int(lengths.max())}"
+            )
+
+
+class _OneTensorState(Recurrent[Tensor]):
+    """Layers whose state in `torch.nn` is one tensor."""
+
+    def _join(self, hx: Tensor, batched: bool) -> Tensor:
+        return hx if batched else hx.unsqueeze(1)
+
+    def _split(self, state: Tensor, batched: bool) -> Tensor:
+        return state if batched else state.squeeze(1)
+
+
+class Elman(_OneTensorState):
+    """h = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu: `torch.nn.RNN` with a regulariser.
+
+    Args:
+        input_size: size of the input, I.
+        hidden_size: units per layer, H.
+        num_layers: layers, each fed by the one below.
+        nonlinearity: "tanh" or "relu".
+        bias: whether there are biases.
+        batch_first: whether `forward` takes and gives (B, T, .).
+        dropout: dropout between layers, as in `torch.nn`.
+        bidirectional: must be False.
+        device: where the weights live.
+        dtype: type of the weights.
+        regularizer: recipe of the state's regulariser; None for none.
+
+    Raises:
+        ValueError: if an option does not fit.
+        TypeError: if the regulariser is none.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: Nonlinearity = "tanh",
+        bias: bool = True,
+        *,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        regularizer: Regularizer | None = None,
+    ) -> None:
+        require_choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+        super().__init__(
+            ElmanCell(nonlinearity),
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+            regularizer=regularizer,
+        )
+
+
+class GRU(_OneTensorState):
+    """The gated recurrent unit in the form of `torch.nn.GRU`, with a regulariser.
+
+    Args:
+        input_size: size of the input, I.
+        hidden_size: units per layer, H.
+        num_layers: layers, each fed by the one below.
+        bias: whether there are biases.
+        batch_first: whether `forward` takes and gives (B, T, .).
+        dropout: dropout between layers, as in `torch.nn`.
+        bidirectional: must be False.
+        device: where the weights live.
+        dtype: type of the weights.
+        regularizer: recipe of the state's regulariser; None for none.
+
+    Raises:
+        ValueError: if an option does not fit.
+        TypeError: if the regulariser is none.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        *,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        regularizer: Regularizer | None = None,
+    ) -> None:
+        super().__init__(
+            GRUCell(),
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+            regularizer=regularizer,
+        )
+
+
+class LSTM(Recurrent[tuple[Tensor, Tensor]]):
+    """Long short-term memory in the form of `torch.nn.LSTM`, with a regulariser.
+
+    The regularised state is [hidden; cell], 2H wide; both halves are treated alike.
+
+    Args:
+        input_size: size of the input, I.
+        hidden_size: units per layer, H.
+        num_layers: layers, each fed by the one below.
+        bias: whether there are biases.
+        batch_first: whether `forward` takes and gives (B, T, .).
+        dropout: dropout between layers, as in `torch.nn`.
+        bidirectional: must be False.
+        proj_size: must be 0.
+        device: where the weights live.
+        dtype: type of the weights.
+        regularizer: recipe of the state's regulariser; None for none.
+
+    Raises:
+        ValueError: if an option does not fit.
+        TypeError: if the regulariser is none.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        *,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        regularizer: Regularizer | None = None,
+    ) -> None:
+        if proj_size:
+            raise ValueError(f"LSTM has no projections: proj_size={proj_size!r} is not supported")
+        super().__init__(
+            LSTMCell(),
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+            regularizer=regularizer,
+        )
+
+    def _join(self, hx: tuple[Tensor, Tensor], batched: bool) -> Tensor:
+        state = torch.cat(hx, -1)  # (num_layers, B, 2H)
+        return state if batched else state.unsqueeze(1)
+
+    def _split(self, state: Tensor, batched: bool) -> tuple[Tensor, Tensor]:
+        state = state if batched else state.squeeze(1)
+        h, c = state.chunk(2, -1)
+        return h, c

@@ -1,0 +1,335 @@
+"""VAND: variational adaptive noise and dropout of the internal state.
+
+From Kobayashi & Murata, "Variational Adaptive Noise and Dropout towards Stable Recurrent Neural
+Networks", arXiv 2506.01350, are the idea and the bound: the internal state is a latent variable,
+and per step, in nats,
+
+    ln p(y_t | x_<=t)  >=  E_q[ln p(y_t | h_t)]  -  KL(q(h_t | x_t, h_{t-1}) || p(h_t | x_t)),
+
+where the posterior q sees the past through `h_{t-1}` and the prior p does not, so that the KL is
+what memory costs. Everything below is our own derivation from that bound, not the paper's text.
+
+With `mu_t = f(x_t, h_{t-1})` and the memoryless response `m_t = f(x_t, 0)`, per unit
+
+    p = N(m, s^2),    q = (1 - d) N(mu, sigma^2) + d N(m, s^2).
+
+Sampling q is noise of scale sigma on the state and dropout of its memory at ratio d: a dropped
+unit forgets `h_{t-1}` and answers as the prior does. The KL is convex, hence
+
+    KL(q || p) <= (1 - d) k,    k = ln(s / sigma) + (sigma^2 + (mu - m)^2) / (2 s^2) - 1/2.
+
+sigma and d are parameters, one per unit. They descend the whole bound: the data term through the
+samples, and beta times the KL in closed form. So a unit's noise grows, and its memory is dropped,
+just until that costs the data term more than it saves. The weights see the data term alone (mu
+and m are detached in k), which is what makes the regularisation implicit; `explicit=True` lets
+the KL reach them too.
+
+**One mask per sequence.** Then q is a mixture over whole paths, kept or dropped, and convexity
+over paths gives, for T steps, KL <= E[sum_t keep * k_t]: a kept unit pays at every step of the
+sequence, a dropped one at none, and per step the bound reads `(1 - d) E[k | kept]`. The
+expectation matters: a unit's path depends on its own mask, so k is averaged over the sequences
+that kept the unit. With a mask per step the present mask is independent of the present mu, and k
+is averaged over all. A sequence is one call of `run`: truncated sequences draw anew.
+
+**One draw of noise.** A unit is kept or dropped, never both, so one eps serves both components.
+The distribution is the same, a draw is saved, and in the straight-through gradient of d the two
+components share their noise, which lowers its variance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vand_robot.nn.affine import AffineMap
+from vand_robot.nn.regularizer import (
+    Mask,
+    Regularizer,
+    RegularizerTerms,
+    Sample,
+    Sampler,
+    require_choice,
+    require_range,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BETA_RANGE = (1e-6, 1e2)
+"""Where dual ascent keeps beta: below, memory is free; above, nothing else counts."""
+
+
+@dataclass(frozen=True)
+class Vand(Regularizer):
+    """Adaptive noise and dropout of the state; see the module's text for the mathematics."""
+
+    sigma: float = 0.05
+    """Initial scale of the noise, every unit [units of the state]."""
+
+    drop: float = 0.02
+    """Initial ratio at which a unit's memory is dropped."""
+
+    beta: float = 1e-3
+    """Weight of the KL [per nat]; with a budget, where dual ascent starts."""
+
+    budget: float | None = None
+    """Nats of memory per step, all units and layers together, that dual ascent on beta holds."""
+
+    dual_rate: float = 0.01
+    """Step of dual ascent: ln beta moves by at most this much per update."""
+
+    mask: Mask = "step"
+    """Draw a mask for every "step", or one for the whole "sequence"."""
+
+    estimator: Literal["straight-through", "relaxed"] = "straight-through"
+    """How the data term's gradient reaches d: hard masks and an identity, or soft masks."""
+
+    temperature: float = 0.5
+    """Temperature of the relaxed Bernoulli masks; towards 0 they harden."""
+
+    prior: Literal["unit", "learned"] = "unit"
+    """The prior's scale s: 1 for every unit, or learned, one per unit, starting at 1."""
+
+    noise: bool = True
+    """Whether there is noise. Without it the masks are all that is random: a dropped unit is m
+    itself, and k = (mu - m)^2 / (2 s^2), what is left of it for equal scales."""
+
+    dropout: bool = True
+    """Whether memory is dropped. Without it d = 0."""
+
+    explicit: bool = False
+    """Let the KL's gradient reach the weights too (for the ablation)."""
+
+    adaptive: bool = True
+    """Learn sigma and d; otherwise they stay as they start."""
+
+    sigma_min: float = 1e-3
+    """Floor of sigma: keeps the KL finite."""
+
+    drop_min: float = 1e-4
+    """Floor of d, and its distance from 1: keeps its logit finite."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.on != "state":
+            raise ValueError('Vand acts on the whole state; leave on="state"')
+        if not (self.noise or self.dropout):
+            raise ValueError("Vand needs noise or dropout; for neither use NoRegularizer")
+        require_range("sigma_min", self.sigma_min, 0)
+        require_range("sigma", self.sigma, math.nextafter(self.sigma_min, math.inf))
+        require_range("drop_min", self.drop_min, 0, 0.5)
+        low = math.nextafter(self.drop_min, math.inf)
+        require_range("drop", self.drop, low, 1 - self.drop_min)
+        require_range("beta", self.beta, 0)
+        if self.budget is not None:
+            require_range("budget", self.budget, math.ulp(0.0))
+            require_range("beta", self.beta, *BETA_RANGE)
+        require_range("dual_rate", self.dual_rate, 0)
+        require_range("temperature", self.temperature, math.ulp(0.0))
+        require_choice("mask", self.mask, ("step", "sequence"))
+        require_choice("estimator", self.estimator, ("straight-through", "relaxed"))
+        require_choice("prior", self.prior, ("unit", "learned"))
+
+    def bind(self, num_layers: int, hidden_size: int, state_size: int) -> VandSampler:
+        """Make the sampler of one network."""
+        return VandSampler(self, num_layers, hidden_size, state_size)
+
+
+class VandSampler(Sampler):
+    """The adaptive scales and ratios of one network, (num_layers, S) each.
+
+    Args:
+        recipe: the options.
+        num_layers: number of layers.
+        hidden_size: units per layer, H.
+        state_size: state variables per layer, S.
+    """
+
+    beta: Tensor
+    """Scalar, the weight of the KL."""
+
+    def __init__(self, recipe: Vand, num_layers: int, hidden_size: int, state_size: int) -> None:
+        super().__init__(recipe, hidden_size, state_size)
+        self.vand = recipe
+        shape = (num_layers, state_size)
+
+        def per_unit(value: float) -> nn.Parameter:
+            return nn.Parameter(torch.full(shape, value), requires_grad=recipe.adaptive)
+
+        spread = math.log(recipe.sigma - recipe.sigma_min)
+        share = (recipe.drop - recipe.drop_min) / (1 - 2 * recipe.drop_min)
+        self.log_sigma = per_unit(spread) if recipe.noise else None
+        self.drop_logit = per_unit(math.log(share / (1 - share))) if recipe.dropout else None
+        self.log_prior = per_unit(0.0) if recipe.prior == "learned" else None
+        self.register_buffer("beta", torch.tensor(recipe.beta))
+
+    @property
+    def sigma(self) -> Tensor | None:
+        """(num_layers, S) scale of the noise; None without noise."""
+        if self.log_sigma is None:
+            return None
+        return self.vand.sigma_min + self.log_sigma.exp()
+
+    @property
+    def drop(self) -> Tensor | None:
+        """(num_layers, S) ratio at which memory is dropped; None without dropout."""
+        if self.drop_logit is None:
+            return None
+        low = self.vand.drop_min
+        return low + (1 - 2 * low) * torch.sigmoid(self.drop_logit)
+
+    @property
+    def prior_scale(self) -> Tensor | None:
+        """(num_layers, S) scale of the prior; None stands for 1."""
+        return None if self.log_prior is None else self.log_prior.exp()
+
+    def sample(
+        self, layer: int, steps: int, like: Tensor, memoryless: Callable[[], Tensor]
+    ) -> Sample:
+        """See `Sampler.sample`."""
+        sigma, drop, scale = (
+            None if value is None else value[layer]
+            for value in (self.sigma, self.drop, self.prior_scale)
+        )  # (S,) each
+        m = memoryless()  # (T, B, S)
+        eps = None if sigma is None else torch.randn_like(m)
+        keep = None if drop is None else self._draw_keep(drop, steps, like)  # (T or 1, B, S)
+        affine = mixture_map(m, sigma, 1.0 if scale is None else scale, keep, eps)
+
+        def kl(mu: Tensor, valid: Tensor | None) -> Tensor:
+            gap = mu - m if self.vand.explicit else mu.detach() - m.detach()  # (T, B, S)
+            kept = keep.detach() if keep is not None and self.vand.mask == "sequence" else None
+            square = mean_square(gap, valid, kept)  # (S,)
+            return kl_bound(square, sigma, drop, scale).sum()
+
+        return Sample(affine, kl)
+
+    def _draw_keep(self, drop: Tensor, steps: int, like: Tensor) -> Tensor:
+        """Draw what is kept of each unit's memory, (T or 1, B, S), differentiable in drop (S,)."""
+        steps = steps if self.vand.mask == "step" else 1
+        uniform = torch.rand(steps, *like.shape, dtype=like.dtype, device=like.device)
+        if self.vand.estimator == "relaxed":
+            return relaxed_bernoulli(1 - drop, uniform, self.vand.temperature)
+        hard = (uniform >= drop).to(like.dtype)
+        return hard + (drop.detach() - drop)  # straight-through: d keep / d drop = -1
+
+    def terms(self, kl: Tensor) -> RegularizerTerms:
+        """See `Sampler.terms`; with a budget, also takes one step of dual ascent."""
+        beta = self.beta.clone()
+        budget = self.vand.budget
+        if budget is not None and self.training and torch.is_grad_enabled():
+            excess = (kl.detach() / budget - 1).clamp(-1, 1)
+            self.beta.mul_(torch.exp(self.vand.dual_rate * excess)).clamp_(*BETA_RANGE)
+        stats = {**self.stats(), "memory_nats": kl.item()}
+        return RegularizerTerms(kl=kl, penalty=beta * kl, stats=stats)
+
+    def stats(self) -> dict[str, float]:
+        """See `Sampler.stats`."""
+        figures = {"sigma": self.sigma, "drop": self.drop, "prior": self.prior_scale}
+        means = {key: value.mean().item() for key, value in figures.items() if value is not None}
+        return {**means, "beta": self.beta.item()}
+
+
+def mixture_map(
+    m: Tensor,
+    sigma: Tensor | None,
+    scale: Tensor | float,
+    keep: Tensor | None,
+    eps: Tensor | None,
+) -> AffineMap:
+    """Write a sample of q as an affine map of mu.
+
+    A = keep, B = keep sigma eps + (1 - keep) (m + s eps).
+
+    Args:
+        m: (T, B, S) memoryless response.
+        sigma: (S,) scale of the posterior's noise; None for no noise.
+        scale: (S,) or number, s, scale of the prior's noise.
+        keep: (T or 1, B, S) 1 where memory is kept, 0 where dropped; None keeps all.
+        eps: (T, B, S) standard normal draws; None for no noise.
+
+    Returns:
+        The map.
+    """
+    noise = None
+    if sigma is not None and eps is not None:
+        spread = sigma if keep is None else scale + keep * (sigma - scale)
+        noise = spread * eps
+    if keep is None:
+        return AffineMap(B=noise)
+    dropped = (1 - keep) * m
+    return AffineMap(A=keep, B=dropped if noise is None else dropped + noise)
+
+
+def relaxed_bernoulli(probability: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+    """Draw soft ones in (0, 1): sigmoid((logit p + logit u) / temperature).
+
+    Maddison et al., "The Concrete Distribution", ICLR 2017.
+
+    Args:
+        probability: (S,) probability of a one.
+        uniform: (..., S) uniform draws in [0, 1).
+        temperature: above 0; the lower, the harder.
+
+    Returns:
+        (..., S) draws, differentiable in the probability.
+    """
+    tiny = torch.finfo(uniform.dtype).eps
+    logits = torch.logit(probability) + torch.logit(uniform, eps=tiny)
+    return torch.sigmoid(logits / temperature)
+
+
+def kl_bound(
+    square: Tensor, sigma: Tensor | None, drop: Tensor | None, scale: Tensor | None
+) -> Tensor:
+    """Bound KL(q || p) per unit in nats: (1 - d) k.
+
+    k = ln(s / sigma) + (sigma^2 + (mu - m)^2) / (2 s^2) - 1/2; without noise (mu - m)^2 / (2 s^2).
+
+    Args:
+        square: (..., S) (mu - m)^2, or its mean over steps (the bound is linear in it).
+        sigma: (S,) scale of the posterior's noise; None for no noise.
+        drop: (S,) ratio d; None for 0.
+        scale: (S,) scale s of the prior; None for 1.
+
+    Returns:
+        (..., S) nats per step.
+    """
+    inverse = None if scale is None else scale.reciprocal()
+    k = (square if inverse is None else square * inverse.square()) / 2
+    if sigma is not None:
+        ratio = sigma if inverse is None else sigma * inverse
+        k = k + (ratio.square() - 1) / 2 - ratio.log()
+    return k if drop is None else (1 - drop) * k
+
+
+def mean_square(gap: Tensor, valid: Tensor | None, kept: Tensor | None) -> Tensor:
+    """Average a squared gap over steps and batch.
+
+    Args:
+        gap: (T, B, S).
+        valid: (T, B) which steps count; None for all.
+        kept: (1, B, S) weights of the sequences, unit by unit; None for equal ones. A unit kept
+            by none is averaged over all.
+
+    Returns:
+        (S,) mean squares.
+    """
+    if valid is None and kept is None:
+        return gap.square().mean((0, 1))
+    square = gap.square()
+    if valid is None:
+        per_sequence = square.sum(0)  # (B, S)
+        count = square.new_full((gap.shape[1], 1), gap.shape[0])  # (B, 1)
+    else:
+        weight = valid.unsqueeze(-1).to(gap.dtype)  # (T, B, 1)
+        per_sequence, count = (square * weight).sum(0), weight.sum(0)
+    everyone = per_sequence.sum(0) / count.sum(0)  # (S,)
+    if kept is None:
+        return everyone
+    total = (kept[0] * count).sum(0)  # (S,)
+    return torch.where(total > 0, (kept[0] * per_sequence).sum(0) / total.clamp_min(1), everyone)
