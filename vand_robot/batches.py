@@ -1,23 +1,63 @@
-"""Demonstrations as tensors: read, split, and drawn in batches balanced over tasks."""
+"""Sequences as tensors: episodes end to end, and padded batches of them balanced over tasks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.random import Generator, default_rng
+from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 
-from vand_demos import DemoDataset, Episode, require_compatible
-from vand_envs.errors import UsageError, VandError, unknown_name
-from vand_robot.config import TrainConfig
-from vand_robot.policy import Batch, PolicySpec
 
-SPLIT_STREAM = 0x5917
-"""Keeps the random numbers of the split apart from those of the updates."""
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B sequences side by side, the longest first, padded to T steps."""
+
+    observations: Tensor
+    """(T, B, D) float32."""
+    actions: Tensor
+    """(T, B, A) float32."""
+    lengths: Tensor
+    """(B,) valid steps of each sequence, in 1..T, descending."""
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """(T, B) bool, which steps are valid."""
+        return torch.arange(len(self.observations))[:, None] < self.lengths
+
+    @property
+    def steps(self) -> int:
+        """Number of valid steps in all."""
+        return int(self.lengths.sum())
+
+    def pieces(self, size: int | None) -> Iterator["Batch"]:
+        """Cuts along time into pieces of at most `size` steps; None: one piece, the whole.
+
+        A piece holds the sequences that are not over yet: as many as before, or fewer.
+        """
+        size = size or len(self.observations)
+        for start in range(0, len(self.observations), size):
+            now = slice(start, start + size), slice(int((self.lengths > start).sum()))
+            lengths = (self.lengths[now[1]] - start).clamp(max=size)
+            yield Batch(self.observations[now], self.actions[now], lengths)
+
+    def windows(self, size: int) -> "Batch":
+        """Cuts each sequence into sequences of their own, of at most `size` steps."""
+        count = -(-len(self.observations) // size)  # W
+        lengths = self.lengths - size * torch.arange(count)[:, None]  # (W, B)
+        lengths, order = lengths.clamp(0, size).flatten().sort(descending=True, stable=True)
+        order, lengths = order[lengths > 0], lengths[lengths > 0]
+
+        def cut(x: Tensor) -> Tensor:
+            padding = count * size - len(x)
+            x = torch.cat([x, x[-1:].expand(padding, -1, -1)])  # (W size, B, .)
+            x = x.unflatten(0, (count, size)).transpose(0, 1).flatten(1, 2)  # (size, W B, .)
+            return x[:, order]
+
+        return Batch(cut(self.observations), cut(self.actions), lengths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +76,21 @@ class Demonstrations:
     """Task id -> indices of its episodes."""
 
     @classmethod
-    def of(cls, episodes: Sequence[Episode], observations: Sequence[str]) -> "Demonstrations":
-        """Packs episodes, of which only the named observations are kept."""
-        rows = [np.concatenate([e.observations[k] for k in observations], 1) for e in episodes]
-        lengths = torch.tensor([len(e) for e in episodes])
-        tasks = np.array([e.task for e in episodes])
+    def of(
+        cls,
+        observations: Sequence[NDArray[np.float32]],
+        actions: Sequence[NDArray[np.float32]],
+        tasks: Sequence[str],
+    ) -> "Demonstrations":
+        """Packs episodes: observations (N, D), actions (N, A) and task id of each."""
+        lengths = torch.tensor([len(a) for a in actions])
+        ids = np.array(tasks)
         return cls(
-            observations=torch.from_numpy(np.concatenate(rows)),
-            actions=torch.from_numpy(np.concatenate([e.actions for e in episodes])),
+            observations=torch.from_numpy(np.concatenate(observations)),
+            actions=torch.from_numpy(np.concatenate(actions)),
             starts=lengths.cumsum(0) - lengths,
             lengths=lengths,
-            groups={t: torch.from_numpy(np.flatnonzero(tasks == t)) for t in np.unique(tasks)},
+            groups={str(t): torch.from_numpy(np.flatnonzero(ids == t)) for t in np.unique(ids)},
         )
 
     def __len__(self) -> int:
@@ -87,118 +131,3 @@ class Demonstrations:
         for task, group in self.groups.items():
             by_length = group[self.lengths[group].argsort(descending=True, stable=True)]
             yield from ((task, self.batch(part)) for part in by_length.split(size))
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """What one run learns from."""
-
-    spec: PolicySpec
-    """What the policy will see and say."""
-    train: Demonstrations
-    """What gradients come from."""
-    valid: Demonstrations | None
-    """What is held back; None where nothing is."""
-
-
-def load_data(config: TrainConfig) -> TrainingData:
-    """Reads the demonstrations of a run and splits them.
-
-    A file's own `train` and `valid` masks are obeyed (without a `valid` mask, what is not in
-    `train` validates). Files without masks are split task by task, seeded.
-
-    Raises:
-        UsageError: No file, no such file, task or observation key.
-        VandError: An empty or damaged file, files that do not belong together, or a task without
-            a usable demonstration.
-    """
-    if not config.data:
-        raise UsageError("no data: name at least one demonstration file, for instance data=[PATH]")
-    rng = default_rng([config.seed, SPLIT_STREAM])
-    train: list[Episode] = []
-    valid: list[Episode] = []
-    env_args: Mapping[str, Any] = {}
-    keys: tuple[str, ...] = ()
-    for path in config.data:
-        with DemoDataset.open(path) as dataset:
-            if not dataset.names:
-                raise VandError(f"{path}: the data set is empty")
-            what = f"{path}, beside {config.data[0]},"
-            require_compatible(env_args or dataset.env_args, dataset.env_args, what)
-            env_args = dataset.env_args
-            keys = keys or _observation_keys(config, dataset)
-            for side, names in zip((train, valid), _split(config, dataset, rng), strict=True):
-                side += [_read(dataset, name, keys) for name in names]
-    return _assemble(config, env_args, keys, train, valid)
-
-
-def _assemble(
-    config: TrainConfig,
-    env_args: Mapping[str, Any],
-    keys: tuple[str, ...],
-    train: Sequence[Episode],
-    valid: Sequence[Episode],
-) -> TrainingData:
-    kind = "successful demonstration" if config.only_successful else "demonstration"
-    found = sorted({episode.task for episode in train})
-    if not train:
-        raise VandError(f"{', '.join(config.data)}: no {kind} to train on")
-    for task in config.tasks:
-        if task not in found:
-            known = f"{kind}s to train on are of: {', '.join(found)}"
-            raise VandError(f"{', '.join(config.data)}: no {kind} of task {task!r}; {known}")
-    sizes = {key: train[0].observations[key].shape[1] for key in keys}
-    for episode in (*train, *valid):
-        came = {key: episode.observations[key].shape[1] for key in keys}
-        if came != sizes:
-            raise VandError(f"observations of unlike sizes in one run: {sizes} and {came}")
-    kwargs = env_args["env_kwargs"]
-    spec = PolicySpec(
-        robot=str(kwargs["robot"]),
-        action_mode=str(kwargs["action_mode"]),
-        action_size=train[0].actions.shape[1],
-        control_dt_s=float(kwargs["control_dt_s"]),
-        instructions=tuple(kwargs["instructions"]),
-        observations=sizes,
-    )
-    held_back = Demonstrations.of(valid, keys) if valid else None
-    return TrainingData(spec, Demonstrations.of(train, keys), held_back)
-
-
-def _observation_keys(config: TrainConfig, dataset: DemoDataset) -> tuple[str, ...]:
-    """The keys that the policy sees, in the order in which it sees them."""
-    first = dataset.episode(dataset.names[0], states=False, next_observations=False)
-    vectors = tuple(sorted(key for key, rows in first.observations.items() if rows.ndim == 2))
-    for key in config.policy.observations:
-        if key not in vectors:
-            raise unknown_name("observation key", key, vectors)
-    return config.policy.observations or vectors
-
-
-def _read(dataset: DemoDataset, name: str, keys: Sequence[str]) -> Episode:
-    return dataset.episode(name, keys, states=False, next_observations=False)
-
-
-def _split(
-    config: TrainConfig, dataset: DemoDataset, rng: Generator
-) -> tuple[Sequence[str], Sequence[str]]:
-    """Names to train on and names to validate on."""
-    task_of = {name: str(dataset.attribute(name, "task")) for name in dataset.names}
-    usable = [
-        name
-        for name in dataset.names
-        if (not config.tasks or task_of[name] in config.tasks)
-        and (not config.only_successful or dataset.attribute(name, "success"))
-    ]
-    masks = {key: set(dataset.mask(key)) for key in dataset.filter_keys if key in ("train", "valid")}
-    if masks:
-        valid = masks.get("valid", set(dataset.names) - masks.get("train", set()))
-        train = masks.get("train", set(dataset.names) - valid) - valid
-        return [n for n in usable if n in train], [n for n in usable if n in valid]
-    held_back: set[str] = set()
-    for task in sorted({task_of[name] for name in usable}):
-        group = [name for name in usable if task_of[name] == task]
-        # one demonstration at least is trained on, and one held back where that leaves any
-        count = min(max(1, round(config.valid_fraction * len(group))), len(group) - 1)
-        held_back |= set(rng.permutation(group)[: count if config.valid_fraction else 0].tolist())
-    return [n for n in usable if n not in held_back], [n for n in usable if n in held_back]

@@ -8,6 +8,7 @@ takes the old one's place whole.
 
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,6 +55,9 @@ _MAX_TEXT_BYTES = 1 << 26
 
 _RESERVE_BYTES = 1 << 20
 """Room for names, masks and tables when a file is built, besides its episodes [bytes]."""
+
+_OBJECT_BYTES = 1 << 12
+"""Room for the description of one array or group, well above what it takes [bytes]."""
 
 _BATCH_BYTES = 1 << 26
 """Episodes are added to a file under construction in batches of about this much [bytes]."""
@@ -179,6 +183,42 @@ class DemoDataset:
     def tasks(self) -> tuple[str, ...]:
         """Ids of the tasks that are demonstrated, sorted."""
         return tuple(sorted({str(self.attribute(name, "task")) for name in self.names}))
+
+    def array(self, name: str, path: str) -> NDArray[Any]:
+        """One array of an episode, such as `"actions"` or `"obs/ee_pos"`, without the others.
+
+        Raises:
+            VandError: The episode lacks it, or it cannot be read.
+        """
+        group, _, key = f"data/{name}/{path}".rpartition("/")
+        with disk_errors(f"read {name} of", self.path):
+            steps = steps_of(child(self.file, f"data/{name}", h5py.Group))
+            value = read_array(child(self.file, group, h5py.Group), key, steps)
+        if isinstance(value, Unreadable):
+            raise VandError(f"{self.path}: {name}: {path}: {value.reason}")
+        return value
+
+    def arrays(self, name: str) -> dict[str, tuple[int, ...]]:
+        """Path of every array of an episode -> shape of one step."""
+        found: dict[str, tuple[int, ...]] = {}
+
+        def note(path: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset) and item.shape:
+                found[path] = item.shape[1:]
+
+        with disk_errors(f"read {name} of", self.path):
+            child(self.file, f"data/{name}", h5py.Group).visititems(note)
+        return found
+
+    def source(self, name: str, new_name: str | None = None) -> "Source":
+        """An episode, to be copied into another file."""
+        with disk_errors(f"read {name} of", self.path):
+            demo = child(self.file, f"data/{name}", h5py.Group)
+            size = sum(demo[path].id.get_storage_size() for path in self.arrays(name))
+            texts = sum(demo.attrs.get_id(key).get_storage_size() for key in demo.attrs)
+            texts += len(read_attribute(demo, "model_file"))
+        room = size + texts + _OBJECT_BYTES * (len(self.arrays(name)) + len(_GROUPS) + 1)
+        return Source(room, lambda: open_file(self.path), name, new_name)
 
     def attribute(self, name: str, key: str) -> Any:
         """One attribute of an episode (`"task"`, `"success"`, ...) without its arrays.
@@ -373,10 +413,8 @@ def read_demo(
         missing = None if name == "states" else Unreadable("is missing")
         values[name] = read_array(demo, name, steps) if here else missing
     for group, name in _GROUPS.items():
-        keys = child(demo, group, h5py.Group) if group in demo else ()
-        values[name] = {
-            key: read_array(demo, f"{group}/{key}", steps) for key in keys if want(group, key)
-        }
+        arrays = child(demo, group, h5py.Group) if group in demo else {}
+        values[name] = {key: read_array(arrays, key, steps) for key in arrays if want(group, key)}
     return values
 
 
@@ -405,22 +443,21 @@ def demo_faults(demo: Any) -> Iterator[str]:
             yield f"{name}: unknown; known: {', '.join((*_ARRAYS, *_GROUPS))}"
     if "action_dict" not in demo:
         yield "action_dict: is missing"
-    paths = [name for name in _ARRAYS if name in demo]
-    for group in _GROUPS:
-        if group in demo:
-            paths += [f"{group}/{key}" for key in child(demo, group, h5py.Group)]
-    for path in paths:
-        array = demo[path] if _is_hard(demo, path) else None
-        if isinstance(array, h5py.Dataset) and array.ndim:
+    arrays = {name: _member(demo, name) for name in _ARRAYS if name in demo}
+    for name in (name for name in _GROUPS if name in demo):
+        group = child(demo, name, h5py.Group)
+        arrays |= {f"{name}/{key}": _member(group, key) for key in group}
+    for path, array in arrays.items():
+        if isinstance(array, h5py.Dataset) and array.shape:
             if array.chunks is None or array.chunks[1:] != array.shape[1:]:
                 yield f"{path}: expected chunks of whole steps, got {array.chunks}"
             if array.compression != "gzip" or not array.shuffle:
                 yield f"{path}: expected gzip + shuffle, got {array.compression}"
 
 
-def read_array(demo: Any, path: str, steps: int) -> NDArray[Any] | Unreadable:
+def read_array(group: Any, key: str, steps: int) -> NDArray[Any] | Unreadable:
     """Reads one array of an episode once its declaration has proved sensible."""
-    dataset = demo.get(path) if _is_hard(demo, path) else None
+    dataset = _member(group, key)
     if not isinstance(dataset, h5py.Dataset):
         return Unreadable("expected an array of this file, got a group or a link")
     fault = storage_fault(dataset, steps)
@@ -441,29 +478,22 @@ def storage_fault(dataset: Any, steps: int) -> str | None:
     """
     if dataset.is_virtual or dataset.external:
         return "expected its numbers in this file, got a reference to another"
-    if dataset.shape is None or dataset.dtype.kind not in "biuf":
-        return f"expected numbers, got {dataset.dtype}"
-    if dataset.ndim == 0 or dataset.shape[0] != steps:
-        return f"expected {steps} steps (num_samples), got shape {dataset.shape}"
-    size = dataset.size * dataset.dtype.itemsize
-    chunk = int(np.prod(dataset.chunks, dtype=np.float64)) if dataset.chunks else 0
-    stored = dataset.id.get_storage_size()
-    if size > _MAX_ARRAY_BYTES or chunk * dataset.dtype.itemsize > _MAX_CHUNK_BYTES:
-        return f"declares {dataset.shape} in chunks of {dataset.chunks}: too much to read"
-    if size > _FREE_BYTES and size > _MAX_EXPANSION * stored:
+    shape, dtype, chunks = dataset.shape, dataset.dtype, dataset.chunks
+    if shape is None or dtype.kind not in "biuf":
+        return f"expected numbers, got {dtype}"
+    if not shape or shape[0] != steps:
+        return f"expected {steps} steps (num_samples), got shape {shape}"
+    size, chunk = (math.prod(axes) * dtype.itemsize for axes in (shape, chunks or ()))
+    if size > _MAX_ARRAY_BYTES or chunk > _MAX_CHUNK_BYTES:
+        return f"declares shape {shape} in chunks of {chunks}: too much to read"
+    if size > _FREE_BYTES and size > _MAX_EXPANSION * (stored := dataset.id.get_storage_size()):
         return f"declares {size} bytes, but holds {stored}"
     return None
 
 
-def _is_hard(group: Any, path: str) -> bool:
-    """Whether a path leads to an object of this file by hard links alone."""
-    for name in path.split("/"):
-        if not isinstance(group, h5py.Group) or name not in group:
-            return False
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            return False
-        group = group[name]
-    return True
+def _member(group: Any, key: str) -> Any:
+    """What has this name in a group, or None where the file itself holds no such thing."""
+    return group[key] if isinstance(group.get(key, getlink=True), h5py.HardLink) else None
 
 
 def child(parent: Any, path: str, kind: Any) -> Any:
@@ -472,10 +502,13 @@ def child(parent: Any, path: str, kind: Any) -> Any:
     Raises:
         VandError: It is missing, is of another kind, or lies in another file.
     """
-    if not _is_hard(parent, path) or not isinstance(child := parent[path], kind):
+    found = parent
+    for name in path.split("/"):
+        found = _member(found, name) if isinstance(found, h5py.Group) else None
+    if not isinstance(found, kind):
         place = f"{parent.name.rstrip('/')}/{path}"
         raise VandError(f"{parent.file.filename}: {place}: expected a {kind.__name__.lower()}")
-    return child
+    return found
 
 
 def read_attribute(owner: Any, name: str) -> Any:
@@ -572,6 +605,8 @@ class Source:
     """Opens the file."""
     name: str = "demo_0"
     """Name of the episode there."""
+    new_name: str | None = None
+    """Name that the copy gets; the next free one by default."""
 
     @classmethod
     def of_bytes(cls, image: bytes) -> "Source":
@@ -579,9 +614,9 @@ class Source:
         return cls(len(image), lambda: h5py.File(io.BytesIO(image), "r"))
 
     @classmethod
-    def of_file(cls, path: Path, name: str = "demo_0") -> "Source":
-        """An episode of a data set."""
-        return cls(path.stat().st_size, lambda: open_file(path), name)
+    def of_part(cls, path: Path) -> "Source":
+        """The one episode of a part file."""
+        return cls(path.stat().st_size, lambda: open_file(path))
 
 
 def create(path: Path, env_args: Mapping[str, Any]) -> None:
@@ -620,7 +655,7 @@ def _append_batch(file: Any, batch: Sequence[Source]) -> list[str]:
     """Copies episodes into an open file, and returns their names."""
     taken = demo_names(file)
     first = _number(taken[-1]) + 1 if taken else 0
-    names = [f"demo_{first + i}" for i in range(len(batch))]
+    names = [source.new_name or f"demo_{first + i}" for i, source in enumerate(batch)]
     for name, source in zip(names, batch, strict=True):
         with source.open() as other:
             other.copy(child(other, f"data/{source.name}", h5py.Group), file["data"], name)
@@ -663,6 +698,7 @@ def rewriting(path: Path) -> Iterator[Path]:
     Raises:
         VandError: Another process writes the data set, or the disk is full; the old file stays.
     """
+    require_folder(path)
     folder = parts_folder(path)
     with exclusive(folder, path), replacing(path, folder) as temporary:
         yield temporary
@@ -695,13 +731,12 @@ def write_dataset(
         The names of the episodes.
 
     Raises:
-        UsageError: The file exists and is not to be replaced.
+        UsageError: The file exists and is not to be replaced, or there is no folder for it.
         VandError: There is no episode, one does not fit the environment or the others, a mask
             names one that does not exist, or the disk is full; an old file stays as it was.
     """
     path = Path(path).expanduser()
-    require_new(path, overwrite=overwrite)
-    require_env_args(str(path), env_args)
+    require_env_args("the environment", env_args)
 
     def sources() -> Iterator[Source]:
         first: Mapping[str, str] = {}
@@ -717,6 +752,7 @@ def write_dataset(
             )
 
     with rewriting(path) as temporary:
+        require_new(path, overwrite=overwrite)
         create(temporary, env_args)
         names = append(temporary, sources())
         if not names:
@@ -738,14 +774,24 @@ def _named(masks: Mapping[str, Sequence[int]], names: Sequence[str]) -> dict[str
     return {key: [names[i] for i in indices] for key, indices in masks.items()}
 
 
+def require_folder(path: Path) -> None:
+    """Checks that a file can be at a path.
+
+    Raises:
+        UsageError: There is no folder for it, or it is a folder itself.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a data set")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent} to write {path.name} to")
+
+
 def require_new(path: Path, *, overwrite: bool = False) -> None:
     """Checks that a data set may be begun at a path.
 
     Raises:
-        UsageError: There is one already, or episodes of one, or no folder for it.
+        UsageError: There is one already, or episodes of one.
     """
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent} to write {path.name} to")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists already; it is not overwritten unless you say so")
     if part_files(path):

@@ -20,6 +20,7 @@ from vand_demos.dataset import (
     require_compatible,
     require_env_args,
     require_fits,
+    require_folder,
     require_new,
     signature,
 )
@@ -79,12 +80,11 @@ class Recorder:
         self._states = states
         self._folder = parts_folder(self.path)
         require_env_args("the environment", env_args)
-        if not resume or not self.path.parent.is_dir():
-            require_new(self.path)
+        require_folder(self.path)
         with ExitStack() as stack:
             stack.enter_context(exclusive(self._folder, self.path))
             if not resume:
-                require_new(self.path)  # once more: now nobody else can make it
+                require_new(self.path)
             self._packed, self._signature = self._survey()
             self._parts = len(_pending(self.path))
             self._lock: ExitStack | None = stack.pop_all()
@@ -193,7 +193,7 @@ def pack(path: Path) -> RepairReport:
     if sound:
         with replacing(path, parts_folder(path)) as temporary:
             _start(temporary, path, sound[0])
-            append(temporary, map(Source.of_file, sound))
+            append(temporary, map(Source.of_part, sound))
     for part in (*done, *sound):
         part.unlink(missing_ok=True)
     return RepairReport(path, len(packed) + len(sound), len(sound), len(done), damaged)

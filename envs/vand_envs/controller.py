@@ -102,7 +102,7 @@ class Controller:
             joint = self.normalise_targets(targets)
         else:
             step = targets - self._sim.ctrl[:, self._arm]
-            motion = np.einsum("nij,nj->ni", self._sim.arm_jacobian(), step)
+            motion = _apply(self._sim.arm_jacobian(), step)
             twist = np.clip(motion / self._sim.control_dt_s / self._ee_speed, -1.0, 1.0)
             joint = action[:, 3:-1].astype(np.float32)
         return {
@@ -162,6 +162,14 @@ def _damped_step(
     wanted = np.where(mobility > 0, posture, 0.0)
     weighted = jacobian * mobility[:, None, :]  # (n, 6, J)
     gram = weighted @ jacobian.transpose(0, 2, 1) + DAMPING**2 * np.eye(6)  # (n, 6, 6)
-    residual = motion - np.einsum("nij,nj->ni", jacobian, wanted)
+    residual = motion - _apply(jacobian, wanted)
     force = np.linalg.solve(gram, residual[..., None])[..., 0]  # (n, 6)
-    return wanted + np.einsum("nij,ni->nj", weighted, force)
+    return wanted + _apply(weighted.transpose(0, 2, 1), force)
+
+
+def _apply(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Matrices (n, a, b) times vectors (n, b), one by one, (n, a).
+
+    matmul and not einsum: einsum sums in an order that depends on n, and an episode must not.
+    """
+    return np.matmul(matrices, vectors[..., None])[..., 0]

@@ -82,7 +82,7 @@ class Observer:
                 [2 * sim.qpos[:, sim.gripper_qpos], 2 * sim.qvel[:, sim.gripper_dof]], 1
             ),
             "ee_pos": vectors[:, 0],
-            "ee_lag": np.einsum("nij,nj->ni", sim.arm_jacobian()[:, :3], lag),
+            "ee_lag": np.matmul(sim.arm_jacobian()[:, :3], lag[..., None])[..., 0],
             "ee_rot": vectors[:, 1 + 2 * k : 3 + 2 * k].reshape(sim.n, 6),
         }
         for i, body in enumerate((*MOVABLES, *STATIONS)):

@@ -138,7 +138,9 @@ class Simulation:
             rotated = to_base_axes(
                 world.swapaxes(2, 3), np.cos(yaw)[:, None, None], np.sin(yaw)[:, None, None]
             )  # (n, 2, J, 3)
-            self._arm_jacobian = rotated.swapaxes(2, 3).reshape(self.n, 6, -1)
+            jacobian = rotated.swapaxes(2, 3).reshape(self.n, 6, -1)
+            # One memory layout for every n: numpy's products choose their order of summation by it.
+            self._arm_jacobian = np.ascontiguousarray(jacobian)
         return self._arm_jacobian
 
     def data(self, i: int) -> mujoco.MjData:

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 BETA_RANGE = (1e-6, 1e2)
 """Where dual ascent keeps beta: below, memory is free; above, nothing else counts."""
 
+KP=2.
 
 @dataclass(frozen=True)
 class Vand(Regularizer):
@@ -222,8 +223,9 @@ class VandSampler(Sampler):
         beta = self.beta.clone()
         budget = self.vand.budget
         if budget is not None and self.training and torch.is_grad_enabled():
-            excess = (kl.detach() / budget - 1).clamp(-1, 1)
+            excess = (kl.detach() / budget).log().clamp(-1, 1)
             self.beta.mul_(torch.exp(self.vand.dual_rate * excess)).clamp_(*BETA_RANGE)
+            beta = self.beta * torch.exp(KP * excess)
         stats = {**self.stats(), "memory_nats": kl.item()}
         return RegularizerTerms(kl=kl, penalty=beta * kl, stats=stats)
 

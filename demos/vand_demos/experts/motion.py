@@ -125,15 +125,21 @@ def base_error(view: View, goal_world: Vector) -> tuple[float, float]:
 def pointing_down_error(view: View, yaw: float) -> Vector:
     """Rotation that would make the hand point down with the given yaw [rad], (3,).
 
-    The axis-angle of small rotations: half the sum of the cross products of the axes.
+    The axis of the rotation times the sine of its angle: the antisymmetric part of its matrix.
     """
-    x_axis, y_axis = view["ee_rot"][:3], view["ee_rot"][3:]
+    x_axis, y_axis = view["ee_rot"][:3].astype(np.float64), view["ee_rot"][3:].astype(np.float64)
     cos, sin = np.cos(yaw), np.sin(yaw)
-    wanted_x, wanted_y, wanted_z = np.array([[0, 0, -1], [-sin, cos, 0], [cos, sin, 0]])
-    z_axis = np.cross(x_axis, y_axis)
-    return np.asarray(
-        0.5 * (np.cross(x_axis, wanted_x) + np.cross(y_axis, wanted_y) + np.cross(z_axis, wanted_z))
+    wanted = np.array([[0, -sin, cos], [0, cos, sin], [-1, 0, 0]])  # columns: the hand's axes
+    now = np.stack([x_axis, y_axis, _cross(x_axis, y_axis)])  # rows: the hand's axes
+    turn = wanted @ now  # (3, 3)
+    return 0.5 * np.array(
+        [turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]
     )
+
+
+def _cross(a: Vector, b: Vector) -> Vector:
+    """Cross product (3,); numpy's is slow for single vectors."""
+    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
 def _limit(vector: Vector, largest: float) -> Vector:

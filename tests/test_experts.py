@@ -1,0 +1,88 @@
+"""Experts succeed, vary, recover, and leave labels clean."""
+
+from itertools import count, islice
+
+import numpy as np
+import pytest
+
+from vand_demos.experts import SCRIPTS, Disturbance, make_expert
+from vand_demos.experts.demonstrate import demonstrate
+from vand_envs import TaskBatch, task_ids
+from vand_envs.errors import UsageError
+
+every_task = pytest.mark.parametrize("task_id", task_ids())
+
+
+def test_every_task_has_an_expert():
+    assert set(SCRIPTS) == set(task_ids())
+
+
+@every_task
+def test_experts_succeed_in_98_of_100_seeds(task_id):
+    episodes = demonstrate(task_id, range(1000, 1100), parallel=32)
+    assert sum(episode.success for episode in episodes) >= 98
+
+
+@every_task
+def test_most_disturbed_demonstrations_succeed_too(task_id):
+    episodes = list(demonstrate(task_id, range(16), disturbance=Disturbance()))
+    assert sum(episode.success for episode in episodes) >= 13
+
+
+@every_task
+def test_demonstrations_vary_in_length_and_path(task_id):
+    episodes = list(islice(demonstrate(task_id, count(50), parallel=8), 8))
+    assert len({len(episode) for episode in episodes}) >= 5
+    shortest = min(len(episode) for episode in episodes)
+    paths = np.stack([episode.observations["ee_pos"][:shortest] for episode in episodes])
+    assert paths.std(axis=0).mean() > 0.01
+
+
+def test_a_demonstration_does_not_depend_on_its_neighbours():
+    together = list(demonstrate("wipe", [5, 6, 7], disturbance=Disturbance(), parallel=3))
+    alone = next(demonstrate("wipe", [6], disturbance=Disturbance(), parallel=1))
+    assert np.array_equal(together[1].states, alone.states)
+    assert np.array_equal(together[1].actions, alone.actions)
+
+
+def test_states_restore_what_was_observed():
+    episode = next(demonstrate("stow-cube", [3], parallel=1))
+    batch = TaskBatch("stow-cube", 1)
+    batch.reset([3])
+    for t in (0, 60, len(episode) - 1):
+        batch.simulation.restore(episode.states[t : t + 1])
+        observation = batch.observe()
+        for key, value in observation.items():
+            assert np.array_equal(value[0], episode.observations[key][t]), key
+
+
+def test_clean_demonstrations_replay_exactly_from_their_actions():
+    episode = next(demonstrate("stow-cube", [4], parallel=1))
+    batch = TaskBatch("stow-cube", 1)
+    batch.reset([4])
+    for t, action in enumerate(episode.actions):
+        assert np.array_equal(batch.state[0], episode.states[t])
+        batch.step(action[None])
+    assert batch.progress.success[0]
+
+
+def test_labels_are_clean_while_what_is_executed_is_disturbed():
+    """The expert's own answer to each observation is what was recorded."""
+    noisy = next(demonstrate("wipe", [8], disturbance=Disturbance(rate_hz=2.0), parallel=1))
+    expert = make_expert("wipe", 8)
+    views = [{k: v[t] for k, v in noisy.observations.items()} for t in range(len(noisy))]
+    labels = np.stack([expert.act(view) for view in views])
+    assert np.allclose(labels, noisy.actions, atol=1e-6)
+    clean = next(demonstrate("wipe", [8], parallel=1))
+    assert not np.allclose(clean.observations["ee_pos"][40], noisy.observations["ee_pos"][40], atol=1e-3)
+
+
+def test_joint_mode_records_joint_targets_as_actions():
+    episode = next(demonstrate("wipe", [1], parallel=1, action_mode="joint"))
+    assert episode.actions.shape[1] == 12
+    assert np.array_equal(episode.actions[:, 3:-1], episode.action_parts["joint_targets"])
+
+
+def test_an_unknown_task_is_a_usage_error():
+    with pytest.raises(UsageError, match="did you mean 'wipe'"):
+        make_expert("wip", 0)

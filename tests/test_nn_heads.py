@@ -1,0 +1,52 @@
+"""The Gaussian head: likelihood, bounds, masks."""
+
+import pytest
+import torch
+
+from vand_robot.nn import GaussianHead, gaussian_nll
+
+
+def test_nll_is_that_of_torch_distributions():
+    head = GaussianHead(4, 3)
+    h, target = torch.randn(6, 2, 4), torch.randn(6, 2, 3)
+    mean, log_std = head(h)
+    expected = -torch.distributions.Normal(mean, log_std.exp()).log_prob(target).sum(-1).mean()
+    torch.testing.assert_close(head.nll(h, target), expected)
+
+
+def test_mask_leaves_out_steps_whatever_they_hold():
+    mean, log_std, target = torch.randn(3, 6, 2, 3, requires_grad=True)
+    mask = torch.rand(6, 2) < 0.5
+    expected = gaussian_nll(mean[mask], log_std[mask], target[mask])
+    polluted = torch.where(mask[..., None], target, torch.nan)
+    loss = gaussian_nll(mean, log_std, polluted, mask)
+    torch.testing.assert_close(loss, expected)
+    (gradient,) = torch.autograd.grad(loss, mean)
+    assert torch.all(gradient[~mask] == 0)
+    assert torch.all(gradient[mask].isfinite())
+
+
+def test_spread_stays_within_bounds_and_keeps_a_gradient():
+    head = GaussianHead(2, 1, min_std=0.1, max_std=1.0)
+    h = (5 * torch.randn(1000, 2)).requires_grad_()
+    std = head(h)[1].exp()
+    assert 0.1 <= std.min()
+    assert std.max() <= 1.0
+    std.sum().backward()
+    assert torch.all(h.grad.abs().sum(-1) > 0)
+
+
+def test_mean_alone_and_samples_agree_with_the_prediction():
+    torch.manual_seed(0)
+    head = GaussianHead(4, 3)
+    h = torch.randn(1, 4).expand(50_000, 4)
+    mean, log_std = head(h)
+    torch.testing.assert_close(head.mean(h), mean)
+    samples = head.sample(h)
+    torch.testing.assert_close(samples.mean(0), mean[0], rtol=0, atol=0.02)
+    torch.testing.assert_close(samples.std(0), log_std[0].exp(), rtol=0.02, atol=0)
+
+
+def test_bad_bounds_raise_a_clear_error():
+    with pytest.raises(ValueError, match="0 < min_std < max_std"):
+        GaussianHead(4, 3, min_std=2.0, max_std=1.0)

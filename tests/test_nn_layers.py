@@ -1,0 +1,212 @@
+"""The layers are those of `torch.nn`: outputs, gradients, states, lengths, errors."""
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from vand_robot.nn import GRU, LSTM, Elman, Vand, Zoneout, make_cell, make_regularizer
+
+TOLERANCE = {"rtol": 0, "atol": 1e-10}
+PAIRS = {
+    "tanh": (Elman, torch.nn.RNN, {}),
+    "relu": (Elman, torch.nn.RNN, {"nonlinearity": "relu"}),
+    "gru": (GRU, torch.nn.GRU, {}),
+    "lstm": (LSTM, torch.nn.LSTM, {}),
+}
+STEPS, BATCH, INPUTS, UNITS = 7, 4, 3, 5
+
+
+def make_pair(name, num_layers=1, **options):
+    """Our layer and torch's with the same weights, in double."""
+    ours, theirs, extra = PAIRS[name]
+    options = {**extra, **options, "dtype": torch.float64}
+    layer = ours(INPUTS, UNITS, num_layers, **options)
+    reference = theirs(INPUTS, UNITS, num_layers, **options)
+    reference.load_state_dict(layer.state_dict())
+    layer.load_state_dict(reference.state_dict())
+    return layer, reference
+
+
+def random_state(name, num_layers):
+    h = torch.randn(num_layers, BATCH, UNITS, dtype=torch.float64, requires_grad=True)
+    return (h, torch.randn_like(h).requires_grad_()) if name == "lstm" else h
+
+
+def tensors(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+def gradients(output, final, inputs):
+    """Gradients of a loss that weighs every output and final state differently."""
+    generator = torch.Generator().manual_seed(1)
+    loss = sum(
+        (value * torch.randn(value.shape, dtype=value.dtype, generator=generator)).sum()
+        for value in (output, *tensors(final))
+    )
+    return torch.autograd.grad(loss, inputs)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize("name", PAIRS)
+def test_outputs_and_gradients_equal_torch(name, num_layers, bias):
+    layer, reference = make_pair(name, num_layers, bias=bias)
+    x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64, requires_grad=True)
+    hx = random_state(name, num_layers)
+    results = [m(x, hx) for m in (layer, reference)]
+    for ours, theirs in zip(*map(lambda r: (r[0], *tensors(r[1])), results), strict=True):
+        torch.testing.assert_close(ours, theirs, **TOLERANCE)
+    all_gradients = [
+        gradients(*result, (x, *tensors(hx), *module.parameters()))
+        for result, module in zip(results, (layer, reference), strict=True)
+    ]
+    for ours, theirs in zip(*all_gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_lengths_equal_packed_sequences(name):
+    layer, reference = make_pair(name, 2)
+    x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64, requires_grad=True)
+    hx = random_state(name, 2)
+    lengths = torch.tensor([3, STEPS, 1, 5])
+    ours, state = layer(x, hx, lengths)
+    packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
+    packed, expected_state = reference(packed, hx)
+    expected, _ = pad_packed_sequence(packed, total_length=STEPS)
+    torch.testing.assert_close(ours, expected, **TOLERANCE)
+    for mine, theirs in zip(tensors(state), tensors(expected_state), strict=True):
+        torch.testing.assert_close(mine, theirs, **TOLERANCE)
+    for mine, theirs in zip(
+        gradients(ours, state, (x, *tensors(hx), *layer.parameters())),
+        gradients(expected, expected_state, (x, *tensors(hx), *reference.parameters())),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_what_padding_holds_changes_nothing(name):
+    layer, _ = make_pair(name, 2)
+    x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
+    lengths = torch.tensor([3, STEPS, 1, 5])
+    polluted = x.clone()
+    for b, length in enumerate(lengths):
+        polluted[length:, b] = float("nan")
+    outcomes = []
+    for inputs in (x, polluted):
+        result = layer.run(inputs, lengths=lengths)
+        (result.output.square().sum() + result.state.sum()).backward()
+        outcomes.append((result.output, result.state, *(p.grad for p in layer.parameters())))
+        layer.zero_grad()
+    for clean, dirty in zip(*outcomes, strict=True):
+        assert torch.equal(clean, dirty)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_state_carried_over_pieces_equals_one_pass(name):
+    layer, _ = make_pair(name, 2)
+    x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
+    whole = layer.run(x)
+    first = layer.run(x[:3])
+    second = layer.run(x[3:], first.state)
+    torch.testing.assert_close(torch.cat((first.output, second.output)), whole.output, **TOLERANCE)
+    torch.testing.assert_close(second.state, whole.state, **TOLERANCE)
+    direct = torch.autograd.grad(whole.output.sum(), layer.weight_hh_l0)
+    pieces = torch.autograd.grad(first.output.sum() + second.output.sum(), layer.weight_hh_l0)
+    torch.testing.assert_close(direct, pieces, **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_detached_state_truncates_backpropagation(name):
+    layer, _ = make_pair(name)
+    x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64, requires_grad=True)
+    first = layer.run(x[:3])
+    layer.run(x[3:], first.state.detach()).output.sum().backward()
+    assert torch.all(x.grad[:3] == 0)
+    assert torch.all(x.grad[3:] != 0)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_batch_first_and_unbatched_equal_torch(name):
+    layer, reference = make_pair(name, batch_first=True)
+    x = torch.randn(BATCH, STEPS, INPUTS, dtype=torch.float64)
+    for inputs in (x, x[0]):
+        ours, theirs = layer(inputs), reference(inputs)
+        torch.testing.assert_close(ours[0], theirs[0], **TOLERANCE)
+        for mine, expected in zip(tensors(ours[1]), tensors(theirs[1]), strict=True):
+            torch.testing.assert_close(mine, expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "regularizer", [None, Vand(), Zoneout(0.3)], ids=["none", "vand", "zoneout"]
+)
+@pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
+def test_steps_equal_run_in_eval(name, regularizer):
+    layer = make_cell(name, INPUTS, UNITS, 2, regularizer=regularizer, dtype=torch.float64).eval()
+    x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
+    whole = layer.run(x)
+    state = layer.initial_state(BATCH)
+    for t in range(STEPS):
+        output, state = layer.step(x[t], state)
+        torch.testing.assert_close(output, whole.output[t], **TOLERANCE)
+    torch.testing.assert_close(state, whole.state, **TOLERANCE)
+
+
+def test_dropout_between_layers_acts_in_training_only():
+    layer = GRU(INPUTS, UNITS, 2, dropout=0.5)
+    x = torch.randn(STEPS, BATCH, INPUTS)
+    assert not torch.equal(layer(x)[0], layer(x)[0])
+    layer.eval()
+    assert torch.equal(layer(x)[0], layer(x)[0])
+
+
+def test_backward_may_run_twice_over_a_retained_graph():
+    for name in PAIRS:
+        layer, _ = make_pair(name)
+        output, _ = layer(torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64))
+        loss = output.square().sum()
+        first, second = (
+            torch.autograd.grad(loss, layer.weight_hh_l0, retain_graph=True) for _ in range(2)
+        )
+        torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: GRU(3, 5, bidirectional=True), "bidirectional"),
+        (lambda: LSTM(3, 5, proj_size=2), "proj_size"),
+        (lambda: GRU(3, 0), "hidden_size"),
+        (lambda: Elman(3, 5, nonlinearity="sine"), "tanh, relu"),
+        (lambda: GRU(3, 5, dropout=1.5), "dropout"),
+        (lambda: make_cell("rnn", 3, 5), "elman, gru, lstm"),
+        (lambda: make_cell("gru", 3, 5, hidden=2), "batch_first"),
+        (lambda: make_regularizer({"name": "vandal"}), "vand"),
+        (lambda: make_regularizer({"name": "vand", "betta": 1}), "beta"),
+        (lambda: make_regularizer({"name": "dropout", "p": 1.0}), "p must lie"),
+        (lambda: GRU(3, 5).run(torch.zeros(7, 4, 2)), "steps, batch, 3"),
+        (lambda: GRU(3, 5).run(torch.zeros(0, 4, 3)), "at least one step"),
+        (lambda: GRU(3, 5)(torch.zeros(3)), "dimensions"),
+        (lambda: GRU(3, 5).run(torch.zeros(7, 4, 3), torch.zeros(1, 4, 6)), "state of shape"),
+        (
+            lambda: GRU(3, 5).run(torch.zeros(7, 4, 3), lengths=torch.tensor([1, 2, 3, 8])),
+            "lengths in 1..7",
+        ),
+        (
+            lambda: GRU(3, 5).run(torch.zeros(7, 4, 3), lengths=torch.tensor([1, 2])),
+            "integers of shape",
+        ),
+    ],
+)
+def test_bad_input_raises_a_clear_error(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_packed_sequence_and_foreign_regularizer_raise_type_errors():
+    packed = pack_padded_sequence(torch.zeros(7, 2, 3), torch.tensor([7, 3]))
+    with pytest.raises(TypeError, match="lengths="):
+        GRU(3, 5)(packed)
+    with pytest.raises(TypeError, match="make_regularizer"):
+        GRU(3, 5, regularizer={"name": "vand"})

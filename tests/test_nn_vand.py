@@ -1,0 +1,255 @@
+"""VAND: the bound, the samples, who gets which gradient, the limits, the budget."""
+
+import math
+
+import pytest
+import torch
+
+from vand_robot.nn import GRU, Vand, make_cell
+from vand_robot.nn.vand import kl_bound, mean_square, mixture_map, relaxed_bernoulli
+
+STEPS, BATCH, INPUTS, UNITS = 6, 4, 3, 5
+CELLS = ["elman", "gru", "lstm"]
+
+
+def make_layer(cell, recipe, num_layers=1):
+    torch.manual_seed(0)
+    return make_cell(
+        cell, INPUTS, UNITS, num_layers, regularizer=recipe, dtype=torch.float64
+    )
+
+
+def make_x(steps=STEPS, batch=BATCH):
+    return torch.randn(steps, batch, INPUTS, dtype=torch.float64)
+
+
+def integrated_kl(mu, m, sigma, scale, drop):
+    """KL of the mixture to the prior by the trapezium rule [nats]."""
+    h = torch.linspace(-20, 20, 400_001, dtype=torch.float64)
+
+    def density(mean, std):
+        return torch.exp(-0.5 * ((h - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
+
+    prior = density(m, scale)
+    posterior = (1 - drop) * density(mu, sigma) + drop * prior
+    log_ratio = torch.where(posterior > 0, torch.log(posterior / prior), 0.0)
+    return torch.trapezoid(posterior * log_ratio.nan_to_num(), h).item()
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.01, 0.3, 0.9])
+@pytest.mark.parametrize(("gap", "sigma", "scale"), [(0, 1, 1), (1, 0.1, 1), (0.5, 0.4, 0.7)])
+def test_bound_is_never_below_the_mixtures_kl_and_tight_without_drop(gap, sigma, scale, drop):
+    bound = kl_bound(*(torch.tensor(float(v)) for v in (gap**2, sigma, drop, scale))).item()
+    exact = integrated_kl(0.2 + gap, 0.2, sigma, scale, drop)
+    assert bound >= exact - 1e-6
+    if drop == 0:
+        assert bound == pytest.approx(exact, abs=1e-5)
+
+
+def test_bound_falls_as_noise_or_drop_rises_and_is_zero_when_noise_covers_the_memory():
+    square = torch.tensor(0.3)
+    sigmas = torch.linspace(0.05, 1, 20)
+    by_sigma = kl_bound(square, sigmas, torch.tensor(0.1), None)
+    assert torch.all(by_sigma.diff() < 0)
+    drops = torch.linspace(0, 1, 20)
+    by_drop = kl_bound(square, torch.tensor(0.1), drops, None)
+    assert torch.all(by_drop.diff() < 0)
+    assert kl_bound(torch.tensor(0.0), torch.tensor(1.0), None, None) == 0
+
+
+def test_samples_have_the_mixtures_mean_and_variance():
+    torch.manual_seed(0)
+    shape = (1, 200_000, 2)
+    mu, m = torch.tensor([0.8, -0.3]), torch.tensor([-0.2, 0.1])
+    sigma, scale, drop = torch.tensor([0.2, 0.1]), 0.5, torch.tensor([0.3, 0.1])
+    keep = (torch.rand(shape) >= drop).float()
+    affine = mixture_map(m.expand(shape), sigma, scale, keep, torch.randn(shape))
+    samples = affine(mu.expand(shape), torch.zeros(shape))[0]
+    mean = (1 - drop) * mu + drop * m
+    second = (1 - drop) * (sigma**2 + mu**2) + drop * (scale**2 + m**2)
+    torch.testing.assert_close(samples.mean(0), mean, rtol=0, atol=0.01)
+    torch.testing.assert_close(samples.var(0), second - mean**2, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_vanishing_noise_and_drop_give_the_plain_network(cell):
+    tiny = Vand(sigma=1e-12, sigma_min=0, drop=1e-12, drop_min=0)
+    x = make_x()
+    expected = make_layer(cell, None)(x)[0]
+    torch.testing.assert_close(make_layer(cell, tiny)(x)[0], expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("mask", ["step", "sequence"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_dropping_all_memory_gives_the_memoryless_network(cell, mask):
+    recipe = Vand(drop=1 - 1e-12, drop_min=0, noise=False, mask=mask)
+    layer, plain = make_layer(cell, recipe), make_layer(cell, None)
+    x = make_x()
+    alone = [plain(x[t : t + 1])[0] for t in range(STEPS)]
+    torch.testing.assert_close(layer(x)[0], torch.cat(alone), rtol=0, atol=1e-12)
+
+
+def parameters_with_gradient(layer, loss):
+    found = torch.autograd.grad(loss, list(layer.parameters()), allow_unused=True)
+    names = [name for name, _ in layer.named_parameters()]
+    return {n for n, g in zip(names, found, strict=True) if g is not None and g.abs().max() > 0}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_penalty_reaches_the_weights_only_when_explicit(cell):
+    own = {"regularizer.log_sigma", "regularizer.drop_logit", "regularizer.log_prior"}
+    layer = make_layer(cell, Vand(prior="learned"))
+    assert parameters_with_gradient(layer, layer.run(make_x()).terms.penalty) == own
+    layer = make_layer(cell, Vand(prior="learned", explicit=True))
+    found = parameters_with_gradient(layer, layer.run(make_x()).terms.penalty)
+    assert found >= own | {"weight_hh_l0", "weight_ih_l0"}
+
+
+def test_data_term_reaches_weights_noise_and_drop():
+    layer = make_layer("gru", Vand(drop=0.5))
+    found = parameters_with_gradient(layer, layer.run(make_x()).output.square().sum())
+    assert found == {name for name, _ in layer.named_parameters()}
+
+
+def test_straight_through_gradient_of_drop_is_minus_the_gradient_of_the_mask():
+    torch.manual_seed(0)
+    layer = make_layer("gru", Vand(drop=0.5, sigma=0.2))
+    x = make_x(steps=1)
+    torch.manual_seed(1)
+    layer.run(x).output.square().sum().backward()
+    # By hand: h = keep (mu + sigma eps) + (1 - keep) (m + eps), d loss / d keep = 2 h (...)
+    plain = make_layer("gru", None)
+    with torch.no_grad():
+        mu = plain(x)[0]  # one step from zeros: mu = m
+        torch.manual_seed(1)
+        sampled = layer.run(x).output
+        eps_scaled = sampled - mu
+        kept = eps_scaled.abs()
+        sigma, drop = layer.regularizer.sigma[0], layer.regularizer.drop[0]
+        torch.manual_seed(1)
+        draw = layer.regularizer.sample(0, 1, torch.zeros(BATCH, UNITS).double(), lambda: mu)
+        keep = draw.affine.A.round()
+        eps = eps_scaled / torch.where(keep == 1, sigma, 1.0)
+        by_keep = 2 * sampled * (sigma - 1) * eps
+        low = layer.regularizer.vand.drop_min
+        share = (drop - low) / (1 - 2 * low)
+        expected = -by_keep.sum((0, 1)) * (1 - 2 * low) * share * (1 - share)
+    assert kept.min() > 0
+    torch.testing.assert_close(layer.regularizer.drop_logit.grad[0], expected)
+
+
+def test_relaxed_masks_harden_and_keep_their_probability():
+    torch.manual_seed(0)
+    uniform = torch.rand(100_000, 1, dtype=torch.float64)
+    soft = relaxed_bernoulli(torch.tensor([0.7], dtype=torch.float64), uniform, 1e-3)
+    assert soft.mean().item() == pytest.approx(0.7, abs=0.01)
+    assert ((soft < 0.01) | (soft > 0.99)).double().mean() > 0.99
+
+
+def test_kl_is_the_formula_summed_over_units_and_layers_in_nats_per_step():
+    recipe = Vand(sigma=0.2, drop=0.25, noise=True)
+    layer = make_layer("elman", recipe, num_layers=2)
+    x = make_x()
+    torch.manual_seed(2)
+    result = layer.run(x)
+    # Rebuild from the states: mu and m of both layers given the sampled path.
+    torch.manual_seed(2)
+    total, inputs = 0.0, x
+    for index in range(2):
+        states, mu, _ = layer._run_layer(index, inputs, layer.initial_state(BATCH)[index], True)
+        w_ih, _, b_ih, b_hh = layer.weights(index)
+        m = torch.tanh(inputs @ w_ih.t() + b_ih + b_hh)
+        k = -math.log(0.2) + (0.2**2 + (mu - m) ** 2) / 2 - 0.5
+        total += (0.75 * k).sum(-1).mean().item()
+        inputs = states
+    assert result.terms.kl.item() == pytest.approx(total, rel=1e-6)
+    assert result.terms.stats["memory_nats"] == pytest.approx(total, rel=1e-6)
+    assert result.terms.penalty.item() == pytest.approx(recipe.beta * total, rel=1e-6)
+
+
+def test_kl_averages_over_valid_steps_only():
+    gap = torch.randn(STEPS, BATCH, UNITS)
+    lengths = torch.tensor([6, 2, 1, 4])
+    valid = torch.arange(STEPS)[:, None] < lengths
+    torch.testing.assert_close(mean_square(gap, valid, None), gap[valid].square().mean(0))
+    torch.testing.assert_close(
+        mean_square(gap, torch.ones_like(valid), None), mean_square(gap, None, None)
+    )
+
+
+def test_kl_per_sequence_is_paid_by_the_sequences_that_kept_the_unit():
+    gap = torch.randn(STEPS, BATCH, 2)
+    kept = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 0.0]])[None]
+    square = mean_square(gap, None, kept)
+    torch.testing.assert_close(square[0], gap[:, [0, 2], 0].square().mean())
+    torch.testing.assert_close(square[1], gap[..., 1].square().mean())  # kept by none
+    lengths = torch.tensor([6, 2, 1, 4])
+    valid = torch.arange(STEPS)[:, None] < lengths
+    square = mean_square(gap, valid, kept)
+    both = torch.cat((gap[:6, 0, 0], gap[:1, 2, 0]))
+    torch.testing.assert_close(square[0], both.square().mean())
+
+
+def test_mask_per_sequence_holds_for_all_steps():
+    layer = make_layer("gru", Vand(drop=0.5, noise=False, mask="sequence"))
+    plain = make_layer("gru", None)
+    x = make_x(steps=20)
+    output = layer(x)[0].detach()
+    memoryless = torch.cat([plain(x[t : t + 1])[0] for t in range(20)])
+    forgets = torch.isclose(output, memoryless, rtol=0, atol=1e-12)[1:]
+    assert torch.equal(forgets.all(0), forgets.any(0))
+    assert 0 < forgets.all(0).sum() < forgets[0].numel()
+
+
+@pytest.mark.parametrize("budget", [2.0, 8.0])
+def test_dual_ascent_holds_the_budget(budget):
+    """With no data term the budget is held by the balance of a pull towards precision."""
+    layer = make_layer("gru", Vand(budget=budget, beta=0.1, dual_rate=0.05))
+    optimizer = torch.optim.Adam(layer.regularizer.parameters(), lr=0.05)
+    x = make_x()
+    history = []
+    for _ in range(400):
+        result = layer.run(x)
+        pull = 0.3 * (layer.regularizer.log_sigma + layer.regularizer.drop_logit).sum()
+        optimizer.zero_grad()
+        (pull + result.terms.penalty).backward()
+        optimizer.step()
+        history.append(result.terms.kl.item())
+    assert sum(history[-100:]) / 100 == pytest.approx(budget, rel=0.1)
+    assert result.terms.stats["beta"] != pytest.approx(0.1)
+
+
+def test_dual_ascent_rests_without_gradients_and_in_eval():
+    layer = make_layer("gru", Vand(budget=1.0))
+    with torch.no_grad():
+        layer.run(make_x())
+    layer.eval().run(make_x())
+    assert layer.regularizer.beta.item() == pytest.approx(1e-3)
+
+
+def test_fixed_noise_and_drop_are_not_learned():
+    layer = make_layer("gru", Vand(adaptive=False))
+    assert not any(p.requires_grad for p in layer.regularizer.parameters())
+
+
+def test_initial_values_are_those_asked_for():
+    sampler = GRU(3, 5, 2, regularizer=Vand(sigma=0.07, drop=0.03)).regularizer
+    torch.testing.assert_close(sampler.sigma, torch.full((2, 5), 0.07))
+    torch.testing.assert_close(sampler.drop, torch.full((2, 5), 0.03))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"noise": False, "dropout": False}, "noise or dropout"),
+        ({"sigma": 1e-4}, "sigma must lie"),
+        ({"drop": 1.0}, "drop must lie"),
+        ({"budget": -1.0}, "budget must lie"),
+        ({"mask": "episode"}, "step, sequence"),
+        ({"estimator": "reinforce"}, "straight-through, relaxed"),
+        ({"on": "hidden"}, "whole state"),
+    ],
+)
+def test_bad_options_raise_clear_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        Vand(**options)

@@ -1,0 +1,233 @@
+"""The recurrent policy: normaliser -> encoder -> recurrent core -> Gaussian over actions.
+
+**Actions.** The mean is a linear readout, clipped to [-1, 1] only when the policy acts. Actions of
+demonstrations lie *on* the bounds for long stretches (a gripper is told to be open or shut, a twist
+saturates): a tanh reaches them only in the limit, and its gradient vanishes just there; a linear
+mean fits them exactly. The likelihood then also counts what clipping would hide, which keeps the
+mean from running away. The gripper, nearly binary, is soon predicted without error: its standard
+deviation would shrink without end and its likelihood, unbounded, outweigh all other dimensions.
+The floor `min_std` says how precise is precise enough.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_envs.typing import Float32Array
+from vand_robot.batches import Batch
+from vand_robot.config import PolicyConfig, RegularizerConfig
+from vand_robot.encoder import make_encoder
+from vand_robot.nn import (
+    REGULARIZERS,
+    GaussianHead,
+    Regularizer,
+    RegularizerTerms,
+    make_cell,
+    make_regularizer,
+)
+from vand_robot.normaliser import Normaliser
+from vand_robot.spec import PolicySpec
+
+UNSCALED_KEYS = ("instruction",)
+"""One-hot codes: they pass the normaliser as they are, and get no noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyState:
+    """What the policy remembers of n episodes that advance together."""
+
+    core: Tensor
+    """(num_layers, n, S) state of the recurrent core."""
+    steps: int = 0
+    """Actions taken since the episodes began."""
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyLoss:
+    """The terms of the loss of a batch."""
+
+    total: Tensor
+    """Scalar: what is minimised, `nll + penalty`."""
+    nll: Tensor
+    """Scalar [nats per step]: negative log likelihood of the demonstrated actions."""
+    penalty: Tensor
+    """Scalar: the regulariser's explicit term; zero for most."""
+    stats: Mapping[str, float]
+    """The regulariser's figures: mean sigma, mean d, nats of memory per step, beta."""
+    output: Tensor = field(repr=False)
+    """(T, B, H) output of the recurrent core, detached."""
+
+
+class RecurrentPolicy(nn.Module):
+    """A policy whose memory is the state of a recurrent core.
+
+    Args:
+        config: Its shape.
+        spec: What it sees and says.
+
+    Raises:
+        UsageError: The configuration names a regulariser or an option that does not exist.
+    """
+
+    def __init__(self, config: PolicyConfig, spec: PolicySpec) -> None:
+        super().__init__()
+        self.config = config
+        self.spec = spec
+        self._keys = tuple(spec.observations)
+        self._sizes = list(spec.observations.values())
+        width = (spec.observation_size, *config.encoder.sizes)[-1]
+        self.normaliser = Normaliser(spec.observation_size, config.observation_clip)
+        self.encoder = make_encoder(
+            spec.observation_size,
+            config.encoder.sizes,
+            config.encoder.activation,
+            layer_norm=config.encoder.layer_norm,
+        )
+        self.core = make_cell(
+            config.cell,
+            width,
+            config.hidden_size,
+            config.num_layers,
+            regularizer=regularizer_of(config.regularizer),
+        )
+        self.head = GaussianHead(config.hidden_size, spec.action_size, min_std=config.min_std)
+
+    def fit_normaliser(self, observations: Tensor) -> None:
+        """Takes the normaliser's statistics from the observations (M, D) of the training data."""
+        keys = (key for key, size in self.spec.observations.items() for _ in range(size))
+        unscaled = torch.tensor([key in UNSCALED_KEYS for key in keys])
+        self.normaliser.fit(observations, unscaled, self.config.observation_std_floor)
+
+    def loss(
+        self, batch: Batch, *, truncate_steps: int | None = None, input_noise_std: float = 0.0
+    ) -> PolicyLoss:
+        """The loss of a batch of demonstrations; padding has no part in it.
+
+        The regulariser acts in training mode only, input noise likewise.
+
+        Args:
+            batch: Sequences from the beginning of their episodes.
+            truncate_steps: Steps over which gradients flow back. The state itself is carried on.
+            input_noise_std: Noise on normalised observations [standard deviations].
+
+        Returns:
+            The terms of the loss; means over the valid steps of the batch.
+        """
+        if self.config.reset_every is not None:
+            batch = batch.windows(self.config.reset_every)
+        state: Tensor | None = None
+        outputs: list[Tensor] = []  # (T', B, H) each
+        weighted: list[tuple[int, Tensor, RegularizerTerms]] = []
+        for piece in batch.pieces(truncate_steps):
+            x = self.normaliser(piece.observations)  # (T', B', D)
+            if self.training and input_noise_std > 0:
+                x = x + input_noise_std * self.normaliser.noise * torch.randn_like(x)
+            if state is not None:
+                state = state[:, : len(piece.lengths)].detach()  # (num_layers, B', S)
+            result = self.core.run(self.encoder(x), state, piece.lengths)
+            nll = self.head.nll(result.output, piece.actions, piece.mask)
+            weighted.append((piece.steps, nll, result.terms))
+            finished = batch.lengths.shape[0] - len(piece.lengths)
+            outputs.append(nn.functional.pad(result.output.detach(), (0, 0, 0, finished)))
+            state = result.state
+        share = [steps / batch.steps for steps, _, _ in weighted]
+        nll = torch.stack([w * nll for w, (_, nll, _) in zip(share, weighted, strict=True)]).sum()
+        terms = [terms for _, _, terms in weighted]
+        penalty = torch.stack([w * t.penalty for w, t in zip(share, terms, strict=True)]).sum()
+        stats = {
+            key: sum(w * t.stats[key] for w, t in zip(share, terms, strict=True))
+            for key in terms[0].stats
+        }
+        return PolicyLoss(nll + penalty, nll, penalty, stats, torch.cat(outputs))
+
+    def initial_state(self, n: int) -> PolicyState:
+        """What the policy remembers at the beginning of n episodes: nothing."""
+        return PolicyState(self.core.initial_state(n))
+
+    @torch.inference_mode()
+    def act(
+        self, observation: Mapping[str, Float32Array], state: PolicyState | None = None
+    ) -> tuple[Float32Array, PolicyState]:
+        """Chooses actions for n episodes that advance together.
+
+        Args:
+            observation: Key -> (n, d); keys that the policy does not use are ignored.
+            state: What the last call returned; None at the beginning of the episodes. It runs
+                through the whole episode, unless the policy was trained with `reset_every`.
+
+        Returns:
+            (n, A) float32 in [-1, 1], the mean of the policy's distribution, and the state to
+            hand to the next call.
+
+        Raises:
+            VandError: An observation is missing, of another size, or not finite.
+        """
+        x = torch.from_numpy(self._flatten(observation))  # (n, D)
+        if state is None:
+            state = self.initial_state(len(x))
+        elif self.config.reset_every is not None and state.steps % self.config.reset_every == 0:
+            state = dataclasses.replace(state, core=torch.zeros_like(state.core))
+        features = self.encoder(self.normaliser(x))  # (n, F)
+        output, core = self.core.step(features, state.core)  # (n, H), (num_layers, n, S)
+        actions = self.head.mean(output).clamp_(-1.0, 1.0).numpy()  # (n, A)
+        if not np.isfinite(actions).all():
+            raise VandError(_not_finite(observation, self._keys))
+        return actions, PolicyState(core, state.steps + 1)
+
+    def require_compatible(self, other: PolicySpec | Mapping[str, Any]) -> None:
+        """As `PolicySpec.require_compatible`."""
+        self.spec.require_compatible(other)
+
+    def _flatten(self, observation: Mapping[str, Float32Array]) -> Float32Array:
+        """(n, D) of the (n, d) that the policy sees."""
+        try:
+            parts = [observation[key] for key in self._keys]
+        except KeyError:
+            missing = next(key for key in self._keys if key not in observation)
+            raise VandError(
+                f"observation {missing!r} is missing; there are: {', '.join(observation)}"
+            ) from None
+        sizes = [part.shape[-1] for part in parts]
+        if sizes != self._sizes or any(part.ndim != 2 for part in parts):
+            raise VandError(_misshapen(self.spec, observation))
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def regularizer_of(config: RegularizerConfig) -> Regularizer:
+    """The regulariser that a configuration names.
+
+    Raises:
+        UsageError: There is no such regulariser or option, or the option's value is bad.
+    """
+    where = "policy.regularizer"
+    if config.name not in REGULARIZERS:
+        raise unknown_name(f"{where}.name", config.name, REGULARIZERS)
+    known = [f.name for f in dataclasses.fields(REGULARIZERS[config.name])]
+    for option in config.options:
+        if option not in known:
+            raise unknown_name(f"option of {config.name!r} in {where}.options:", option, known)
+    try:
+        return make_regularizer({"name": config.name, **config.options})
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{where}.options: {error}") from None
+
+
+def _misshapen(spec: PolicySpec, observation: Mapping[str, Float32Array]) -> str:
+    for key, size in spec.observations.items():
+        shape = np.shape(observation[key])
+        if len(shape) != 2 or shape[1] != size:
+            return f"observation {key!r}: the policy expects shape (n, {size}), got {shape}"
+    return "observations do not fit"
+
+
+def _not_finite(observation: Mapping[str, Float32Array], keys: tuple[str, ...]) -> str:
+    for key in keys:
+        if not np.isfinite(observation[key]).all():
+            return f"observation {key!r} is not finite"
+    return "the policy's action is not finite, its observation is"
