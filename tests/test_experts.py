@@ -74,7 +74,9 @@ def test_labels_are_clean_while_what_is_executed_is_disturbed():
     labels = np.stack([expert.act(view) for view in views])
     assert np.allclose(labels, noisy.actions, atol=1e-6)
     clean = next(demonstrate("wipe", [8], parallel=1))
-    assert not np.allclose(clean.observations["ee_pos"][40], noisy.observations["ee_pos"][40], atol=1e-3)
+    assert not np.allclose(
+        clean.observations["ee_pos"][40], noisy.observations["ee_pos"][40], atol=1e-3
+    )
 
 
 def test_joint_mode_records_joint_targets_as_actions():

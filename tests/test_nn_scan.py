@@ -4,58 +4,76 @@ import itertools
 
 import pytest
 import torch
+from torch.nn.functional import linear
 
+from vand_robot.nn import scan as scanning
 from vand_robot.nn.affine import AffineMap
 from vand_robot.nn.cells import ElmanCell, GRUCell, LSTMCell
-from vand_robot.nn.scan import scan
+from vand_robot.nn.scan import Weights, scan
 
 CELLS = {"tanh": ElmanCell(), "relu": ElmanCell("relu"), "gru": GRUCell(), "lstm": LSTMCell()}
-PRESENCE = list(itertools.product([False, True], repeat=3))
-STEPS, BATCH, UNITS = 4, 2, 3
+PRESENCE = list(itertools.product([False, True], repeat=4))
+STEPS, BATCH, INPUTS, UNITS = 4, 2, 2, 3
+
+
+@pytest.fixture(autouse=True, params=[1, 256], ids=["short_stretches", "one_stretch"])
+def _stretches(request, monkeypatch):
+    """Every test with time cut into single steps, and in one piece."""
+    monkeypatch.setattr(scanning, "STRETCH_ROWS", request.param)
 
 
 def make_inputs(cell, presence, steps=STEPS):
+    """Inputs, weights, initial state and coefficients A, B, C, keep, where present."""
     generator = torch.Generator().manual_seed(3)
 
     def draw(*shape):
-        return torch.randn(
-            *shape, dtype=torch.float64, generator=generator, requires_grad=True
-        )
+        return torch.randn(*shape, dtype=torch.float64, generator=generator, requires_grad=True)
 
     gates, size = cell.gates * UNITS, cell.parts * UNITS
-    affine = [draw(steps, BATCH, size) if present else None for present in presence]
     return (
-        draw(steps, BATCH, gates),
+        draw(steps, BATCH, INPUTS),
+        draw(gates, INPUTS),
         draw(gates, UNITS),
         draw(gates),
+        draw(gates),
         draw(BATCH, size),
-        *affine,
+        *(draw(steps, BATCH, size) if present else None for present in presence),
     )
 
 
-def scan_all(cell, gates, weight, bias, initial, *coefficients):
-    return scan(cell, gates, weight, bias, initial, affine=AffineMap(*coefficients))
+def scan_all(cell, x, weight_ih, weight_hh, bias_ih, bias_hh, initial, *coefficients):
+    weights = Weights(weight_ih, weight_hh, bias_ih, bias_hh)
+    return scan(cell, x, weights, initial, AffineMap(*coefficients))
 
 
-def unrolled(cell, gates, weight, bias, initial, *coefficients):
+def unrolled(cell, x, weight_ih, weight_hh, bias_ih, bias_hh, initial, *coefficients):
     """The same by the readable formula, step by step under autograd."""
-    state, states, answers = initial, [], []
-    for t in range(gates.shape[0]):
-        recurrent = torch.nn.functional.linear(state[:, : weight.shape[1]], weight, bias)
-        mu = cell.transition(gates[t], recurrent, state)
-        A, B, C = (None if c is None else c[min(t, len(c) - 1)] for c in coefficients)
-        state = AffineMap(A, B, C)(mu, state)
-        states.append(state)
-        answers.append(mu)
-    return torch.stack(states), torch.stack(answers)
+    state, paths = initial, []
+    for t in range(x.shape[0]):
+        gates = linear(x[t], weight_ih, bias_ih)
+        mu = cell.transition(gates, linear(state[:, :UNITS], weight_hh, bias_hh), state)
+        m = cell.transition(gates, bias_hh.expand_as(gates), torch.zeros_like(state))
+        affine = AffineMap(*(None if c is None else c[min(t, len(c) - 1)] for c in coefficients))
+        state = affine(mu, state, m)
+        paths.append((state, mu, mu - m))
+    states, mu, gap = (torch.stack(path) for path in zip(*paths, strict=True))
+    return states, mu, gap if coefficients[3] is not None else None
 
 
 @pytest.mark.parametrize("presence", PRESENCE)
 @pytest.mark.parametrize("name", CELLS)
 def test_gradients_pass_finite_differences(name, presence):
     cell = CELLS[name]
-    inputs = make_inputs(cell, presence, steps=3)
-    assert torch.autograd.gradcheck(lambda *args: scan_all(cell, *args), inputs)
+    inputs = make_inputs(cell, presence, steps=2)
+    direction = [torch.randn_like(value) for value in inputs if value is not None]
+
+    def along(step):
+        """All outputs as one moves all inputs along one direction: cheap, and sees everything."""
+        moves = iter(direction)
+        moved = [None if value is None else value + step * next(moves) for value in inputs]
+        return tuple(path for path in scan_all(cell, *moved) if path is not None)
+
+    assert torch.autograd.gradcheck(along, torch.zeros((), dtype=torch.float64, requires_grad=True))
 
 
 @pytest.mark.parametrize("presence", PRESENCE)
@@ -63,45 +81,44 @@ def test_gradients_pass_finite_differences(name, presence):
 def test_scan_equals_the_readable_formula(name, presence):
     cell = CELLS[name]
     inputs = make_inputs(cell, presence)
-    weights = [torch.randn(STEPS, BATCH, cell.parts * UNITS, dtype=torch.float64) for _ in "hm"]
+    weights = torch.randn(3, STEPS, BATCH, cell.parts * UNITS, dtype=torch.float64)
     present = [value for value in inputs if value is not None]
-    gradients = []
+    outcomes = []
     for run in (scan_all, unrolled):
-        states, mu = run(cell, *inputs)
-        loss = (states * weights[0]).sum() + (mu * weights[1]).sum()
-        gradients.append((states, *torch.autograd.grad(loss, present)))
-    for ours, expected in zip(*gradients, strict=True):
+        paths = [path for path in run(cell, *inputs) if path is not None]
+        loss = sum((path * weight).sum() for path, weight in zip(paths, weights, strict=False))
+        outcomes.append((*paths, *torch.autograd.grad(loss, present)))
+    for ours, expected in zip(*outcomes, strict=True):
         torch.testing.assert_close(ours, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_coefficients_for_all_steps_at_once_get_summed_gradients(name):
     cell = CELLS[name]
-    gates, weight, bias, initial, A, _, C = make_inputs(cell, (True, False, True))
-    once = [value[:1].detach().requires_grad_() for value in (A, C)]
-    for run in (scan_all, unrolled):
-        states, _ = run(cell, gates, weight, bias, initial, once[0], None, once[1])
-        states.square().sum().backward()
-    expected = [value.grad / 2 for value in once]
-    for value in once:
-        value.grad = None
-    states, _ = scan_all(cell, gates, weight, bias, initial, once[0], None, once[1])
-    states.square().sum().backward()
-    for value, half in zip(once, expected, strict=True):
-        torch.testing.assert_close(value.grad, half, rtol=0, atol=1e-10)
+    *inputs, A, _, C, keep = make_inputs(cell, (True, False, True, True))
+    once = [value[:1].detach().requires_grad_() for value in (A, C, keep)]
+    gradients = [
+        torch.autograd.grad(run(cell, *inputs, once[0], None, *once[1:])[0].square().sum(), once)
+        for run in (scan_all, unrolled)
+    ]
+    for ours, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-10)
 
 
 def test_composed_maps_equal_one_after_the_other():
     shape = (STEPS, BATCH, UNITS)
-    mu, previous = torch.randn(2, *shape)
+    mu, previous, m = torch.randn(3, *shape)
     for first, second in itertools.product(PRESENCE, PRESENCE):
         one, two = (
             AffineMap(*(torch.randn(shape) if present else None for present in presence))
             for presence in (first, second)
         )
-        torch.testing.assert_close(
-            one.then(two)(mu, previous), two(one(mu, previous), previous)
-        )
+        if two.keep is None:
+            both = one.then(two)(mu, previous, m)
+            torch.testing.assert_close(both, two(one(mu, previous, m), previous))
+        else:
+            with pytest.raises(ValueError, match="only the first"):
+                one.then(two)
 
 
 def test_widened_map_leaves_the_new_units_untouched():

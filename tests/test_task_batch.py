@@ -131,7 +131,7 @@ def test_twenty_hertz_works():
 
 
 def test_an_unknown_task_is_met_with_the_nearest_name():
-    with pytest.raises(UsageError, match="unknown task 'stow_cube' .did you mean 'stow-cube'"):
+    with pytest.raises(UsageError, match=r"unknown task 'stow_cube' .did you mean 'stow-cube'"):
         get_task("stow_cube")
 
 

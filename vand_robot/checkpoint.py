@@ -100,11 +100,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         spec = schema.build(PolicySpec, facts["spec"])
         policy = RecurrentPolicy(config.policy, spec)
         saved = Checkpoint(policy, config, facts["update"], facts["metrics"], facts["extras"])
+        digest = facts["sha256"][POLICY_TENSORS]
     except KeyError as error:
         raise VandError(f"{file}: {error} is missing") from None
-    except UsageError as error:
+    except (TypeError, UsageError) as error:
         raise VandError(f"{file}: {error}") from None
-    tensors = read_tensors(folder / POLICY_TENSORS, facts["sha256"].get(POLICY_TENSORS))
+    tensors = read_tensors(folder / POLICY_TENSORS, digest)
     require_tensors(folder / POLICY_TENSORS, tensors, policy.state_dict())
     policy.load_state_dict(tensors)
     policy.eval()
@@ -152,8 +153,8 @@ def load_trainer_state(folder: Path) -> TrainerState:
     """What `save_checkpoint` wrote for going on; errors as in `load_policy`."""
     folder = find_checkpoint(folder)
     facts = _read_json(folder / TRAINER_JSON)
-    digest = _read_json(folder / POLICY_JSON).get("sha256", {}).get(TRAINER_TENSORS)
-    tensors = read_tensors(folder / TRAINER_TENSORS, digest)
+    digests = _read_json(folder / POLICY_JSON)["sha256"]
+    tensors = read_tensors(folder / TRAINER_TENSORS, digests.get(TRAINER_TENSORS, "none"))
     return TrainerState(int(facts.pop("update")), facts, tensors)
 
 
@@ -170,7 +171,7 @@ def find_checkpoint(path: Path) -> Path:
     raise UsageError(f"no checkpoint: expected {path} to hold {expected}")
 
 
-def read_tensors(file: Path, digest: str | None) -> dict[str, Tensor]:
+def read_tensors(file: Path, digest: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file, whose SHA-256 is known."""
     try:
         content = file.read_bytes()

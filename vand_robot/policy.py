@@ -188,15 +188,12 @@ class RecurrentPolicy(nn.Module):
         """(n, D) of the (n, d) that the policy sees."""
         try:
             parts = [observation[key] for key in self._keys]
-        except KeyError:
-            missing = next(key for key in self._keys if key not in observation)
-            raise VandError(
-                f"observation {missing!r} is missing; there are: {', '.join(observation)}"
-            ) from None
-        sizes = [part.shape[-1] for part in parts]
-        if sizes != self._sizes or any(part.ndim != 2 for part in parts):
-            raise VandError(_misshapen(self.spec, observation))
-        return np.concatenate(parts, axis=1, dtype=np.float32)
+            x = np.concatenate(parts, axis=1, dtype=np.float32)
+        except (KeyError, ValueError):
+            raise VandError(_misfit(self.spec, observation)) from None
+        if [part.shape[1] for part in parts] != self._sizes:
+            raise VandError(_misfit(self.spec, observation))
+        return x
 
 
 def regularizer_of(config: RegularizerConfig) -> Regularizer:
@@ -218,12 +215,17 @@ def regularizer_of(config: RegularizerConfig) -> Regularizer:
         raise UsageError(f"{where}.options: {error}") from None
 
 
-def _misshapen(spec: PolicySpec, observation: Mapping[str, Float32Array]) -> str:
+def _misfit(spec: PolicySpec, observation: Mapping[str, Float32Array]) -> str:
+    """Why an observation is none that the policy can see."""
+    for key in spec.observations:
+        if key not in observation:
+            return f"observation {key!r} is missing; there are: {', '.join(observation)}"
+    n = len(observation[next(iter(spec.observations))])
     for key, size in spec.observations.items():
         shape = np.shape(observation[key])
-        if len(shape) != 2 or shape[1] != size:
-            return f"observation {key!r}: the policy expects shape (n, {size}), got {shape}"
-    return "observations do not fit"
+        if shape != (n, size):
+            return f"observation {key!r}: the policy expects shape ({n}, {size}), got {shape}"
+    return "the observation cannot be read as float32 numbers"
 
 
 def _not_finite(observation: Mapping[str, Float32Array], keys: tuple[str, ...]) -> str:

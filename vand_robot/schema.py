@@ -5,7 +5,6 @@ names the dotted key, what was expected and what came.
 """
 
 import math
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -153,13 +152,13 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if is_dataclass(hint):
         return build(typing.cast("type[Any]", hint), value, f"{key}.")
-    if origin is types.UnionType:
+    if type(None) in args:  # `X | None`
         return None if value is None else _convert(args[0], value, key)
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(args[0], item, f"{key}[{i}]") for i, item in enumerate(value))
-    if origin is Annotated:
-        number = _convert(args[0], value, key)
-        if number not in args[1]:
+    if origin is Annotated:  # a number with its range
+        number = float(value) if args[0] is float and type(value) is int else value
+        if type(number) is not args[0] or number not in args[1]:
             raise _mistyped(key, _words(hint), value)
         return number
     if origin is Literal and value not in args:
@@ -192,7 +191,7 @@ def _words(hint: Any) -> str:
     if origin is Annotated:
         return f"{_words(args[0])} {args[1]}"
     if origin is tuple:
-        return f"a list of {_words(args[0])}"
+        return f"a list, each item {_words(args[0])}"
     words = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
     return words.get(hint, "`option: value` pairs" if origin is Mapping else str(hint))
 

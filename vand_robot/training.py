@@ -170,9 +170,9 @@ class Run:
         loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.optimizer.clip_norm)
         figures = {
-            "loss": float(loss.total),
-            "nll": float(loss.nll),
-            "penalty": float(loss.penalty),
+            "loss": loss.total.item(),
+            "nll": loss.nll.item(),
+            "penalty": loss.penalty.item(),
             "gradient_norm": float(norm),
             "learning_rate": rate,
             **loss.stats,
@@ -188,10 +188,11 @@ class Run:
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.config.ema_decay, (1 + self.update) / (EMA_WARMUP + self.update))
-        for mean, now in zip(self.averaged.parameters(), self.policy.parameters(), strict=True):
+        weights, buffers = self.averaged.parameters(), self.averaged.buffers()
+        for mean, now in zip(weights, self.policy.parameters(), strict=True):
             mean.lerp_(now, 1 - decay)
-        for mean, now in zip(self.averaged.buffers(), self.policy.buffers(), strict=True):
-            mean.copy_(now)
+        for mine, theirs in zip(buffers, self.policy.buffers(), strict=True):
+            mine.copy_(theirs)
 
     def save(self, folder: Path, figures: Mapping[str, float], *, trainer: bool = False) -> None:
         """Writes the policy, and what it takes to go on."""

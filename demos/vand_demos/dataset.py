@@ -261,12 +261,11 @@ class DemoDataset:
         return sum(part_uid(part) not in packed for part in part_files(self.path))
 
 
-def open_file(path: Path) -> Any:
-    """An HDF5 file opened for reading, as h5py.File.
+def require_file(path: Path) -> None:
+    """Checks that there is a file to open.
 
     Raises:
-        UsageError: There is no such file.
-        VandError: It is no HDF5 file, or is damaged.
+        UsageError: There is none; the line tells whether episodes of it wait to be packed.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not a data set")
@@ -278,6 +277,16 @@ def open_file(path: Path) -> Any:
             else ""
         )
         raise UsageError(f"there is no data set {path}{hint}")
+
+
+def open_file(path: Path) -> Any:
+    """An HDF5 file opened for reading, as h5py.File.
+
+    Raises:
+        UsageError: There is no such file.
+        VandError: It is no HDF5 file, or is damaged.
+    """
+    require_file(path)
     with disk_errors("open", path):
         if not h5py.is_hdf5(path):
             raise VandError(f"{path} is no HDF5 file")

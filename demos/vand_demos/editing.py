@@ -1,4 +1,4 @@
-"""New data sets out of old ones: split, merge, filter, delete. Compressed arrays are only copied."""
+"""New data sets out of old ones: split, merge, filter, delete. Arrays stay compressed meanwhile."""
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -150,9 +150,10 @@ class Episode:
             yield from _array_faults(path, array, steps)
 
     def _consistency_faults(self) -> Iterator[str]:
-        yield from _key_faults(self)
-        mode = ACTION_MODES.get(self.action_mode, ())
-        if self.action_parts and all(part in self.action_parts for part in mode):
+        known = isinstance(self.action_mode, str) and self.action_mode in ACTION_MODES
+        mode = ACTION_MODES[self.action_mode] if known and self.action_parts else ()
+        yield from _key_faults(self, mode)
+        if mode and all(part in self.action_parts for part in mode):
             joined = np.concatenate([self.action_parts[part] for part in mode], axis=1)  # (N, A)
             parts = " + ".join(mode)
             if joined.shape != self.actions.shape:
@@ -253,7 +254,7 @@ def shape_faults(
         yield f"{path}: expected {expected}, got {dtype}"
 
 
-def _key_faults(episode: Episode) -> Iterator[str]:
+def _key_faults(episode: Episode, mode_parts: Sequence[str]) -> Iterator[str]:
     """What is wrong with the names of the arrays."""
     if not episode.observations:
         yield "obs: expected at least one observation key, got none"
@@ -268,7 +269,7 @@ def _key_faults(episode: Episode) -> Iterator[str]:
     for part in episode.action_parts:
         if part not in ACTION_PARTS:
             yield f"action_dict: unknown part {part!r}; known: {', '.join(ACTION_PARTS)}"
-    for part in ACTION_MODES.get(episode.action_mode, ()) if episode.action_parts else ():
+    for part in mode_parts:
         if part not in episode.action_parts:
             yield f"action_dict: {part!r} is missing, mode {episode.action_mode!r} is made of it"
 

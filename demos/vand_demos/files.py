@@ -128,7 +128,7 @@ def exclusive(folder: Path, what: Path) -> Iterator[None]:
     finally:
         # Removed while it is held: whoever opened it meanwhile sees that and tries anew.
         _lock_file(folder).unlink(missing_ok=True)
-        if not any(folder.iterdir()):
+        if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
         os.close(descriptor)
 

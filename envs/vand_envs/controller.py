@@ -12,6 +12,19 @@ from vand_envs.typing import Float32Array, FloatArray, IntArray
 ActionMode = Literal["ee_twist", "joint"]
 ACTION_MODES: tuple[ActionMode, ...] = get_args(ActionMode)
 
+
+def action_mode(name: str) -> ActionMode:
+    """The action mode of that name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    for mode in ACTION_MODES:
+        if mode == name:
+            return mode
+    raise unknown_name("action mode", name, ACTION_MODES)
+
+
 DAMPING = 0.03
 """Damping of the least-squares inverse [m, rad]: bounds joint speed near singularities."""
 
@@ -37,11 +50,9 @@ class Controller:
     """
 
     def __init__(self, simulation: Simulation, mode: ActionMode = "ee_twist") -> None:
-        if mode not in ACTION_MODES:
-            raise unknown_name("action mode", mode, ACTION_MODES)
         sim, robot = simulation, simulation.world.robot
         self._sim = sim
-        self.mode = mode
+        self.mode = action_mode(mode)
         self._base = sim.actuator_ids(robot.base_actuators)
         self._arm = sim.actuator_ids(robot.arm_actuators)
         self._gripper = int(sim.actuator_ids((robot.gripper_actuator,))[0])
@@ -118,12 +129,12 @@ class Controller:
             return self._integrate(action[:, 3:9] * self._ee_speed)
         goal = self._low + (action[:, 3:-1] + 1) / 2 * (self._high - self._low)
         position = self._sim.qpos[:, self._sim.arm_qpos]
-        return np.clip(goal, position - self._leash, position + self._leash)
+        return np.asarray(np.clip(goal, position - self._leash, position + self._leash))
 
     def normalise_targets(self, targets: FloatArray) -> Float32Array:
         """Joint targets [m or rad], (n, J), over their ranges: in [-1, 1]."""
         unit = 2 * (targets - self._low) / (self._high - self._low) - 1
-        return np.clip(unit, -1.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(unit, -1.0, 1.0), np.float32)
 
     def _integrate(self, twist: FloatArray) -> FloatArray:
         """Joint targets after one control step of an end-effector twist (n, 6) [m/s, rad/s]."""
@@ -163,8 +174,8 @@ def _damped_step(
     weighted = jacobian * mobility[:, None, :]  # (n, 6, J)
     gram = weighted @ jacobian.transpose(0, 2, 1) + DAMPING**2 * np.eye(6)  # (n, 6, 6)
     residual = motion - _apply(jacobian, wanted)
-    force = np.linalg.solve(gram, residual[..., None])[..., 0]  # (n, 6)
-    return wanted + _apply(weighted.transpose(0, 2, 1), force)
+    force = np.linalg.solve(gram, residual[..., None])  # (n, 6, 1)
+    return np.asarray(wanted + np.matmul(weighted.transpose(0, 2, 1), force)[..., 0])
 
 
 def _apply(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
@@ -172,4 +183,4 @@ def _apply(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
 
     matmul and not einsum: einsum sums in an order that depends on n, and an episode must not.
     """
-    return np.matmul(matrices, vectors[..., None])[..., 0]
+    return np.asarray(np.matmul(matrices, vectors[..., None])[..., 0])

@@ -1,6 +1,6 @@
 """The Gymnasium environments: one episode, and n side by side. Both are thin over `TaskBatch`."""
 
-from typing import Any, ClassVar, Literal, SupportsFloat
+from typing import Any, Literal, SupportsFloat
 
 import gymnasium
 import numpy as np
@@ -46,7 +46,7 @@ def _action_space(batch: TaskBatch) -> spaces.Box:
     return spaces.Box(-1.0, 1.0, (batch.action_size,), np.float32)
 
 
-class MobileManipulationEnv(gymnasium.Env[dict[str, Float32Array], Float32Array]):
+class MobileManipulationEnv(gymnasium.Env[Any, Any]):
     """One mobile manipulator with one instruction.
 
     Observations are the flat dictionary of `vand_envs.observation`; actions are in [-1, 1], see
@@ -67,7 +67,7 @@ class MobileManipulationEnv(gymnasium.Env[dict[str, Float32Array], Float32Array]
         height: Height of the picture [px].
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012  (Gymnasium's)
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class MobileManipulationEnv(gymnasium.Env[dict[str, Float32Array], Float32Array]
         truncated = self._steps >= self.batch.horizon
         return _first(observation), float(self.batch.reward[0]), terminated, truncated, info
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]  # one mode, not a list
+    def render(self) -> np.ndarray | None:
         """The scene as (height, width, 3) uint8 in mode "rgb_array", else None."""
         if self.render_mode is None:
             return None
@@ -155,7 +155,7 @@ class MobileManipulationEnv(gymnasium.Env[dict[str, Float32Array], Float32Array]
         }
 
 
-class MobileManipulationVectorEnv(VectorEnv[dict[str, Float32Array], Float32Array, FloatArray]):
+class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
     """n episodes of one task, stepped on a thread pool; episodes begin anew on the next step.
 
     Args:
@@ -169,7 +169,7 @@ class MobileManipulationVectorEnv(VectorEnv[dict[str, Float32Array], Float32Arra
         instructions: As for `MobileManipulationEnv`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {  # noqa: RUF012  (Gymnasium's)
         "render_modes": [],
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }

@@ -92,4 +92,3 @@ class Observer:
                 observation[f"{body}_rot"] = vectors[:, start : start + 2].reshape(sim.n, 6)
             observation[f"{body}_rel"] = vectors[:, 1 + k + i]
         return {key: value.astype(np.float32) for key, value in observation.items()}
-

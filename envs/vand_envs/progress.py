@@ -94,14 +94,16 @@ class Judge:
         completes = (done < now.shape[1]) & now[np.arange(len(done)), pending]
         self._done = done + completes
         self._held = now
-        return completes.astype(np.float32)
+        return np.asarray(completes, np.float32)
 
     def _judge_cycle(self, observation: Observation) -> Float32Array:
         cycle = self._task.cycle
         assert cycle is not None  # noqa: S101  (the caller looked)
         point = cycle.phase_plane(observation)  # (n, 2)
         radius = np.linalg.norm(point, axis=1)
-        self._valid = cycle.valid(observation) & (radius > cycle.radius[0]) & (radius < cycle.radius[1])
+        self._valid = (
+            cycle.valid(observation) & (radius > cycle.radius[0]) & (radius < cycle.radius[1])
+        )
         angle = np.where(self._valid, np.arctan2(point[:, 1], point[:, 0]), np.nan)
         turn = (angle - self._angle + np.pi) % (2 * np.pi) - np.pi
         # Winding counts between successive valid moments only: lifting off ends the arc.

@@ -7,6 +7,7 @@ imports MuJoCo only when a renderer is made, so that `default_gl_backend` can ru
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Self
@@ -40,6 +41,10 @@ def _available(backend: str) -> bool:
     return all(any(map(_loads, group)) for group in _LIBRARIES[backend])
 
 
+def _usable_backend() -> str | None:
+    return next((backend for backend in _LIBRARIES if _available(backend)), None)
+
+
 def _headless() -> bool:
     return sys.platform == "linux" and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
@@ -63,7 +68,7 @@ def default_gl_backend() -> None:
     if chosen in _LIBRARIES and not _available(chosen):
         raise VandError(f"MUJOCO_GL={chosen} is set but its libraries are missing: {_INSTALL}")
     if not chosen and _headless():
-        usable = next((backend for backend in _LIBRARIES if _available(backend)), None)
+        usable = _usable_backend()
         if usable is not None:
             os.environ["MUJOCO_GL"] = usable
 
@@ -136,7 +141,14 @@ def _make_renderer(mujoco: Any, model: Any, width: int, height: int, *, fast: bo
     """MuJoCo's renderer, with the model's off-screen settings changed only while it is made."""
     backend = os.environ.get("MUJOCO_GL", "").lower().strip()
     if _headless() and backend not in _LIBRARIES:
-        raise VandError(f"cannot render without a display: {_why_headless_fails(backend)}")
+        usable = _usable_backend()
+        if usable is None:
+            raise VandError(f"cannot render without a display: {_INSTALL}")
+        if backend:
+            raise VandError(f"MUJOCO_GL={backend} cannot render without a display: unset it")
+        # MuJoCo was imported before vand_envs and chose a backend that needs a display: replace it.
+        context = importlib.import_module("mujoco.rendering.classic.gl_context")
+        vars(context)["GLContext"] = importlib.import_module(f"mujoco.{usable}").GLContext
     look, quality = model.vis.global_, model.vis.quality
     before = look.offwidth, look.offheight, quality.offsamples
     look.offwidth, look.offheight = max(width, before[0]), max(height, before[1])
@@ -150,14 +162,6 @@ def _make_renderer(mujoco: Any, model: Any, width: int, height: int, *, fast: bo
         ) from error
     finally:
         look.offwidth, look.offheight, quality.offsamples = before
-
-
-def _why_headless_fails(backend: str) -> str:
-    if not any(map(_available, _LIBRARIES)):
-        return _INSTALL
-    if backend:
-        return f"MUJOCO_GL={backend} needs one; unset it"
-    return "MuJoCo was imported before vand_envs; import vand_envs first, or set MUJOCO_GL=egl"
 
 
 def _first_line(error: Exception) -> str:

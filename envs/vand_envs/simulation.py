@@ -49,7 +49,9 @@ class Simulation:
         self.n = n
         self.control_dt_s = control_dt_s
         # One simulation gains nothing from a pool, and n simulations nothing from more than n.
-        self.batch = Batch(world.model, n, min(num_threads, n) if num_threads else 0 if n > 1 else 1)
+        self.batch = Batch(
+            world.model, n, min(num_threads, n) if num_threads else 0 if n > 1 else 1
+        )
         self.state: FloatArray = self.batch.state  # (n, S), mjSTATE_INTEGRATION
         self.qpos: FloatArray = self.batch.bind("qpos")  # (n, nq)
         self.qvel: FloatArray = self.batch.bind("qvel")  # (n, nv)
@@ -152,7 +154,7 @@ class Simulation:
     @property
     def diverged(self) -> BoolArray:
         """Simulations whose state is no longer finite, (n,)."""
-        return ~np.isfinite(self.qpos).all(axis=1)
+        return np.asarray(~np.isfinite(self.qpos).all(axis=1))
 
 
 def to_base_axes(vectors: FloatArray, cos: FloatArray, sin: FloatArray) -> FloatArray:

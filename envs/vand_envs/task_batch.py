@@ -113,7 +113,9 @@ class TaskBatch:
             },
         }
 
-    def reset(self, seeds: Sequence[int], ids: Sequence[int] | None = None) -> dict[str, Float32Array]:
+    def reset(
+        self, seeds: Sequence[int], ids: Sequence[int] | None = None
+    ) -> dict[str, Float32Array]:
         """Begin new episodes.
 
         Args:

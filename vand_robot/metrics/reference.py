@@ -94,8 +94,8 @@ def reference_from_demonstrations(
 ) -> Reference:
     """Measure the common cycle of demonstrations, each of which may begin with an approach.
 
-    A first guess comes from the second halves, where the approach is over: the period from their
-    autocorrelation, the cycle by folding one of them at that period. The guess then tells where
+    A first guess comes from the second halves, where the approach is over: the one that repeats
+    itself best, by its autocorrelation, folded at its period. The guess then tells where
     each demonstration's cycles begin and end, and their mean replaces it; twice.
 
     Args:
@@ -302,23 +302,29 @@ def parabola_peak(left: Floats, middle: Floats, right: Floats) -> Floats:
 
 
 def _first_guess(signals: Sequence[Floats], dt: float) -> Reference:
+    """One demonstration's cycle: that of the tail which repeats itself best.
+
+    Not the mean of all: disturbed demonstrations have periods that differ, and would blur it.
+    """
     tails = [signal[len(signal) // 2 :] for signal in signals]
-    periods = [period for tail in tails if (period := _period(tail)) is not None]
-    if not periods:
+    found = [(*rhythm, tail) for tail in tails if (rhythm := _rhythm(tail)) is not None]
+    if not found:
         raise VandError(
             f"no cycle found in {len(signals)} demonstrations: the second half of a "
             "demonstration of a periodic task must repeat itself at least twice"
         )
-    period = float(np.median(periods))  # [sample]
-    tail = max(tails, key=len)
+    _, period, tail = max(found, key=lambda rhythm: rhythm[0])
     steps = np.arange(int((len(tail) - 1) / period) + 1, dtype=np.float64)
     edges: Floats = len(tail) - 1 - period * steps  # backwards from the end
     cycle = resample(tail, edges[1:], edges[:-1]).mean(axis=0)  # (K, 2)
     return _describe(cycle[None], 1 / (period * dt), onset_s=0.0)
 
 
-def _period(signal: Floats) -> float | None:
-    """Period in samples: the first high peak of the autocorrelation after it has turned down."""
+def _rhythm(signal: Floats) -> tuple[float, float] | None:
+    """How well a signal repeats itself, at most 1, and its period [sample].
+
+    The period is the first high peak of the autocorrelation after it has turned down.
+    """
     z = as_complex(signal - signal.mean(axis=0))
     n, half = len(z), len(z) // 2
     spectrum = np.fft.fft(z, 2 * n)
@@ -328,17 +334,18 @@ def _period(signal: Floats) -> float | None:
         return None
     inner = np.arange(max(low[0], 1), half)
     peaks = inner[(match[inner] >= match[inner - 1]) & (match[inner] > match[inner + 1])]
-    if not len(peaks):
+    if not len(peaks) or match[peaks].max() <= 0:
         return None
     k = int(peaks[match[peaks] >= 0.8 * match[peaks].max()][0])  # 0.8: noise makes peaks unequal
-    return k + float(parabola_peak(match[k - 1], match[k], match[k + 1]))
+    period = k + float(parabola_peak(match[k - 1], match[k], match[k + 1]))
+    return float(match[k] / match[0]), period
 
 
 def _refine(
     guess: Reference, demonstrations: Sequence[tuple[Floats, Bools]], dt: float
 ) -> Reference:
     settling = round(SETTLING_CYCLES / (guess.frequency_hz * dt))
-    onsets, frequencies, cycles = [], [], []
+    onsets, durations, cycles = [], [], []
     for signal, valid in demonstrations:
         begin = onset(signal, dt, guess, valid)
         if begin is None or begin + settling >= len(signal):
@@ -348,14 +355,18 @@ def _refine(
         whole = whole_cycles(settled, phases)
         if len(whole):
             onsets.append(begin * dt)
-            frequencies.append(slope(phases, dt))
+            turns = np.arange(np.ceil(phases[0]), np.floor(phases.max()) + 1)
+            durations.append(np.diff(first_passage(phases, turns)) * dt)
             cycles.append(whole)
+    # Medians over single cycles: those that a disturbance spoilt are few, but far out.
     if not cycles:
         raise VandError(
             f"no cycle found in {len(demonstrations)} demonstrations: none is near the common "
             "orbit, valid, for two whole cycles"
         )
-    return _describe(np.concatenate(cycles), float(np.median(frequencies)), onset_s=max(onsets))
+    return _describe(
+        np.concatenate(cycles), 1 / float(np.median(np.concatenate(durations))), onset_s=max(onsets)
+    )
 
 
 def slope(phases: Floats, dt: float) -> float:
@@ -372,7 +383,8 @@ def _describe(cycles: Floats, frequency_hz: float, *, onset_s: float) -> Referen
     angle = np.unwrap(np.angle(as_complex(np.concatenate([mean, mean[:1]]) - centre)))
     return Reference(
         frequency_hz=frequency_hz,
-        amplitude=float(np.sqrt(((cycles - centre) ** 2).sum(axis=-1).mean())),
+        # the median: single cycles are disturbed
+        amplitude=float(np.median(np.sqrt(((cycles - centre) ** 2).sum(axis=-1).mean(axis=-1)))),
         centre=centre,
         mean_cycle=mean,
         turns=int(np.clip(round((angle[-1] - angle[0]) / (2 * np.pi)), -1, 1)),

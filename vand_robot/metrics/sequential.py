@@ -92,18 +92,25 @@ def stages_in_order(stage_times_s: Floats) -> Ints:
     Returns:
         Shape (n,).
     """
-    count: Ints = _in_order(stage_times_s).sum(axis=1)
+    count: Ints = in_order(stage_times_s).sum(axis=1)
     return count
 
 
 def out_of_order(stage_times_s: Floats) -> Ints:
     """How many stages were completed other than in order, shape (n, S) [s] -> (n,)."""
-    wrong: Ints = (np.isfinite(stage_times_s) & ~_in_order(stage_times_s)).sum(axis=1)
+    wrong: Ints = (np.isfinite(stage_times_s) & ~in_order(stage_times_s)).sum(axis=1)
     return wrong
 
 
-def _in_order(times: Floats) -> Bools:
-    """Which stages belong to the completed beginning of their episode, shape (n, S)."""
+def in_order(times: Floats) -> Bools:
+    """Which stages were completed in order: all before them were, each no later than the next.
+
+    Args:
+        times: When each stage was first completed, shape (n, S) [s]; nan: never.
+
+    Returns:
+        Shape (n, S).
+    """
     before = np.concatenate([np.full((len(times), 1), -np.inf), times[:, :-1]], axis=1)
     with np.errstate(invalid="ignore"):
         follows = np.isfinite(times) & (times >= before)  # nan on either side is False

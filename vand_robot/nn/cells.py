@@ -1,20 +1,19 @@
 """The three transitions mu_t = f(x_t, h_{t-1}): Elman, GRU, LSTM, and their derivatives.
 
-Each exists twice. `transition` is the formula as one reads it, for autograd, single steps and all
-steps at once; `forward` and `backward` are the same formula unrolled over time with no allocation
-between steps. Tests hold the two, and `torch.nn`, to each other.
+Each exists twice. `transition` is the formula as one reads it, for autograd and for single steps.
+`activate` and `fold` are the same formula and its derivative in place, on buffers that are made
+before the loop over time. Tests hold the two, and `torch.nn`, to each other.
 
 `gates` is the input's part of the pre-activations, `W_ih x + b_ih`; `recurrent` the state's part,
 `W_hh h + b_hh`. Gate order and weights are those of `torch.nn`.
 
-The backward pass of every cell is a linear recurrence in the gradient of the state, so all its
-coefficients are computed for all steps at once and a step costs a product or two and one matrix
-product.
+The derivative is a linear recurrence in the gradient of the state. So its coefficients are made
+for many steps at once, and a step costs a product or two and one matrix product.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -23,21 +22,24 @@ from torch import Tensor
 
 Nonlinearity = Literal["tanh", "relu"]
 
-Advance = Callable[[int, Tensor, Tensor], None]
-"""advance(t, previous (B, S), mu (B, S)): writes mu_t."""
+Trace = Sequence[Tensor]
+"""Buffers of a cell, (T, B, .) each; the first holds the pre-activations, (T, B, G)."""
 
-Retreat = Callable[[int, Tensor, Tensor], None]
-"""retreat(t, d_mu (B, S), d_previous (B, S)): adds what reaches the previous state through mu_t."""
+Step = Callable[[int], object]
+"""Does one step in place."""
 
 
-class Gradients(NamedTuple):
-    """What the reverse scan leaves behind."""
+class Fold(NamedTuple):
+    """The derivative of a stretch of steps."""
 
-    gates: Tensor
-    """(T, B, G) gradient of the input's part of the pre-activations."""
+    step: Step
+    """step(t): d_mu_t to d_pre_t, and to what reaches h_{t-1} past the weights."""
 
-    recurrent: Tensor
-    """(T, B, G) gradient of the state's part of the pre-activations."""
+    d_pre: Tensor
+    """(T, B, G) gradient of `recurrent`, filled in step by step."""
+
+    d_gates: Callable[[], Tensor]
+    """Returns the gradient of `gates`, (T, B, G), once all steps are done."""
 
 
 class Cell(Protocol):
@@ -66,33 +68,45 @@ class Cell(Protocol):
         """
         ...
 
-    def forward(
-        self, gates: Tensor, weight_t: Tensor, bias: Tensor | None
-    ) -> tuple[Advance, tuple[Tensor, ...]]:
-        """Prepare the scan.
+    def trace(self, pre: Tensor) -> Trace:
+        """Make the buffers that go with pre-activations (T, B, G); pre is the first."""
+        ...
 
-        Args:
-            gates: (T, B, G) input's part of the pre-activations.
-            weight_t: (H, G) transposed recurrent weights.
-            bias: (G,) the recurrent product's bias, or None.
+    def begin(self, trace: Trace, bias: Tensor | None) -> None:
+        """Take `gates` in pre, add the bias (G,), and leave there what `W_hh h` is to be added to.
 
-        Returns:
-            The step, and the buffers that it fills for `backward`.
+        Called on a stretch of the trace, once.
         """
         ...
 
-    def backward(
-        self, trace: tuple[Tensor, ...], mu: Tensor, weight: Tensor
-    ) -> tuple[Retreat, Callable[[Tensor], Gradients]]:
-        """Prepare the reverse scan.
+    def activate(self, trace: Trace, before: Tensor, mu: Tensor) -> Step:
+        """Prepare the steps of a stretch of time.
 
         Args:
-            trace: what `forward` left.
-            mu: (T, B, S) the cell's answers.
-            weight: (G, H) recurrent weights.
+            trace: buffers after `begin`; at step t pre_t must hold `W_hh h_{t-1}` too.
+            before: (T, B, S) the states h_{t-1}; row t is read at step t.
+            mu: (T, B, S) where the answers go.
 
         Returns:
-            The step, and what makes the gradients of all d_mu (T, B, S) once all steps are done.
+            What does step t.
+        """
+        ...
+
+    def fold(
+        self, trace: Trace, before: Tensor, mu: Tensor, d_mu: Tensor, d_before: Tensor | None
+    ) -> Fold:
+        """Prepare the derivative of a stretch of time.
+
+        Args:
+            trace: buffers as `activate` left them; they are not changed.
+            before: (T, B, S) the states h_{t-1}.
+            mu: (T, B, S) the answers.
+            d_mu: (T, B, S) gradient of mu; row t is read at step t.
+            d_before: (T, B, S) gradient of h_{t-1}; row t is added to at step t. None if no
+                gradient reaches it.
+
+        Returns:
+            The derivative.
         """
         ...
 
@@ -105,43 +119,42 @@ class ElmanCell:
     gates: int = 1
     parts: int = 1
 
-    def transition(self, gates: Tensor, recurrent: Tensor, state: Tensor) -> Tensor:  # noqa: ARG002  (the Elman cell sees its state through `recurrent` alone)
+    def transition(self, gates: Tensor, recurrent: Tensor, state: Tensor) -> Tensor:  # noqa: ARG002  (this cell sees its state through `recurrent` alone)
         """See `Cell.transition`."""
         activation = torch.tanh if self.nonlinearity == "tanh" else torch.relu
         return activation(gates + recurrent)
 
-    def forward(
-        self,
-        gates: Tensor,
-        weight_t: Tensor,
-        bias: Tensor | None,
-    ) -> tuple[Advance, tuple[Tensor, ...]]:
-        """See `Cell.forward`."""
-        pre_t = (gates if bias is None else gates + bias).unbind(0)  # T x (B, H)
-        activate = torch.tanh_ if self.nonlinearity == "tanh" else torch.relu_
+    def trace(self, pre: Tensor) -> Trace:
+        """See `Cell.trace`."""
+        return [pre]
 
-        def advance(t: int, previous: Tensor, mu: Tensor) -> None:
-            activate(torch.addmm(pre_t[t], previous, weight_t, out=mu))
+    def begin(self, trace: Trace, bias: Tensor | None) -> None:
+        """See `Cell.begin`."""
+        if bias is not None:
+            trace[0].add_(bias)
 
-        return advance, ()
-
-    def backward(
-        self,
-        trace: tuple[Tensor, ...],  # noqa: ARG002  (mu says it all)
-        mu: Tensor,
-        weight: Tensor,
-    ) -> tuple[Retreat, Callable[[Tensor], Gradients]]:
-        """See `Cell.backward`."""
+    def activate(self, trace: Trace, before: Tensor, mu: Tensor) -> Step:  # noqa: ARG002  (as above)
+        """See `Cell.activate`."""
+        pre_t, mu_t = trace[0].unbind(0), mu.unbind(0)
         if self.nonlinearity == "tanh":
-            slope = torch.addcmul(mu.new_ones(()), mu, mu, value=-1)  # (T, B, H)
+            return lambda t: torch.tanh(pre_t[t], out=mu_t[t])
+        return lambda t: torch.clamp_min(pre_t[t], 0, out=mu_t[t])
+
+    def fold(
+        self,
+        trace: Trace,  # noqa: ARG002  (mu says it all)
+        before: Tensor,  # noqa: ARG002  (as above)
+        mu: Tensor,
+        d_mu: Tensor,
+        d_before: Tensor | None,  # noqa: ARG002  (reached through the weights alone)
+    ) -> Fold:
+        """See `Cell.fold`."""
+        if self.nonlinearity == "tanh":
+            d_pre = torch.addcmul(mu.new_ones(()), mu, mu, value=-1)  # (T, B, H) slope, for now
         else:
-            slope = (mu > 0).to(mu.dtype)  # (T, B, H)
-        d_pre = slope.unbind(0)  # overwritten, slope by gradient
-
-        def retreat(t: int, d_mu: Tensor, d_previous: Tensor) -> None:
-            d_previous.addmm_(d_pre[t].mul_(d_mu), weight)
-
-        return retreat, lambda _: Gradients(gates=slope, recurrent=slope)
+            d_pre = (mu > 0).to(mu.dtype)
+        d_pre_t, d_mu_t = d_pre.unbind(0), d_mu.unbind(0)
+        return Fold(lambda t: d_pre_t[t].mul_(d_mu_t[t]), d_pre, lambda: d_pre)
 
 
 @dataclass(frozen=True)
@@ -158,59 +171,69 @@ class GRUCell:
         n = torch.tanh(torch.addcmul(gates[..., 2 * size :], r, recurrent[..., 2 * size :]))
         return torch.lerp(n, state, z)
 
-    def forward(
-        self, gates: Tensor, weight_t: Tensor, bias: Tensor | None
-    ) -> tuple[Advance, tuple[Tensor, ...]]:
-        """See `Cell.forward`."""
-        size = weight_t.shape[0]
-        pre = gates.clone() if bias is None else gates + bias  # (T, B, 3H) -> r, z, W_hn h + b_hn
-        pre[..., 2 * size :] = 0.0 if bias is None else bias[2 * size :]
-        n = torch.empty_like(pre[..., :size], memory_format=torch.contiguous_format)  # (T, B, H)
-        pre_t, rz_t = pre.unbind(0), pre[..., : 2 * size].unbind(0)
-        r_t, z_t = pre[..., :size].unbind(0), pre[..., size : 2 * size].unbind(0)
-        inner_t, input_t = pre[..., 2 * size :].unbind(0), gates[..., 2 * size :].unbind(0)
-        n_t = n.unbind(0)
+    def trace(self, pre: Tensor) -> Trace:
+        """See `Cell.trace`."""
+        return [pre, pre.new_empty((*pre.shape[:2], pre.shape[2] // 3))]
 
-        def advance(t: int, previous: Tensor, mu: Tensor) -> None:
-            pre_t[t].addmm_(previous, weight_t)
-            rz_t[t].sigmoid_()
-            torch.addcmul(input_t[t], r_t[t], inner_t[t], out=n_t[t]).tanh_()
-            torch.lerp(n_t[t], previous, z_t[t], out=mu)
-
-        return advance, (pre, n)
-
-    def backward(
-        self,
-        trace: tuple[Tensor, ...],
-        mu: Tensor,
-        weight: Tensor,
-    ) -> tuple[Retreat, Callable[[Tensor], Gradients]]:
-        """See `Cell.backward`."""
-        pre, n = trace
+    def begin(self, trace: Trace, bias: Tensor | None) -> None:
+        """See `Cell.begin`."""
+        pre, n = trace  # will hold r, z, W_hn h + b_hn; and n
         size = n.shape[-1]
-        r, z, inner = pre.chunk(self.gates, -1)  # each (T, B, H)
-        remain = 1 - z
-        to_n = torch.addcmul(remain, remain, n * n, value=-1)  # (T, B, H) (1 - z) (1 - n^2)
-        slope = torch.empty_like(pre)  # (T, B, 3H) d pre-activation / d mu
-        to_r, to_z, to_inner = slope.chunk(self.gates, -1)
+        n.copy_(pre[..., 2 * size :])
+        if bias is None:
+            pre[..., 2 * size :] = 0
+        else:
+            pre[..., : 2 * size] += bias[: 2 * size]
+            pre[..., 2 * size :] = bias[2 * size :]
+
+    def activate(self, trace: Trace, before: Tensor, mu: Tensor) -> Step:
+        """See `Cell.activate`."""
+        pre, n = trace
+        r_t, z_t, inner_t = (gate.unbind(0) for gate in pre.chunk(3, -1))
+        r_z_t, n_t = pre[..., : 2 * n.shape[-1]].unbind(0), n.unbind(0)
+        before_t, mu_t = before.unbind(0), mu.unbind(0)
+
+        def step(t: int) -> None:
+            r_z_t[t].sigmoid_()
+            n_t[t].addcmul_(r_t[t], inner_t[t]).tanh_()
+            torch.lerp(n_t[t], before_t[t], z_t[t], out=mu_t[t])
+
+        return step
+
+    def fold(
+        self,
+        trace: Trace,
+        before: Tensor,
+        mu: Tensor,  # noqa: ARG002  (n, z and the state before give all)
+        d_mu: Tensor,
+        d_before: Tensor | None,
+    ) -> Fold:
+        """See `Cell.fold`."""
+        pre, n = trace
+        r, z, inner = pre.chunk(3, -1)  # (T, B, H) each
+        d_pre = torch.empty_like(pre)  # (T, B, 3H) slopes d pre / d mu, for now
+        to_r, to_z, to_inner = d_pre.chunk(3, -1)
+        to_n = torch.addcmul(n.new_ones(()), n, n, value=-1)  # 1 - n^2
+        to_n.addcmul_(to_n, z, value=-1)  # (1 - z) (1 - n^2)
         torch.mul(to_n, r, out=to_inner)
-        torch.mul(to_inner, inner, out=to_r)
-        torch.addcmul(to_r, to_r, r, value=-1, out=to_r)
-        torch.mul(mu - n, remain, out=to_z)  # z (h - n) (1 - z), with z (h - n) = mu - n
-        d_pre_t = slope.unbind(0)  # overwritten, slope by gradient
-        d_pre_gates_t = slope.view(*slope.shape[:2], 3, size).unbind(0)
-        z_t = z.unbind(0)
+        torch.addcmul(to_inner, to_inner, r, value=-1, out=to_r).mul_(inner)
+        torch.addcmul(z, z, z, value=-1, out=to_z).mul_(before - n)
+        d_pre_t = d_pre.view(*n.shape[:2], 3, n.shape[-1]).unbind(0)
+        d_mu_t = d_mu.unbind(0)
+        d_mu_every_gate_t = d_mu.unsqueeze(2).unbind(0)
+        d_before_t, z_t = None if d_before is None else d_before.unbind(0), z.unbind(0)
 
-        def retreat(t: int, d_mu: Tensor, d_previous: Tensor) -> None:
-            d_pre_gates_t[t].mul_(d_mu.unsqueeze(1))
-            d_previous.addcmul_(d_mu, z_t[t]).addmm_(d_pre_t[t], weight)
+        def step(t: int) -> None:
+            d_pre_t[t].mul_(d_mu_every_gate_t[t])
+            if d_before_t is not None:
+                d_before_t[t].addcmul_(d_mu_t[t], z_t[t])
 
-        def finish(d_mu: Tensor) -> Gradients:
-            d_gates = slope.clone()
-            torch.mul(d_mu, to_n, out=d_gates[..., 2 * size :])
-            return Gradients(gates=d_gates, recurrent=slope)
+        def d_gates() -> Tensor:
+            found = d_pre.clone()
+            torch.mul(d_mu, to_n, out=found[..., 2 * n.shape[-1] :])
+            return found
 
-        return retreat, finish
+        return Fold(step, d_pre, d_gates)
 
 
 @dataclass(frozen=True)
@@ -227,65 +250,64 @@ class LSTMCell:
         c = torch.addcmul(torch.sigmoid(f) * c, torch.sigmoid(i), torch.tanh(g))
         return torch.cat((torch.sigmoid(o) * torch.tanh(c), c), -1)
 
-    def forward(
-        self,
-        gates: Tensor,
-        weight_t: Tensor,
-        bias: Tensor | None,
-    ) -> tuple[Advance, tuple[Tensor, ...]]:
-        """See `Cell.forward`."""
-        size = weight_t.shape[0]
-        pre = gates.clone() if bias is None else gates + bias  # (T, B, 4H) -> i, f, g, o
-        squashed = torch.empty_like(pre[..., :size], memory_format=torch.contiguous_format)
-        pre_t, squashed_t = pre.unbind(0), squashed.unbind(0)
-        i_f_t = pre[..., : 2 * size].unbind(0)
-        i_t, f_t, g_t, o_t = (gate.unbind(0) for gate in pre.chunk(self.gates, -1))
+    def trace(self, pre: Tensor) -> Trace:
+        """See `Cell.trace`."""
+        return [pre, pre.new_empty((*pre.shape[:2], pre.shape[2] // 4))]
 
-        def advance(t: int, previous: Tensor, mu: Tensor) -> None:
-            h, c = previous.chunk(2, -1)
-            mu_h, mu_c = mu.chunk(2, -1)
-            pre_t[t].addmm_(h, weight_t)
+    def begin(self, trace: Trace, bias: Tensor | None) -> None:
+        """See `Cell.begin`."""
+        if bias is not None:
+            trace[0].add_(bias)
+
+    def activate(self, trace: Trace, before: Tensor, mu: Tensor) -> Step:
+        """See `Cell.activate`."""
+        pre, squashed = trace  # will hold i, f, g, o; and tanh(c)
+        i_t, f_t, g_t, o_t = (gate.unbind(0) for gate in pre.chunk(4, -1))
+        i_f_t, squashed_t = pre[..., : 2 * squashed.shape[-1]].unbind(0), squashed.unbind(0)
+        _, c_before_t = (part.unbind(0) for part in before.chunk(2, -1))
+        mu_h_t, mu_c_t = (part.unbind(0) for part in mu.chunk(2, -1))
+
+        def step(t: int) -> None:
             i_f_t[t].sigmoid_()
             g_t[t].tanh_()
             o_t[t].sigmoid_()
-            torch.mul(f_t[t], c, out=mu_c).addcmul_(i_t[t], g_t[t])
-            torch.tanh(mu_c, out=squashed_t[t])
-            torch.mul(o_t[t], squashed_t[t], out=mu_h)
+            c = torch.mul(f_t[t], c_before_t[t], out=mu_c_t[t]).addcmul_(i_t[t], g_t[t])
+            torch.mul(o_t[t], torch.tanh(c, out=squashed_t[t]), out=mu_h_t[t])
 
-        return advance, (pre, squashed)
+        return step
 
-    def backward(
+    def fold(
         self,
-        trace: tuple[Tensor, ...],
-        mu: Tensor,
-        weight: Tensor,
-    ) -> tuple[Retreat, Callable[[Tensor], Gradients]]:
-        """See `Cell.backward`."""
+        trace: Trace,
+        before: Tensor,
+        mu: Tensor,  # noqa: ARG002  (the gates and tanh(c) give all)
+        d_mu: Tensor,
+        d_before: Tensor | None,
+    ) -> Fold:
+        """See `Cell.fold`."""
         pre, squashed = trace
         size = squashed.shape[-1]
-        i, f, g, o = pre.chunk(self.gates, -1)  # each (T, B, H)
-        slope = torch.empty_like(pre)  # (T, B, 4H) d pre-activation / d (c, c, c, h)
-        to_i, to_f, to_g, to_o = slope.chunk(self.gates, -1)
-        written = i * g
-        torch.addcmul(written, written, i, value=-1, out=to_i)  # g i (1 - i)
-        torch.sub(mu[..., size:], written, out=to_f)  # f c_{t-1}
-        torch.addcmul(to_f, to_f, f, value=-1, out=to_f)  # c_{t-1} f (1 - f)
-        torch.addcmul(i, written, g, value=-1, out=to_g)  # i (1 - g^2)
-        torch.addcmul(mu[..., :size], mu[..., :size], o, value=-1, out=to_o)
-        to_c = torch.addcmul(o, mu[..., :size], squashed, value=-1)  # d h / d c = o (1 - tanh^2)
-        d_pre_t = slope.unbind(0)  # overwritten, slope by gradient
-        d_pre_c_t = slope[..., : 3 * size].view(*slope.shape[:2], 3, size).unbind(0)
+        i, f, g, o = pre.chunk(4, -1)  # (T, B, H) each
+        d_pre = torch.empty_like(pre)  # (T, B, 4H) slopes d pre / d (c, c, c, h), for now
+        to_i, to_f, to_g, to_o = d_pre.chunk(4, -1)
+        torch.addcmul(i, i, i, value=-1, out=to_i).mul_(g)
+        torch.addcmul(f, f, f, value=-1, out=to_f).mul_(before[..., size:])
+        torch.addcmul(pre.new_ones(()), g, g, value=-1, out=to_g).mul_(i)
+        torch.addcmul(o, o, o, value=-1, out=to_o).mul_(squashed)
+        to_c = torch.addcmul(pre.new_ones(()), squashed, squashed, value=-1).mul_(o)  # d h / d c
+        d_pre_c_t = d_pre.view(*squashed.shape[:2], 4, size)[:, :, :3].unbind(0)
         d_pre_o_t = to_o.unbind(0)
         to_c_t, f_t = to_c.unbind(0), f.unbind(0)
+        d_h_t, d_c_t = (part.unbind(0) for part in d_mu.chunk(2, -1))
+        d_c_before_t = None if d_before is None else d_before[..., size:].unbind(0)
         d_c = torch.empty_like(to_c_t[0])  # (B, H) scratch
+        d_c_every_gate = d_c.unsqueeze(1)
 
-        def retreat(t: int, d_mu: Tensor, d_previous: Tensor) -> None:
-            d_mu_h, d_mu_c = d_mu.chunk(2, -1)
-            d_previous_h, d_previous_c = d_previous.chunk(2, -1)
-            torch.addcmul(d_mu_c, d_mu_h, to_c_t[t], out=d_c)
-            d_pre_c_t[t].mul_(d_c.unsqueeze(1))
-            d_pre_o_t[t].mul_(d_mu_h)
-            d_previous_c.addcmul_(d_c, f_t[t])
-            d_previous_h.addmm_(d_pre_t[t], weight)
+        def step(t: int) -> None:
+            torch.addcmul(d_c_t[t], d_h_t[t], to_c_t[t], out=d_c)
+            d_pre_c_t[t].mul_(d_c_every_gate)
+            d_pre_o_t[t].mul_(d_h_t[t])
+            if d_c_before_t is not None:
+                d_c_before_t[t].addcmul_(d_c, f_t[t])
 
-        return retreat, lambda _: Gradients(gates=slope, recurrent=slope)
+        return Fold(step, d_pre, lambda: d_pre)

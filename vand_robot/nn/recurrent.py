@@ -24,7 +24,7 @@ from vand_robot.nn.regularizer import (
     Sample,
     require_choice,
 )
-from vand_robot.nn.scan import scan
+from vand_robot.nn.scan import Weights, scan
 
 Hx = TypeVar("Hx")
 
@@ -109,14 +109,15 @@ class Recurrent(nn.Module, Generic[Hx]):
             if not name.startswith("regularizer."):
                 nn.init.uniform_(parameter, -bound, bound)
 
-    def weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Weights of one layer: (G, I), (G, H), (G,) or None, (G,) or None."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        found = (self._parameters.get(f"{name}_l{layer}") for name in names)
-        weight_ih, weight_hh, bias_ih, bias_hh = found
-        assert weight_ih is not None  # noqa: S101  (narrows the type)
-        assert weight_hh is not None  # noqa: S101  (narrows the type)
-        return weight_ih, weight_hh, bias_ih, bias_hh
+    def weights(self, layer: int) -> Weights:
+        """Weights of one layer."""
+        found = self._parameters
+        return Weights(
+            ih=self.get_parameter(f"weight_ih_l{layer}"),
+            hh=self.get_parameter(f"weight_hh_l{layer}"),
+            bias_ih=found.get(f"bias_ih_l{layer}"),
+            bias_hh=found.get(f"bias_hh_l{layer}"),
+        )
 
     def extra_repr(self) -> str:
         """Show sizes in the module's printout."""
@@ -129,7 +130,7 @@ class Recurrent(nn.Module, Generic[Hx]):
         dtype: torch.dtype | None = None,
     ) -> Tensor:
         """Return the zero state (num_layers, batch, S); type and device are the weights' own."""
-        like = self.weights(0)[1]
+        like = self.weights(0).hh
         return like.new_zeros(self.num_layers, batch, self.state_size, device=device, dtype=dtype)
 
     def run(
@@ -174,9 +175,11 @@ class Recurrent(nn.Module, Generic[Hx]):
                 output = dropout(output, self.dropout, self.training)
             if sampled:
                 output = self.regularizer.perturb_input(output, layer)
-            states, mu, sample = self._run_layer(layer, output, state[layer], sampled)
-            if sample.kl is not None and self.training:
-                kl = kl + sample.kl(mu, valid)
+            sample = self._draw(layer, steps, state[layer], sampled)
+            path = scan(self.cell, output, self.weights(layer), state[layer], sample.affine)
+            if sample.kl is not None and path.gap is not None and self.training:
+                kl = kl + sample.kl(path.gap, valid)
+            states = path.states  # (T, B, S)
             output = states[..., : self.hidden_size]  # (T, B, H)
             if valid is None or lengths is None:
                 finals.append(states[-1])
@@ -194,24 +197,11 @@ class Recurrent(nn.Module, Generic[Hx]):
             terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.stats())
         return ScanResult(output, torch.stack(finals), terms)
 
-    def _run_layer(
-        self, layer: int, x: Tensor, initial: Tensor, sampled: bool
-    ) -> tuple[Tensor, Tensor, Sample]:
-        """Scan one layer: x (T, B, .), initial (B, S) -> states and mu (T, B, S), the draw."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer)
-        gates = linear(x, weight_ih, bias_ih)  # (T, B, G) all steps at once
-
-        def memoryless() -> Tensor:
-            recurrent = weight_hh.new_zeros(()) if bias_hh is None else bias_hh
-            nothing = torch.zeros_like(initial)
-            return self.cell.transition(gates, recurrent.expand(gates.shape[1:]), nothing)
-
+    def _draw(self, layer: int, steps: int, like: Tensor, sampled: bool) -> Sample:
+        """Draw one layer's map, or the deterministic one; like (B, S)."""
         if sampled:
-            sample = self.regularizer.sample(layer, x.shape[0], initial, memoryless)
-        else:
-            sample = Sample(self.regularizer.expected(initial))
-        states, mu = scan(self.cell, gates, weight_hh, bias_hh, initial, affine=sample.affine)
-        return states, mu, sample
+            return self.regularizer.sample(layer, steps, like)
+        return Sample(self.regularizer.expected(like))
 
     @torch.no_grad()
     def step(self, x: Tensor, state: Tensor, deterministic: bool = True) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,8 @@ class Sample:
     """The map of the state; coefficients (T or 1, B, S)."""
 
     kl: Callable[[Tensor, Tensor | None], Tensor] | None = None
-    """kl(mu (T, B, S), valid (T, B) or None) -> scalar [nats per step]; None where none is paid."""
+    """kl(gap (T, B, S), valid (T, B) or None) -> scalar [nats per step], where gap = mu - m is what
+    memory adds to the answer; None where nothing is paid."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,6 @@ class Sampler(nn.Module):
         layer: int,  # noqa: ARG002  (for samplers with parameters of their own in each layer)
         steps: int,
         like: Tensor,
-        memoryless: Callable[[], Tensor],  # noqa: ARG002  (for those that need m)
     ) -> Sample:
         """Draw one layer's map of the state.
 
@@ -82,7 +82,6 @@ class Sampler(nn.Module):
             layer: which layer.
             steps: T.
             like: (B, S) the initial state; gives batch, size, type and device.
-            memoryless: makes m = f(x, 0), (T, B, S), when it is asked for.
 
         Returns:
             The draw.

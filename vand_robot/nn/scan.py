@@ -1,57 +1,85 @@
 """The one scan over time, and its hand-written backward pass.
 
-    mu_t = f(x_t, h_{t-1}),    h_t = A_t * mu_t + B_t + C_t * h_{t-1}
+    mu_t = f(x_t, h_{t-1}),    m_t = f(x_t, 0),
+    h_t = A_t * (m_t + keep_t * (mu_t - m_t)) + B_t + C_t * h_{t-1}
 
 An autograd graph with a node for every operation of every step spends most of its time on
-bookkeeping. Here the whole sequence is one node: buffers are made before the loop, kernels write
-into them, and the gradients of all weights are one matrix product after it.
+bookkeeping. Here the whole sequence is one node, and kernels write into buffers made before the
+loop. Time is walked in stretches short enough for the cache: what needs no recurrence (the input's
+part of the pre-activations, m, the derivative's coefficients, the gradients of all weights) is done
+for a stretch at once, as matrix products, around the loop over its steps.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vand_robot.nn.affine import AffineMap
-    from vand_robot.nn.cells import Cell
+    from vand_robot.nn.cells import Cell, Step
+
+STRETCH_ROWS = 256
+"""Steps times batch of a stretch: few enough for the cache, many enough for matrix products."""
 
 
-def scan(
-    cell: Cell,
-    gates: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    initial: Tensor,
-    *,
-    affine: AffineMap,
-) -> tuple[Tensor, Tensor]:
+class Weights(NamedTuple):
+    """Weights of one layer, as in `torch.nn`."""
+
+    ih: Tensor
+    """(G, I) of the input."""
+
+    hh: Tensor
+    """(G, H) of the state."""
+
+    bias_ih: Tensor | None
+    """(G,) or None."""
+
+    bias_hh: Tensor | None
+    """(G,) or None."""
+
+
+class Trajectory(NamedTuple):
+    """What a scan gives; differentiable."""
+
+    states: Tensor
+    """(T, B, S) states after each step."""
+
+    mu: Tensor
+    """(T, B, S) the cell's answers."""
+
+    gap: Tensor | None
+    """(T, B, S) mu - m, what memory adds to the answer; None unless the map drops memory."""
+
+
+def scan(cell: Cell, x: Tensor, weights: Weights, initial: Tensor, affine: AffineMap) -> Trajectory:
     """Run a cell through time.
 
     Args:
         cell: the transition.
-        gates: (T, B, G) the input's part of the pre-activations, contiguous.
-        weight: (G, H) recurrent weights.
-        bias: (G,) the recurrent product's bias, or None.
+        x: (T, B, I) inputs.
+        weights: of the layer.
         initial: (B, S) the state before the first step.
         affine: the map of the state, drawn for every step; coefficients (T or 1, B, S).
 
     Returns:
-        (T, B, S) states and (T, B, S) the cell's answers mu. Both are differentiable in every
-        tensor argument and in the map's coefficients.
+        States and answers, differentiable in every tensor given.
     """
-    shape = (gates.shape[0], *initial.shape)
-    A, B, C = (
-        None if value is None else value.expand(shape) for value in (affine.A, affine.B, affine.C)
+    shape = (x.shape[0], *initial.shape)
+    coefficients = (
+        None if value is None else value.expand(shape)
+        for value in (affine.A, affine.B, affine.C, affine.keep)
     )
-    states, mu = cast(
-        "tuple[Tensor, Tensor | None]",
-        _Scan.apply(cell, gates, weight, bias, initial, A, B, C),  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
+    states, mu, gap = cast(
+        "tuple[Tensor, Tensor | None, Tensor | None]",
+        _Scan.apply(cell, x, *weights, initial, *coefficients),  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
     )
-    return states, states if mu is None else mu
+    return Trajectory(states, states if mu is None else mu, gap)
 
 
 class _Scan(torch.autograd.Function):
@@ -61,94 +89,235 @@ class _Scan(torch.autograd.Function):
     def forward(  # noqa: PLR0917  (apply takes no keywords)
         ctx: Any,
         cell: Cell,
-        gates: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
+        x: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor | None,
+        bias_hh: Tensor | None,
         initial: Tensor,
         A: Tensor | None,
         B: Tensor | None,
         C: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None]:
+        keep: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         ctx.set_materialize_grads(False)
-        steps = gates.shape[0]
-        states = initial.new_empty((steps, *initial.shape))  # (T, B, S)
-        plain = A is None and B is None and C is None
-        mu = states if plain else torch.empty_like(states)  # (T, B, S)
-        weight_t = weight.t().contiguous()  # (H, G) made once, not once per step
-        advance, trace = cell.forward(gates, weight_t, bias)
+        steps, batch, _ = x.shape
+        hidden = weight_hh.shape[1]
+        mapped = any(value is not None for value in (A, B, C, keep))
+        path = initial.new_empty((steps + 1, *initial.shape))  # (T + 1, B, S) from h_0 on
+        path[0] = initial
+        states = path[1:]
+        mu = torch.empty_like(states) if mapped else states  # (T, B, S)
+        trace = cell.trace(x.new_empty((steps, batch, weight_hh.shape[0])))
+        gap = None if keep is None else torch.empty_like(states)  # (T, B, S) first m, then mu - m
+        alone = () if keep is None else cell.trace(torch.empty_like(trace[0]))
+        to_gates, to_recurrent = weight_ih.t().contiguous(), weight_hh.t().contiguous()
 
-        states_t, mu_t = states.unbind(0), mu.unbind(0)
-        A_t, B_t, C_t = (None if value is None else value.unbind(0) for value in (A, B, C))
-        previous = initial
-        for t in range(steps):
-            state = states_t[t]
-            advance(t, previous, mu_t[t])
-            if A_t is not None and B_t is not None:
-                torch.addcmul(B_t[t], A_t[t], mu_t[t], out=state)
-            elif A_t is not None:
-                torch.mul(A_t[t], mu_t[t], out=state)
-            elif B_t is not None:
-                torch.add(B_t[t], mu_t[t], out=state)
-            if C_t is not None:
-                if A_t is None and B_t is None:
-                    state.copy_(mu_t[t])
-                state.addcmul_(C_t[t], previous)
-            previous = state
+        for now in _stretches(steps, batch):
+            here = [buffer[now] for buffer in trace]
+            before, after, answer = path[:-1][now], states[now], mu[now]
+            _project(x[now], to_gates, bias_ih, out=here[0])
+            m = None if gap is None else gap[now]
+            if m is not None:
+                flat = [_as_one_step(buffer[now]) for buffer in alone]
+                flat[0].copy_(_as_one_step(here[0]))
+                cell.begin(flat, bias_hh)
+                cell.activate(flat, m.new_zeros((1, 1, m.shape[-1])), _as_one_step(m))(0)
+            cell.begin(here, bias_hh)
+            activate = cell.activate(here, before, answer)
+            remap = _remap([_at(value, now) for value in (A, B, C, keep)], before, answer, m, after)
+            hidden_t = before[..., :hidden].unbind(0)
+            for t, pre in enumerate(here[0].unbind(0)):
+                pre.addmm_(hidden_t[t], to_recurrent)
+                activate(t)
+                if remap is not None:
+                    remap(t)
+            if m is not None:
+                torch.sub(answer, m, out=m)
 
-        ctx.cell, ctx.has_bias = cell, bias is not None
-        ctx.save_for_backward(weight, initial, states, None if plain else mu, A, C, *trace)
-        return states, None if plain else mu
+        ctx.cell = cell
+        ctx.inner = len(trace)
+        ctx.has_bias = bias_ih is not None
+        ctx.save_for_backward(
+            x, weight_ih, weight_hh, A, C, keep, path, mu if mapped else None, gap, *trace, *alone
+        )
+        return states, mu if mapped else None, gap
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_states: Tensor | None, d_mu: Tensor | None) -> tuple[Any, ...]:
-        weight, initial, states, mu, A, C, *trace = ctx.saved_tensors
+    def backward(
+        ctx: Any, d_states: Tensor | None, d_mu_out: Tensor | None, d_gap: Tensor | None
+    ) -> tuple[Any, ...]:
+        x, weight_ih, weight_hh, A, C, keep, path, mu, gap, *buffers = ctx.saved_tensors
         cell: Cell = ctx.cell
+        trace, alone = buffers[: ctx.inner], buffers[ctx.inner :]
+        states = path[1:]
+        steps, batch, size = states.shape
+        hidden = weight_hh.shape[1]
         mu = states if mu is None else mu
-        hidden = weight.shape[1]
-        steps = states.shape[0]
-        # (T, B, S): first the gradient that comes from outside, then that of the whole future
-        G = (
-            torch.zeros_like(states)
-            if d_states is None
-            else d_states.clone(memory_format=torch.contiguous_format)
+        needs_x, needs_A, needs_B, needs_C, needs_keep = (
+            ctx.needs_input_grad[index] for index in (1, 7, 8, 9, 10)
         )
-        d_initial = torch.zeros_like(initial)  # (B, S)
-        direct = A is None and d_mu is None
-        D = G if direct else torch.empty_like(G)  # (T, B, S) gradient of mu
-        retreat, finish = cell.backward(tuple(trace), mu, weight)
+        G = torch.empty_like(path)  # (T + 1, B, S) gradient of every state, the future included
+        G[0] = 0
+        G[1:] = 0 if d_states is None else d_states
+        d_x = torch.empty_like(x) if needs_x else None
+        d_A = torch.empty_like(states) if needs_A else None
+        d_C = torch.empty_like(states) if needs_C else None
+        d_keep = torch.empty_like(states) if needs_keep else None
+        d_weight_ih, d_weight_hh = torch.zeros_like(weight_ih), torch.zeros_like(weight_hh)
+        d_bias_ih, d_bias_hh = d_weight_ih.new_zeros((2, weight_hh.shape[0]))
 
-        G_t, D_t = G.unbind(0), D.unbind(0)
-        A_t = None if A is None else A.unbind(0)
-        C_t = None if C is None else C.unbind(0)
-        extra_t = None if d_mu is None else d_mu.unbind(0)
-        for t in range(steps - 1, -1, -1):
-            g, d, d_previous = G_t[t], D_t[t], G_t[t - 1] if t else d_initial
-            if A_t is not None and extra_t is not None:
-                torch.addcmul(extra_t[t], A_t[t], g, out=d)
-            elif A_t is not None:
-                torch.mul(A_t[t], g, out=d)
-            elif extra_t is not None:
-                torch.add(g, extra_t[t], out=d)
-            if C_t is not None:
-                d_previous.addcmul_(C_t[t], g)
-            retreat(t, d, d_previous)
+        for now in reversed(_stretches(steps, batch)):
+            g, before, d_before = G[1:][now], path[:-1][now], G[:-1][now]
+            through = _product(_at(A, now), _at(keep, now))  # (t, B, S) d h / d mu
+            direct = _sum(_at(d_mu_out, now), _at(d_gap, now))
+            d_mu = g if through is None and direct is None else torch.empty_like(g)
+            fold = cell.fold([b[now] for b in trace], before, mu[now], d_mu, d_before)
+            unmap = _unmap(through, direct, _at(C, now), g, d_mu, d_before)
+            d_hidden_t, d_pre_t = d_before[..., :hidden].unbind(0), fold.d_pre.unbind(0)
+            for t in range(len(d_pre_t) - 1, -1, -1):
+                if unmap is not None:
+                    unmap(t)
+                fold.step(t)
+                d_hidden_t[t].addmm_(d_pre_t[t], weight_hh)
 
-        needs = ctx.needs_input_grad
-        d_gates, d_recurrent = finish(D)
-        d_weight = d_recurrent[0].t() @ initial[:, :hidden]  # (G, H)
-        if steps > 1:
-            before = states[:-1, :, :hidden].flatten(0, 1)  # ((T-1) B, H)
-            d_weight.addmm_(d_recurrent[1:].flatten(0, 1).t(), before)
-        d_A = G * mu if needs[5] else None
-        d_C = G * torch.cat((initial[None], states[:-1])) if needs[7] else None
+            d_weight_hh.addmm_(_rows(fold.d_pre).t(), _rows(before[..., :hidden]))
+            d_bias_hh += fold.d_pre.sum((0, 1))
+            d_gates = fold.d_gates()
+            if d_C is not None:
+                torch.mul(g, before, out=d_C[now])
+            if gap is None or keep is None:
+                if d_A is not None:
+                    torch.mul(g, mu[now], out=d_A[now])
+            else:
+                forget = 1 - keep[now]
+                if d_A is not None:
+                    torch.addcmul(mu[now], forget, gap[now], value=-1, out=d_A[now]).mul_(g)
+                d_mixed = g if A is None else g * A[now]
+                if d_keep is not None:
+                    torch.mul(d_mixed, gap[now], out=d_keep[now])
+                d_m = forget.mul_(d_mixed)
+                if d_gap is not None:
+                    d_m -= d_gap[now]
+                flat = [_as_one_step(buffer[now]) for buffer in alone]
+                nothing, m = d_m.new_zeros((1, 1, size)), _as_one_step(mu[now] - gap[now])
+                fold = cell.fold(flat, nothing, m, _as_one_step(d_m), None)
+                fold.step(0)
+                d_bias_hh += fold.d_pre.sum((0, 1))
+                _as_one_step(d_gates).add_(fold.d_gates())
+            d_weight_ih.addmm_(_rows(d_gates).t(), _rows(x[now]))
+            d_bias_ih += d_gates.sum((0, 1))
+            if d_x is not None:
+                torch.mm(_rows(d_gates), weight_ih, out=_rows(d_x[now]))
+
         return (
             None,
-            d_gates,
-            d_weight,
-            d_recurrent.sum((0, 1)) if ctx.has_bias else None,
-            d_initial,
+            d_x,
+            d_weight_ih,
+            d_weight_hh,
+            d_bias_ih if ctx.has_bias else None,
+            d_bias_hh if ctx.has_bias else None,
+            G[0],
             d_A,
-            G if needs[6] else None,
+            G[1:] if needs_B else None,
             d_C,
+            d_keep,
         )
+
+
+def _stretches(steps: int, batch: int) -> list[slice]:
+    """Cut time into stretches."""
+    length = max(1, STRETCH_ROWS // max(1, batch))
+    return [slice(start, min(start + length, steps)) for start in range(0, steps, length)]
+
+
+def _at(value: Tensor | None, now: slice) -> Tensor | None:
+    return None if value is None else value[now]
+
+
+def _rows(value: Tensor) -> Tensor:
+    """View (t, B, .) as (t B, .)."""
+    return value.flatten(0, 1)
+
+
+def _as_one_step(value: Tensor) -> Tensor:
+    """View (t, B, .) as (1, t B, .): steps that do not depend on each other are one step."""
+    return value.view(1, -1, value.shape[-1])
+
+
+def _project(x: Tensor, to_gates: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    """Write W_ih x + b_ih of a stretch: x (t, B, I), to_gates (I, G), out (t, B, G)."""
+    if bias is None:
+        torch.mm(_rows(x), to_gates, out=_rows(out))
+    else:
+        torch.addmm(bias, _rows(x), to_gates, out=_rows(out))
+
+
+def _product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """Multiply, where None stands for 1."""
+    return (b if a is None else a) if a is None or b is None else a * b
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """Add, where None stands for 0."""
+    return (b if a is None else a) if a is None or b is None else a + b
+
+
+def _remap(
+    coefficients: Sequence[Tensor | None],
+    before: Tensor,
+    mu: Tensor,
+    m: Tensor | None,
+    after: Tensor,
+) -> Step | None:
+    """Prepare the map's steps: after = A (m + keep (mu - m)) + B + C before, (t, B, S) each."""
+    A_t, B_t, C_t, keep_t = (None if c is None else c.unbind(0) for c in coefficients)
+    before_t, mu_t, after_t = before.unbind(0), mu.unbind(0), after.unbind(0)
+    m_t = None if m is None else m.unbind(0)
+    if A_t is None and B_t is None and C_t is None and keep_t is None:
+        return None
+
+    def step(t: int) -> None:
+        state, value = after_t[t], mu_t[t]
+        if keep_t is not None and m_t is not None:
+            value = torch.lerp(m_t[t], value, keep_t[t], out=state)
+        if A_t is not None and B_t is not None:
+            torch.addcmul(B_t[t], A_t[t], value, out=state)
+        elif A_t is not None:
+            torch.mul(A_t[t], value, out=state)
+        elif B_t is not None:
+            torch.add(B_t[t], value, out=state)
+        elif value is not state:
+            state.copy_(value)
+        if C_t is not None:
+            state.addcmul_(C_t[t], before_t[t])
+
+    return step
+
+
+def _unmap(
+    through: Tensor | None,
+    direct: Tensor | None,
+    C: Tensor | None,
+    g: Tensor,
+    d_mu: Tensor,
+    d_before: Tensor,
+) -> Step | None:
+    """Prepare its derivative's: d_mu = through g + direct, d_before += C g, (t, B, S) each."""
+    through_t, direct_t, C_t = (None if c is None else c.unbind(0) for c in (through, direct, C))
+    g_t, d_mu_t, d_before_t = g.unbind(0), d_mu.unbind(0), d_before.unbind(0)
+    if through_t is None and direct_t is None and C_t is None:
+        return None
+
+    def step(t: int) -> None:
+        if through_t is not None and direct_t is not None:
+            torch.addcmul(direct_t[t], through_t[t], g_t[t], out=d_mu_t[t])
+        elif through_t is not None:
+            torch.mul(through_t[t], g_t[t], out=d_mu_t[t])
+        elif direct_t is not None:
+            torch.add(g_t[t], direct_t[t], out=d_mu_t[t])
+        if C_t is not None:
+            d_before_t[t].addcmul_(C_t[t], g_t[t])
+
+    return step

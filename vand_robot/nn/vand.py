@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -56,13 +56,14 @@ from vand_robot.nn.regularizer import (
     require_range,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 BETA_RANGE = (1e-6, 1e2)
 """Where dual ascent keeps beta: below, memory is free; above, nothing else counts."""
 
-KP=2.
+DAMPING = 2.0
+"""Proportional part of dual ascent: beta is scaled by (KL / budget)^DAMPING. Ascent alone, an
+integrator, swings about the budget for hundreds of updates; this makes it settle. Stooke et al.,
+"Responsive Safety in Reinforcement Learning by PID Lagrangian Methods", ICML 2020."""
+
 
 @dataclass(frozen=True)
 class Vand(Regularizer):
@@ -80,8 +81,8 @@ class Vand(Regularizer):
     budget: float | None = None
     """Nats of memory per step, all units and layers together, that dual ascent on beta holds."""
 
-    dual_rate: float = 0.01
-    """Step of dual ascent: ln beta moves by at most this much per update."""
+    dual_rate: float = 0.02
+    """Step of dual ascent: ln beta moves by this times ln(KL / budget), clamped to [-1, 1]."""
 
     mask: Mask = "step"
     """Draw a mask for every "step", or one for the whole "sequence"."""
@@ -188,26 +189,27 @@ class VandSampler(Sampler):
         """(num_layers, S) scale of the prior; None stands for 1."""
         return None if self.log_prior is None else self.log_prior.exp()
 
-    def sample(
-        self, layer: int, steps: int, like: Tensor, memoryless: Callable[[], Tensor]
-    ) -> Sample:
+    def sample(self, layer: int, steps: int, like: Tensor) -> Sample:
         """See `Sampler.sample`."""
         sigma, drop, scale = (
             None if value is None else value[layer]
             for value in (self.sigma, self.drop, self.prior_scale)
         )  # (S,) each
-        m = memoryless()  # (T, B, S)
-        eps = None if sigma is None else torch.randn_like(m)
         keep = None if drop is None else self._draw_keep(drop, steps, like)  # (T or 1, B, S)
-        affine = mixture_map(m, sigma, 1.0 if scale is None else scale, keep, eps)
+        noise = None
+        if sigma is not None:
+            eps = torch.randn(steps, *like.shape, dtype=like.dtype, device=like.device)
+            noise = mixture_noise(sigma, 1.0 if scale is None else scale, keep, eps)
 
-        def kl(mu: Tensor, valid: Tensor | None) -> Tensor:
-            gap = mu - m if self.vand.explicit else mu.detach() - m.detach()  # (T, B, S)
+        def kl(gap: Tensor, valid: Tensor | None) -> Tensor:
+            gap = gap if self.vand.explicit else gap.detach()
             kept = keep.detach() if keep is not None and self.vand.mask == "sequence" else None
-            square = mean_square(gap, valid, kept)  # (S,)
-            return kl_bound(square, sigma, drop, scale).sum()
+            return kl_bound(mean_square(gap, valid, kept), sigma, drop, scale).sum()
 
-        return Sample(affine, kl)
+        if keep is None:
+            # The KL needs m all the same; a mask of ones makes the scan give it.
+            keep = like.new_ones((1, *like.shape))
+        return Sample(AffineMap(B=noise, keep=keep), kl)
 
     def _draw_keep(self, drop: Tensor, steps: int, like: Tensor) -> Tensor:
         """Draw what is kept of each unit's memory, (T or 1, B, S), differentiable in drop (S,)."""
@@ -225,8 +227,8 @@ class VandSampler(Sampler):
         if budget is not None and self.training and torch.is_grad_enabled():
             excess = (kl.detach() / budget).log().clamp(-1, 1)
             self.beta.mul_(torch.exp(self.vand.dual_rate * excess)).clamp_(*BETA_RANGE)
-            beta = self.beta * torch.exp(KP * excess)
-        stats = {**self.stats(), "memory_nats": kl.item()}
+            beta = self.beta * torch.exp(DAMPING * excess)
+        stats = {**self.stats(), "beta": beta.item(), "memory_nats": kl.item()}
         return RegularizerTerms(kl=kl, penalty=beta * kl, stats=stats)
 
     def stats(self) -> dict[str, float]:
@@ -236,35 +238,20 @@ class VandSampler(Sampler):
         return {**means, "beta": self.beta.item()}
 
 
-def mixture_map(
-    m: Tensor,
-    sigma: Tensor | None,
-    scale: Tensor | float,
-    keep: Tensor | None,
-    eps: Tensor | None,
-) -> AffineMap:
-    """Write a sample of q as an affine map of mu.
-
-    A = keep, B = keep sigma eps + (1 - keep) (m + s eps).
+def mixture_noise(sigma: Tensor, scale: Tensor | float, keep: Tensor | None, eps: Tensor) -> Tensor:
+    """Scale noise by the component that was drawn: keep sigma eps + (1 - keep) s eps.
 
     Args:
-        m: (T, B, S) memoryless response.
-        sigma: (S,) scale of the posterior's noise; None for no noise.
+        sigma: (S,) scale of the posterior's noise.
         scale: (S,) or number, s, scale of the prior's noise.
         keep: (T or 1, B, S) 1 where memory is kept, 0 where dropped; None keeps all.
-        eps: (T, B, S) standard normal draws; None for no noise.
+        eps: (T, B, S) standard normal draws.
 
     Returns:
-        The map.
+        (T, B, S) noise to add.
     """
-    noise = None
-    if sigma is not None and eps is not None:
-        spread = sigma if keep is None else scale + keep * (sigma - scale)
-        noise = spread * eps
-    if keep is None:
-        return AffineMap(B=noise)
-    dropped = (1 - keep) * m
-    return AffineMap(A=keep, B=dropped if noise is None else dropped + noise)
+    spread = sigma if keep is None else scale + keep * (sigma - scale)
+    return spread * eps
 
 
 def relaxed_bernoulli(probability: Tensor, uniform: Tensor, temperature: float) -> Tensor:

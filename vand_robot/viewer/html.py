@@ -17,12 +17,17 @@ import viser
 from mjviser import ViserMujocoScene
 
 from vand_demos.files import write_bytes
+from vand_envs.errors import unknown_name
 from vand_robot.viewer.motion import poses
 
 FRAMES_PER_S = 30.0
 """Least frame rate; slower recordings get frames between their samples."""
 
-_AMBIENT = 0.55  # Light of the surroundings; more washes the colours out.
+# Light. viser's own washes the colours out, casts hardly a shadow, and comes with an image of
+# surroundings that makes the page flash white whenever the replay begins anew.
+_AMBIENT = 3.0
+_KEY, _KEY_AT = 2.6, (1.5, -2.5, 5.0)
+_FILL, _FILL_AT = 1.2, (-3.0, 3.0, 4.0)
 _FLOOR = (226, 224, 220)  # Drawn in place of planes, which would be an endless black grid.
 _GRID = (205, 203, 199)
 _HEADING = Template("""
@@ -65,6 +70,7 @@ def write_html(
         The size of the page [bytes].
 
     Raises:
+        UsageError: The model has no such camera.
         VandError: The motion does not fit the model, or the disk fails.
     """
     model = copy.copy(model)  # mjviser rescales the model's overlays
@@ -72,15 +78,14 @@ def write_html(
     with _server() as server:
         scene = ViserMujocoScene(server, model, num_envs=1)
         scene.camera_tracking_enabled = False
-        server.scene.configure_environment_map(environment_intensity=_AMBIENT)
+        _light(server)
         _lay_floor(server, model)
-        recorder = None
-        for data in poses(model, motion, steps):
-            if recorder is None:
-                _place_camera(server, model, data, camera)
-                scene.update_from_mjdata(data)
-                recorder = server.get_scene_serializer()  # begins with the scene as it is now
-                continue
+        frames = poses(model, motion, steps)
+        first = next(frames)
+        _place_camera(server, model, first, camera)
+        scene.update_from_mjdata(first)
+        recorder = server.get_scene_serializer()  # begins with the scene as it is now
+        for data in frames:
             recorder.insert_sleep(dt / steps)
             scene.update_from_mjdata(data)
         page = recorder.as_html()
@@ -98,6 +103,16 @@ def _server() -> Iterator[Any]:
             yield server
         finally:
             server.stop()
+
+
+def _light(server: Any) -> None:
+    server.scene.configure_default_lights(enabled=False)
+    server.scene.configure_environment_map(None)
+    server.scene.add_light_ambient("/light/ambient", intensity=_AMBIENT)
+    server.scene.add_light_directional(
+        "/light/key", intensity=_KEY, position=_KEY_AT, cast_shadow=True
+    )
+    server.scene.add_light_directional("/light/fill", intensity=_FILL, position=_FILL_AT)
 
 
 def _lay_floor(server: Any, model: Any) -> None:
@@ -129,19 +144,25 @@ def _place_camera(server: Any, model: Any, data: Any, camera: str | int) -> None
         free = mujoco.MjvCamera()
         mujoco.mjv_defaultFreeCamera(model, free)
         turn, tilt = np.radians([free.azimuth, free.elevation])
-        ahead = np.array(
-            [np.cos(tilt) * np.cos(turn), np.cos(tilt) * np.sin(turn), np.sin(tilt)]
-        )
+        ahead = np.array([np.cos(tilt) * np.cos(turn), np.cos(tilt) * np.sin(turn), np.sin(tilt)])
         target, distance, fov = np.array(free.lookat), free.distance, model.vis.global_.fovy
         position = target - distance * ahead
     else:
-        named = model.camera(camera)
+        named = _camera(model, camera)
         position = data.cam_xpos[named.id]
         ahead = -data.cam_xmat[named.id].reshape(3, 3)[:, 2]
         # Orbit about the point on the optical axis that is nearest to the middle of the model.
         target = position + ahead * max(float(ahead @ (model.stat.center - position)), 0.1)
         fov = float(model.cam_fovy[named.id])
     view.position, view.look_at, view.fov = position, target, math.radians(fov)
+
+
+def _camera(model: Any, camera: str | int) -> Any:
+    try:
+        return model.camera(camera)
+    except (KeyError, IndexError):
+        names = [model.camera(number).name for number in range(model.ncam)]
+        raise unknown_name("camera", str(camera), names) from None
 
 
 def _with_heading(page: str, title: str, caption: str) -> str:

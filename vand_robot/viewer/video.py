@@ -114,8 +114,9 @@ def _encoder(
 def _captioned(picture: Image.Image, text: str, time: str) -> Image.Image:
     """The picture with a dark band at its foot: the text on the left, the time on the right."""
     width, height = picture.size
-    font = ImageFont.load_default(size=max(10, height // 26))
-    band = round(2.1 * font.size)
+    letters = max(10, height // 26)  # [pixel]
+    font = ImageFont.load_default(size=letters)
+    band = round(2.1 * letters)
     pad, middle = band // 3, height - band // 2
     shade = Image.new("RGBA", picture.size)
     draw = ImageDraw.Draw(shade)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 class Disturbance:
     """Bursts of correlated noise on base and end-effector twist; the gripper is spared."""
 
-    scale: float = 0.3
+    scale: float = 0.15
     """Standard deviation of the noise within a burst, in units of the action."""
     rate_hz: float = 0.3
     """Bursts per second."""
@@ -51,4 +51,4 @@ class DisturbanceProcess:
         self._left -= 1
         keep = np.exp(-dt / it.correlation_s)
         self._noise = keep * self._noise + np.sqrt(1 - keep**2) * it.scale * rng.standard_normal(9)
-        return np.clip(action + np.append(self._noise, 0.0), -1.0, 1.0)
+        return np.asarray(np.clip(action + np.append(self._noise, 0.0), -1.0, 1.0))

@@ -139,7 +139,9 @@ def pointing_down_error(view: View, yaw: float) -> Vector:
 
 def _cross(a: Vector, b: Vector) -> Vector:
     """Cross product (3,); numpy's is slow for single vectors."""
-    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
+    return np.array(
+        [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+    )
 
 
 def _limit(vector: Vector, largest: float) -> Vector:

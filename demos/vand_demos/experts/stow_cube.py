@@ -1,4 +1,4 @@
-"""Demonstrates stow-cube: fetch the cube, drop it into the bin, go home. A lost cube is refetched."""
+"""Demonstrates stow-cube: fetch the cube, drop it into the bin, go home; refetch a lost cube."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def _fetch(motion: Motion, view: View) -> Skill:
     hover = 0.09 + rng.uniform(0.0, 0.04)
 
     def above(v: View) -> Vector:
-        return v["cube_pos"] + np.array([0.0, 0.0, hover])
+        return np.add(v["cube_pos"], [0.0, 0.0, hover])
 
     def at(v: View) -> Vector:
         return v["cube_pos"].astype(np.float64)
@@ -70,7 +70,7 @@ def _deliver(motion: Motion, view: View) -> Skill:
     drop = np.array([*rng.uniform(-0.03, 0.03, 2), 0.15 + rng.uniform(0.0, 0.02)])
 
     def into(v: View) -> Vector:
-        return v["bin_pos"] + drop
+        return np.asarray(v["bin_pos"] + drop)
 
     view = yield from drive(motion, view, stand, gripper=CLOSED)
     view = yield from reach(motion, view, into, base_world=stand, gripper=CLOSED, within=0.02)

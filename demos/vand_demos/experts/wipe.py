@@ -7,7 +7,7 @@ from vand_demos.experts.skills import CLOSED, Skill, drive, reach
 from vand_envs.robot import VANDER
 from vand_envs.tasks.wipe import CONTACT_GAP_M, RADIUS_M
 
-FREQUENCY_HZ = 0.40
+FREQUENCY_HZ = 0.38
 """Mean wiping frequency; each demonstration has its own, within FREQUENCY_SPREAD."""
 FREQUENCY_SPREAD = 0.04
 """Largest relative deviation of a demonstration's frequency."""
@@ -17,9 +17,9 @@ REACH_M = 0.50
 """Distance ahead of the base at which the board's centre is kept."""
 RESPONSE_S = 0.10
 """Time from a command to the middle of the hand's answer [s]."""
-PRESS_M = 0.006
+PRESS_M = 0.005
 """How far the commanded hand is kept below the real one: the contact force over stiffness."""
-CYCLES = (4.5, 8.0)
+CYCLES = (4.0, 7.0)
 """Range of the number of circles: the length of a demonstration tells nothing."""
 
 
@@ -35,7 +35,7 @@ def script(motion: Motion, view: View) -> Skill:
     hover = VANDER.tip_offset_m + 0.06 + rng.uniform(0.0, 0.03)
 
     def above(v: View) -> Vector:
-        return v["board_pos"] + np.array([*offset, hover])
+        return np.add(v["board_pos"], [*offset, hover])
 
     view = yield from drive(motion, view, stand, gripper=CLOSED)
     view = yield from reach(motion, view, above, base_world=stand, gripper=CLOSED, within=0.025)
@@ -56,14 +56,17 @@ def _circle(view: View, radius: float, rate: float) -> Vector:
     distance = float(np.hypot(x, y))
     # Where the hand will be when it answers: a velocity for where it is now would spiral outwards.
     angle = np.arctan2(y, x) + rate * RESPONSE_S
-    outward, along = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    outward, along = (
+        np.array([np.cos(angle), np.sin(angle)]),
+        np.array([-np.sin(angle), np.cos(angle)]),
+    )
     planar = rate * radius * along + 3.0 * (radius - distance) * outward
     return np.append(planar, _press(view))
 
 
 def _press(view: View) -> float:
     """Vertical velocity that keeps the pressure [m/s]."""
-    return float(np.clip(2.0 * (-PRESS_M - view["ee_lag"][2]), -0.05, 0.05))
+    return float(np.clip(3.0 * (-PRESS_M - view["ee_lag"][2]), -0.08, 0.08))
 
 
 def _lower(view: View) -> Vector:

@@ -42,7 +42,8 @@ def _cube_in_bin_frame(sim: Simulation) -> FloatArray:
 
 
 def _above_bin(sim: Simulation) -> BoolArray:
-    return (np.abs(_cube_in_bin_frame(sim)[:, :2]) < BIN_HALF_WIDTH_M).all(axis=1)
+    offset = np.abs(_cube_in_bin_frame(sim)[:, :2])
+    return np.asarray((offset < BIN_HALF_WIDTH_M).all(axis=1))
 
 
 def robot_home(sim: Simulation) -> BoolArray:
@@ -50,7 +51,8 @@ def robot_home(sim: Simulation) -> BoolArray:
     pose, speed = sim.qpos[:, sim.base_qpos], sim.qvel[:, sim.base_dofs]
     heading = np.abs((pose[:, 2] + np.pi) % (2 * np.pi) - np.pi)
     near = np.linalg.norm(pose[:, :2], axis=1) < HOME_DISTANCE_M
-    return near & (heading < HOME_ANGLE_RAD) & (np.abs(speed) < STILL_SPEED).all(axis=1)
+    still = (np.abs(speed) < STILL_SPEED).all(axis=1)
+    return np.asarray(near & (heading < HOME_ANGLE_RAD) & still)
 
 
 # Stages

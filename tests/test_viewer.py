@@ -1,0 +1,246 @@
+import re
+import shutil
+import socket
+import subprocess
+
+import imageio_ffmpeg
+import mujoco
+import numpy as np
+import pytest
+from PIL import Image
+
+from vand_envs.errors import UsageError, VandError
+from vand_envs.rendering import Renderer, default_gl_backend
+from vand_robot.viewer import write_html, write_video
+from vand_robot.viewer.motion import STATE, count_poses, poses
+
+DT = 0.1
+SAMPLES = 12
+
+
+@pytest.fixture(scope="module")
+def model():
+    return mujoco.MjModel.from_xml_string(
+        """
+        <mujoco>
+          <statistic center="0 0 0.3" extent="1"/>
+          <worldbody>
+            <light pos="1 -1 3" dir="-1 1 -3"/>
+            <geom name="floor" type="plane" size="2 2 0.1" rgba="0.8 0.8 0.8 1"/>
+            <camera name="side" pos="0 -2 0.6" xyaxes="1 0 0 0 0.3 1"/>
+            <body name="arm" pos="0 0 0.2">
+              <joint name="turn" axis="0 0 1"/>
+              <geom type="capsule" fromto="0 0 0 0.6 0 0.2" size="0.06" rgba="0.9 0.4 0.1 1"/>
+            </body>
+            <body name="cube" pos="0 0.5 0.1">
+              <freejoint/>
+              <geom type="box" size="0.1 0.1 0.1" rgba="0.1 0.2 0.8 1"/>
+            </body>
+            <body name="goal" mocap="true" pos="0.6 0.6 0.1">
+              <geom type="sphere" size="0.05" contype="0" conaffinity="0" rgba="0 0.7 0.3 1"/>
+            </body>
+          </worldbody>
+        </mujoco>
+        """
+    )
+
+
+@pytest.fixture(scope="module")
+def motion(model):
+    """The arm turns by a right angle and the cube tips over, as integration states."""
+    data = mujoco.MjData(model)
+    rows = np.empty((SAMPLES, mujoco.mj_stateSize(model, STATE)))
+    for i, part in enumerate(np.linspace(0, 1, SAMPLES)):
+        data.qpos[:] = [part * np.pi / 2, part, 0.5, 0.1, np.cos(part), np.sin(part), 0, 0]
+        data.mocap_pos[0] = [0.6 + part, 0.6, 0.1]
+        mujoco.mj_getState(model, data, rows[i], STATE)
+    return rows
+
+
+def positions(model, motion):
+    return np.array([data.qpos.copy() for data in poses(model, motion)])
+
+
+def decode(path):
+    frames = imageio_ffmpeg.read_frames(str(path))
+    meta = next(frames)
+    width, height = meta["size"]
+    pictures = [np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in frames]
+    return meta, np.array(pictures)
+
+
+def test_poses_pass_through_every_sample_at_constant_joint_velocity(model, motion):
+    turn = np.array([data.qpos[0] for data in poses(model, motion, 3)])
+    assert len(turn) == count_poses(SAMPLES, 3) == 34
+    np.testing.assert_allclose(turn, np.linspace(0, np.pi / 2, 34), atol=1e-12)
+
+
+def test_poses_between_samples_keep_quaternions_unit(model, motion):
+    for data in poses(model, motion, 4):
+        assert np.linalg.norm(data.qpos[4:8]) == pytest.approx(1)
+
+
+def test_poses_of_states_move_mocap_bodies(model, motion):
+    places = [data.mocap_pos[0, 0] for data in poses(model, motion)]
+    assert places[-1] - places[0] == pytest.approx(1)
+
+
+def test_poses_of_positions_equal_those_of_states(model, motion):
+    np.testing.assert_array_equal(
+        positions(model, positions(model, motion)), positions(model, motion)
+    )
+
+
+def test_a_motion_of_another_model_or_with_holes_is_refused(model, motion):
+    with pytest.raises(VandError, match=r"\(T, 8\).*not \(12, 5\)"):
+        next(poses(model, np.zeros((12, 5))))
+    broken = motion.copy()
+    broken[7, 3] = np.nan
+    with pytest.raises(VandError, match="sample 7"):
+        next(poses(model, broken))
+
+
+def test_renderer_draws_in_both_qualities_and_leaves_the_model_as_it_was(model):
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    before = model.vis.global_.offwidth, model.vis.quality.offsamples
+    for fast in (False, True):
+        with Renderer(model, 800, 500, camera="side", fast=fast) as renderer:
+            picture = renderer.render(data)
+        assert picture.shape == (500, 800, 3)
+        assert picture.std() > 10
+    assert (model.vis.global_.offwidth, model.vis.quality.offsamples) == before
+
+
+def test_an_unknown_camera_is_named_with_its_likeness(model, motion, tmp_path):
+    with pytest.raises(UsageError, match=r"'sied'.*did you mean 'side'"):
+        Renderer(model, camera="sied")
+    with pytest.raises(UsageError, match="known: -1, 0"):
+        Renderer(model, camera=3)
+    with pytest.raises(UsageError, match="did you mean 'side'"):
+        write_html(model, motion, DT, tmp_path / "a.html", camera="sied")
+
+
+def test_a_backend_that_is_not_installed_is_said_to_be(monkeypatch):
+    monkeypatch.setattr("vand_envs.rendering._available", lambda backend: False)
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    monkeypatch.delitem(__import__("sys").modules, "mujoco")
+    with pytest.raises(VandError, match=r"MUJOCO_GL=osmesa .* install libegl1"):
+        default_gl_backend()
+
+
+def test_video_has_every_frame_in_real_time_and_shows_the_motion(model, motion, tmp_path):
+    done = []
+    frames = write_video(
+        model,
+        motion,
+        DT,
+        tmp_path / "a.mp4",
+        size=(320, 240),
+        camera="side",
+        captions="turn the arm",
+        progress=lambda k, n: done.append((k, n)),
+    )
+    meta, pictures = decode(tmp_path / "a.mp4")
+    assert frames == len(pictures) == 2 * (SAMPLES - 1) + 1
+    assert done[0] == (1, frames)
+    assert done[-1] == (frames, frames)
+    assert meta["fps"] == 20
+    assert meta["codec"] == "h264"
+    assert pictures[0].std() > 10
+    assert np.abs(pictures[0].astype(int) - pictures[-1])[:200].max() > 100
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.mp4"]  # nothing left behind
+
+
+def test_video_captions_change_with_the_samples(model, motion, tmp_path):
+    captions = ["I"] * (SAMPLES // 2) + ["a much longer caption that must be cut " * 5] * 6
+    write_video(model, motion, DT, tmp_path / "a.mp4", size=(320, 240), captions=captions)
+    _, pictures = decode(tmp_path / "a.mp4")
+    bright = (pictures[:, 224:, :250].min(axis=-1) > 150).sum(axis=(1, 2))
+    assert bright[-1] > 5 * bright[0] > 0
+
+
+def test_video_refuses_odd_sizes_and_missing_captions(model, motion, tmp_path):
+    with pytest.raises(UsageError, match="even, not 321x240"):
+        write_video(model, motion, DT, tmp_path / "a.mp4", size=(321, 240))
+    with pytest.raises(UsageError, match="2 captions for 12 samples"):
+        write_video(model, motion, DT, tmp_path / "a.mp4", captions=["a", "b"])
+
+
+def test_a_video_that_fails_leaves_the_old_file(model, motion, tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"old")
+    motion = motion.copy()
+    motion[-1] = np.inf
+    with pytest.raises(VandError, match="not finite"):
+        write_video(model, motion, DT, path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture(scope="module")
+def page(model, motion, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "a.html"
+    write_html(model, motion, DT, path, title="turn <the> arm", caption="seed 3 & more", camera=0)
+    return path
+
+
+def test_page_refers_to_nothing_outside_itself(page):
+    text = page.read_text("utf-8")
+    hosts = set(re.findall(r"https?://([^/\"'`\s)]+)", text))
+    assert hosts <= {"www.w3.org"}  # the name of the SVG vocabulary, not an address
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"'](?!data:)", text)
+
+
+def test_page_shows_title_and_caption_as_text(page):
+    text = page.read_text("utf-8")
+    assert "<title>turn &lt;the&gt; arm</title>" in text
+    assert "<h1>turn &lt;the&gt; arm</h1><p>seed 3 &amp; more</p>" in text
+
+
+def test_page_is_small(page):
+    assert page.stat().st_size < 1.3e6
+
+
+def test_writing_a_page_is_silent_and_leaves_no_server(model, motion, tmp_path, capfd, monkeypatch):
+    bound = []
+    original = socket.socket.bind
+
+    def bind(self, address):
+        bound.append(address)
+        return original(self, address)
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
+    write_html(model, motion, DT, tmp_path / "a.html")
+    assert capfd.readouterr().out == ""
+    assert all(address[0] == "127.0.0.1" for address in bound)
+
+
+def test_page_draws_the_scene_in_a_browser_without_network(page, tmp_path):
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if browser is None:
+        pytest.skip("chromium is not installed")
+    picture = tmp_path / "page.png"
+    subprocess.run(
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--use-angle=swiftshader",
+            "--enable-unsafe-swiftshader",
+            "--disable-background-networking",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=1000",
+            "--window-size=300,280",
+            f"--screenshot={picture}",
+            page.as_uri(),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)[60:240]
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    assert ((red > blue + 60) & (red > green + 30)).sum() > 200  # the orange arm
+    assert ((blue > red + 40) & (blue > green + 20)).sum() > 200  # the blue cube

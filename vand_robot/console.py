@@ -1,0 +1,93 @@
+"""What the command prints: tables and progress for people, JSON for scripts."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+"""Results."""
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+"""Progress and errors: kept apart, so that results can be piped."""
+
+
+def print_json(content: Any) -> None:
+    """Print something as indented JSON."""
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; columns whose heading begins with `>` are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        table.add_column(column.removeprefix(">"), justify="right" if column[0] == ">" else "left")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with the time left; gives a function of (done, total)."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(what, total=total)
+
+        def update(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield update
+
+
+def percent(share: float) -> str:
+    """A share as text."""
+    return f"{100 * share:.0f} %"
+
+
+def results_rows(results: Mapping[str, Any]) -> list[list[str]]:
+    """The rows of the table of an evaluation's `results.json`: one for each task."""
+    rows = []
+    for task, entry in results["tasks"].items():
+        low, high = entry["wilson_95"]
+        metrics = entry["metrics"]
+        if entry["kind"] == "sequential":
+            detail = " > ".join(f"{s['name']} {percent(s['share'])}" for s in entry["stages"])
+        else:
+            detail = ", ".join(
+                f"{label} {_value(metrics[name]['median'], scale)}{unit}"
+                for label, name, scale, unit in _PERIODIC_DETAILS
+            )
+        rows.append(
+            [
+                task,
+                f"{entry['successes']}/{entry['episodes']}",
+                percent(entry["success_rate"]),
+                f"{percent(low)} to {percent(high)}",
+                detail,
+            ]
+        )
+    return rows
+
+
+_PERIODIC_DETAILS = (
+    ("frequency error", "frequency_error", 100.0, " %"),
+    ("amplitude error", "amplitude_error", 100.0, " %"),
+    ("cycles", "cycles", 1.0, ""),
+)
+
+RESULTS_COLUMNS = ("task", ">success", ">rate", "95 % interval", "stages, or medians of the cycle")
+
+
+def _value(number: float | None, scale: float) -> str:
+    return "-" if number is None else f"{scale * number:.1f}"

@@ -1,0 +1,121 @@
+"""Quickstart: record, train, evaluate and replay, end to end, on both kinds of task."""
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vand_demos import DemoDataset
+from vand_demos.session import record
+from vand_envs.errors import UsageError
+from vand_robot import console
+from vand_robot.checkpoint import LAST
+from vand_robot.configs import find_config
+from vand_robot.experiment import REPORT, RESULTS, run_evaluation, run_training
+from vand_robot.replay import policy_motion, write_motion
+
+TASKS = ("stow-cube", "wipe")
+DEMONSTRATIONS = 30
+"""Recorded for each task."""
+EPISODES = 50
+"""Held-out episodes of each task in the evaluation."""
+SESSION_SEED = 1
+"""Seed of the recording session; the shipped data set was recorded with another."""
+MARKER = "quickstart"
+"""File that marks a folder as made by quickstart, so that force removes nothing else."""
+
+
+def quickstart(out: Path, *, resume: bool = False, force: bool = False) -> dict[str, Any]:
+    """Do everything once: demonstrations, one policy for both tasks, evaluation, replays.
+
+    Args:
+        out: Folder for `demos.hdf5`, `run/`, `report.html`, figures and replays.
+        resume: Go on where an earlier call stopped.
+        force: Begin anew in a folder that quickstart made.
+
+    Returns:
+        The content of `results.json`.
+
+    Raises:
+        UsageError: The folder exists.
+        VandError: Something failed; the line says what.
+    """
+    _prepare(out, resume=resume, force=force)
+    demos, run = out / "demos.hdf5", out / "run"
+    began = time.monotonic()
+    with _step(1, f"recording {DEMONSTRATIONS} demonstrations of each task"):
+        _record(demos)
+    with _step(2, "training one policy on both tasks"):
+        run_training(
+            find_config("quickstart"),
+            [f"data=[{demos}]"],
+            run,
+            resume=(run / LAST).exists(),
+            force=run.exists() and not (run / LAST).exists(),
+            console=console.err,
+        )
+    pages = {f"Replay of {task}": f"replay-{task}.html" for task in TASKS}
+    with (
+        _step(3, f"evaluating {EPISODES} held-out episodes of each task"),
+        console.progress_bar("evaluating", 1) as progress,
+    ):
+        results = run_evaluation(
+            run,
+            out,
+            episodes=EPISODES,
+            force=(out / RESULTS).exists(),
+            links={**pages, "Video of stow-cube": "replay-stow-cube.mp4"},
+            progress=progress,
+        )
+    with _step(4, "writing replays"):
+        _replay(run, out, pages)
+    console.err.print(f"done in {time.monotonic() - began:.0f} s: {out / REPORT}")
+    return results
+
+
+def _prepare(out: Path, *, resume: bool, force: bool) -> None:
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
+        if not (out / MARKER).exists():
+            raise UsageError(f"{out} exists and is no quickstart folder; choose another with --out")
+        if force:
+            shutil.rmtree(out)
+        elif not resume:
+            raise UsageError(f"{out} exists; --resume goes on with it, --force begins anew")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARKER).touch()
+
+
+@contextmanager
+def _step(number: int, what: str) -> Iterator[None]:
+    console.err.print(f"[bold]{number}/4[/bold] {what}")
+    began = time.monotonic()
+    yield
+    console.err.print(f"    {time.monotonic() - began:.0f} s")
+
+
+def _record(path: Path) -> None:
+    for task in TASKS:
+        missing = DEMONSTRATIONS - _recorded(path, task)
+        if missing > 0:
+            with console.progress_bar(f"recording {task}", missing) as progress:
+                record(
+                    task, path, episodes=missing, seed=SESSION_SEED, resume=True, progress=progress
+                )
+
+
+def _recorded(path: Path, task: str) -> int:
+    if not path.exists():
+        return 0
+    with DemoDataset.open(path) as dataset:
+        return sum(dataset.attribute(name, "task") == task for name in dataset.names)
+
+
+def _replay(run: Path, out: Path, pages: Mapping[str, str]) -> None:
+    for task, page in zip(TASKS, pages.values(), strict=True):
+        seconds = None if task == "stow-cube" else 30.0
+        motion = policy_motion(run, task, 0, seconds)
+        write_motion(motion, out / page, "html")
+        if task == "stow-cube":
+            write_motion(motion, out / "replay-stow-cube.mp4", "video")

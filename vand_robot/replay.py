@@ -1,0 +1,190 @@
+"""Replay: what a policy does, or what was demonstrated, as a page or a video."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vand_demos import DemoDataset
+from vand_envs import get_task, make_world
+from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_envs.typing import FloatArray
+from vand_robot.checkpoint import load_checkpoint
+from vand_robot.evaluation import horizon_steps
+from vand_robot.rollout import TEST_SEED, rollout
+from vand_robot.standard import from_extras
+from vand_robot.viewer.html import write_html
+from vand_robot.viewer.video import write_video
+
+VIEWERS = ("html", "video")
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Something to look at."""
+
+    model: Any
+    """The world, `mujoco.MjModel`."""
+    path: FloatArray
+    """Generalised positions or integration states, (T, nq) or (T, S)."""
+    dt: float
+    """Time between samples [s]."""
+    title: str
+    """What is shown."""
+    captions: tuple[str, ...]
+    """What to say at each sample, T."""
+    outcome: str
+    """How it ended."""
+
+
+def replay(
+    source: Path,
+    out: Path,
+    *,
+    viewer: str = "html",
+    task: str | None = None,
+    seed: int = 0,
+    episode: str | None = None,
+    seconds: float | None = None,
+    camera: str = "overview",
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> str:
+    """Write a replay.
+
+    Args:
+        source: Folder of a run, or a data set.
+        out: File to write.
+        viewer: `html` (a self-contained page with the scene and a time bar) or `video` (MP4).
+        task: Task of a run to roll out, or of the demonstration; the first by default.
+        seed: Which held-out episode of a run.
+        episode: Name of the demonstration; the first of the task by default.
+        seconds: Length of a rollout [s]; as in the evaluation by default.
+        camera: Where to look from.
+        force: Replace a file that is there.
+        progress: Called with the work done and all of it.
+
+    Returns:
+        What is shown and how it ended, in words.
+
+    Raises:
+        UsageError: No such source, task, episode or viewer, or a file that is there.
+        VandError: It cannot be read, rendered or written.
+    """
+    if viewer not in VIEWERS:
+        raise unknown_name("viewer", viewer, VIEWERS)
+    if out.exists() and not force:
+        raise UsageError(f"{out} exists already; --force replaces it")
+    if not source.exists():
+        raise UsageError(f"no run and no data set {source}")
+    if source.is_dir():
+        if episode is not None:
+            raise UsageError(f"--episode: {source} is a run, not a data set; use --seed")
+        motion = policy_motion(source, task, seed, seconds)
+    else:
+        motion = demonstration_motion(source, task, episode)
+    write_motion(motion, out, viewer, camera=camera, progress=progress)
+    return f"{motion.title}; {motion.outcome}"
+
+
+def write_motion(
+    motion: Motion,
+    out: Path,
+    viewer: str,
+    *,
+    camera: str = "overview",
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a motion as `html` or `video`; see `replay`."""
+    if viewer == "html":
+        write_html(
+            motion.model,
+            motion.path,
+            motion.dt,
+            out,
+            title=motion.title,
+            caption=motion.outcome,
+            camera=camera,
+        )
+    else:
+        write_video(
+            motion.model,
+            motion.path,
+            motion.dt,
+            out,
+            camera=camera,
+            captions=motion.captions,
+            progress=progress,
+        )
+
+
+def policy_motion(run: Path, task: str | None, seed: int, seconds: float | None) -> Motion:
+    """A rollout of a run's policy on a held-out seed."""
+    checkpoint = load_checkpoint(run)
+    standards = from_extras(checkpoint.extras)
+    known = tuple(standards) or checkpoint.policy.spec.instructions
+    task_id = known[0] if task is None else task
+    if task_id not in known:
+        raise unknown_name("task", task_id, known)
+    dt = checkpoint.policy.spec.control_dt_s
+    if seconds is not None and not dt <= seconds <= 3600:
+        raise UsageError(f"--seconds: expected {dt:g} to 3600, got {seconds:g}")
+    if seed < 0:
+        raise UsageError(f"--seed: expected 0 or more, got {seed}")
+    if seconds is not None:
+        steps = round(seconds / dt)
+    elif task_id in standards:
+        steps = horizon_steps(task_id, standards[task_id], dt)
+    else:
+        steps = round(get_task(task_id).horizon_s / dt)
+    played = rollout(checkpoint.policy, task_id, [TEST_SEED + seed], steps)
+    stages = played.task.stages
+    if stages:
+        done = played.stages_done[:, 0]
+        captions = tuple(
+            _caption(played.task.instruction, stages[int(k) - 1].name if k else "") for k in done
+        )
+        outcome = f"{done[-1]} of {len(stages)} stages done in order"
+        # a second more than the last stage took: nothing happens after it
+        last = int((done < done[-1]).sum()) + round(2.0 / dt)
+        path = played.qpos[: last + 1, 0] if done[-1] == len(stages) else played.qpos[:, 0]
+    else:
+        captions = (played.task.instruction,) * (steps + 1)
+        outcome = f"{steps * dt:.0f} s"
+        path = played.qpos[:, 0]
+    title = f"{run.name}: {played.task.instruction} (held-out seed {seed})"
+    return Motion(make_world().model, path, dt, title, captions[: len(path)], outcome)
+
+
+def demonstration_motion(file: Path, task: str | None, episode: str | None) -> Motion:
+    """A recorded demonstration, from its states: exactly as it was."""
+    with DemoDataset.open(file) as dataset:
+        if not dataset.names:
+            raise VandError(f"{file}: the data set is empty")
+        if task is not None and task not in dataset.tasks:
+            raise unknown_name("task", task, dataset.tasks)
+        names = [n for n in dataset.names if task in (None, dataset.attribute(n, "task"))]
+        name = names[0] if episode is None else episode
+        if name not in names:
+            raise unknown_name("episode", name, names)
+        demo = dataset.episode(name, next_observations=False)
+    if demo.states is None:
+        raise VandError(f"{file}: {name} was recorded without states; record with --states")
+    model = make_world().model
+    reward = np.concatenate([[0], np.cumsum(demo.rewards)])[: len(demo)].astype(int)
+    stages = get_task(demo.task).stages
+    captions = tuple(
+        _caption(demo.instruction, stages[min(k, len(stages)) - 1].name if stages and k else "")
+        for k in reward
+    )
+    outcome = (
+        f"{'success' if demo.success else 'failure'} after {len(demo) * demo.control_dt_s:.1f} s"
+    )
+    title = f"{file.name} {name}: {demo.instruction} ({demo.device})"
+    return Motion(model, demo.states, demo.control_dt_s, title, captions, outcome)
+
+
+def _caption(instruction: str, stage: str) -> str:
+    return f"{instruction} - {stage}" if stage else instruction

@@ -1,0 +1,108 @@
+"""What the demonstrations of a task set as the standard that a policy is judged by.
+
+It is taken from the training data and travels in the checkpoint, so that a policy can be evaluated
+where its demonstrations are not at hand.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from vand_demos import DemoDataset, Episode
+from vand_envs import get_task
+from vand_envs.errors import VandError
+from vand_robot.metrics.reference import Reference, reference_from_demonstrations
+
+EXTRAS_KEY = "standards"
+"""Key of the standards among a checkpoint's extras."""
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What the demonstrations of one task show."""
+
+    episodes: int
+    """Number of successful demonstrations."""
+    median_steps: int
+    """Median length [control steps]."""
+    times_s: tuple[float, ...]
+    """Durations until success, per demonstration of a sequential task [s]."""
+    reference: Reference | None
+    """The rhythm of a periodic task."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "episodes": self.episodes,
+            "median_steps": self.median_steps,
+            "times_s": list(self.times_s),
+            "reference": None if self.reference is None else self.reference.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """The standard that `to_json` wrote."""
+        reference = record["reference"]
+        return cls(
+            episodes=int(record["episodes"]),
+            median_steps=int(record["median_steps"]),
+            times_s=tuple(record["times_s"]),
+            reference=None if reference is None else Reference.from_json(reference),
+        )
+
+
+def standard_of(task_id: str, episodes: Sequence[Episode]) -> Standard:
+    """The standard set by demonstrations of one task.
+
+    Raises:
+        VandError: There is no demonstration, or no cycle in those of a periodic task.
+    """
+    if not episodes:
+        raise VandError(f"task {task_id!r}: no successful demonstration to judge by")
+    task = get_task(task_id)
+    dt = episodes[0].control_dt_s
+    times: tuple[float, ...] = ()
+    reference = None
+    if task.cycle is None:
+        # the last stage's reward marks the success
+        times = tuple(float(np.flatnonzero(e.rewards).max() + 1) * dt for e in episodes)
+    else:
+        views = [e.observations for e in episodes]
+        signals = [task.cycle.phase_plane(view) for view in views]
+        reference = reference_from_demonstrations(
+            signals, dt, valid=[task.cycle.valid(view) for view in views]
+        )
+    steps = int(np.median([len(e) for e in episodes]))
+    return Standard(len(episodes), steps, times, reference)
+
+
+def standards_of(paths: Sequence[str | Path], tasks: Sequence[str] = ()) -> dict[str, Standard]:
+    """The standards set by data sets, for each of their tasks (or the given ones).
+
+    Raises:
+        VandError: A file cannot be read, or a task has no usable demonstration.
+    """
+    episodes: dict[str, list[Episode]] = {}
+    for path in paths:
+        with DemoDataset.open(path) as dataset:
+            for name in dataset.names:
+                task = dataset.attribute(name, "task")
+                wanted = not tasks or task in tasks
+                if wanted and dataset.attribute(name, "success"):
+                    episode = dataset.episode(name, states=False, next_observations=False)
+                    episodes.setdefault(task, []).append(episode)
+    return {task: standard_of(task, episodes[task]) for task in sorted(episodes)}
+
+
+def to_extras(standards: Mapping[str, Standard]) -> dict[str, Any]:
+    """The standards as the extras of a checkpoint."""
+    return {EXTRAS_KEY: {task: standard.to_json() for task, standard in standards.items()}}
+
+
+def from_extras(extras: Mapping[str, Any]) -> dict[str, Standard]:
+    """The standards in a checkpoint's extras; empty where it has none."""
+    found = extras.get(EXTRAS_KEY, {})
+    return {task: Standard.from_json(record) for task, record in found.items()}
