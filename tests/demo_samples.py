@@ -110,9 +110,10 @@ def record_until(step: int, path: Path, acknowledged: Path) -> None:
 
     def hook(event: str, _: Any) -> None:
         nonlocal count
-        count += event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
-        if count > step:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"):
+            if count == step:
+                os.kill(os.getpid(), signal.SIGKILL)  # calls the hook too, for another event
+            count += 1
 
     log = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     saved = [episode(seed) for seed in range(2)]

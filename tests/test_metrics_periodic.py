@@ -440,3 +440,30 @@ def test_figure_of_eight_deviation_decays_with_the_known_multiplier(eight_refere
     scale = 1 + 0.3 * 0.5 ** (t * 0.1)
     measured = floquet_multiplier(eight(t) * scale[:, None], DT, eight_reference)
     assert measured == pytest.approx(0.5, rel=0.1)
+
+
+def test_a_line_to_and_fro_has_no_direction_and_can_be_reproduced():
+    def line(f, duration=60):
+        return np.sin(2 * np.pi * f * times(duration))[:, None] * np.array([0.3, 0.1])
+
+    to_and_fro = reference_from_demonstrations([line(0.4, 20)], DT)
+    assert to_and_fro.turns == 0
+    assert to_and_fro.frequency_hz == pytest.approx(0.4, rel=1e-2)
+    assert score_periodic(line(0.42), DT, to_and_fro).failures == ()
+    assert not periodic_success(line(0.5), DT, to_and_fro)
+    assert not periodic_success(1.4 * line(0.4), DT, to_and_fro)
+
+
+def test_disturbances_of_single_cycles_do_not_smear_the_reference():
+    rng = np.random.default_rng(0)
+    demonstrations = []
+    for start in rng.uniform(0, 6, 12):
+        t = times(20)
+        burst = rng.uniform(4, 16)
+        slow = np.where((t > burst) & (t < burst + 1.5), 0.2 * F, F)
+        wide = A * (1 + 0.8 * np.exp(-((t - burst) ** 2)))
+        demonstrations.append(circle(t, f=slow, a=wide, start=start))
+    measured = reference_from_demonstrations(demonstrations, DT)
+    assert measured.frequency_hz == pytest.approx(F, rel=2e-2)
+    assert measured.amplitude == pytest.approx(A, rel=3e-2)
+    assert score_periodic(circle(times(60)), DT, measured).orbit_error < 0.05

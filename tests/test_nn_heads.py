@@ -30,7 +30,7 @@ def test_spread_stays_within_bounds_and_keeps_a_gradient():
     head = GaussianHead(2, 1, min_std=0.1, max_std=1.0)
     h = (5 * torch.randn(1000, 2)).requires_grad_()
     std = head(h)[1].exp()
-    assert 0.1 <= std.min()
+    assert std.min() >= 0.1
     assert std.max() <= 1.0
     std.sum().backward()
     assert torch.all(h.grad.abs().sum(-1) > 0)

@@ -54,7 +54,8 @@ def test_outputs_and_gradients_equal_torch(name, num_layers, bias):
     x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64, requires_grad=True)
     hx = random_state(name, num_layers)
     results = [m(x, hx) for m in (layer, reference)]
-    for ours, theirs in zip(*map(lambda r: (r[0], *tensors(r[1])), results), strict=True):
+    all_values = [(output, *tensors(final)) for output, final in results]
+    for ours, theirs in zip(*all_values, strict=True):
         torch.testing.assert_close(ours, theirs, **TOLERANCE)
     all_gradients = [
         gradients(*result, (x, *tensors(hx), *module.parameters()))

@@ -170,11 +170,26 @@ def test_without_trials_the_lowest_validation_loss_is_best(tmp_path: Path):
 
 def test_extras_come_back(tmp_path: Path):
     config = small_config(write_random(tmp_path / "d.hdf5"))
+    out = tmp_path / "runs" / "new" / "run"
     extras = {"cycles": {"wipe": [[0.1, 0.2], [0.3, 0.4]]}}
-    train(config, tmp_path / "run", extras=extras)
-    assert load_extras(tmp_path / "run") == extras
-    train(override(config, ["updates=6"]), tmp_path / "run", resume=True)
-    assert load_extras(tmp_path / "run" / "last") == extras
+    train(config, out, extras=extras)
+    assert load_extras(out) == extras
+    train(override(config, ["updates=6"]), out, resume=True)
+    assert load_extras(out / "last") == extras
+
+
+def test_two_runs_do_not_write_to_one_folder(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"))
+    messages = []
+
+    def second(policy: RecurrentPolicy) -> Mapping[str, float]:
+        with pytest.raises(VandError) as caught:
+            train(config, tmp_path / "run", resume=True)
+        messages.append(str(caught.value))
+        return {"score": 1.0}
+
+    train(config, tmp_path / "run", score=second)
+    assert "another process" in messages[-1]  # the first finds nothing to resume yet
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_batch(tmp_path: Path):

@@ -9,7 +9,6 @@ A folder is written under another name and renamed, so that a crash leaves the o
 """
 
 import json
-import os
 import platform
 import shutil
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from vand_demos.files import disk_errors, sync
 from vand_envs.errors import UsageError, VandError
 from vand_robot import schema
 from vand_robot.config import TrainConfig
@@ -112,21 +112,18 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return saved
 
 
-def save_checkpoint(
-    folder: Path, saved: Checkpoint, weights: Mapping[str, Tensor], trainer: TrainerState | None
-) -> None:
+def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | None) -> None:
     """Writes a checkpoint, in place of an older one.
 
     Args:
         folder: Where.
         saved: What.
-        weights: State dictionary of the policy.
         trainer: Only where training may go on from here.
 
     Raises:
         VandError: It cannot be written; an older one is intact.
     """
-    files = {POLICY_TENSORS: _pack(weights)}
+    files = {POLICY_TENSORS: _pack(saved.policy.state_dict())}
     if trainer is not None:
         files[TRAINER_TENSORS] = _pack(trainer.tensors)
         facts = {"update": trainer.update, **trainer.facts}
@@ -143,10 +140,8 @@ def save_checkpoint(
         "sha256": {name: sha256(content).hexdigest() for name, content in files.items()},
     }
     files[POLICY_JSON] = _dump(head)
-    try:
+    with disk_errors("write checkpoint", folder):
         _replace_folder(folder, files)
-    except OSError as error:
-        raise VandError(f"cannot write checkpoint {folder}: {error.strerror or error}") from error
 
 
 def load_trainer_state(folder: Path) -> TrainerState:
@@ -173,13 +168,9 @@ def find_checkpoint(path: Path) -> Path:
 
 def read_tensors(file: Path, digest: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file, whose SHA-256 is known."""
+    content = _read(file)
     try:
-        content = file.read_bytes()
         tensors = safetensors.torch.load(content)
-    except FileNotFoundError:
-        raise VandError(f"{file} is missing") from None
-    except OSError as error:
-        raise VandError(f"cannot read {file}: {error.strerror or error}") from error
     except SafetensorError as error:
         raise VandError(f"{file} is damaged or no safetensors file: {error}") from None
     if digest != sha256(content).hexdigest():
@@ -219,14 +210,13 @@ def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     for name, content in files.items():
-        with (new / name).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        (new / name).write_bytes(content)
+        sync(new / name)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     new.rename(folder)
+    sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -238,13 +228,16 @@ def _dump(facts: Mapping[str, Any]) -> bytes:
     return json.dumps(facts, indent=1, allow_nan=False).encode()
 
 
+def _read(file: Path) -> bytes:
+    if not file.is_file():
+        raise VandError(f"{file} is missing")
+    with disk_errors("read", file):
+        return file.read_bytes()
+
+
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise VandError(f"{file} is missing") from None
-    except OSError as error:
-        raise VandError(f"cannot read {file}: {error.strerror or error}") from error
+        facts = json.loads(_read(file))
     except ValueError:
         raise VandError(f"{file} is damaged: not valid JSON") from None
     if not isinstance(facts, dict):

@@ -157,7 +157,7 @@ def info(file: DataFile, json: Json = False) -> None:
                 entry["instruction"],
                 str(entry["episodes"]),
                 console.percent(entry["success"]),
-                ", ".join(f"{n:g}" for n in entry["steps"]),
+                ", ".join(f"{n:g}" for n in entry["steps"].values()),
             ]
             for task, entry in facts["tasks"].items()
         ],

@@ -1,6 +1,5 @@
 """Training and evaluation as runs on disk: a folder in, a folder out."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from vand_robot.training import TrainResult, train
 RESULTS = "results.json"
 EPISODES = "episodes.csv"
 REPORT = "report.html"
+SUCCESS = "success"
+"""Stem of the chart of success rates."""
 
 
 def run_training(
@@ -136,8 +137,9 @@ def write_evaluation(
         figures.write_png(figure, out / f"{name}.png")
     write_report(
         out / REPORT,
-        json.loads(json.dumps(results)),
-        figures=[(title, figure) for title, figure in pictures.values()],
+        results,
+        # the page's first table shows the success rates already
+        figures=[picture for name, picture in pictures.items() if name != SUCCESS],
         links=links,
     )
 
@@ -146,7 +148,7 @@ def draw(evaluation: Evaluation, metrics: Path | None) -> dict[str, tuple[str, A
     """The figures of an evaluation: file stem -> title and figure."""
     results = evaluation.results()
     drawn: dict[str, tuple[str, Any]] = {
-        "success": ("Success by task", figures.success_chart(results))
+        SUCCESS: ("Success by task", figures.success_chart(results))
     }
     for task, result in evaluation.tasks.items():
         run = result.rollout
@@ -158,10 +160,16 @@ def draw(evaluation: Evaluation, metrics: Path | None) -> dict[str, tuple[str, A
                 figures.stage_completion(run.stage_times_s, names, horizon),
             )
         elif result.standard.reference is not None:
-            signals = run.task.cycle.phase_plane(run.observations).swapaxes(0, 1)
+            cycle = run.task.cycle
             drawn[f"{task}-phase"] = (
                 f"{task}: phase portrait",
-                figures.phase_portrait(list(signals), result.standard.reference, run.control_dt_s),
+                figures.phase_portrait(
+                    list(cycle.phase_plane(run.observations).swapaxes(0, 1)),
+                    result.standard.reference,
+                    run.control_dt_s,
+                    valid=list(cycle.valid(run.observations).swapaxes(0, 1)),
+                    names=cycle.signal_names,
+                ),
             )
     if metrics is not None:
         drawn["training"] = ("Training", figures.training_curve(metrics))

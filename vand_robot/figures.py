@@ -234,7 +234,7 @@ def phase_portrait(
         for i in members:
             onset_s = scores[i].onset_s
             begin = len(arrays[i]) if np.isnan(onset_s) else round(onset_s / dt)
-            alpha = float(np.clip(5 / len(members), 0.2, 0.8))
+            alpha = float(np.clip(2.5 / len(members), 0.08, 0.8))
             axes.plot(*arrays[i][: begin + 1].T, color=colour, alpha=0.15, linewidth=0.8)
             axes.plot(*arrays[i][begin:].T, color=colour, alpha=alpha, linewidth=0.8)
         _draw_cycle(axes, reference)

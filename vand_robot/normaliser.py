@@ -15,18 +15,18 @@ class Normaliser(nn.Module):
             demonstration must not drive the network's units anywhere it has never been.
     """
 
-    mean: Tensor
-    """(D,) what is subtracted; zero where a number passes unscaled."""
     scale: Tensor
-    """(D,) what is multiplied by: one over the standard deviation."""
+    """(D,) one over the standard deviation; 1 where a number passes unscaled."""
+    offset: Tensor
+    """(D,) minus the mean over the standard deviation; 0 where a number passes unscaled."""
     noise: Tensor
     """(D,) 1 where input noise may act, 0 where a number passes unscaled."""
 
     def __init__(self, size: int, clip: float) -> None:
         super().__init__()
         self.clip = clip
-        self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
+        self.register_buffer("offset", torch.zeros(size))
         self.register_buffer("noise", torch.ones(size))
 
     def fit(self, samples: Tensor, unscaled: Tensor, std_floor: float) -> None:
@@ -38,10 +38,11 @@ class Normaliser(nn.Module):
             std_floor: No number is divided by less than this [its own unit].
         """
         mean, std = samples.double().mean(0), samples.double().std(0, correction=0)  # (D,)
-        self.mean.copy_(mean.masked_fill(unscaled, 0.0))
-        self.scale.copy_(std.clamp_min(std_floor).reciprocal().masked_fill(unscaled, 1.0))
+        scale = std.clamp_min(std_floor).reciprocal().masked_fill(unscaled, 1.0)
+        self.scale.copy_(scale)
+        self.offset.copy_((-mean * scale).masked_fill(unscaled, 0.0))
         self.noise.copy_(~unscaled)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises observations (..., D)."""
-        return ((x - self.mean) * self.scale).clamp(-self.clip, self.clip)
+        return torch.addcmul(self.offset, x, self.scale).clamp(-self.clip, self.clip)

@@ -10,6 +10,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vand_demos.files import disk_errors, write_bytes
+
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 PLAIN_INTERVAL_S = 10.0
@@ -58,14 +60,16 @@ class RunLog:
     def __init__(self, out: Path, update: int) -> None:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (takes a second)
 
-        _cut_off(out / METRICS, update)
-        self._file = (out / METRICS).open("a", encoding="utf-8")
+        self._path = out / METRICS
+        _cut_off(self._path, update)
+        self._file = self._path.open("a", encoding="utf-8")
         self._board: Any = SummaryWriter(str(out / TENSORBOARD), purge_step=update + 1)
 
     def write(self, update: int, figures: Mapping[str, float]) -> None:
         """Writes the figures of one update."""
-        self._file.write(json.dumps({"update": update, **figures}) + "\n")
-        self._file.flush()
+        with disk_errors("write", self._path):
+            self._file.write(json.dumps({"update": update, **figures}) + "\n")
+            self._file.flush()
         for name, value in figures.items():
             self._board.add_scalar(name, value, update)
 
@@ -157,6 +161,4 @@ def _cut_off(file: Path, update: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
             continue
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    temporary.replace(file)
+    write_bytes(file, "".join(f"{line}\n" for line in kept).encode())

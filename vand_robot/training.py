@@ -21,6 +21,7 @@ from numpy.random import SeedSequence, default_rng
 from rich.console import Console
 from torch import Tensor
 
+from vand_demos.files import disk_errors, exclusive, write_bytes
 from vand_envs.errors import UsageError, VandError
 from vand_robot import schema
 from vand_robot.batches import Batch, Demonstrations
@@ -111,9 +112,11 @@ def train(
         What became of the run.
 
     Raises:
-        UsageError: The folder is taken, or holds another run than the one to be resumed.
+        UsageError: A mistake in the configuration; the folder is taken, or holds another run
+            than the one to be resumed.
         TrainingInterruptedError: Ctrl-C; the present update was finished and saved.
-        VandError: Unusable data, a full disk, or a loss or gradient that is not finite.
+        VandError: Unusable data, a full disk, a folder that somebody else is training in, or a
+            loss or gradient that is not finite.
     """
     out = Path(out)
     began = time.monotonic()
@@ -121,17 +124,19 @@ def train(
     _require_folder(out, resume=resume, force=force)
     with _torch_settings(config.threads):
         data = load_data(config)
-        run = _resumed(config, data, out) if resume else _begun(config, data)
-        if extras is not None:
-            run.extras = extras
-        if not resume:
-            _prepare_folder(out, config)
-        with (
-            RunLog(out, run.update) as log,
-            Display(console, run.update, config.updates) as display,
-            Interrupt() as interrupt,
-        ):
-            _loop(run, out, score, log=log, display=display, interrupt=interrupt)
+        with disk_errors("write", out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(out, out):
+            run = _resumed(config, data, out) if resume else _begun(config, data)
+            run.extras = run.extras if extras is None else extras
+            if not resume:
+                _prepare_folder(out, config)
+            with (
+                RunLog(out, run.update) as log,
+                Display(console, run.update, config.updates) as display,
+                Interrupt() as interrupt,
+            ):
+                _loop(run, out, score, log=log, display=display, interrupt=interrupt)
     return TrainResult(out, run.update, run.best, time.monotonic() - began)
 
 
@@ -201,7 +206,7 @@ class Run:
         if trainer:
             facts = {"best": self.best, "fingerprint": self.data.train.fingerprint}
             state = TrainerState(self.update, facts, self._tensors())
-        save_checkpoint(folder, saved, self.averaged.state_dict(), state)
+        save_checkpoint(folder, saved, state)
 
     def restore(self, saved: Checkpoint, state: TrainerState) -> None:
         """Takes up a run where it was saved."""
@@ -299,7 +304,7 @@ def _loop(
             figures |= validation_nll(run.averaged, run.data.valid, config.batch_size)
         if score is not None and try_out:
             tried = score(run.averaged.eval())
-            figures |= {f"rollouts/{k}": v for k, v in tried.items() if math.isfinite(v)}
+            figures |= {f"rollouts/{k}": float(v) for k, v in tried.items() if math.isfinite(v)}
         if figures:
             log.write(run.update, figures)
             display.show(run.update, figures)
@@ -364,17 +369,13 @@ def _is_run(out: Path) -> bool:
 
 def _prepare_folder(out: Path, config: TrainConfig) -> None:
     """Clears what an older run left there, and nothing else."""
-    try:
+    with disk_errors("write", out):
         for entry in (out / name for name in RUN_ENTRIES):
             if entry.is_dir():
                 shutil.rmtree(entry)
             else:
                 entry.unlink(missing_ok=True)
-        out.mkdir(parents=True, exist_ok=True)
-        text = f"{CONFIG_HEADER}\n{schema.to_yaml(config)}"
-        (out / CONFIG).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise VandError(f"cannot write {out}: {error.strerror or error}") from error
+    write_bytes(out / CONFIG, f"{CONFIG_HEADER}\n{schema.to_yaml(config)}".encode())
 
 
 @contextmanager
@@ -403,6 +404,7 @@ def _not_finite(
         "lengths": batch.lengths,
         "states": loss.output,
     }
-    safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, out / NON_FINITE)
+    packed = safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()})
+    write_bytes(out / NON_FINITE, packed)
     came = f"loss {figures['loss']}, gradient norm {figures['gradient_norm']}"
     return VandError(f"update {update}: not finite ({came}); its batch is in {out / NON_FINITE}")

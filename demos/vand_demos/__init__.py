@@ -2,6 +2,8 @@
 
 from vand_demos.check import check_file
 from vand_demos.dataset import DemoDataset, require_compatible, write_dataset
+from vand_demos.describe import describe
+from vand_demos.editing import delete, filter_dataset, merge, split
 from vand_demos.episode import ACTION_MODES, ACTION_PARTS, DEVICES, Episode, EpisodeError
 from vand_demos.recorder import Recorder, RepairReport, repair
 
@@ -15,7 +17,12 @@ __all__ = [
     "Recorder",
     "RepairReport",
     "check_file",
+    "delete",
+    "describe",
+    "filter_dataset",
+    "merge",
     "repair",
     "require_compatible",
+    "split",
     "write_dataset",
 ]

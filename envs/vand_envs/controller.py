@@ -72,11 +72,11 @@ class Controller:
         return 10 if self.mode == "ee_twist" else 4 + len(self._arm)
 
     def hold(self, ids: IntArray) -> None:
-        """Make the present joint positions the targets, with the gripper open."""
+        """Make the present positions of joints and gripper the targets."""
         sim = self._sim
         sim.ctrl[ids] = 0.0
         sim.ctrl[np.ix_(ids, self._arm)] = sim.qpos[np.ix_(ids, sim.arm_qpos)]
-        sim.ctrl[ids, self._gripper] = self._open
+        sim.ctrl[ids, self._gripper] = sim.qpos[ids, sim.gripper_qpos]
 
     def controls(self, actions: npt.ArrayLike) -> FloatArray:
         """Controls that carry out actions for one control step.

@@ -12,9 +12,9 @@ from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.simulation import Simulation
 from vand_envs.typing import FloatArray, IntArray
 
-START_POSITION_M = 0.15
+START_POSITION_M = 0.25
 """Largest offset of the base from the dock, along x and y."""
-START_YAW_RAD = 0.30
+START_YAW_RAD = 0.50
 """Largest heading at the start."""
 ARM_OFFSET_RAD = 0.08
 """Largest offset of each arm joint from its home position."""
@@ -79,12 +79,13 @@ class Randomiser:
         sim.batch.set_const(ids)
 
     def _apply_one(self, i: int, rng: np.random.Generator) -> None:
-        sim, model = self._sim, self._sim.model
+        sim, model, robot = self._sim, self._sim.model, self._sim.world.robot
         position = rng.uniform(-START_POSITION_M, START_POSITION_M, 2)
         sim.qpos[i, sim.base_qpos] = [*position, rng.uniform(-START_YAW_RAD, START_YAW_RAD)]
         arm = self._home + rng.uniform(-1, 1, len(self._home)) * self._lift_and_arm
         sim.qpos[i, sim.arm_qpos] = np.clip(arm, self._arm_range[:, 0], self._arm_range[:, 1])
-        fingers = sim.world.robot.gripper_open
+        # Any opening: what the fingers do at the start must not tell the task.
+        fingers = robot.gripper_closed + rng.random() * (robot.gripper_open - robot.gripper_closed)
         sim.qpos[i, sim.gripper_qpos : sim.gripper_qpos + 2] = fingers
         yaw = rng.uniform(-CUBE_YAW_RAD, CUBE_YAW_RAD)
         xy = self._tray[:2] + rng.uniform(-1, 1, 2) * np.array(CUBE_AREA_M)

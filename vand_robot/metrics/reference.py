@@ -2,11 +2,12 @@
 
 A periodic task is judged in its phase plane, two signals in metres. The demonstrations say what to
 expect there: a closed curve (the mean cycle), how often per second it is walked, and in which
-direction. Two kinds of curve are told apart by their winding number about the centre:
+direction. Two kinds of curve are told apart by their winding about the centre:
 
 - a loop (winding +1 or -1: wiping, stirring): the phase is the angle about the centre;
-- a curve that does not wind (0: a figure of eight): the phase is that of the nearest point of the
-  mean cycle in position *and velocity*, which tells the two branches apart where they cross.
+- a curve that does not wind (0: a figure of eight, a line to and fro): the phase is that of the
+  nearest point of the mean cycle in position *and velocity*, which tells the two branches apart
+  where they cross.
 
 A phase is counted in cycles and grows in the direction of the demonstrations.
 """
@@ -33,6 +34,8 @@ ONSET_SHARE = 0.9
 """... for at least this share of the samples: contact may flicker when it is made."""
 SETTLING_CYCLES = 1.0
 """The beginning of a demonstration's cycles that says nothing about their frequency [cycle]."""
+LOOP_AREA = 0.2
+"""Below this share of a circle's area a curve has no direction: an eight, a line to and fro."""
 REST_RADIUS = 0.1
 """Nearer to the centre than this share of the amplitude, an angle is noise: the phase is held."""
 
@@ -48,7 +51,8 @@ class Reference:
     centre: Floats
     """Mean of the mean cycle, shape (2,) [m]."""
     mean_cycle: Floats
-    """One cycle at equal steps of time, shape (PHASES, 2) [m]."""
+    """One cycle at equal steps of time, shape (PHASES, 2) [m]: the median at each phase, which
+    disturbances of single demonstrations do not smear."""
     turns: int
     """Winding of the cycle about the centre: 1 counter-clockwise, -1 clockwise, 0 neither."""
     onset_s: float
@@ -96,7 +100,7 @@ def reference_from_demonstrations(
 
     A first guess comes from the second halves, where the approach is over: the one that repeats
     itself best, by its autocorrelation, folded at its period. The guess then tells where
-    each demonstration's cycles begin and end, and their mean replaces it; twice.
+    each demonstration's cycles begin and end, and their median replaces it; twice.
 
     Args:
         signals: Phase-plane signals, each of shape (T, 2) [m].
@@ -358,7 +362,6 @@ def _refine(
             turns = np.arange(np.ceil(phases[0]), np.floor(phases.max()) + 1)
             durations.append(np.diff(first_passage(phases, turns)) * dt)
             cycles.append(whole)
-    # Medians over single cycles: those that a disturbance spoilt are few, but far out.
     if not cycles:
         raise VandError(
             f"no cycle found in {len(demonstrations)} demonstrations: none is near the common "
@@ -378,15 +381,26 @@ def slope(phases: Floats, dt: float) -> float:
 
 
 def _describe(cycles: Floats, frequency_hz: float, *, onset_s: float) -> Reference:
-    mean = cycles.mean(axis=0)  # (K, 2)
-    centre = mean.mean(axis=0)  # (2,)
-    angle = np.unwrap(np.angle(as_complex(np.concatenate([mean, mean[:1]]) - centre)))
+    """A reference from cycles (C, K, 2); by medians, as disturbances spoil single cycles badly."""
+    typical = np.median(cycles, axis=0)  # (K, 2)
+    centre = typical.mean(axis=0)  # (2,)
+    radii = np.sqrt(((cycles - centre) ** 2).sum(axis=-1).mean(axis=-1))  # (C,)
     return Reference(
         frequency_hz=frequency_hz,
-        # the median: single cycles are disturbed
-        amplitude=float(np.median(np.sqrt(((cycles - centre) ** 2).sum(axis=-1).mean(axis=-1)))),
+        amplitude=float(np.median(radii)),
         centre=centre,
-        mean_cycle=mean,
-        turns=int(np.clip(round((angle[-1] - angle[0]) / (2 * np.pi)), -1, 1)),
+        mean_cycle=typical,
+        turns=_turns(as_complex(typical - centre)),
         onset_s=onset_s,
     )
+
+
+def _turns(z: npt.NDArray[np.complex128]) -> int:
+    """Direction of a closed curve (K,) about 0: 1 or -1, or 0 where it has none.
+
+    From the area that it encloses with sign, relative to that of a circle of the same root mean
+    square radius. The angle at 0 would not do: a figure of eight passes through 0.
+    """
+    area = (np.conj(z) * np.roll(z, -1)).imag.sum() / 2
+    share = area / (np.pi * (np.abs(z) ** 2).mean())
+    return int(np.sign(share)) if abs(share) >= LOOP_AREA else 0

@@ -5,24 +5,31 @@ state; and a Gaussian head. Time first: (steps, batch, features). Nothing in her
 """
 
 from vand_robot.nn.affine import AffineMap
+from vand_robot.nn.chain import Chain
 from vand_robot.nn.factory import CELLS, REGULARIZERS, make_cell, make_regularizer
 from vand_robot.nn.heads import GaussianHead, gaussian_nll
-from vand_robot.nn.noise import Dropout, GaussianNoise, Zoneout
+from vand_robot.nn.noise import Dropout, GaussianNoise, InputNoise, Zoneout
+from vand_robot.nn.noisin import DISTRIBUTIONS, DropoutLSTM, Noisin, explicit_regularizer
 from vand_robot.nn.recurrent import GRU, LSTM, Elman, Recurrent, ScanResult
 from vand_robot.nn.regularizer import NoRegularizer, Regularizer, RegularizerTerms, Sampler
 from vand_robot.nn.vand import Vand, VandSampler, kl_bound
 
 __all__ = [
     "CELLS",
+    "DISTRIBUTIONS",
     "GRU",
     "LSTM",
     "REGULARIZERS",
     "AffineMap",
+    "Chain",
     "Dropout",
+    "DropoutLSTM",
     "Elman",
     "GaussianHead",
     "GaussianNoise",
+    "InputNoise",
     "NoRegularizer",
+    "Noisin",
     "Recurrent",
     "Regularizer",
     "RegularizerTerms",
@@ -31,6 +38,7 @@ __all__ = [
     "Vand",
     "VandSampler",
     "Zoneout",
+    "explicit_regularizer",
     "gaussian_nll",
     "kl_bound",
     "make_cell",

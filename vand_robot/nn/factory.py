@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from vand_robot.nn.noise import Dropout, GaussianNoise, Zoneout
+from vand_robot.nn.chain import Chain
+from vand_robot.nn.noise import Dropout, GaussianNoise, InputNoise, Zoneout
+from vand_robot.nn.noisin import DropoutLSTM, Noisin
 from vand_robot.nn.recurrent import GRU, LSTM, Elman
 from vand_robot.nn.regularizer import NoRegularizer, Regularizer
 from vand_robot.nn.vand import Vand
@@ -23,9 +25,13 @@ CELLS: Mapping[str, type[Elman] | type[GRU] | type[LSTM]] = {
 REGULARIZERS: Mapping[str, type[Regularizer]] = {
     "none": NoRegularizer,
     "gaussian_noise": GaussianNoise,
+    "input_noise": InputNoise,
     "dropout": Dropout,
+    "dropout_lstm": DropoutLSTM,
     "zoneout": Zoneout,
+    "noisin": Noisin,
     "vand": Vand,
+    "chain": Chain,
 }
 """Regularisers by name."""
 
@@ -65,7 +71,8 @@ def make_regularizer(options: Mapping[str, Any] | None) -> Regularizer:
     """Make a regulariser from its options.
 
     Args:
-        options: `{"name": ..., **arguments}`, e.g. `{"name": "vand", "beta": 1e-3}`; None for none.
+        options: `{"name": ..., **arguments}`, e.g. `{"name": "vand", "beta": 1e-3}`; the members
+            of a chain likewise, as a list under "regularizers". None for none.
 
     Returns:
         The recipe.
@@ -80,6 +87,8 @@ def make_regularizer(options: Mapping[str, Any] | None) -> Regularizer:
     _require_known("regularizer", name, REGULARIZERS)
     recipe = REGULARIZERS[name]
     _require_options(name, arguments, recipe)
+    if recipe is Chain and "regularizers" in arguments:
+        arguments["regularizers"] = tuple(map(make_regularizer, arguments["regularizers"]))
     return recipe(**arguments)
 
 

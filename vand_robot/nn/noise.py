@@ -1,4 +1,4 @@
-"""The classical regularisers of the state: fixed noise, dropout, zoneout.
+"""The classical regularisers: fixed noise on state or input, dropout, zoneout.
 
 Sources: dropout on the recurrent state, one mask per sequence: Gal & Ghahramani, "A Theoretically
 Grounded Application of Dropout in Recurrent Neural Networks", NeurIPS 2016. Zoneout: Krueger et
@@ -34,6 +34,22 @@ class GaussianNoise(Regularizer):
         """See `Regularizer.draw`."""
         eps = torch.randn(steps, *like.shape, dtype=like.dtype, device=like.device)
         return AffineMap(B=eps.mul_(self.scale))
+
+
+@dataclass(frozen=True)
+class InputNoise(Regularizer):
+    """x + scale * eps: noise of one fixed scale on the network's input; the state is untouched."""
+
+    scale: float = 0.05
+    """Standard deviation of the noise [units of the input]."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_range("scale", self.scale, 0)
+
+    def perturb_input(self, x: Tensor, layer: int) -> Tensor:
+        """See `Regularizer.perturb_input`."""
+        return x if layer else x + self.scale * torch.randn_like(x)
 
 
 @dataclass(frozen=True)

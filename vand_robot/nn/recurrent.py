@@ -219,13 +219,24 @@ class Recurrent(nn.Module, Generic[Hx]):
         if not deterministic:
             result = self.run(x.unsqueeze(0), state, deterministic=False)
             return result.output[0], result.state
+        return self.transition(x, state)
+
+    def transition(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Advance one deterministic step by the readable formula, under autograd if it is on.
+
+        Args:
+            x: (B, I) inputs.
+            state: (num_layers, B, S).
+
+        Returns:
+            (B, H) output and (num_layers, B, S) next state.
+        """
         output = x
         states = []
         for layer in range(self.num_layers):
-            weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer)
-            previous = state[layer]  # (B, S)
-            gates = linear(output, weight_ih, bias_ih)
-            recurrent = linear(previous[:, : self.hidden_size], weight_hh, bias_hh)
+            weights, previous = self.weights(layer), state[layer]
+            gates = linear(output, weights.ih, weights.bias_ih)
+            recurrent = linear(previous[:, : self.hidden_size], weights.hh, weights.bias_hh)
             mu = self.cell.transition(gates, recurrent, previous)
             affine = self.regularizer.expected(previous)
             states.append(mu if affine.is_identity else affine(mu, previous)[0])
@@ -345,12 +356,12 @@ class Elman(_OneTensorState):
         num_layers: int = 1,
         nonlinearity: Nonlinearity = "tanh",
         bias: bool = True,
-        *,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
         regularizer: Regularizer | None = None,
     ) -> None:
         require_choice("nonlinearity", nonlinearity, ("tanh", "relu"))
@@ -396,11 +407,11 @@ class GRU(_OneTensorState):
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
-        *,
         dropout: float = 0.0,
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
         regularizer: Regularizer | None = None,
     ) -> None:
         super().__init__(
@@ -448,12 +459,12 @@ class LSTM(Recurrent[tuple[Tensor, Tensor]]):
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
-        *,
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
         regularizer: Regularizer | None = None,
     ) -> None:
         if proj_size:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vand_robot.nn.affine import AffineMap
-    from vand_robot.nn.cells import Cell, Step
+    from vand_robot.nn.cells import Cell, Fold, Step, Trace
 
 STRETCH_ROWS = 256
 """Steps times batch of a stretch: few enough for the cache, many enough for matrix products."""
@@ -86,7 +86,7 @@ class _Scan(torch.autograd.Function):
     """All steps as one node of the autograd graph."""
 
     @staticmethod
-    def forward(  # noqa: PLR0917  (apply takes no keywords)
+    def forward(
         ctx: Any,
         cell: Cell,
         x: Tensor,
@@ -114,15 +114,12 @@ class _Scan(torch.autograd.Function):
         to_gates, to_recurrent = weight_ih.t().contiguous(), weight_hh.t().contiguous()
 
         for now in _stretches(steps, batch):
-            here = [buffer[now] for buffer in trace]
+            here = [b[now] for b in trace]
             before, after, answer = path[:-1][now], states[now], mu[now]
             _project(x[now], to_gates, bias_ih, out=here[0])
             m = None if gap is None else gap[now]
             if m is not None:
-                flat = [_as_one_step(buffer[now]) for buffer in alone]
-                flat[0].copy_(_as_one_step(here[0]))
-                cell.begin(flat, bias_hh)
-                cell.activate(flat, m.new_zeros((1, 1, m.shape[-1])), _as_one_step(m))(0)
+                _answer_memoryless(cell, [b[now] for b in alone], here[0], bias_hh, out=m)
             cell.begin(here, bias_hh)
             activate = cell.activate(here, before, answer)
             remap = _remap([_at(value, now) for value in (A, B, C, keep)], before, answer, m, after)
@@ -152,7 +149,7 @@ class _Scan(torch.autograd.Function):
         cell: Cell = ctx.cell
         trace, alone = buffers[: ctx.inner], buffers[ctx.inner :]
         states = path[1:]
-        steps, batch, size = states.shape
+        steps, batch, _ = states.shape
         hidden = weight_hh.shape[1]
         mu = states if mu is None else mu
         needs_x, needs_A, needs_B, needs_C, needs_keep = (
@@ -200,10 +197,7 @@ class _Scan(torch.autograd.Function):
                 d_m = forget.mul_(d_mixed)
                 if d_gap is not None:
                     d_m -= d_gap[now]
-                flat = [_as_one_step(buffer[now]) for buffer in alone]
-                nothing, m = d_m.new_zeros((1, 1, size)), _as_one_step(mu[now] - gap[now])
-                fold = cell.fold(flat, nothing, m, _as_one_step(d_m), None)
-                fold.step(0)
+                fold = _fold_memoryless(cell, [b[now] for b in alone], mu[now] - gap[now], d_m)
                 d_bias_hh += fold.d_pre.sum((0, 1))
                 _as_one_step(d_gates).add_(fold.d_gates())
             d_weight_ih.addmm_(_rows(d_gates).t(), _rows(x[now]))
@@ -252,6 +246,25 @@ def _project(x: Tensor, to_gates: Tensor, bias: Tensor | None, out: Tensor) -> N
         torch.mm(_rows(x), to_gates, out=_rows(out))
     else:
         torch.addmm(bias, _rows(x), to_gates, out=_rows(out))
+
+
+def _answer_memoryless(
+    cell: Cell, trace: Trace, gates: Tensor, bias: Tensor | None, out: Tensor
+) -> None:
+    """Write m = f(x, 0) of a stretch, (t, B, S), with the cell's own step from a zero state."""
+    flat = [_as_one_step(buffer) for buffer in trace]
+    flat[0].copy_(_as_one_step(gates))
+    cell.begin(flat, bias)
+    cell.activate(flat, out.new_zeros((1, 1, out.shape[-1])), _as_one_step(out))(0)
+
+
+def _fold_memoryless(cell: Cell, trace: Trace, m: Tensor, d_m: Tensor) -> Fold:
+    """Take the derivative of m, (t, B, S); its gradients come as one step."""
+    flat = [_as_one_step(buffer) for buffer in trace]
+    before = m.new_zeros((1, 1, m.shape[-1]))
+    fold = cell.fold(flat, before, _as_one_step(m), _as_one_step(d_m), None)
+    fold.step(0)
+    return fold
 
 
 def _product(a: Tensor | None, b: Tensor | None) -> Tensor | None:

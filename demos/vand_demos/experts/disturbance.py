@@ -20,6 +20,9 @@ class Disturbance:
     """Bursts per second."""
     duration_s: tuple[float, float] = (0.3, 1.0)
     """Range of a burst's duration [s]."""
+    at_start: float = 0.5
+    """Share of episodes that begin in a burst: so that where the robot is does not tell the task,
+    and the instruction does."""
     correlation_s: float = 0.4
     """Correlation time of the noise [s]."""
 
@@ -39,16 +42,22 @@ class DisturbanceProcess:
         self._dt = dt
         self._left = 0
         self._noise = np.zeros(9)
+        if self._rng.random() < disturbance.at_start:
+            self._begin_burst()
 
     def apply(self, action: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The action (10,) that is executed in place of the clean one."""
         it, rng, dt = self._it, self._rng, self._dt
         if self._left == 0 and rng.random() < it.rate_hz * dt:
-            self._left = round(rng.uniform(*it.duration_s) / dt)
-            self._noise = it.scale * rng.standard_normal(9)
+            self._begin_burst()
         if self._left == 0:
             return action
         self._left -= 1
         keep = np.exp(-dt / it.correlation_s)
         self._noise = keep * self._noise + np.sqrt(1 - keep**2) * it.scale * rng.standard_normal(9)
         return np.asarray(np.clip(action + np.append(self._noise, 0.0), -1.0, 1.0))
+
+    def _begin_burst(self) -> None:
+        it, rng = self._it, self._rng
+        self._left = max(1, round(rng.uniform(*it.duration_s) / self._dt))
+        self._noise = it.scale * rng.standard_normal(9)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vand_demos.experts.motion import Motion, Vector, View, to_world
-from vand_demos.experts.skills import CLOSED, Skill, drive, reach
+from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, reach
 from vand_envs.robot import VANDER
 from vand_envs.tasks.wipe import CONTACT_GAP_M, RADIUS_M
 
@@ -37,7 +37,8 @@ def script(motion: Motion, view: View) -> Skill:
     def above(v: View) -> Vector:
         return np.add(v["board_pos"], [*offset, hover])
 
-    view = yield from drive(motion, view, stand, gripper=CLOSED)
+    # The fingers close at the board, not before: they must not tell the task on the way.
+    view = yield from drive(motion, view, stand, gripper=OPEN)
     view = yield from reach(motion, view, above, base_world=stand, gripper=CLOSED, within=0.025)
     radius = RADIUS_M * (1 + rng.uniform(-RADIUS_SPREAD, RADIUS_SPREAD))
     rate = 2 * np.pi * FREQUENCY_HZ * (1 + rng.uniform(-FREQUENCY_SPREAD, FREQUENCY_SPREAD))

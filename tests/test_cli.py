@@ -1,0 +1,247 @@
+"""The command: what it prints, and that every mistake is one line and an exit code."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from conftest import TINY
+from vand_robot.cli import main
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs the command in this process; gives exit code, standard output, standard error."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return exit_.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def fails(command):
+    """Runs the command, which must fail with one line; gives exit code and that line."""
+
+    def call(*arguments):
+        code, _, err = command(*arguments)
+        lines = [line for line in err.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("error: ")]
+        assert len(errors) == 1, err
+        assert lines[-1] == errors[0], err
+        assert "Traceback" not in err
+        return code, errors[0]
+
+    return call
+
+
+def test_the_installed_command_runs():
+    out = subprocess.run(
+        [sys.executable, "-m", "vand_robot.cli", "--version"], capture_output=True, text=True
+    )
+    assert out.returncode == 0
+    assert out.stdout.startswith("vand-robot ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("tasks",),
+        ("record",),
+        ("demos",),
+        ("demos", "info"),
+        ("demos", "check"),
+        ("demos", "repair"),
+        ("demos", "split"),
+        ("train",),
+        ("evaluate",),
+        ("replay",),
+        ("quickstart",),
+    ],
+)
+def test_help_is_everywhere_with_an_example(command, words):
+    code, out, _ = command(*words, "--help")
+    assert code == 0
+    assert "Usage" in out
+    if words and words != ("demos",):
+        assert "Example: vand-robot " in " ".join(out.split())
+
+
+def test_tasks_are_listed_for_scripts(command):
+    code, out, _ = command("tasks", "--json")
+    assert code == 0
+    assert [task["id"] for task in json.loads(out)] == ["stow-cube", "wipe"]
+
+
+def test_record_info_check_repair(command, tmp_path):
+    path = tmp_path / "wipe.hdf5"
+    code, out, _ = command("record", "wipe", "--episodes", 2, "--seed", 9, "--out", path, "--json")
+    assert code == 0
+    assert json.loads(out)["recorded"] == 2
+    code, out, _ = command("demos", "info", path, "--json")
+    assert code == 0
+    assert json.loads(out)["tasks"]["wipe"]["episodes"] == 2
+    assert command("demos", "check", path)[0] == 0
+    assert command("demos", "repair", path)[0] == 0
+    assert "2 episodes" in command("demos", "info", path)[1]
+
+
+def test_check_reports_a_nan_with_its_place(command, demos, tmp_path):
+    path = tmp_path / "bad.hdf5"
+    shutil.copy(demos, path)
+    with h5py.File(path, "r+") as file:
+        file["data/demo_1/obs/ee_pos"][3, 1] = np.nan
+    code, out, _ = command("demos", "check", path)
+    assert code == 1
+    assert "demo_1" in out
+    assert "ee_pos" in out
+    assert "nan" in out
+
+
+def test_train_evaluate_replay(command, demos, tmp_path):
+    run = tmp_path / "run"
+    code, _, err = command("train", "quickstart", f"data=[{demos}]", *TINY, "--out", run)
+    assert code == 0, err
+    code, _, err = command(
+        "train", "quickstart", f"data=[{demos}]", *TINY, "updates=6", "--out", run, "--resume"
+    )
+    assert code == 0, err
+    code, out, err = command("evaluate", run, "--episodes", 2, "--task", "wipe", "--json")
+    assert code == 0, err
+    assert json.loads(out)["tasks"]["wipe"]["episodes"] == 2
+    folder = run / "evaluation"
+    report = (folder / "report.html").read_text()
+    assert "wipe the board in circles" in report
+    assert "http://" not in report
+    assert (folder / "wipe-phase.png").stat().st_size > 5000
+    assert len((folder / "episodes.csv").read_text().splitlines()) == 3
+    page = tmp_path / "replay.html"
+    code, out, err = command(
+        "replay", run, "--task", "stow-cube", "--seconds", 2, "--out", page
+    )
+    assert code == 0, err
+    assert "stages done" in out
+    assert page.stat().st_size > 100_000
+    video = tmp_path / "demo.mp4"
+    code, _, err = command("replay", demos, "--viewer", "video", "--task", "wipe", "--out", video)
+    assert code == 0, err
+    assert video.stat().st_size > 20_000
+
+
+def test_unknown_names_get_the_nearest_one(fails, run, demos, tmp_path):
+    out = tmp_path / "out"
+    for arguments, nearest in (
+        (("trian",), "'train'"),
+        (("record", "wpe", "--out", out), "'wipe'"),
+        (("record", "wipe", "--device", "exprt", "--out", out), "'expert'"),
+        (("record", "wipe", "--action-mode", "joints", "--out", out), "'joint'"),
+        (("train", "quickstrt", "--out", out), "'quickstart'"),
+        (("train", "quickstart", "policy.hiden_size=3", "--out", out), "'policy.hidden_size'"),
+        (("train", "quickstart", f"data=[{demos}]", "tasks=[wip]", "--out", out), "'wipe'"),
+        (("evaluate", run, "--task", "stow"), "'stow-cube'"),
+        (("replay", run, "--viewer", "htm", "--out", out), "'html'"),
+        (("replay", run, "--task", "wip", "--out", out), "'wipe'"),
+        (("replay", demos, "--episode", "demo1", "--out", out), "'demo_1'"),
+    ):
+        code, line = fails(*arguments)
+        assert code == 2, line
+        assert f"did you mean {nearest}" in line, line
+    assert not out.exists()
+
+
+def test_what_is_not_there_is_named(fails, tmp_path):
+    missing = tmp_path / "missing"
+    for arguments in (
+        ("demos", "info", missing),
+        ("demos", "check", missing),
+        ("demos", "repair", missing),
+        ("train", "quickstart", f"data=[{missing}]", "--out", tmp_path / "out"),
+        ("train", missing, "--out", tmp_path / "out"),
+        ("evaluate", missing),
+        ("replay", missing, "--out", tmp_path / "out"),
+    ):
+        code, line = fails(*arguments)
+        assert code in (1, 2), line
+        assert "missing" in line, line
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_types_and_bad_values_are_named(fails, demos, run, tmp_path):
+    out = tmp_path / "out"
+    for arguments, words in (
+        (("train", "quickstart", "updates=many", "--out", out), "updates"),
+        (("train", "quickstart", "updates=0", "--out", out), "updates"),
+        (("record", "wipe", "--episodes", "0", "--out", out), "episodes"),
+        (("record", "wipe", "--rate", "0", "--out", out), "--rate"),
+        (("record", "wipe", "--disturb", "-1", "--out", out), "--disturb"),
+        (("record", "wipe", "--episodes", "two", "--out", out), "two"),
+        (("evaluate", run, "--episodes", "0"), "--episodes"),
+        (("replay", run, "--seconds", "-3", "--out", out), "--seconds"),
+        (("replay", run, "--camera", "overveiw", "--out", out), "overview"),
+    ):
+        code, line = fails(*arguments)
+        assert code == 2, line
+        assert words in line, line
+
+
+def test_foreign_and_damaged_files_are_one_line(fails, command, demos, tmp_path):
+    text = tmp_path / "text.hdf5"
+    text.write_text("not a data set")
+    half = tmp_path / "half.hdf5"
+    half.write_bytes(demos.read_bytes()[:20_000])
+    empty = tmp_path / "empty.hdf5"
+    empty.touch()
+    with h5py.File(tmp_path / "foreign.hdf5", "w") as file:
+        file["x"] = np.arange(3)
+    for path in (text, half, empty, tmp_path / "foreign.hdf5"):
+        code, line = fails("train", "quickstart", f"data=[{path}]", "--out", tmp_path / "out")
+        assert code == 1, line
+        assert path.name in line
+        code, line = fails("demos", "info", path)
+        assert code == 1, line
+        code, out, err = command("demos", "check", path)
+        assert code == 1
+        assert path.name in out + err
+
+
+def test_nothing_is_overwritten_without_force(fails, demos, run):
+    for arguments in (
+        ("record", "wipe", "--episodes", 1, "--out", demos),
+        ("train", "quickstart", f"data=[{demos}]", *TINY, "--out", run),
+        ("quickstart", "--out", run),
+    ):
+        before = demos.read_bytes(), sorted(run.rglob("*"))
+        code, line = fails(*arguments)
+        assert code == 2, line
+        assert "exists" in line or "--force" in line, line
+        assert (demos.read_bytes(), sorted(run.rglob("*"))) == before
+
+
+def test_a_checkpoint_that_was_cut_short_is_one_line(fails, run, tmp_path):
+    broken = tmp_path / "run"
+    shutil.copytree(run, broken)
+    weights = broken / "best" / "policy.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    code, line = fails("evaluate", broken)
+    assert code == 1
+    assert "policy.safetensors" in line
+
+
+def test_a_policy_with_other_observations_is_refused(fails, run, tmp_path):
+    other = tmp_path / "run"
+    shutil.copytree(run, other)
+    for checkpoint in (other / "best", other / "last"):
+        facts = json.loads((checkpoint / "policy.json").read_text())
+        facts["spec"]["observations"]["sonar"] = facts["spec"]["observations"].pop("ee_lag")
+        (checkpoint / "policy.json").write_text(json.dumps(facts))
+    code, line = fails("replay", other, "--out", tmp_path / "x.html")
+    assert code == 1
+    assert "'sonar' is missing" in line
