@@ -182,7 +182,7 @@ def test_wrong_types_and_bad_values_are_named(fails, demos, run, tmp_path):
         (("record", "wipe", "--episodes", "0", "--out", out), "episodes"),
         (("record", "wipe", "--rate", "0", "--out", out), "--rate"),
         (("record", "wipe", "--disturb", "-1", "--out", out), "--disturb"),
-        (("record", "wipe", "--episodes", "two", "--out", out), "two"),
+        (("record", "wipe", "--episodes", "two", "--out", out), "--episodes"),
         (("evaluate", run, "--episodes", "0"), "--episodes"),
         (("replay", run, "--seconds", "-3", "--out", out), "--seconds"),
         (("replay", run, "--camera", "overveiw", "--out", out), "overview"),

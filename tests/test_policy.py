@@ -8,6 +8,7 @@ from vand_envs.errors import UsageError, VandError
 from vand_robot import schema
 from vand_robot.batches import Batch, Demonstrations
 from vand_robot.config import PolicyConfig
+from vand_robot.normaliser import Normaliser
 from vand_robot.policy import RecurrentPolicy
 from vand_robot.spec import PolicySpec
 
@@ -158,7 +159,19 @@ def test_noise_acts_in_training_only_and_never_on_the_instruction():
     assert torch.equal(only_instruction.loss(batch, input_noise_std=1.0).nll, clean)
 
 
-def test_the_normaliser_scales_floors_and_clips_but_not_the_instruction():
+def test_the_normaliser_sees_millimetres_near_by_and_still_tells_metres():
+    normaliser = Normaliser(2, clip=5.0, close=[1], close_range=0.02)
+    normaliser.fit(torch.randn(500, 2), torch.tensor([False, False]), 0.02)
+    here, beside, far, further = normaliser(
+        torch.tensor([[0, 0.0], [0, 0.005], [0, 1.0], [0, 2.0]])
+    )
+    assert here.shape == (3,)
+    assert (beside - here)[1] < 0.01  # as it is: half a centimetre is nothing
+    assert (beside - here)[2] > 0.05
+    assert (further - far)[2] > 0.1
+
+
+def test_the_normaliser_scales_floors_and_clips():
     policy = make_policy()
     x = torch.randn(400, 7) * torch.tensor([1, 20, 3, 1e-4, 5, 1, 1]) + 10
     policy.fit_normaliser(x)
@@ -166,7 +179,6 @@ def test_the_normaliser_scales_floors_and_clips_but_not_the_instruction():
     np.testing.assert_allclose(y[:, :3].mean(0), 0, atol=0.02)
     np.testing.assert_allclose(y[:, :3].std(0), 1, atol=0.05)
     assert y[:, 3].std() < 0.01  # 1e-4 of its own unit stays small, whatever its spread
-    np.testing.assert_allclose(y[:, 5:], x[:, 5:].clamp(-5, 5))
     assert policy.normaliser(torch.full((1, 7), 1e9)).abs().max() == 5
 
 

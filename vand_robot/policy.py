@@ -34,8 +34,11 @@ from vand_robot.nn import (
 from vand_robot.normaliser import Normaliser
 from vand_robot.spec import PolicySpec
 
-UNSCALED_KEYS = ("instruction",)
-"""One-hot codes: they pass the normaliser as they are, and get no noise."""
+EXACT_KEYS = ("instruction",)
+"""One-hot codes: they get no input noise."""
+
+CLOSE_SUFFIX = "_rel"
+"""Ends the keys of positions relative to the end effector, which are seen at close range too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +84,17 @@ class RecurrentPolicy(nn.Module):
         self.spec = spec
         self._keys = tuple(spec.observations)
         self._sizes = list(spec.observations.values())
-        width = (spec.observation_size, *config.encoder.sizes)[-1]
-        self.normaliser = Normaliser(spec.observation_size, config.observation_clip)
-        self.encoder = make_encoder(
+        keys = _keys_of_numbers(spec)
+        close = [i for i, key in enumerate(keys) if key.endswith(CLOSE_SUFFIX)]
+        self.normaliser = Normaliser(
             spec.observation_size,
+            config.observation_clip,
+            close if config.close_range_m else (),
+            config.close_range_m,
+        )
+        width = (self.normaliser.width, *config.encoder.sizes)[-1]
+        self.encoder = make_encoder(
+            self.normaliser.width,
             config.encoder.sizes,
             config.encoder.activation,
             layer_norm=config.encoder.layer_norm,
@@ -100,9 +110,8 @@ class RecurrentPolicy(nn.Module):
 
     def fit_normaliser(self, observations: Tensor) -> None:
         """Takes the normaliser's statistics from the observations (M, D) of the training data."""
-        keys = (key for key, size in self.spec.observations.items() for _ in range(size))
-        unscaled = torch.tensor([key in UNSCALED_KEYS for key in keys])
-        self.normaliser.fit(observations, unscaled, self.config.observation_std_floor)
+        exact = torch.tensor([key in EXACT_KEYS for key in _keys_of_numbers(self.spec)])
+        self.normaliser.fit(observations, exact, self.config.observation_std_floor)
 
     def loss(
         self, batch: Batch, *, truncate_steps: int | None = None, input_noise_std: float = 0.0
@@ -194,6 +203,11 @@ class RecurrentPolicy(nn.Module):
         if [part.shape[1] for part in parts] != self._sizes:
             raise VandError(_misfit(self.spec, observation))
         return x
+
+
+def _keys_of_numbers(spec: PolicySpec) -> list[str]:
+    """The key that each number of a flat observation belongs to, D."""
+    return [key for key, size in spec.observations.items() for _ in range(size)]
 
 
 def regularizer_of(config: RegularizerConfig) -> Regularizer:
