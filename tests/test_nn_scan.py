@@ -8,8 +8,8 @@ from torch.nn.functional import linear
 
 from vand_robot.nn import scan as scanning
 from vand_robot.nn.affine import AffineMap
-from vand_robot.nn.cells import ElmanCell, GRUCell, LSTMCell
-from vand_robot.nn.scan import Weights, scan
+from vand_robot.nn.cells import ElmanCell, GRUCell, LSTMCell, Weights
+from vand_robot.nn.scan import scan
 
 CELLS = {"tanh": ElmanCell(), "relu": ElmanCell("relu"), "gru": GRUCell(), "lstm": LSTMCell()}
 PRESENCE = list(itertools.product([False, True], repeat=4))

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from vand_robot.nn import GRU, Vand, make_cell
-from vand_robot.nn.affine import AffineMap
 from vand_robot.nn.scan import scan
-from vand_robot.nn.vand import kl_bound, mean_square, mixture_noise, relaxed_bernoulli
+from vand_robot.nn.vand import kl_bound, mean_square, relaxed_bernoulli
 
 STEPS, BATCH, INPUTS, UNITS = 6, 4, 3, 5
 CELLS = ["elman", "gru", "lstm"]
@@ -57,19 +56,43 @@ def test_bound_falls_as_noise_or_drop_rises_and_is_zero_when_noise_covers_the_me
     assert kl_bound(torch.tensor(0.0), torch.tensor(1.0), None, None) == 0
 
 
-def test_samples_have_the_mixtures_mean_and_variance():
+@pytest.mark.parametrize("estimator", ["straight-through", "relaxed"])
+def test_samples_have_the_mixtures_mean_and_variance(estimator):
     torch.manual_seed(0)
+    recipe = Vand(sigma=0.2, drop=0.3, prior="learned", estimator=estimator, temperature=1e-3)
+    sampler = recipe.bind(1, 2, 2)
+    sampler.log_prior.data.fill_(math.log(0.5))
     shape = (1, 200_000, 2)
     mu, m = torch.tensor([0.8, -0.3]), torch.tensor([-0.2, 0.1])
-    sigma, scale, drop = torch.tensor([0.2, 0.1]), 0.5, torch.tensor([0.3, 0.1])
-    keep = (torch.rand(shape) >= drop).float()
-    noise = mixture_noise(sigma, scale, keep, torch.randn(shape))
-    affine = AffineMap(B=noise, keep=keep)
+    affine = sampler.sample(0, 1, torch.zeros(shape[1:])).affine
     samples = affine(mu.expand(shape), torch.zeros(shape), m.expand(shape))[0]
-    mean = (1 - drop) * mu + drop * m
-    second = (1 - drop) * (sigma**2 + mu**2) + drop * (scale**2 + m**2)
+    mean = 0.7 * mu + 0.3 * m
+    second = 0.7 * (0.2**2 + mu**2) + 0.3 * (0.5**2 + m**2)
     torch.testing.assert_close(samples.mean(0), mean, rtol=0, atol=0.01)
     torch.testing.assert_close(samples.var(0), second - mean**2, rtol=0, atol=0.01)
+
+
+def test_gradients_of_the_mixture_are_those_of_the_formula_under_autograd():
+    torch.manual_seed(0)
+    recipe = Vand(sigma=0.2, drop=0.3, prior="learned")
+    sampler = recipe.bind(1, 3, 3).double()
+    like, weight = torch.zeros(4, 3).double(), torch.randn(2, 5, 4, 3).double()
+    torch.manual_seed(1)
+    affine = sampler.sample(0, 5, like).affine
+    loss = (affine.B * weight[0]).sum() + (affine.keep * weight[1]).sum()
+    ours = torch.autograd.grad(loss, list(sampler.parameters()))
+    hard, sigma, drop, scale = (
+        affine.keep.detach(),
+        *(value[0] for value in (sampler.sigma, sampler.drop, sampler.prior_scale)),
+    )
+    eps = affine.B.detach() / torch.where(hard == 1, sigma, scale).detach()
+    keep = hard + (drop.detach() - drop)
+    noise = keep * sigma * eps + (1 - keep) * scale * eps
+    loss = (noise * weight[0]).sum() + (keep * weight[1]).sum()
+    for mine, expected in zip(
+        ours, torch.autograd.grad(loss, list(sampler.parameters())), strict=True
+    ):
+        torch.testing.assert_close(mine, expected)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -83,7 +106,9 @@ def test_vanishing_noise_and_drop_give_the_plain_network(cell):
 @pytest.mark.parametrize("mask", ["step", "sequence"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_dropping_all_memory_gives_the_memoryless_network(cell, mask):
-    recipe = Vand(drop=1 - 1e-12, drop_min=0, noise=False, mask=mask)
+    recipe = Vand(
+        drop=1 - 1e-12, drop_min=0, noise=False, mask=mask, estimator="relaxed", temperature=1e-3
+    )
     layer, plain = make_layer(cell, recipe), make_layer(cell, None)
     x = make_x()
     alone = [plain(x[t : t + 1])[0] for t in range(STEPS)]

@@ -62,11 +62,6 @@ class PolicyConfig:
     close_range_m: Amount = 0.02
     """Positions relative to the end effector are also seen through asinh(x / this) [m], which
     resolves millimetres near by; 0: only as they are."""
-    fine_observations: tuple[str, ...] = ("*_rel",)
-    """Keys, with wildcards, that the policy sees a second time, magnified about zero: those where
-    zero means contact."""
-    fine_std: Annotated[float, Range(1e-6)] = 0.02
-    """What these are divided by [their own unit]; with the clip of 5, a close look at 10 cm."""
     min_std: Annotated[float, Range(1e-3)] = 0.05
     """Floor of the predicted standard deviation of an action [1]."""
     reset_every: Count | None = None
@@ -124,7 +119,7 @@ class TrainConfig:
     """Steps over which gradients flow back; the state is carried on all the same. Null: the
     whole episode."""
     input_noise_std: Amount = 0.0
-    """Noise on observations in training [standard deviations of each number]; never on the
+    """Noise on normalised observations in training [standard deviations]; never on the
     instruction."""
     ema_decay: Fraction = 0.0
     """Decay of the exponential moving average of the weights, which is then what is validated,

@@ -7,66 +7,64 @@ from torch import Tensor, nn
 
 
 class Normaliser(nn.Module):
-    """`clip((x - mean) / std)`; some numbers are seen a second time, magnified about zero.
+    """`clip((x - mean) / std)`, the statistics stored as buffers; relative positions twice.
 
-    A hand that nears a cube from a metre away must not lose the last centimetre: by its spread
-    over the demonstrations, that is a hundredth of a unit. So where zero means contact, as it
-    does in relative positions, a second copy is divided by `fine_std` instead, and clipped as all
-    are: a close look at what is close, and a constant for what is not.
+    A gripper that is a centimetre off misses, and a centimetre is a hundredth of the standard
+    deviation of where a cube may be: too little for a network to act on. So relative positions are
+    seen once more through `asinh(x / close_range)`, which is linear below the close range and
+    logarithmic above: it resolves millimetres near by and still tells metres.
 
-    Until `fit` is called, or a state is loaded, numbers pass unscaled.
+    Until `fit` is called, or a state is loaded, it neither shifts nor scales.
 
     Args:
         size: Numbers in an observation, D.
         clip: Bound of the result [standard deviations]: a sensor fault or a place far from every
             demonstration must not drive the network's units anywhere it has never been.
-        fine: Which of the D are seen a second time, F of them.
-        fine_std: What these are divided by [their own unit].
+        close: Indices of the numbers that are seen at close range too, F of them.
+        close_range: Where asinh turns from linear to logarithmic [the numbers' unit].
     """
 
     scale: Tensor
-    """(D + F,) one over the standard deviation; 1 where a number passes unscaled."""
+    """(D + F,) one over the standard deviation."""
     offset: Tensor
-    """(D + F,) minus the mean over the standard deviation; 0 where a number passes unscaled."""
-    spread: Tensor
-    """(D,) standard deviation [own unit]; 0 where a number passes unscaled."""
+    """(D + F,) minus the mean over the standard deviation."""
+    noise: Tensor
+    """(D + F,) 1 where input noise may act, else 0."""
+    close: Tensor
+    """(F,) indices of the numbers that are seen at close range too."""
 
-    def __init__(self, size: int, clip: float, fine: Sequence[int], fine_std: float) -> None:
+    def __init__(
+        self, size: int, clip: float, close: Sequence[int] = (), close_range: float = 1.0
+    ) -> None:
         super().__init__()
         self.clip = clip
-        self.fine_std = fine_std
-        self.out_features = size + len(fine)
-        columns = torch.tensor([*range(size), *fine])
-        self.register_buffer("columns", columns, persistent=False)  # known from the configuration
-        self.register_buffer("scale", torch.ones(self.out_features))
-        self.register_buffer("offset", torch.zeros(self.out_features))
-        self.register_buffer("spread", torch.ones(size))
+        self.close_range = close_range
+        self.width = size + len(close)
+        self.register_buffer("scale", torch.ones(self.width))
+        self.register_buffer("offset", torch.zeros(self.width))
+        self.register_buffer("noise", torch.ones(self.width))
+        self.register_buffer("close", torch.tensor(close, dtype=torch.long), persistent=False)
 
-    def fit(self, samples: Tensor, unscaled: Tensor, std_floor: float) -> None:
+    def fit(self, samples: Tensor, exact: Tensor, std_floor: float) -> None:
         """Takes the statistics of a set of observations.
 
         Args:
             samples: (M, D) observations.
-            unscaled: (D,) bool, which numbers pass as they are (one-hot codes).
+            exact: (D,) bool, which numbers get no input noise (one-hot codes).
             std_floor: No number is divided by less than this [its own unit].
         """
-        mean, std = samples.double().mean(0), samples.double().std(0, correction=0)  # (D,)
-        scale = std.clamp_min(std_floor).reciprocal().masked_fill(unscaled, 1.0)
-        fine = torch.ones(self.out_features - len(scale))  # (F,)
-        self.scale.copy_(torch.cat([scale, fine / self.fine_std]))
-        self.offset.copy_(torch.cat([(-mean * scale).masked_fill(unscaled, 0.0), 0 * fine]))
-        self.spread.copy_(std.masked_fill(unscaled, 0.0))
+        seen = self._see(samples.double())  # (M, D + F)
+        self.scale.copy_(seen.std(0, correction=0).clamp_min(std_floor).reciprocal())
+        self.offset.copy_(-seen.mean(0) * self.scale)
+        self.noise.copy_(torch.cat([~exact, ~exact[self.close]]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises observations (..., D) to (..., D + F)."""
-        x = x.index_select(-1, self.columns)
-        return torch.addcmul(self.offset, x, self.scale).clamp(-self.clip, self.clip)
+        """Normalises observations, (..., D) -> (..., D + F)."""
+        return torch.addcmul(self.offset, self._see(x), self.scale).clamp(-self.clip, self.clip)
 
-    def perturb(self, x: Tensor, std: float) -> Tensor:
-        """Adds noise to observations (..., D), not normalised yet.
-
-        Args:
-            x: The observations.
-            std: Standard deviation of the noise [standard deviations of each number].
-        """
-        return x + std * self.spread * torch.randn_like(x)
+    def _see(self, x: Tensor) -> Tensor:
+        """Observations with the close-range view appended, (..., D + F)."""
+        if not len(self.close):
+            return x
+        near = torch.asinh(x.index_select(-1, self.close) / self.close_range)
+        return torch.cat([x, near], -1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
+from torch.autograd.functional import jvp
 
 from vand_robot.nn.affine import AffineMap
 from vand_robot.nn.scan import Trajectory, scan
@@ -89,10 +89,12 @@ def lyapunov_exponent(layer: Recurrent[Any], state: Tensor, x: Tensor, discard: 
     tangent, _ = _normalised(torch.randn_like(state))
     growth = []
     for x_t in x:
-        with forward_ad.dual_level():
-            _, after = layer.transition(x_t, forward_ad.make_dual(state, tangent))
-            state, change = forward_ad.unpack_dual(after)
-        tangent, norm = _normalised(torch.zeros_like(state) if change is None else change)
+
+        def advance(h: Tensor, x_t: Tensor = x_t) -> Tensor:
+            return layer.transition(x_t, h)[1]
+
+        state, change = jvp(advance, state, tangent)  # type: ignore[no-untyped-call]  # torch's
+        tangent, norm = _normalised(change)
         growth.append(norm.log())  # (B,)
     return torch.stack(growth[discard:]).mean(0)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from vand_robot.nn.affine import AffineMap
+from vand_robot.nn.mask import draw_mask
 from vand_robot.nn.regularizer import Mask, Regularizer, require_choice, require_range
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Dropout(Regularizer):
 
     def draw(self, steps: int, like: Tensor) -> AffineMap:
         """See `Regularizer.draw`."""
-        keep = draw_mask(1 - self.p, steps if self.mask == "step" else 1, like)
+        keep = draw_mask(1 - self.p, steps if self.mask == "step" else 1, like).to(like.dtype)
         return AffineMap(A=keep.div_(1 - self.p))
 
 
@@ -90,16 +91,10 @@ class Zoneout(Regularizer):
 
     def draw(self, steps: int, like: Tensor) -> AffineMap:
         """See `Regularizer.draw`."""
-        zoned = draw_mask(self.z, steps, like)
+        zoned = draw_mask(self.z, steps, like).to(like.dtype)
         return AffineMap(A=1 - zoned, C=zoned)
 
     def expected(self, like: Tensor) -> AffineMap:
         """See `Regularizer.expected`."""
         zoned = torch.full_like(like, self.z)[None]
         return AffineMap(A=1 - zoned, C=zoned)
-
-
-def draw_mask(probability: float, steps: int, like: Tensor) -> Tensor:
-    """Draw (steps, B, S) ones with a probability, else zeros."""
-    uniform = torch.rand(steps, *like.shape, dtype=like.dtype, device=like.device)
-    return (uniform < probability).to(like.dtype)

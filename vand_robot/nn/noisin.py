@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from vand_robot.nn.affine import AffineMap
-from vand_robot.nn.noise import draw_mask
+from vand_robot.nn.mask import draw_mask
 from vand_robot.nn.regularizer import Part, Regularizer, require_choice, require_range
 
 if TYPE_CHECKING:
@@ -183,7 +183,8 @@ class DropoutLSTM(Regularizer):
 
     def draw(self, steps: int, like: Tensor) -> AffineMap:
         """See `Regularizer.draw`."""
-        return AffineMap(A=draw_mask(1 - self.recurrent, steps, like).div_(1 - self.recurrent))
+        keep = draw_mask(1 - self.recurrent, steps, like)
+        return AffineMap(A=keep.to(like.dtype).div_(1 - self.recurrent))
 
     def perturb_input(self, x: Tensor, layer: int) -> Tensor:  # noqa: ARG002  (all layers alike)
         """See `Regularizer.perturb_input`."""

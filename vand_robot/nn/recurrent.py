@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear
 
-from vand_robot.nn.cells import Cell, ElmanCell, GRUCell, LSTMCell, Nonlinearity
+from vand_robot.nn.cells import Cell, ElmanCell, GRUCell, LSTMCell, Nonlinearity, Weights
 from vand_robot.nn.regularizer import (
     NoRegularizer,
     Regularizer,
@@ -24,7 +24,7 @@ from vand_robot.nn.regularizer import (
     Sample,
     require_choice,
 )
-from vand_robot.nn.scan import Weights, scan
+from vand_robot.nn.scan import scan
 
 Hx = TypeVar("Hx")
 

@@ -18,30 +18,16 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vand_robot.nn.cells import Weights
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vand_robot.nn.affine import AffineMap
-    from vand_robot.nn.cells import Cell, Fold, Step, Trace
+    from vand_robot.nn.cells import Cell, Fold, Prepared, Step, Trace
 
 STRETCH_ROWS = 256
 """Steps times batch of a stretch: few enough for the cache, many enough for matrix products."""
-
-
-class Weights(NamedTuple):
-    """Weights of one layer, as in `torch.nn`."""
-
-    ih: Tensor
-    """(G, I) of the input."""
-
-    hh: Tensor
-    """(G, H) of the state."""
-
-    bias_ih: Tensor | None
-    """(G,) or None."""
-
-    bias_hh: Tensor | None
-    """(G,) or None."""
 
 
 class Trajectory(NamedTuple):
@@ -111,21 +97,21 @@ class _Scan(torch.autograd.Function):
         trace = cell.trace(x.new_empty((steps, batch, weight_hh.shape[0])))
         gap = None if keep is None else torch.empty_like(states)  # (T, B, S) first m, then mu - m
         alone = () if keep is None else cell.trace(torch.empty_like(trace[0]))
-        to_gates, to_recurrent = weight_ih.t().contiguous(), weight_hh.t().contiguous()
+        prepared = cell.prepare(Weights(weight_ih, weight_hh, bias_ih, bias_hh))
 
         for now in _stretches(steps, batch):
             here = [b[now] for b in trace]
             before, after, answer = path[:-1][now], states[now], mu[now]
-            _project(x[now], to_gates, bias_ih, out=here[0])
+            _project(x[now], prepared, out=here[0])
             m = None if gap is None else gap[now]
             if m is not None:
-                _answer_memoryless(cell, [b[now] for b in alone], here[0], bias_hh, out=m)
-            cell.begin(here, bias_hh)
+                _answer_memoryless(cell, [b[now] for b in alone], here[0], prepared.inner, out=m)
+            cell.begin(here, prepared.inner)
             activate = cell.activate(here, before, answer)
             remap = _remap([_at(value, now) for value in (A, B, C, keep)], before, answer, m, after)
             hidden_t = before[..., :hidden].unbind(0)
             for t, pre in enumerate(here[0].unbind(0)):
-                pre.addmm_(hidden_t[t], to_recurrent)
+                pre.addmm_(hidden_t[t], prepared.to_recurrent)
                 activate(t)
                 if remap is not None:
                     remap(t)
@@ -240,21 +226,21 @@ def _as_one_step(value: Tensor) -> Tensor:
     return value.view(1, -1, value.shape[-1])
 
 
-def _project(x: Tensor, to_gates: Tensor, bias: Tensor | None, out: Tensor) -> None:
-    """Write W_ih x + b_ih of a stretch: x (t, B, I), to_gates (I, G), out (t, B, G)."""
-    if bias is None:
-        torch.mm(_rows(x), to_gates, out=_rows(out))
+def _project(x: Tensor, prepared: Prepared, out: Tensor) -> None:
+    """Write the input's part of the pre-activations: x (t, B, I), out (t, B, G)."""
+    if prepared.bias is None:
+        torch.mm(_rows(x), prepared.to_gates, out=_rows(out))
     else:
-        torch.addmm(bias, _rows(x), to_gates, out=_rows(out))
+        torch.addmm(prepared.bias, _rows(x), prepared.to_gates, out=_rows(out))
 
 
 def _answer_memoryless(
-    cell: Cell, trace: Trace, gates: Tensor, bias: Tensor | None, out: Tensor
+    cell: Cell, trace: Trace, gates: Tensor, inner: Tensor | None, out: Tensor
 ) -> None:
     """Write m = f(x, 0) of a stretch, (t, B, S), with the cell's own step from a zero state."""
     flat = [_as_one_step(buffer) for buffer in trace]
     flat[0].copy_(_as_one_step(gates))
-    cell.begin(flat, bias)
+    cell.begin(flat, inner)
     cell.activate(flat, out.new_zeros((1, 1, out.shape[-1])), _as_one_step(out))(0)
 
 

@@ -40,12 +40,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from vand_robot.nn.affine import AffineMap
+from vand_robot.nn.mask import draw_mask
 from vand_robot.nn.regularizer import (
     Mask,
     Regularizer,
@@ -195,11 +197,7 @@ class VandSampler(Sampler):
             None if value is None else value[layer]
             for value in (self.sigma, self.drop, self.prior_scale)
         )  # (S,) each
-        keep = None if drop is None else self._draw_keep(drop, steps, like)  # (T or 1, B, S)
-        noise = None
-        if sigma is not None:
-            eps = torch.randn(steps, *like.shape, dtype=like.dtype, device=like.device)
-            noise = mixture_noise(sigma, 1.0 if scale is None else scale, keep, eps)
+        keep, noise = self._draw(sigma, drop, scale, steps, like)
 
         def kl(gap: Tensor, valid: Tensor | None) -> Tensor:
             gap = gap if self.vand.explicit else gap.detach()
@@ -211,14 +209,33 @@ class VandSampler(Sampler):
             keep = like.new_ones((1, *like.shape))
         return Sample(AffineMap(B=noise, keep=keep), kl)
 
-    def _draw_keep(self, drop: Tensor, steps: int, like: Tensor) -> Tensor:
-        """Draw what is kept of each unit's memory, (T or 1, B, S), differentiable in drop (S,)."""
-        steps = steps if self.vand.mask == "step" else 1
-        uniform = torch.rand(steps, *like.shape, dtype=like.dtype, device=like.device)
+    def _draw(
+        self,
+        sigma: Tensor | None,
+        drop: Tensor | None,
+        scale: Tensor | None,
+        steps: int,
+        like: Tensor,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Draw what is kept of the memory and the noise to add, (T or 1, B, S) and (T, B, S)."""
+        options: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
+        mask_steps = steps if self.vand.mask == "step" else 1
+        scale = torch.ones((), **options) if scale is None else scale
+        eps = None if sigma is None else torch.randn(steps, *like.shape, **options)
+        if drop is None:
+            return None, None if sigma is None or eps is None else sigma * eps
         if self.vand.estimator == "relaxed":
-            return relaxed_bernoulli(1 - drop, uniform, self.vand.temperature)
-        hard = (uniform >= drop).to(like.dtype)
-        return hard + (drop.detach() - drop)  # straight-through: d keep / d drop = -1
+            uniform = torch.rand(mask_steps, *like.shape, **options)
+            keep = relaxed_bernoulli(1 - drop, uniform, self.vand.temperature)
+            if sigma is None or eps is None:
+                return keep, None
+            return keep, (scale + keep * (sigma - scale)) * eps
+        dropped = draw_mask(drop, mask_steps, like)
+        keep = _StraightThrough.apply(drop, dropped)  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
+        if sigma is None:
+            return keep, None
+        noise = _MixtureNoise.apply(sigma, scale, drop, dropped, eps)  # type: ignore[no-untyped-call]  # as above
+        return keep, noise
 
     def terms(self, kl: Tensor) -> RegularizerTerms:
         """See `Sampler.terms`; with a budget, also takes one step of dual ascent."""
@@ -238,20 +255,44 @@ class VandSampler(Sampler):
         return {**means, "beta": self.beta.item()}
 
 
-def mixture_noise(sigma: Tensor, scale: Tensor | float, keep: Tensor | None, eps: Tensor) -> Tensor:
-    """Scale noise by the component that was drawn: keep sigma eps + (1 - keep) s eps.
+class _StraightThrough(torch.autograd.Function):
+    """keep = 1 - dropped, (T or 1, B, S), as if it were 1 - d: d keep / d d = -1."""
 
-    Args:
-        sigma: (S,) scale of the posterior's noise.
-        scale: (S,) or number, s, scale of the prior's noise.
-        keep: (T or 1, B, S) 1 where memory is kept, 0 where dropped; None keeps all.
-        eps: (T, B, S) standard normal draws.
+    @staticmethod
+    def forward(ctx: Any, drop: Tensor, dropped: Tensor) -> Tensor:  # noqa: ARG004  (torch's form)
+        return torch.logical_not(dropped).to(drop.dtype)
 
-    Returns:
-        (T, B, S) noise to add.
+    @staticmethod
+    def backward(ctx: Any, d_keep: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004  (torch's form)
+        return d_keep.sum((0, 1)).neg_(), None
+
+
+class _MixtureNoise(torch.autograd.Function):
+    """keep sigma eps + (1 - keep) s eps, (T, B, S), straight through the mask to d.
+
+    What autograd would do, in fewer passes over fewer tensors: eps becomes the noise in place, and
+    all gradients are sums of its product with the incoming one.
     """
-    spread = sigma if keep is None else scale + keep * (sigma - scale)
-    return spread * eps
+
+    @staticmethod
+    def forward(
+        ctx: Any, sigma: Tensor, scale: Tensor, drop: Tensor, dropped: Tensor, eps: Tensor
+    ) -> Tensor:
+        noise = eps.mul_(torch.where(dropped, scale, sigma))
+        ctx.save_for_backward(sigma, scale, dropped, noise)
+        return noise
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_noise: Tensor) -> tuple[Tensor | None, ...]:
+        sigma, scale, dropped, noise = ctx.saved_tensors
+        product = d_noise * noise  # (T, B, S)
+        every = product.sum((0, 1))  # (S,)
+        by_scale = product.mul_(dropped).sum((0, 1)) / scale
+        by_sigma = (every - by_scale * scale) / sigma
+        # d noise / d keep = (sigma - s) eps, where eps is noise / sigma or noise / s
+        by_drop = (scale - sigma) * (by_sigma + by_scale)
+        return by_sigma, by_scale if ctx.needs_input_grad[1] else None, by_drop, None, None
 
 
 def relaxed_bernoulli(probability: Tensor, uniform: Tensor, temperature: float) -> Tensor:

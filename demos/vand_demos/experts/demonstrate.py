@@ -71,9 +71,9 @@ class _Demonstration:
         self.states: list[FloatArray] = []
         self.rewards: list[float] = []
 
-    def executed(self, label: FloatArray) -> FloatArray:
+    def executed(self, label: FloatArray, view: ModeArrays) -> FloatArray:
         """What is executed where the expert says `label`, (10,)."""
-        return label if self.process is None else self.process.apply(label)
+        return label if self.process is None else self.process.apply(label, view)
 
     def episode(self, batch: TaskBatch, action_mode: ActionMode) -> Episode:
         """The finished episode; `views` has one more entry than the other lists."""
@@ -122,7 +122,7 @@ def _run(
                 demo.over = True
                 demo.success = bool(progress.at_end[i] and demo.rewards)
                 continue
-            labels[i], executed[i] = label, demo.executed(label)
+            labels[i], executed[i] = label, demo.executed(label, view)
             demo.states.append(batch.state[i].copy())
         if all(demo.over for demo in running):
             break

@@ -9,20 +9,33 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vand_demos.experts.motion import View
+
+WEIGHTS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.3, 0.5, 0.5, 0.5])
+"""How strongly the parts of an action are disturbed: base x, y, yaw; hand x, y, z; its rotation.
+Little along the vertical: a hand that is lifted off the board at every knock cannot wipe."""
+
+
+PRESSING_M = 0.003
+"""How far the commanded hand is below the real one when it presses on something [m]."""
+
 
 @dataclass(frozen=True)
 class Disturbance:
     """Bursts of correlated noise on base and end-effector twist; the gripper is spared."""
 
-    scale: float = 0.15
+    scale: float = 0.3
     """Standard deviation of the noise within a burst, in units of the action."""
-    rate_hz: float = 0.3
+    rate_hz: float = 0.6
     """Bursts per second."""
     duration_s: tuple[float, float] = (0.3, 1.0)
     """Range of a burst's duration [s]."""
     at_start: float = 0.5
     """Share of episodes that begin in a burst: so that where the robot is does not tell the task,
     and the instruction does."""
+    in_contact: float = 0.3
+    """Factor on the noise while the hand presses on something: a rhythm that is knocked out of
+    step at every burst would not be the one to learn."""
     correlation_s: float = 0.4
     """Correlation time of the noise [s]."""
 
@@ -45,8 +58,8 @@ class DisturbanceProcess:
         if self._rng.random() < disturbance.at_start:
             self._begin_burst()
 
-    def apply(self, action: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """The action (10,) that is executed in place of the clean one."""
+    def apply(self, action: npt.NDArray[np.float64], view: View) -> npt.NDArray[np.float64]:
+        """The action (10,) that is executed in place of the clean one, where that is seen."""
         it, rng, dt = self._it, self._rng, self._dt
         if self._left == 0 and rng.random() < it.rate_hz * dt:
             self._begin_burst()
@@ -54,10 +67,14 @@ class DisturbanceProcess:
             return action
         self._left -= 1
         keep = np.exp(-dt / it.correlation_s)
-        self._noise = keep * self._noise + np.sqrt(1 - keep**2) * it.scale * rng.standard_normal(9)
-        return np.asarray(np.clip(action + np.append(self._noise, 0.0), -1.0, 1.0))
+        self._noise = keep * self._noise + np.sqrt(
+            1 - keep**2
+        ) * it.scale * WEIGHTS * rng.standard_normal(9)
+        pressing = -view["ee_lag"][2] > PRESSING_M
+        noise = self._noise * (it.in_contact if pressing else 1.0)
+        return np.asarray(np.clip(action + np.append(noise, 0.0), -1.0, 1.0))
 
     def _begin_burst(self) -> None:
         it, rng = self._it, self._rng
         self._left = max(1, round(rng.uniform(*it.duration_s) / self._dt))
-        self._noise = it.scale * rng.standard_normal(9)
+        self._noise = it.scale * WEIGHTS * rng.standard_normal(9)
