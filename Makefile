@@ -32,10 +32,14 @@ check: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python -m vand_robot.bench
+	OMP_NUM_THREADS=1 $(BIN)/python -m vand_robot.bench
 
 demos: $(READY)
-	$(BIN)/python -m demos.make
+	rm -rf demos/data/workshop.hdf5
+	$(BIN)/vand-robot record stow-cube --episodes 15 --seed 0 --out demos/data/workshop.hdf5
+	$(BIN)/vand-robot record wipe --episodes 15 --seed 0 --out demos/data/workshop.hdf5 --resume
+	$(BIN)/vand-robot demos split demos/data/workshop.hdf5
+	$(BIN)/vand-robot demos check demos/data/workshop.hdf5
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -164,6 +164,79 @@ def test_straight_through_gradient_of_drop_is_minus_the_gradient_of_the_mask():
     torch.testing.assert_close(layer.regularizer.drop_logit.grad[0], expected)
 
 
+def quadratic_layer(estimator, cost, **options):
+    """One step from a given state, loss cost/2 |h - mu|^2 a unit: all expectations in closed form.
+
+    Returns the layer, a function to draw the loss, and the mean square gap of every unit.
+    """
+    layer = make_layer("elman", Vand(estimator=estimator, **options))
+    batch = 20_000
+    x = make_x(1, 1).expand(1, batch, -1)
+    state = torch.randn(1, 1, UNITS).double().expand(1, batch, -1)
+    with torch.no_grad():
+        mu = layer.run(x, state, deterministic=True).output
+        m = layer.run(x, deterministic=True).output
+
+    def draw():
+        result = layer.run(x, state)
+        data = cost / 2 * (result.output - mu).square().sum(-1).mean()
+        return data + result.terms.penalty
+
+    return layer, draw, (mu - m)[0, 0].square()
+
+
+def test_noise_settles_where_the_bound_has_its_optimum():
+    """min cost/2 sigma^2 + beta (sigma^2 / 2 - ln sigma): sigma^2 = beta / (cost + beta)."""
+    cost, beta = 0.9, 0.1
+    torch.manual_seed(0)
+    layer, draw, _ = quadratic_layer("straight-through", cost, beta=beta, dropout=False)
+    optimizer = torch.optim.Adam(layer.regularizer.parameters(), lr=0.1)
+    for _ in range(80):
+        optimizer.zero_grad()
+        draw().backward()
+        optimizer.step()
+    expected = math.sqrt(beta / (cost + beta))
+    torch.testing.assert_close(
+        layer.regularizer.sigma[0], torch.full((UNITS,), expected).double(), rtol=0.05, atol=0
+    )
+
+
+@pytest.mark.parametrize("drop", [0.05, 0.5])
+def test_trapezoid_gradient_of_drop_is_exact_for_a_quadratic_loss(drop):
+    """Dropping costs cost/2 (gap^2 + 1 - sigma^2) and saves beta k."""
+    cost, beta, sigma = 0.5, 0.2, 0.3
+    torch.manual_seed(0)
+    layer, draw, square = quadratic_layer("trapezoid", cost, beta=beta, sigma=sigma, drop=drop)
+    share = torch.autograd.grad(layer.regularizer.drop.sum(), layer.regularizer.drop_logit)[0]
+    found = torch.autograd.grad(draw(), layer.regularizer.drop_logit)[0] / share
+    k = -math.log(sigma) + (sigma**2 + square) / 2 - 0.5
+    expected = cost / 2 * (square + 1 - sigma**2) - beta * k
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize(("cost", "rises"), [(0.0, True), (5.0, False)])
+@pytest.mark.parametrize("estimator", ["trapezoid", "relaxed"])
+def test_drop_rises_where_memory_is_useless_and_falls_where_it_is_needed(estimator, cost, rises):
+    torch.manual_seed(0)
+    layer, draw, _ = quadratic_layer(estimator, cost, beta=0.2, sigma=0.3, drop=0.3)
+    optimizer = torch.optim.Adam([layer.regularizer.drop_logit], lr=0.1)
+    for _ in range(20):
+        optimizer.zero_grad()
+        draw().backward()
+        optimizer.step()
+    assert torch.all((layer.regularizer.drop > 0.3) == rises)
+
+
+def test_straight_through_underrates_what_dropping_costs():
+    """The known bias, near the optimum of the data term; it is why there is the trapezoid."""
+    torch.manual_seed(0)
+    costs = {}
+    for estimator in ("straight-through", "trapezoid"):
+        layer, draw, _ = quadratic_layer(estimator, 1.0, beta=0.0, sigma=0.1, drop=0.05)
+        costs[estimator] = torch.autograd.grad(draw(), layer.regularizer.drop_logit)[0].mean()
+    assert 0 < costs["straight-through"] < costs["trapezoid"] / 2
+
+
 def test_relaxed_masks_harden_and_keep_their_probability():
     torch.manual_seed(0)
     uniform = torch.rand(100_000, 1, dtype=torch.float64)
@@ -185,8 +258,10 @@ def test_kl_is_the_formula_summed_over_units_and_layers_in_nats_per_step():
         initial, weights = torch.zeros(BATCH, UNITS).double(), layer.weights(index)
         draw = layer.regularizer.sample(index, STEPS, initial)
         path = scan(layer.cell, inputs, weights, initial, draw.affine)
-        m = torch.tanh(inputs @ weights.ih.t() + weights.bias_ih + weights.bias_hh)
-        k = -math.log(0.2) + (0.2**2 + (path.mu - m) ** 2) / 2 - 0.5
+        from_input = inputs @ weights.ih.t() + weights.bias_ih + weights.bias_hh
+        before = torch.cat((initial[None], path.states[:-1]))
+        gap = torch.tanh(from_input + before @ weights.hh.t()) - torch.tanh(from_input)
+        k = -math.log(0.2) + (0.2**2 + gap**2) / 2 - 0.5
         total += (0.75 * k).sum(-1).mean().item()
         inputs = path.states
     assert result.terms.kl.item() == pytest.approx(total, rel=1e-6)
@@ -273,7 +348,7 @@ def test_initial_values_are_those_asked_for():
         ({"drop": 1.0}, "drop must lie"),
         ({"budget": -1.0}, "budget must lie"),
         ({"mask": "episode"}, "step, sequence"),
-        ({"estimator": "reinforce"}, "straight-through, relaxed"),
+        ({"estimator": "reinforce"}, "straight-through, trapezoid, relaxed"),
         ({"on": "hidden"}, "whole state"),
     ],
 )

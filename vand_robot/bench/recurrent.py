@@ -169,9 +169,8 @@ def main() -> None:
     if options.json:
         print(json.dumps({"rows": [asdict(row) for row in rows], "control_step_us": control}))
         return
-    print(
-        f"{'batch steps in units':22}{'threads':>8}  {'contenders':24}{'ratio':>6}{'ms':>9}{'ref ms':>9}"
-    )
+    columns = f"{'batch steps in units':22}{'threads':>8}  {'contenders':24}"
+    print(f"{columns}{'ratio':>6}{'ms':>9}{'ref ms':>9}")
     for row in rows:
         size = " ".join(f"{value:4d}" for value in asdict(row.size).values())
         print(

@@ -1,11 +1,14 @@
 """The three transitions mu_t = f(x_t, h_{t-1}): Elman, GRU, LSTM, and their derivatives.
 
-Each exists twice. `transition` is the formula as one reads it, for autograd and for single steps.
-`activate` and `fold` are the same formula and its derivative in place, on buffers that are made
-before the loop over time. Tests hold the two, and `torch.nn`, to each other.
+`transition` is the formula as one reads it, for autograd. `activate` and `fold` are the same
+formula and its derivative in place, on buffers made before the loop over time. `step` is torch's
+kernel for a single step. Tests hold them to each other.
 
 `gates` is the input's part of the pre-activations, `W_ih x + b_ih`; `recurrent` the state's part,
 `W_hh h + b_hh`. Gate order and weights are those of `torch.nn`.
+
+Where a tanh is taken, its argument is made double, by way of the weights, and
+tanh(a) = 2 sigmoid(2 a) - 1: torch's vectorised sigmoid costs a third of its tanh.
 
 The derivative is a linear recurrence in the gradient of the state. So its coefficients are made
 for many steps at once, and a step costs a product or two and one matrix product.
@@ -57,11 +60,27 @@ class Weights(NamedTuple):
     bias_hh: Tensor | None
     """(G,) or None."""
 
-    def summed_bias(self) -> Tensor | None:
-        """Return the bias of `gates + recurrent`, (G,), or None."""
+    def prepared(self, doubled: slice, inner: slice = slice(0)) -> Prepared:
+        """Lay the weights out for the loop.
+
+        Args:
+            doubled: which of the G pre-activations are to come out double.
+            inner: which of them have their recurrent bias inside a product.
+
+        Returns:
+            Copies, transposed, the biases summed where they can be.
+        """
+        to_gates, to_recurrent = self.ih.t().contiguous(), self.hh.t().contiguous()
+        to_gates[:, doubled] *= 2
+        to_recurrent[:, doubled] *= 2
         if self.bias_ih is None or self.bias_hh is None:
-            return None
-        return self.bias_ih + self.bias_hh
+            return Prepared(to_gates, to_recurrent, None, None)
+        direct, recurrent = self.bias_ih.clone(), self.bias_hh.clone()
+        direct[doubled] *= 2
+        recurrent[doubled] *= 2
+        inside = recurrent[inner].clone()
+        recurrent[inner] = 0
+        return Prepared(to_gates, to_recurrent, direct + recurrent, inside)
 
 
 class Prepared(NamedTuple):
@@ -77,7 +96,7 @@ class Prepared(NamedTuple):
     """(G,) what is added to the projected input, or None."""
 
     inner: Tensor | None
-    """(H,) the GRU candidate's bias inside the reset gate's product, or None."""
+    """Bias inside a product: (H,) for the GRU's candidate, else empty; None without biases."""
 
 
 class Cell(Protocol):
@@ -104,6 +123,10 @@ class Cell(Protocol):
         Returns:
             (..., S) mu.
         """
+        ...
+
+    def step(self, x: Tensor, state: Tensor, weights: Weights) -> Tensor:
+        """Go one step with torch's own kernel: x (B, I), state (B, S) -> (B, S) mu."""
         ...
 
     def trace(self, pre: Tensor) -> Trace:
@@ -134,15 +157,12 @@ class Cell(Protocol):
         """
         ...
 
-    def fold(
-        self, trace: Trace, before: Tensor, mu: Tensor, d_mu: Tensor, d_before: Tensor | None
-    ) -> Fold:
+    def fold(self, trace: Trace, before: Tensor, d_mu: Tensor, d_before: Tensor | None) -> Fold:
         """Prepare the derivative of a stretch of time.
 
         Args:
             trace: buffers as `activate` left them; they are not changed.
             before: (T, B, S) the states h_{t-1}.
-            mu: (T, B, S) the answers.
             d_mu: (T, B, S) gradient of mu; row t is read at step t.
             d_before: (T, B, S) gradient of h_{t-1}; row t is added to at step t. None if no
                 gradient reaches it.
@@ -166,14 +186,20 @@ class ElmanCell:
         activation = torch.tanh if self.nonlinearity == "tanh" else torch.relu
         return activation(gates + recurrent)
 
+    def step(self, x: Tensor, state: Tensor, weights: Weights) -> Tensor:
+        """See `Cell.step`."""
+        kernel = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
+        return kernel(x, state, *weights)
+
     def trace(self, pre: Tensor) -> Trace:
         """See `Cell.trace`."""
         return [pre]
 
     def prepare(self, weights: Weights) -> Prepared:
         """See `Cell.prepare`."""
-        to_gates, to_recurrent = weights.ih.t().contiguous(), weights.hh.t().contiguous()
-        return Prepared(to_gates, to_recurrent, weights.summed_bias(), None)
+        if self.nonlinearity == "tanh":
+            return weights.prepared(doubled=slice(None))
+        return weights.prepared(doubled=slice(0))
 
     def begin(self, trace: Trace, inner: Tensor | None) -> None:
         """See `Cell.begin`: nothing to do."""
@@ -182,18 +208,18 @@ class ElmanCell:
         """See `Cell.activate`."""
         pre_t, mu_t = trace[0].unbind(0), mu.unbind(0)
         if self.nonlinearity == "tanh":
-            return lambda t: torch.tanh(pre_t[t], out=mu_t[t])
-        return lambda t: torch.clamp_min(pre_t[t], 0, out=mu_t[t])
+            return lambda t: mu_t[t].copy_(pre_t[t].sigmoid_().mul_(2).sub_(1))
+        return lambda t: mu_t[t].copy_(pre_t[t].relu_())
 
     def fold(
         self,
-        trace: Trace,  # noqa: ARG002  (mu says it all)
+        trace: Trace,
         before: Tensor,  # noqa: ARG002  (as above)
-        mu: Tensor,
         d_mu: Tensor,
         d_before: Tensor | None,  # noqa: ARG002  (reached through the weights alone)
     ) -> Fold:
         """See `Cell.fold`."""
+        (mu,) = trace
         if self.nonlinearity == "tanh":
             d_pre = torch.addcmul(mu.new_ones(()), mu, mu, value=-1)  # (T, B, H) slope, for now
         else:
@@ -211,10 +237,14 @@ class GRUCell:
 
     def transition(self, gates: Tensor, recurrent: Tensor, state: Tensor) -> Tensor:
         """See `Cell.transition`."""
-        size = state.shape[-1]
-        r, z = torch.sigmoid(gates[..., : 2 * size] + recurrent[..., : 2 * size]).chunk(2, -1)
-        n = torch.tanh(torch.addcmul(gates[..., 2 * size :], r, recurrent[..., 2 * size :]))
-        return torch.lerp(n, state, z)
+        r, z, n = gates.chunk(3, -1)
+        to_r, to_z, to_n = recurrent.chunk(3, -1)
+        n = torch.tanh(torch.addcmul(n, torch.sigmoid(r + to_r), to_n))
+        return torch.lerp(n, state, torch.sigmoid(z + to_z))
+
+    def step(self, x: Tensor, state: Tensor, weights: Weights) -> Tensor:
+        """See `Cell.step`."""
+        return torch.gru_cell(x, state, *weights)
 
     def trace(self, pre: Tensor) -> Trace:
         """See `Cell.trace`."""
@@ -222,17 +252,12 @@ class GRUCell:
 
     def prepare(self, weights: Weights) -> Prepared:
         """See `Cell.prepare`."""
-        to_gates, to_recurrent = weights.ih.t().contiguous(), weights.hh.t().contiguous()
-        bias, inner = weights.summed_bias(), None
-        if bias is not None and weights.bias_ih is not None and weights.bias_hh is not None:
-            start = 2 * weights.hh.shape[1]
-            bias[start:] = weights.bias_ih[start:]
-            inner = weights.bias_hh[start:]
-        return Prepared(to_gates, to_recurrent, bias, inner)
+        candidate = slice(2 * weights.hh.shape[1], None)
+        return weights.prepared(doubled=candidate, inner=candidate)
 
     def begin(self, trace: Trace, inner: Tensor | None) -> None:
         """See `Cell.begin`."""
-        pre, n = trace  # will hold r, z, W_hn h + b_hn; and n
+        pre, n = trace  # will hold r, z, 2 (W_hn h + b_hn); and n
         candidate = pre[..., 2 * n.shape[-1] :]
         n.copy_(candidate)
         candidate[:] = 0 if inner is None else inner
@@ -246,28 +271,21 @@ class GRUCell:
 
         def step(t: int) -> None:
             r_z_t[t].sigmoid_()
-            n_t[t].addcmul_(r_t[t], inner_t[t]).tanh_()
+            n_t[t].addcmul_(r_t[t], inner_t[t]).sigmoid_().mul_(2).sub_(1)
             torch.lerp(n_t[t], before_t[t], z_t[t], out=mu_t[t])
 
         return step
 
-    def fold(
-        self,
-        trace: Trace,
-        before: Tensor,
-        mu: Tensor,  # noqa: ARG002  (n, z and the state before give all)
-        d_mu: Tensor,
-        d_before: Tensor | None,
-    ) -> Fold:
+    def fold(self, trace: Trace, before: Tensor, d_mu: Tensor, d_before: Tensor | None) -> Fold:
         """See `Cell.fold`."""
         pre, n = trace
-        r, z, inner = pre.chunk(3, -1)  # (T, B, H) each
+        r, z, twice_inner = pre.chunk(3, -1)  # (T, B, H) each
         d_pre = torch.empty_like(pre)  # (T, B, 3H) slopes d pre / d mu, for now
         to_r, to_z, to_inner = d_pre.chunk(3, -1)
         to_n = torch.addcmul(n.new_ones(()), n, n, value=-1)  # 1 - n^2
         to_n.addcmul_(to_n, z, value=-1)  # (1 - z) (1 - n^2)
         torch.mul(to_n, r, out=to_inner)
-        torch.addcmul(to_inner, to_inner, r, value=-1, out=to_r).mul_(inner)
+        torch.addcmul(to_inner, to_inner, r, value=-1, out=to_r).mul_(twice_inner).mul_(0.5)
         torch.addcmul(z, z, z, value=-1, out=to_z).mul_(before - n)
         d_pre_t = d_pre.view(*n.shape[:2], 3, n.shape[-1]).unbind(0)
         d_mu_t = d_mu.unbind(0)
@@ -300,22 +318,19 @@ class LSTMCell:
         c = torch.addcmul(torch.sigmoid(f) * c, torch.sigmoid(i), torch.tanh(g))
         return torch.cat((torch.sigmoid(o) * torch.tanh(c), c), -1)
 
+    def step(self, x: Tensor, state: Tensor, weights: Weights) -> Tensor:
+        """See `Cell.step`."""
+        h, c = state.chunk(2, -1)
+        return torch.cat(torch.lstm_cell(x, (h, c), *weights), -1)
+
     def trace(self, pre: Tensor) -> Trace:
         """See `Cell.trace`."""
         return [pre, pre.new_empty((*pre.shape[:2], pre.shape[2] // 4))]
 
     def prepare(self, weights: Weights) -> Prepared:
-        """See `Cell.prepare`.
-
-        The candidate's weights are doubled: tanh(a) = 2 sigmoid(2 a) - 1 then makes one sigmoid
-        of all four gates, at a fraction of tanh's cost.
-        """
-        to_gates, to_recurrent = weights.ih.t().contiguous(), weights.hh.t().contiguous()
-        bias = weights.summed_bias()
-        for value in (to_gates, to_recurrent, bias):
-            if value is not None:
-                value.chunk(4, -1)[2].mul_(2)
-        return Prepared(to_gates, to_recurrent, bias, None)
+        """See `Cell.prepare`."""
+        size = weights.hh.shape[1]
+        return weights.prepared(doubled=slice(2 * size, 3 * size))
 
     def begin(self, trace: Trace, inner: Tensor | None) -> None:
         """See `Cell.begin`: nothing to do."""
@@ -336,14 +351,7 @@ class LSTMCell:
 
         return step
 
-    def fold(
-        self,
-        trace: Trace,
-        before: Tensor,
-        mu: Tensor,  # noqa: ARG002  (the gates and tanh(c) give all)
-        d_mu: Tensor,
-        d_before: Tensor | None,
-    ) -> Fold:
+    def fold(self, trace: Trace, before: Tensor, d_mu: Tensor, d_before: Tensor | None) -> Fold:
         """See `Cell.fold`."""
         pre, squashed = trace
         size = squashed.shape[-1]

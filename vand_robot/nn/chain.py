@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from vand_robot.nn.affine import AffineMap
+from vand_robot.nn.affine import IDENTITY, AffineMap
 from vand_robot.nn.regularizer import Regularizer, RegularizerTerms, Sample, Sampler
 from vand_robot.nn.vand import Vand
 
@@ -67,7 +67,7 @@ class ChainSampler(Sampler):
 
     def expected(self, like: Tensor) -> AffineMap:
         """See `Sampler.expected`."""
-        affine = AffineMap()
+        affine = IDENTITY
         for sampler in self._samplers():
             affine = affine.then(sampler.expected(like))
         return affine

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from vand_robot.nn.affine import AffineMap
+from vand_robot.nn.affine import IDENTITY, AffineMap
 from vand_robot.nn.mask import draw_mask
 from vand_robot.nn.regularizer import Part, Regularizer, require_choice, require_range
 
@@ -144,7 +144,7 @@ class Noisin(Regularizer):
     def draw(self, steps: int, like: Tensor) -> AffineMap:
         """See `Regularizer.draw`."""
         if self.unbiased == "strong":
-            return AffineMap()
+            return IDENTITY
         eps = self.noise(like.new_empty((steps, *like.shape)))
         return AffineMap(B=eps) if self.form == "additive" else AffineMap(A=1 + eps)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from vand_robot.nn.affine import AffineMap
+from vand_robot.nn.affine import IDENTITY, AffineMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ Part = Literal["state", "hidden"]
 class Sample:
     """One layer's draw for one sequence."""
 
-    affine: AffineMap = field(default_factory=AffineMap)
+    affine: AffineMap
     """The map of the state; coefficients (T or 1, B, S)."""
 
     kl: Callable[[Tensor, Tensor | None], Tensor] | None = None
@@ -96,7 +96,9 @@ class Sampler(nn.Module):
         return like if self.recipe.on == "state" else like[:, : self.hidden_size]
 
     def _widened(self, affine: AffineMap) -> AffineMap:
-        return affine if self.recipe.on == "state" else affine.widened(self.state_size)
+        if affine.is_identity or self.recipe.on == "state":
+            return affine
+        return affine.widened(self.state_size)
 
     def perturb_input(self, x: Tensor, layer: int) -> Tensor:
         """Perturb a layer's input (T, B, .); most regularisers leave it alone."""
@@ -131,11 +133,11 @@ class Regularizer:
 
     def draw(self, steps: int, like: Tensor) -> AffineMap:  # noqa: ARG002  (nothing to draw here)
         """Draw the map of `steps` steps for states like `like` (B, S)."""
-        return AffineMap()
+        return IDENTITY
 
     def expected(self, like: Tensor) -> AffineMap:  # noqa: ARG002  (the cell's answer, whatever the state)
         """Return the map (1, B, S) of the deterministic state that stands for the samples."""
-        return AffineMap()
+        return IDENTITY
 
     def perturb_input(self, x: Tensor, layer: int) -> Tensor:  # noqa: ARG002  (the same in all layers here)
         """Perturb a layer's input (T, B, .)."""

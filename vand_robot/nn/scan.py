@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vand_robot.nn.affine import AffineMap
     from vand_robot.nn.cells import Cell, Fold, Prepared, Step, Trace
 
-STRETCH_ROWS = 256
+STRETCH_ROWS = 1024
 """Steps times batch of a stretch: few enough for the cache, many enough for matrix products."""
 
 
@@ -35,9 +35,6 @@ class Trajectory(NamedTuple):
 
     states: Tensor
     """(T, B, S) states after each step."""
-
-    mu: Tensor
-    """(T, B, S) the cell's answers."""
 
     gap: Tensor | None
     """(T, B, S) mu - m, what memory adds to the answer; None unless the map drops memory."""
@@ -54,18 +51,18 @@ def scan(cell: Cell, x: Tensor, weights: Weights, initial: Tensor, affine: Affin
         affine: the map of the state, drawn for every step; coefficients (T or 1, B, S).
 
     Returns:
-        States and answers, differentiable in every tensor given.
+        The trajectory, differentiable in every tensor given.
     """
     shape = (x.shape[0], *initial.shape)
     coefficients = (
         None if value is None else value.expand(shape)
         for value in (affine.A, affine.B, affine.C, affine.keep)
     )
-    states, mu, gap = cast(
-        "tuple[Tensor, Tensor | None, Tensor | None]",
+    states, gap = cast(
+        "tuple[Tensor, Tensor | None]",
         _Scan.apply(cell, x, *weights, initial, *coefficients),  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
     )
-    return Trajectory(states, states if mu is None else mu, gap)
+    return Trajectory(states, gap)
 
 
 class _Scan(torch.autograd.Function):
@@ -85,7 +82,7 @@ class _Scan(torch.autograd.Function):
         B: Tensor | None,
         C: Tensor | None,
         keep: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
         steps, batch, _ = x.shape
         hidden = weight_hh.shape[1]
@@ -93,7 +90,7 @@ class _Scan(torch.autograd.Function):
         path = initial.new_empty((steps + 1, *initial.shape))  # (T + 1, B, S) from h_0 on
         path[0] = initial
         states = path[1:]
-        mu = torch.empty_like(states) if mapped else states  # (T, B, S)
+        mu = torch.empty_like(states) if ctx.needs_input_grad[7] else None  # (T, B, S) for d_A
         trace = cell.trace(x.new_empty((steps, batch, weight_hh.shape[0])))
         gap = None if keep is None else torch.empty_like(states)  # (T, B, S) first m, then mu - m
         alone = () if keep is None else cell.trace(torch.empty_like(trace[0]))
@@ -101,7 +98,10 @@ class _Scan(torch.autograd.Function):
 
         for now in _stretches(steps, batch):
             here = [b[now] for b in trace]
-            before, after, answer = path[:-1][now], states[now], mu[now]
+            before, after = path[:-1][now], states[now]
+            answer = _at(mu, now)
+            if answer is None:
+                answer = torch.empty_like(after) if mapped else after
             _project(x[now], prepared, out=here[0])
             m = None if gap is None else gap[now]
             if m is not None:
@@ -121,23 +121,18 @@ class _Scan(torch.autograd.Function):
         ctx.cell = cell
         ctx.inner = len(trace)
         ctx.has_bias = bias_ih is not None
-        ctx.save_for_backward(
-            x, weight_ih, weight_hh, A, C, keep, path, mu if mapped else None, gap, *trace, *alone
-        )
-        return states, mu if mapped else None, gap
+        ctx.save_for_backward(x, weight_ih, weight_hh, A, C, keep, path, mu, gap, *trace, *alone)
+        return states, gap
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, d_states: Tensor | None, d_mu_out: Tensor | None, d_gap: Tensor | None
-    ) -> tuple[Any, ...]:
+    def backward(ctx: Any, d_states: Tensor | None, d_gap: Tensor | None) -> tuple[Any, ...]:
         x, weight_ih, weight_hh, A, C, keep, path, mu, gap, *buffers = ctx.saved_tensors
         cell: Cell = ctx.cell
         trace, alone = buffers[: ctx.inner], buffers[ctx.inner :]
         states = path[1:]
         steps, batch, _ = states.shape
         hidden = weight_hh.shape[1]
-        mu = states if mu is None else mu
         needs_x, needs_A, needs_B, needs_C, needs_keep = (
             ctx.needs_input_grad[index] for index in (1, 7, 8, 9, 10)
         )
@@ -154,9 +149,9 @@ class _Scan(torch.autograd.Function):
         for now in reversed(_stretches(steps, batch)):
             g, before, d_before = G[1:][now], path[:-1][now], G[:-1][now]
             through = _product(_at(A, now), _at(keep, now))  # (t, B, S) d h / d mu
-            direct = _sum(_at(d_mu_out, now), _at(d_gap, now))
+            direct = _at(d_gap, now)
             d_mu = g if through is None and direct is None else torch.empty_like(g)
-            fold = cell.fold([b[now] for b in trace], before, mu[now], d_mu, d_before)
+            fold = cell.fold([b[now] for b in trace], before, d_mu, d_before)
             unmap = _unmap(through, direct, _at(C, now), g, d_mu, d_before)
             d_hidden_t, d_pre_t = d_before[..., :hidden].unbind(0), fold.d_pre.unbind(0)
             for t in range(len(d_pre_t) - 1, -1, -1):
@@ -170,22 +165,18 @@ class _Scan(torch.autograd.Function):
             d_gates = fold.d_gates()
             if d_C is not None:
                 torch.mul(g, before, out=d_C[now])
-            if gap is None or keep is None:
-                if d_A is not None:
-                    torch.mul(g, mu[now], out=d_A[now])
-            else:
-                forget = 1 - keep[now]
-                if d_A is not None:
-                    torch.addcmul(mu[now], forget, gap[now], value=-1, out=d_A[now]).mul_(g)
+            if keep is not None and gap is not None:
                 d_mixed = g if A is None else g * A[now]
                 if d_keep is not None:
                     torch.mul(d_mixed, gap[now], out=d_keep[now])
-                d_m = forget.mul_(d_mixed)
+                d_m = (1 - keep[now]).mul_(d_mixed)
                 if d_gap is not None:
                     d_m -= d_gap[now]
-                fold = _fold_memoryless(cell, [b[now] for b in alone], mu[now] - gap[now], d_m)
+                fold = _fold_memoryless(cell, [b[now] for b in alone], d_m)
                 d_bias_hh += fold.d_pre.sum((0, 1))
                 _as_one_step(d_gates).add_(fold.d_gates())
+            if d_A is not None and mu is not None:
+                _mixed(mu[now], _at(gap, now), _at(keep, now), out=d_A[now]).mul_(g)
             d_weight_ih.addmm_(_rows(d_gates).t(), _rows(x[now]))
             d_bias_ih += d_gates.sum((0, 1))
             if d_x is not None:
@@ -244,11 +235,11 @@ def _answer_memoryless(
     cell.activate(flat, out.new_zeros((1, 1, out.shape[-1])), _as_one_step(out))(0)
 
 
-def _fold_memoryless(cell: Cell, trace: Trace, m: Tensor, d_m: Tensor) -> Fold:
+def _fold_memoryless(cell: Cell, trace: Trace, d_m: Tensor) -> Fold:
     """Take the derivative of m, (t, B, S); its gradients come as one step."""
     flat = [_as_one_step(buffer) for buffer in trace]
-    before = m.new_zeros((1, 1, m.shape[-1]))
-    fold = cell.fold(flat, before, _as_one_step(m), _as_one_step(d_m), None)
+    before = d_m.new_zeros((1, 1, d_m.shape[-1]))
+    fold = cell.fold(flat, before, _as_one_step(d_m), None)
     fold.step(0)
     return fold
 
@@ -258,9 +249,11 @@ def _product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return (b if a is None else a) if a is None or b is None else a * b
 
 
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    """Add, where None stands for 0."""
-    return (b if a is None else a) if a is None or b is None else a + b
+def _mixed(mu: Tensor, gap: Tensor | None, keep: Tensor | None, out: Tensor) -> Tensor:
+    """Write m + keep (mu - m), (t, B, S), with gap = mu - m."""
+    if gap is None or keep is None:
+        return out.copy_(mu)
+    return torch.addcmul(mu, keep - 1, gap, out=out)
 
 
 def _remap(

@@ -31,6 +31,14 @@ expectation matters: a unit's path depends on its own mask, so k is averaged ove
 that kept the unit. With a mask per step the present mask is independent of the present mu, and k
 is averaged over all. A sequence is one call of `run`: truncated sequences draw anew.
 
+**Estimators of d.** What dropping a unit costs is a finite difference of the loss, between the
+unit kept and dropped. "straight-through" takes the slope where the sample is, so for small d the
+slope at "kept", and is blind to curvature: near an optimum, where slopes vanish, dropping seems
+nearly free. "trapezoid" weighs samples so that both ends count half, which is exact for a quadratic
+loss, at more variance for small d (Liu et al., "Bridging Discrete and Backpropagation", NeurIPS
+2023, call it second-order). "relaxed" makes soft masks (a concrete distribution), whose gradient is
+exact but belongs to another, soft, network.
+
 **One draw of noise.** A unit is kept or dropped, never both, so one eps serves both components.
 The distribution is the same, a draw is saved, and in the straight-through gradient of d the two
 components share their noise, which lowers its variance.
@@ -40,13 +48,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from vand_robot.nn.affine import AffineMap
+from vand_robot.nn.affine import IDENTITY, AffineMap
 from vand_robot.nn.mask import draw_mask
 from vand_robot.nn.regularizer import (
     Mask,
@@ -58,8 +66,13 @@ from vand_robot.nn.regularizer import (
     require_range,
 )
 
+Estimator = Literal["straight-through", "trapezoid", "relaxed"]
+
 BETA_RANGE = (1e-6, 1e2)
 """Where dual ascent keeps beta: below, memory is free; above, nothing else counts."""
+
+STEPS_AT_ONCE = 32
+"""Steps that are squared at once: a matter of speed alone."""
 
 DAMPING = 2.0
 """Proportional part of dual ascent: beta is scaled by (KL / budget)^DAMPING. Ascent alone, an
@@ -89,8 +102,8 @@ class Vand(Regularizer):
     mask: Mask = "step"
     """Draw a mask for every "step", or one for the whole "sequence"."""
 
-    estimator: Literal["straight-through", "relaxed"] = "straight-through"
-    """How the data term's gradient reaches d: hard masks and an identity, or soft masks."""
+    estimator: Estimator = "straight-through"
+    """How the data term's gradient reaches d; see `Estimators of d` in the module's text."""
 
     temperature: float = 0.5
     """Temperature of the relaxed Bernoulli masks; towards 0 they harden."""
@@ -135,7 +148,7 @@ class Vand(Regularizer):
         require_range("dual_rate", self.dual_rate, 0)
         require_range("temperature", self.temperature, math.ulp(0.0))
         require_choice("mask", self.mask, ("step", "sequence"))
-        require_choice("estimator", self.estimator, ("straight-through", "relaxed"))
+        require_choice("estimator", self.estimator, get_args(Estimator))
         require_choice("prior", self.prior, ("unit", "learned"))
 
     def bind(self, num_layers: int, hidden_size: int, state_size: int) -> VandSampler:
@@ -209,6 +222,13 @@ class VandSampler(Sampler):
             keep = like.new_ones((1, *like.shape))
         return Sample(AffineMap(B=noise, keep=keep), kl)
 
+    def expected(self, like: Tensor) -> AffineMap:  # noqa: ARG002  (whatever the state)
+        """See `Sampler.expected`: the most likely component, memory kept, h = mu.
+
+        Not the mixture's mean: as a running state its memory would decay as (1 - d)^t.
+        """
+        return IDENTITY
+
     def _draw(
         self,
         sigma: Tensor | None,
@@ -231,10 +251,15 @@ class VandSampler(Sampler):
                 return keep, None
             return keep, (scale + keep * (sigma - scale)) * eps
         dropped = draw_mask(drop, mask_steps, like)
-        keep = _StraightThrough.apply(drop, dropped)  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
+        # Weights of what kept and dropped samples say of d, (2, S) or (2, 1).
+        if self.vand.estimator == "trapezoid":
+            shares = 0.5 / torch.stack((1 - drop.detach(), drop.detach()))
+        else:
+            shares = like.new_ones((2, 1))
+        keep = _StraightThrough.apply(drop, dropped, shares)  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
         if sigma is None:
             return keep, None
-        noise = _MixtureNoise.apply(sigma, scale, drop, dropped, eps)  # type: ignore[no-untyped-call]  # as above
+        noise = _MixtureNoise.apply(sigma, scale, drop, dropped, shares, eps)  # type: ignore[no-untyped-call]  # as above
         return keep, noise
 
     def terms(self, kl: Tensor) -> RegularizerTerms:
@@ -256,15 +281,20 @@ class VandSampler(Sampler):
 
 
 class _StraightThrough(torch.autograd.Function):
-    """keep = 1 - dropped, (T or 1, B, S), as if it were 1 - d: d keep / d d = -1."""
+    """keep = 1 - dropped, (T or 1, B, S), as if it were 1 - d: d keep / d d = -1, times shares."""
 
     @staticmethod
-    def forward(ctx: Any, drop: Tensor, dropped: Tensor) -> Tensor:  # noqa: ARG004  (torch's form)
+    def forward(ctx: Any, drop: Tensor, dropped: Tensor, shares: Tensor) -> Tensor:
+        ctx.save_for_backward(dropped, shares)
         return torch.logical_not(dropped).to(drop.dtype)
 
     @staticmethod
-    def backward(ctx: Any, d_keep: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004  (torch's form)
-        return d_keep.sum((0, 1)).neg_(), None
+    @once_differentiable
+    def backward(ctx: Any, d_keep: Tensor) -> tuple[Tensor, None, None]:
+        dropped, (share_kept, share_dropped) = ctx.saved_tensors
+        every = d_keep.sum((0, 1))  # (S,)
+        by_dropped = (d_keep * dropped).sum((0, 1))
+        return -(share_kept * (every - by_dropped) + share_dropped * by_dropped), None, None
 
 
 class _MixtureNoise(torch.autograd.Function):
@@ -276,23 +306,30 @@ class _MixtureNoise(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, sigma: Tensor, scale: Tensor, drop: Tensor, dropped: Tensor, eps: Tensor
+        ctx: Any,
+        sigma: Tensor,
+        scale: Tensor,
+        drop: Tensor,  # noqa: ARG004  (it acts through `dropped`)
+        dropped: Tensor,
+        shares: Tensor,
+        eps: Tensor,
     ) -> Tensor:
         noise = eps.mul_(torch.where(dropped, scale, sigma))
-        ctx.save_for_backward(sigma, scale, dropped, noise)
+        ctx.save_for_backward(sigma, scale, dropped, noise, shares)
         return noise
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_noise: Tensor) -> tuple[Tensor | None, ...]:
-        sigma, scale, dropped, noise = ctx.saved_tensors
+        sigma, scale, dropped, noise, (share_kept, share_dropped) = ctx.saved_tensors
         product = d_noise * noise  # (T, B, S)
         every = product.sum((0, 1))  # (S,)
         by_scale = product.mul_(dropped).sum((0, 1)) / scale
         by_sigma = (every - by_scale * scale) / sigma
         # d noise / d keep = (sigma - s) eps, where eps is noise / sigma or noise / s
-        by_drop = (scale - sigma) * (by_sigma + by_scale)
-        return by_sigma, by_scale if ctx.needs_input_grad[1] else None, by_drop, None, None
+        by_drop = (scale - sigma) * (share_kept * by_sigma + share_dropped * by_scale)
+        by_scale = by_scale if ctx.needs_input_grad[1] else None
+        return by_sigma, by_scale, by_drop, None, None, None
 
 
 def relaxed_bernoulli(probability: Tensor, uniform: Tensor, temperature: float) -> Tensor:
@@ -350,7 +387,11 @@ def mean_square(gap: Tensor, valid: Tensor | None, kept: Tensor | None) -> Tenso
         (S,) mean squares.
     """
     if valid is None and kept is None:
-        return gap.square().mean((0, 1))
+        # In pieces small enough for the cache, of which no square needs memory of its own.
+        total = torch.stack(
+            [piece.square().sum((0, 1)) for piece in torch.split(gap, STEPS_AT_ONCE)]
+        )
+        return total.sum(0) / (gap.shape[0] * gap.shape[1])
     square = gap.square()
     if valid is None:
         per_sequence = square.sum(0)  # (B, S)

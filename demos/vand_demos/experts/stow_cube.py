@@ -7,6 +7,10 @@ from vand_demos.experts.skills import CLOSED, OPEN, TRAVEL_HAND, Skill, drive, g
 
 REACH_M = 0.50
 """Distance ahead of the base at which the hand works best."""
+REACH_SPREAD_M, SIDE_SPREAD_M = 0.07, 0.12
+"""How differently the base is placed before the cube from one demonstration to the next [m]. Where
+the base always stops at the same spot, the hand always stops at the same place before it, and that
+is what a policy then learns: to reach for the place and not for the cube."""
 HELD_M = 0.035
 """Distance from the hand at which the cube is taken to be held."""
 OUT_OF_REACH_M = 0.55
@@ -33,8 +37,9 @@ def script(motion: Motion, view: View) -> Skill:
 def _fetch(motion: Motion, view: View) -> Skill:
     rng = motion.style.rng
     cube = to_world(view, view["cube_pos"][:2].astype(np.float64))
-    reach_m, side = REACH_M + rng.uniform(-0.03, 0.03), rng.uniform(-0.05, 0.05)
-    stand = np.array([cube[0] - reach_m, cube[1] + side, rng.uniform(-0.10, 0.10)])
+    reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
+    side = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M)
+    stand = np.array([cube[0] - reach_m, cube[1] + side, rng.uniform(-0.15, 0.15)])
     hover = 0.09 + rng.uniform(0.0, 0.04)
 
     def above(v: View) -> Vector:
@@ -65,8 +70,9 @@ def _fetch(motion: Motion, view: View) -> Skill:
 def _deliver(motion: Motion, view: View) -> Skill:
     rng = motion.style.rng
     target = to_world(view, view["bin_pos"][:2].astype(np.float64))
-    stand = np.array([target[0] - REACH_M, target[1] + rng.uniform(-0.04, 0.04), 0.0])
-    stand[2] = rng.uniform(-0.08, 0.08)
+    reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
+    side = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M)
+    stand = np.array([target[0] - reach_m, target[1] + side, rng.uniform(-0.15, 0.15)])
     drop = np.array([*rng.uniform(-0.03, 0.03, 2), 0.15 + rng.uniform(0.0, 0.02)])
 
     def into(v: View) -> Vector:

@@ -27,9 +27,9 @@ def script(motion: Motion, view: View) -> Skill:
     """The whole demonstration."""
     rng = motion.style.rng
     board = to_world(view, view["board_pos"][:2].astype(np.float64))
-    reach_m = REACH_M + rng.uniform(-0.02, 0.03)
-    yaw = np.pi / 2 + rng.uniform(-0.10, 0.10)
-    stand = np.array([board[0] + rng.uniform(-0.04, 0.04), board[1] - reach_m, yaw])
+    reach_m = REACH_M + rng.uniform(-0.03, 0.05)
+    yaw = np.pi / 2 + rng.uniform(-0.15, 0.15)
+    stand = np.array([board[0] + rng.uniform(-0.08, 0.08), board[1] - reach_m, yaw])
     start = -np.pi / 2 + rng.uniform(-0.7, 0.7) - yaw  # the near side of the board, base frame
     offset = RADIUS_M * np.array([np.cos(start), np.sin(start)])
     hover = VANDER.tip_offset_m + 0.06 + rng.uniform(0.0, 0.03)

@@ -1,0 +1,14 @@
+"""All benchmarks: `python -m vand_robot.bench`, or `make bench`."""
+
+import sys
+
+from vand_robot.bench import policy, recurrent, rollout
+
+if __name__ == "__main__":
+    sys.argv = sys.argv[:1]
+    print("Training step of the recurrent layers, forward and backward, over torch.nn's")
+    recurrent.main()
+    print("\nThe policy's control step")
+    policy.main()
+    print("\nRollouts")
+    rollout.main()
