@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from vand_demos.session import record
+from vand_robot.configs import find_config
+from vand_robot.experiment import run_training
 
 torch.set_num_threads(1)  # tests run side by side
 
@@ -23,9 +25,6 @@ def demos(tmp_path_factory):
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, demos):
     """A policy that was trained for four updates."""
-    from vand_robot.configs import find_config
-    from vand_robot.experiment import run_training
-
     out = tmp_path_factory.mktemp("runs") / "tiny"
     run_training(find_config("quickstart"), [f"data=[{demos}]", *TINY], out)
     return out

@@ -5,10 +5,12 @@ import pytest
 
 from vand_demos import DemoDataset
 from vand_demos.experts import make_expert
-from vand_envs import TaskBatch, task_ids
+from vand_demos.session import MAX_SESSION_SEED, SEEDS_PER_SESSION
+from vand_envs import TaskBatch, get_task, task_ids
 from vand_envs.errors import UsageError, VandError
 from vand_robot.checkpoint import load_policy
 from vand_robot.evaluation import evaluate, judge
+from vand_robot.metrics.periodic import score_periodic
 from vand_robot.rollout import TEST_SEED, VALIDATION_SEED, hand_path, rollout
 from vand_robot.spec import PolicySpec
 from vand_robot.standard import Standard, standards_of
@@ -78,9 +80,6 @@ def test_a_periodic_policy_is_judged_over_three_times_the_demonstrations_length(
 
 
 def test_demonstrations_meet_their_own_standard(demos, standards):
-    from vand_envs import get_task
-    from vand_robot.metrics.periodic import score_periodic
-
     cycle, reference = get_task("wipe").cycle, standards["wipe"].reference
     with DemoDataset.open(demos) as dataset:
         wipes = [episode for episode in dataset if episode.task == "wipe"]
@@ -108,8 +107,6 @@ def test_hand_path_is_where_the_simulator_says():
 
 
 def test_recording_validation_and_test_seeds_do_not_meet():
-    from vand_demos.session import MAX_SESSION_SEED, SEEDS_PER_SESSION
-
     assert (MAX_SESSION_SEED + 1) * SEEDS_PER_SESSION <= VALIDATION_SEED
     assert VALIDATION_SEED + 1_000_000 < TEST_SEED
 

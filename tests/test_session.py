@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vand_demos import DemoDataset, check_file
+from vand_demos.experts import Disturbance
 from vand_demos.session import SEEDS_PER_SESSION, record
 from vand_envs.errors import UsageError, VandError
 
@@ -38,8 +39,6 @@ def test_resuming_goes_on_with_new_seeds(tmp_path):
 
 
 def test_failures_are_kept_and_marked_when_asked_for(tmp_path):
-    from vand_demos.experts import Disturbance
-
     path = tmp_path / "demos.hdf5"
     wild = Disturbance(scale=1.0, rate_hz=3.0)
     report = record("stow-cube", path, episodes=4, disturbance=wild, keep_failures=True)
@@ -49,8 +48,6 @@ def test_failures_are_kept_and_marked_when_asked_for(tmp_path):
 
 
 def test_a_hopeless_session_says_so_and_keeps_what_it_has(tmp_path):
-    from vand_demos.experts import Disturbance
-
     path = tmp_path / "demos.hdf5"
     hopeless = Disturbance(scale=3.0, rate_hz=10.0)
     with pytest.raises(VandError, match="of 5 demonstrations of 'stow-cube' succeeded"):

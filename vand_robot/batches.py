@@ -54,7 +54,7 @@ class Batch:
         def cut(x: Tensor) -> Tensor:
             padding = count * size - len(x)
             x = torch.cat([x, x[-1:].expand(padding, -1, -1)])  # (W size, B, .)
-            x = x.unflatten(0, (count, size)).transpose(0, 1).flatten(1, 2)  # (size, W B, .)
+            x = x.reshape(count, size, *x.shape[1:]).transpose(0, 1).flatten(1, 2)  # (size, W B, .)
             return x[:, order]
 
         return Batch(cut(self.observations), cut(self.actions), lengths)
@@ -130,4 +130,4 @@ class Demonstrations:
         """Every episode once, in batches of one task, at most `size` in each."""
         for task, group in self.groups.items():
             by_length = group[self.lengths[group].argsort(descending=True, stable=True)]
-            yield from ((task, self.batch(part)) for part in by_length.split(size))
+            yield from ((task, self.batch(part)) for part in torch.split(by_length, size))

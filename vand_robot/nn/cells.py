@@ -208,8 +208,9 @@ class ElmanCell:
         """See `Cell.activate`."""
         pre_t, mu_t = trace[0].unbind(0), mu.unbind(0)
         if self.nonlinearity == "tanh":
-            return lambda t: mu_t[t].copy_(pre_t[t].sigmoid_().mul_(2).sub_(1))
-        return lambda t: mu_t[t].copy_(pre_t[t].relu_())
+            minus_one = mu.new_full((), -1)
+            return lambda t: torch.add(minus_one, pre_t[t].sigmoid_(), alpha=2, out=mu_t[t])
+        return lambda t: torch.clamp_min(pre_t[t], 0, out=mu_t[t])
 
     def fold(
         self,
@@ -219,11 +220,11 @@ class ElmanCell:
         d_before: Tensor | None,  # noqa: ARG002  (reached through the weights alone)
     ) -> Fold:
         """See `Cell.fold`."""
-        (mu,) = trace
+        (pre,) = trace  # now holds (1 + mu) / 2, or still what relu was taken of
         if self.nonlinearity == "tanh":
-            d_pre = torch.addcmul(mu.new_ones(()), mu, mu, value=-1)  # (T, B, H) slope, for now
+            d_pre = torch.addcmul(pre, pre, pre, value=-1).mul_(4)  # (T, B, H) slope, for now
         else:
-            d_pre = (mu > 0).to(mu.dtype)
+            d_pre = (pre > 0).to(pre.dtype)
         d_pre_t, d_mu_t = d_pre.unbind(0), d_mu.unbind(0)
         return Fold(lambda t: d_pre_t[t].mul_(d_mu_t[t]), d_pre, lambda: d_pre)
 
@@ -268,10 +269,12 @@ class GRUCell:
         r_t, z_t, inner_t = (gate.unbind(0) for gate in pre.chunk(3, -1))
         r_z_t, n_t = pre[..., : 2 * n.shape[-1]].unbind(0), n.unbind(0)
         before_t, mu_t = before.unbind(0), mu.unbind(0)
+        minus_one = mu.new_full((), -1)
 
         def step(t: int) -> None:
             r_z_t[t].sigmoid_()
-            n_t[t].addcmul_(r_t[t], inner_t[t]).sigmoid_().mul_(2).sub_(1)
+            half_n = n_t[t].addcmul_(r_t[t], inner_t[t]).sigmoid_()
+            torch.add(minus_one, half_n, alpha=2, out=half_n)
             torch.lerp(n_t[t], before_t[t], z_t[t], out=mu_t[t])
 
         return step

@@ -292,8 +292,7 @@ class _StraightThrough(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_keep: Tensor) -> tuple[Tensor, None, None]:
         dropped, (share_kept, share_dropped) = ctx.saved_tensors
-        every = d_keep.sum((0, 1))  # (S,)
-        by_dropped = (d_keep * dropped).sum((0, 1))
+        every, by_dropped = _split_sums(d_keep, None, dropped)  # (S,) each
         return -(share_kept * (every - by_dropped) + share_dropped * by_dropped), None, None
 
 
@@ -322,14 +321,26 @@ class _MixtureNoise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_noise: Tensor) -> tuple[Tensor | None, ...]:
         sigma, scale, dropped, noise, (share_kept, share_dropped) = ctx.saved_tensors
-        product = d_noise * noise  # (T, B, S)
-        every = product.sum((0, 1))  # (S,)
-        by_scale = product.mul_(dropped).sum((0, 1)) / scale
-        by_sigma = (every - by_scale * scale) / sigma
+        every, by_dropped = _split_sums(d_noise, noise, dropped)  # (S,) each
+        by_sigma, by_scale = (every - by_dropped) / sigma, by_dropped / scale
         # d noise / d keep = (sigma - s) eps, where eps is noise / sigma or noise / s
         by_drop = (scale - sigma) * (share_kept * by_sigma + share_dropped * by_scale)
         by_scale = by_scale if ctx.needs_input_grad[1] else None
         return by_sigma, by_scale, by_drop, None, None, None
+
+
+def _split_sums(a: Tensor, b: Tensor | None, dropped: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum a, or a b, (T, B, S), over steps and batch: all of it, and where dropped; (S,) each.
+
+    In pieces small enough for the cache, so that no product needs memory of its own.
+    """
+    every, where_dropped = a.new_zeros((2, a.shape[-1]))
+    for start in range(0, a.shape[0], STEPS_AT_ONCE):
+        now = slice(start, start + STEPS_AT_ONCE)
+        piece = a[now] if b is None else a[now] * b[now]
+        every += piece.sum((0, 1))
+        where_dropped += (piece * (dropped[now] if len(dropped) > 1 else dropped)).sum((0, 1))
+    return every, where_dropped
 
 
 def relaxed_bernoulli(probability: Tensor, uniform: Tensor, temperature: float) -> Tensor:

@@ -26,17 +26,18 @@ class Disturbance:
 
     scale: float = 0.3
     """Standard deviation of the noise within a burst, in units of the action."""
-    rate_hz: float = 0.6
+    rate_hz: float = 0.4
     """Bursts per second."""
-    duration_s: tuple[float, float] = (0.3, 1.0)
-    """Range of a burst's duration [s]."""
+    duration_s: tuple[float, float] = (0.4, 2.5)
+    """Range of a burst's duration [s]: long ones hold the hand beside its goal until it stands
+    still there, and only then does the label say what to do about an offset without a motion."""
     at_start: float = 0.5
     """Share of episodes that begin in a burst: so that where the robot is does not tell the task,
     and the instruction does."""
     in_contact: float = 0.3
     """Factor on the noise while the hand presses on something: a rhythm that is knocked out of
     step at every burst would not be the one to learn."""
-    correlation_s: float = 0.4
+    correlation_s: float = 1.5
     """Correlation time of the noise [s]."""
 
 
