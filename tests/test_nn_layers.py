@@ -131,9 +131,10 @@ def test_detached_state_truncates_backpropagation(name):
 @pytest.mark.parametrize("name", PAIRS)
 def test_batch_first_and_unbatched_equal_torch(name):
     layer, reference = make_pair(name, batch_first=True)
-    x = torch.randn(BATCH, STEPS, INPUTS, dtype=torch.float64)
+    x = torch.randn(BATCH, STEPS, INPUTS, dtype=torch.float64, requires_grad=True)
     for inputs in (x, x[0]):
         ours, theirs = layer(inputs), reference(inputs)
+        torch.testing.assert_close(gradients(*ours, x), gradients(*theirs, x), **TOLERANCE)
         torch.testing.assert_close(ours[0], theirs[0], **TOLERANCE)
         for mine, expected in zip(tensors(ours[1]), tensors(theirs[1]), strict=True):
             torch.testing.assert_close(mine, expected, **TOLERANCE)

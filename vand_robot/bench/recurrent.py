@@ -122,13 +122,15 @@ def _seconds(work: Work) -> float:
     return time.perf_counter() - start
 
 
-def measure(size: Size, threads: int, pairs: int) -> list[Row]:
-    """Measure all contenders at one size and number of threads."""
+def measure(size: Size, threads: int, pairs: int, only: str = "") -> list[Row]:
+    """Measure the contenders whose name contains `only`, at one size and number of threads."""
     torch.set_num_threads(threads)
     x = torch.randn(size.steps, size.batch, size.inputs)
     target = torch.randn(size.steps, size.batch, size.units)
     rows = []
     for name, make, make_reference in CONTENDERS:
+        if only not in name:
+            continue
         ours, reference = (training_step(m(size), x, target) for m in (make, make_reference))
         rows.append(Row(name, size, threads, *time_pair(ours, reference, pairs)))
     return rows
@@ -163,7 +165,7 @@ def main() -> None:
         row
         for size in SIZES
         for threads in options.threads
-        for row in measure(size, threads, options.pairs)
+        for row in measure(size, threads, options.pairs, options.only)
     ]
     control = control_step_us()
     if options.json:

@@ -285,7 +285,7 @@ class Recurrent(nn.Module, Generic[Hx]):
         elif self.batch_first:
             x = x.transpose(0, 1)  # (T, B, I)
         result = self.run(x, None if hx is None else self._join(hx, batched), lengths)
-        output, final = result.output, self._split(result.state, batched)
+        output, final = result.output.contiguous(), self._split(result.state, batched)
         if not batched:
             return output.squeeze(1), final
         return output.transpose(0, 1) if self.batch_first else output, final

@@ -154,7 +154,7 @@ class _Scan(torch.autograd.Function):
         G = torch.empty_like(path)  # (T + 1, B, S) gradient of every state, the future included
         G[0] = 0
         G[1:] = 0 if d_states is None else d_states
-        d_x = torch.empty_like(x) if needs_x else None
+        d_x = x.new_empty(x.shape) if needs_x else None  # contiguous, whatever x is
         d_A = torch.empty_like(states) if needs_A else None
         d_C = torch.empty_like(states) if needs_C else None
         d_keep = torch.empty_like(states) if needs_keep else None

@@ -1,10 +1,10 @@
 """Motion: turns goals for base and hand into actions.
 
-An action is a function of what is seen at that moment and of the goal, and of nothing else; what
-smooths the motion is the robot. An expert that limits the change of its own action makes labels that
-follow from the label before, so from the velocity that is observed: a policy then learns to go on
-as it goes, and stands still where it stands still (measured: with such a limit policies stopped
-centimetres beside the cube).
+An action follows from what is seen at that moment and from the goal, and from nothing else; what
+smooths the motion is the robot. An expert that limits the change of its own action makes labels
+that follow from the label before, and so from the velocity that is observed: a policy then learns
+to go on as it goes, and stands still where it stands still (measured: with such a limit policies
+stopped centimetres beside the cube).
 
 Positions are in metres in the robot's base frame unless a name says `world`; the hand points down.
 """
@@ -87,7 +87,12 @@ class Motion:
         """
         base = np.zeros(3) if base_world is None else self._to_base_goal(view, base_world)
         if hand is not None:
-            hand_velocity = _limit(HAND_GAIN * (hand - view["ee_pos"]), self.style.hand_speed)
+            # Height and place are limited apart: a long way down must not slow the aiming.
+            velocity = HAND_GAIN * (hand - view["ee_pos"])
+            speed = self.style.hand_speed
+            hand_velocity = np.append(
+                _limit(velocity[:2], speed), np.clip(velocity[2], -speed, speed)
+            )
         linear = np.zeros(3) if hand_velocity is None else hand_velocity
         turn = _limit(TURN_GAIN * pointing_down_error(view, hand_yaw), 1.2)
         wanted = np.concatenate([base / self._base_scale, [*linear, *turn] / self._hand_scale])

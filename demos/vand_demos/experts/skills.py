@@ -19,6 +19,12 @@ TRAVEL_HAND = np.array([0.42, 0.0, 0.98])
 
 OPEN, CLOSED = 1.0, -1.0
 
+STANDING_M = 0.10
+"""Distance from its place beyond which the base drives back while the hand works [m]."""
+
+FUNNEL_SLOPE = 3.0
+"""Height above the target for each metre beside it."""
+
 STILL_SPEED = 0.04
 """Base speed [m/s, rad/s] below which the robot stands still."""
 
@@ -56,7 +62,11 @@ def reach(
         if float(np.linalg.norm(goal - view["ee_pos"])) < within:
             return view
         view = yield motion.command(
-            view, base_world=base_world, hand=goal, hand_yaw=yaw(view), gripper=gripper
+            view,
+            base_world=stand_still(view, base_world),
+            hand=goal,
+            hand_yaw=yaw(view),
+            gripper=gripper,
         )
 
 
@@ -73,7 +83,11 @@ def grip(
     goal = view["ee_pos"].astype(np.float64)
     for _ in range(max(1, round(duration_s / motion.dt))):
         view = yield motion.command(
-            view, base_world=base_world, hand=goal, hand_yaw=yaw, gripper=gripper
+            view,
+            base_world=stand_still(view, base_world),
+            hand=goal,
+            hand_yaw=yaw,
+            gripper=gripper,
         )
     return view
 
@@ -87,6 +101,32 @@ def rest(
         left -= 1
         view = yield motion.command(view, base_world=base_world, hand=TRAVEL_HAND, gripper=gripper)
     return view
+
+
+def stand_still(view: View, base_world: Vector) -> Vector | None:
+    """The base's goal while the hand works: none, unless it was pushed out of reach of its place.
+
+    Where it stands differs from one demonstration to the next, for no reason that can be seen: to
+    hold it there would be a label that nothing observed explains.
+    """
+    return base_world if base_error(view, base_world)[0] > STANDING_M else None
+
+
+def funnel(view: View, target: Vector, free_m: float, height_m: float) -> Vector:
+    """A target (3,) to come down to only where it is right below: raised by how far beside it is.
+
+    Args:
+        view: What is observed.
+        target: Where to get to.
+        free_m: Distance beside it that does not matter [m].
+        height_m: Largest height above it [m].
+
+    Returns:
+        The raised target, (3,).
+    """
+    beside = float(np.linalg.norm((target - view["ee_pos"])[:2]))
+    raised = min(height_m, FUNNEL_SLOPE * max(0.0, beside - free_m))
+    return np.asarray(target + np.array([0.0, 0.0, raised]))
 
 
 def is_still(view: View) -> bool:

@@ -3,7 +3,17 @@
 import numpy as np
 
 from vand_demos.experts.motion import Motion, Vector, View, to_world
-from vand_demos.experts.skills import CLOSED, OPEN, TRAVEL_HAND, Skill, drive, grip, reach, rest
+from vand_demos.experts.skills import (
+    CLOSED,
+    OPEN,
+    TRAVEL_HAND,
+    Skill,
+    drive,
+    funnel,
+    grip,
+    reach,
+    rest,
+)
 
 REACH_M = 0.50
 """Distance ahead of the base at which the hand works best."""
@@ -11,6 +21,10 @@ REACH_SPREAD_M, SIDE_SPREAD_M = 0.07, 0.12
 """How differently the base is placed before the cube from one demonstration to the next [m]. Where
 the base always stops at the same spot, the hand always stops at the same place before it, and that
 is what a policy then learns: to reach for the place and not for the cube."""
+AIM_M = 0.008
+"""Distance beside the cube at which the hand may come down to it."""
+BIN_FREE_M = 0.05
+"""Distance beside the middle of the bin at which the hand may come down into it."""
 HELD_M = 0.035
 """Distance from the hand at which the cube is taken to be held."""
 OUT_OF_REACH_M = 0.55
@@ -42,18 +56,12 @@ def _fetch(motion: Motion, view: View) -> Skill:
     stand = np.array([cube[0] - reach_m, cube[1] + side, rng.uniform(-0.15, 0.15)])
     hover = 0.09 + rng.uniform(0.0, 0.04)
 
-    def above(v: View) -> Vector:
-        return np.add(v["cube_pos"], [0.0, 0.0, hover])
-
-    def at(v: View) -> Vector:
-        return v["cube_pos"].astype(np.float64)
+    def cube_below(v: View) -> Vector:
+        return funnel(v, v["cube_pos"].astype(np.float64), AIM_M, hover)
 
     view = yield from drive(motion, view, stand, gripper=OPEN)
     view = yield from reach(
-        motion, view, above, base_world=stand, gripper=OPEN, yaw=cube_yaw, within=0.02
-    )
-    view = yield from reach(
-        motion, view, at, base_world=stand, gripper=OPEN, yaw=cube_yaw, within=0.008
+        motion, view, cube_below, base_world=stand, gripper=OPEN, yaw=cube_yaw, within=0.008
     )
     yaw = cube_yaw(view)
     view = yield from grip(
@@ -76,7 +84,7 @@ def _deliver(motion: Motion, view: View) -> Skill:
     drop = np.array([*rng.uniform(-0.03, 0.03, 2), 0.15 + rng.uniform(0.0, 0.02)])
 
     def into(v: View) -> Vector:
-        return np.asarray(v["bin_pos"] + drop)
+        return funnel(v, np.asarray(v["bin_pos"] + drop), BIN_FREE_M, 0.15)
 
     view = yield from drive(motion, view, stand, gripper=CLOSED)
     view = yield from reach(motion, view, into, base_world=stand, gripper=CLOSED, within=0.02)
