@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from vand_robot.experiment import REPORT, RESULTS, run_evaluation, run_training
 from vand_robot.replay import policy_motion, write_motion
 
 TASKS = ("stow-cube", "wipe")
-DEMONSTRATIONS = 30
+DEMONSTRATIONS = 50
 """Recorded for each task."""
 EPISODES = 50
 """Held-out episodes of each task in the evaluation."""
@@ -27,13 +27,24 @@ MARKER = "quickstart"
 """File that marks a folder as made by quickstart, so that force removes nothing else."""
 
 
-def quickstart(out: Path, *, resume: bool = False, force: bool = False) -> dict[str, Any]:
+def quickstart(
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    demonstrations: int = DEMONSTRATIONS,
+    episodes: int = EPISODES,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
     """Do everything once: demonstrations, one policy for both tasks, evaluation, replays.
 
     Args:
         out: Folder for `demos.hdf5`, `run/`, `report.html`, figures and replays.
         resume: Go on where an earlier call stopped.
         force: Begin anew in a folder that quickstart made.
+        demonstrations: To record of each task.
+        episodes: Held-out episodes of each task in the evaluation.
+        overrides: `key=value` texts for the training configuration.
 
     Returns:
         The content of `results.json`.
@@ -45,12 +56,12 @@ def quickstart(out: Path, *, resume: bool = False, force: bool = False) -> dict[
     _prepare(out, resume=resume, force=force)
     demos, run = out / "demos.hdf5", out / "run"
     began = time.monotonic()
-    with _step(1, f"recording {DEMONSTRATIONS} demonstrations of each task"):
-        _record(demos)
+    with _step(1, f"recording {demonstrations} demonstrations of each task"):
+        _record(demos, demonstrations)
     with _step(2, "training one policy on both tasks"):
         run_training(
             find_config("quickstart"),
-            [f"data=[{demos}]"],
+            [f"data=[{demos}]", *overrides],
             run,
             resume=(run / LAST).exists(),
             force=run.exists() and not (run / LAST).exists(),
@@ -58,13 +69,13 @@ def quickstart(out: Path, *, resume: bool = False, force: bool = False) -> dict[
         )
     pages = {f"Replay of {task}": f"replay-{task}.html" for task in TASKS}
     with (
-        _step(3, f"evaluating {EPISODES} held-out episodes of each task"),
+        _step(3, f"evaluating {episodes} held-out episodes of each task"),
         console.progress_bar("evaluating", 1) as progress,
     ):
         results = run_evaluation(
             run,
             out,
-            episodes=EPISODES,
+            episodes=episodes,
             force=(out / RESULTS).exists(),
             links={**pages, "Video of stow-cube": "replay-stow-cube.mp4"},
             progress=progress,
@@ -95,9 +106,9 @@ def _step(number: int, what: str) -> Iterator[None]:
     console.err.print(f"    {time.monotonic() - began:.0f} s")
 
 
-def _record(path: Path) -> None:
+def _record(path: Path, wanted: int) -> None:
     for task in TASKS:
-        missing = DEMONSTRATIONS - _recorded(path, task)
+        missing = wanted - _recorded(path, task)
         if missing > 0:
             with console.progress_bar(f"recording {task}", missing) as progress:
                 record(
