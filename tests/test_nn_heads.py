@@ -50,3 +50,19 @@ def test_mean_alone_and_samples_agree_with_the_prediction():
 def test_bad_bounds_raise_a_clear_error():
     with pytest.raises(ValueError, match="0 < min_std < max_std"):
         GaussianHead(4, 3, min_std=2.0, max_std=1.0)
+
+
+def test_a_shared_spread_is_the_same_for_every_input_and_finds_the_noise():
+    torch.manual_seed(0)
+    head = GaussianHead(3, 2, min_std=0.01, shared_std=True)
+    x = torch.randn(4000, 3)
+    target = x[:, :2] + torch.tensor([0.1, 0.5]) * torch.randn(4000, 2)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        head.nll(x, target).backward()
+        optimizer.step()
+    mean, log_std = head(x)
+    assert torch.equal(log_std[0], log_std[-1])
+    assert torch.allclose(log_std[0].exp(), torch.tensor([0.1, 0.5]), rtol=0.05)
+    assert torch.allclose(head.mean(x), mean)

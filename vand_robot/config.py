@@ -64,6 +64,9 @@ class PolicyConfig:
     resolves millimetres near by; 0: only as they are."""
     min_std: Annotated[float, Range(1e-3)] = 0.05
     """Floor of the predicted standard deviation of an action [1]."""
+    shared_std: bool = True
+    """Whether that standard deviation is one learned number for each dimension of the action.
+    False: predicted from the state, which then explains away what the mean should learn."""
     reset_every: Count | None = None
     """Steps after which the state is set to zero again, in training and in control; null: never.
     Only for comparison: a policy that forgets cannot count."""

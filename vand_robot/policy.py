@@ -106,7 +106,12 @@ class RecurrentPolicy(nn.Module):
             config.num_layers,
             regularizer=regularizer_of(config.regularizer),
         )
-        self.head = GaussianHead(config.hidden_size, spec.action_size, min_std=config.min_std)
+        self.head = GaussianHead(
+            config.hidden_size,
+            spec.action_size,
+            min_std=config.min_std,
+            shared_std=config.shared_std,
+        )
 
     def fit_normaliser(self, observations: Tensor) -> None:
         """Takes the normaliser's statistics from the observations (M, D) of the training data."""

@@ -18,15 +18,22 @@ HALF_LN_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class GaussianHead(nn.Module):
-    """Linear mean and log standard deviation, the latter bounded smoothly.
+    """Linear mean, and a log standard deviation that is bounded smoothly.
 
     The deterministic answer at inference is the mean.
+
+    A predicted spread weighs each error by the inverse of its own variance: what the mean does not
+    fit yet, the spread explains away, and the mean then learns it last (Seitzer et al. 2022, "On
+    the pitfalls of heteroscedastic uncertainty estimation"). A shared spread, one learned number
+    for each dimension, weighs all inputs alike; choose it where the mean is what counts.
 
     Args:
         in_features: size of the input, F.
         out_features: size of the target, A.
         min_std: lower bound of the standard deviation [units of the target].
         max_std: upper bound.
+        shared_std: whether the standard deviation is one learned number for each dimension,
+            instead of predicted from the input.
 
     Raises:
         ValueError: unless 0 < min_std < max_std.
@@ -38,6 +45,8 @@ class GaussianHead(nn.Module):
         out_features: int,
         min_std: float = MIN_STD,
         max_std: float = MAX_STD,
+        *,
+        shared_std: bool = False,
     ) -> None:
         super().__init__()
         if not 0 < min_std < max_std:
@@ -46,7 +55,8 @@ class GaussianHead(nn.Module):
             )
         self.out_features = out_features
         self.low, self.high = math.log(min_std), math.log(max_std)
-        self.linear = nn.Linear(in_features, 2 * out_features)
+        self.linear = nn.Linear(in_features, out_features if shared_std else 2 * out_features)
+        self.raw_std = nn.Parameter(torch.zeros(out_features)) if shared_std else None
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Predict.
@@ -57,7 +67,11 @@ class GaussianHead(nn.Module):
         Returns:
             (..., A) mean and (..., A) log standard deviation, strictly inside its bounds.
         """
-        mean, raw = self.linear(h).chunk(2, -1)
+        if self.raw_std is None:
+            mean, raw = self.linear(h).chunk(2, -1)
+        else:
+            mean = self.linear(h)
+            raw = self.raw_std.expand_as(mean)
         return mean, self.low + (self.high - self.low) * torch.sigmoid(raw)
 
     def mean(self, h: Tensor) -> Tensor:
