@@ -29,6 +29,13 @@ TURN_GAIN = 3.0
 """Proportional gain of hand orientation [1/s]."""
 
 
+TRAVEL_HAND = np.array([0.44, 0.0, 0.98])
+"""Middle of where the hand is carried while driving [m]."""
+TRAVEL_SPREAD_M = 0.05
+"""Largest difference from it, along each axis [m]: where the hand sets out from must not tell how
+far it has to go."""
+
+
 @dataclass(frozen=True)
 class Style:
     """How one demonstration is driven: no two are alike."""
@@ -37,6 +44,8 @@ class Style:
     """Base speed [m/s]."""
     hand_speed: float
     """Hand speed [m/s]."""
+    travel_hand: Vector
+    """Where the hand is carried while driving, clear of tables and of the column, (3,) [m]."""
     rng: np.random.Generator
     """For whatever else varies along the way."""
 
@@ -44,7 +53,12 @@ class Style:
     def draw(cls, seed: int) -> "Style":
         """A style drawn from a seed."""
         rng = np.random.default_rng([seed, 1])
-        return cls(rng.uniform(0.40, 0.52), rng.uniform(0.28, 0.40), rng)
+        return cls(
+            base_speed=rng.uniform(0.40, 0.52),
+            hand_speed=rng.uniform(0.28, 0.40),
+            travel_hand=TRAVEL_HAND + rng.uniform(-TRAVEL_SPREAD_M, TRAVEL_SPREAD_M, 3),
+            rng=rng,
+        )
 
 
 class Motion:

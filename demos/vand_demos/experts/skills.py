@@ -14,9 +14,6 @@ from vand_demos.experts.motion import Motion, Vector, View, base_error
 Skill = Generator[Vector, View, View]
 """Yields actions, is sent views, returns the last view."""
 
-TRAVEL_HAND = np.array([0.42, 0.0, 0.98])
-"""Where the hand is carried while driving, clear of tables and of the column [m]."""
-
 OPEN, CLOSED = 1.0, -1.0
 
 STANDING_M = 0.10
@@ -35,7 +32,6 @@ def drive(
     goal_world: Vector,
     *,
     gripper: float,
-    hand: Vector = TRAVEL_HAND,
     within: tuple[float, float] = (0.03, 0.05),
 ) -> Skill:
     """Drive the base to x, y [m], yaw [rad], within a distance and a heading error."""
@@ -43,7 +39,9 @@ def drive(
         distance, turn = base_error(view, goal_world)
         if distance < within[0] and turn < within[1]:
             return view
-        view = yield motion.command(view, base_world=goal_world, hand=hand, gripper=gripper)
+        view = yield motion.command(
+            view, base_world=goal_world, hand=motion.style.travel_hand, gripper=gripper
+        )
 
 
 def reach(
@@ -99,7 +97,9 @@ def rest(
     left = max(1, round(duration_s / motion.dt))
     while left > 0 or not is_still(view):
         left -= 1
-        view = yield motion.command(view, base_world=base_world, hand=TRAVEL_HAND, gripper=gripper)
+        view = yield motion.command(
+            view, base_world=base_world, hand=motion.style.travel_hand, gripper=gripper
+        )
     return view
 
 

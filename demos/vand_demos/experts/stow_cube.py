@@ -6,7 +6,6 @@ from vand_demos.experts.motion import Motion, Vector, View, to_world
 from vand_demos.experts.skills import (
     CLOSED,
     OPEN,
-    TRAVEL_HAND,
     Skill,
     drive,
     funnel,
@@ -17,7 +16,7 @@ from vand_demos.experts.skills import (
 
 REACH_M = 0.50
 """Distance ahead of the base at which the hand works best."""
-REACH_SPREAD_M, SIDE_SPREAD_M = 0.07, 0.12
+REACH_SPREAD_M, SIDE_SPREAD_M = 0.10, 0.12
 """How differently the base is placed before the cube from one demonstration to the next [m]. Where
 the base always stops at the same spot, the hand always stops at the same place before it, and that
 is what a policy then learns: to reach for the place and not for the cube."""
@@ -93,7 +92,12 @@ def _deliver(motion: Motion, view: View) -> Skill:
     )
     return (
         yield from reach(
-            motion, view, lambda _: TRAVEL_HAND, base_world=stand, gripper=OPEN, within=0.10
+            motion,
+            view,
+            lambda _: motion.style.travel_hand,
+            base_world=stand,
+            gripper=OPEN,
+            within=0.10,
         )
     )
 
