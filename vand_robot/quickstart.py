@@ -17,7 +17,7 @@ from vand_robot.experiment import REPORT, RESULTS, run_evaluation, run_training
 from vand_robot.replay import policy_motion, write_motion
 
 TASKS = ("stow-cube", "wipe")
-DEMONSTRATIONS = 50
+DEMONSTRATIONS = 120
 """Recorded for each task."""
 EPISODES = 50
 """Held-out episodes of each task in the evaluation."""

@@ -31,7 +31,7 @@ TURN_GAIN = 3.0
 
 TRAVEL_HAND = np.array([0.44, 0.0, 0.98])
 """Middle of where the hand is carried while driving [m]."""
-TRAVEL_SPREAD_M = 0.05
+TRAVEL_SPREAD_M = 0.03
 """Largest difference from it, along each axis [m]: where the hand sets out from must not tell how
 far it has to go."""
 

@@ -16,7 +16,7 @@ from vand_demos.experts.skills import (
 
 REACH_M = 0.50
 """Distance ahead of the base at which the hand works best."""
-REACH_SPREAD_M, SIDE_SPREAD_M = 0.10, 0.12
+REACH_SPREAD_M, SIDE_SPREAD_M = 0.08, 0.12
 """How differently the base is placed before the cube from one demonstration to the next [m]. Where
 the base always stops at the same spot, the hand always stops at the same place before it, and that
 is what a policy then learns: to reach for the place and not for the cube."""
@@ -24,7 +24,7 @@ AIM_M = 0.008
 """Distance beside the cube at which the hand may come down to it."""
 BIN_FREE_M = 0.05
 """Distance beside the middle of the bin at which the hand may come down into it."""
-HELD_M = 0.035
+HELD_M = 0.045
 """Distance from the hand at which the cube is taken to be held."""
 OUT_OF_REACH_M = 0.55
 """Height below which the cube cannot be fetched [m]."""
