@@ -13,6 +13,12 @@ TINY = ["updates=4", "batch_size=4", "policy.hidden_size=16", "policy.encoder.si
 TINY += ["validation_interval=2", "rollouts.interval=0", "rollouts.episodes=2", "threads=1"]
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test draws the same numbers in every run."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def demos(tmp_path_factory):
     """Four undisturbed demonstrations of each task in one data set."""

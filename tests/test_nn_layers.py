@@ -125,7 +125,7 @@ def test_detached_state_truncates_backpropagation(name):
     first = layer.run(x[:3])
     layer.run(x[3:], first.state.detach()).output.sum().backward()
     assert torch.all(x.grad[:3] == 0)
-    assert torch.all(x.grad[3:] != 0)
+    assert torch.any(x.grad[3:] != 0)  # not all: a rectified unit may be off
 
 
 @pytest.mark.parametrize("name", PAIRS)
