@@ -34,7 +34,7 @@ class EncoderConfig:
     """Units of each layer; empty: the core sees the normalised observation itself."""
     activation: Activation = "tanh"
     """The nonlinearity."""
-    layer_norm: bool = False
+    layer_norm: bool = True
     """Whether each layer is normalised over its units."""
 
 
@@ -76,7 +76,7 @@ class PolicyConfig:
 class OptimizerConfig:
     """AdamW with a linear warm-up and a cosine decay."""
 
-    learning_rate: Amount = 2e-3
+    learning_rate: Amount = 5e-3
     """Peak learning rate."""
     final_fraction: Annotated[float, Range(0, 1)] = 0.02
     """Learning rate after the last update, as a fraction of the peak."""
@@ -124,7 +124,7 @@ class TrainConfig:
     input_noise_std: Amount = 0.0
     """Noise on normalised observations in training [standard deviations]; never on the
     instruction."""
-    ema_decay: Fraction = 0.0
+    ema_decay: Fraction = 0.99
     """Decay of the exponential moving average of the weights, which is then what is validated,
     tried out and saved; 0: the weights themselves."""
     validation_interval: Count = 100

@@ -187,7 +187,10 @@ class RecurrentPolicy(nn.Module):
             state = self.initial_state(len(x))
         elif self.config.reset_every is not None and state.steps % self.config.reset_every == 0:
             state = dataclasses.replace(state, core=torch.zeros_like(state.core))
-        features = self.encoder(self.normaliser(x))  # (n, F)
+        # `forward` and not a call: a module's hooks would cost a tenth of a control step
+        features = self.normaliser.forward(x)  # (n, D + close-range view)
+        for layer in self.encoder:
+            features = layer.forward(features)  # (n, F) in the end
         output, core = self.core.step(features, state.core)  # (n, H), (num_layers, n, S)
         actions = self.head.mean(output).clamp_(-1.0, 1.0).numpy()  # (n, A)
         if not np.isfinite(actions).all():

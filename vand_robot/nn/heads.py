@@ -76,8 +76,8 @@ class GaussianHead(nn.Module):
 
     def mean(self, h: Tensor) -> Tensor:
         """Predict the mean (..., A) alone: the deterministic answer."""
-        mean: Tensor = self.linear(h)[..., : self.out_features]
-        return mean
+        mean = self.linear.forward(h)  # no hooks: this is on the path of control
+        return mean if self.raw_std is not None else mean[..., : self.out_features]
 
     def sample(self, h: Tensor) -> Tensor:
         """Draw (..., A) from the prediction."""
