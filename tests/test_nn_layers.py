@@ -212,3 +212,15 @@ def test_packed_sequence_and_foreign_regularizer_raise_type_errors():
         GRU(3, 5)(packed)
     with pytest.raises(TypeError, match="make_regularizer"):
         GRU(3, 5, regularizer={"name": "vand"})
+
+
+@pytest.mark.parametrize("regularizer", [None, Vand()], ids=["none", "vand"])
+@pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
+@pytest.mark.parametrize(("inputs", "units"), [(1, 4), (3, 1), (1, 1)])
+def test_a_pass_leaves_the_weights_alone_however_small_the_layer(name, regularizer, inputs, units):
+    layer = make_cell(name, inputs, units, regularizer=regularizer)
+    before = {key: value.clone() for key, value in layer.state_dict().items()}
+    layer.run(torch.randn(5, 2, inputs)).output.sum().backward()
+    layer.eval().run(torch.randn(5, 2, inputs))
+    for key, value in layer.state_dict().items():
+        assert torch.equal(value, before[key]), key

@@ -70,7 +70,9 @@ class Weights(NamedTuple):
         Returns:
             Copies, transposed, the biases summed where they can be.
         """
-        to_gates, to_recurrent = self.ih.t().contiguous(), self.hh.t().contiguous()
+        # Copies even where a transposed weight is contiguous as it is (one input, or one unit).
+        to_gates = self.ih.t().clone(memory_format=torch.contiguous_format)
+        to_recurrent = self.hh.t().clone(memory_format=torch.contiguous_format)
         to_gates[:, doubled] *= 2
         to_recurrent[:, doubled] *= 2
         if self.bias_ih is None or self.bias_hh is None:
