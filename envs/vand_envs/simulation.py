@@ -8,7 +8,7 @@ from mujoco.batch import Batch
 
 from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import ROBOT_PREFIX
-from vand_envs.typing import BoolArray, FloatArray, IntArray
+from vand_envs.typing import FloatArray, IntArray
 from vand_envs.world import World
 
 _POSITIONS = int(mujoco.mjtStage.mjSTAGE_POS)
@@ -150,11 +150,6 @@ class Simulation:
         data = self.batch.get_data(i)
         mujoco.mj_forward(self.batch.get_model(i), data)
         return data
-
-    @property
-    def diverged(self) -> BoolArray:
-        """Simulations whose state is no longer finite, (n,)."""
-        return np.asarray(~np.isfinite(self.qpos).all(axis=1))
 
 
 def to_base_axes(vectors: FloatArray, cos: FloatArray, sin: FloatArray) -> FloatArray:

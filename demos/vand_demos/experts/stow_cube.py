@@ -50,9 +50,7 @@ def script(motion: Motion, view: View) -> Skill:
 def _fetch(motion: Motion, view: View) -> Skill:
     rng = motion.style.rng
     cube = to_world(view, view["cube_pos"][:2].astype(np.float64))
-    reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
-    side = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M)
-    stand = np.array([cube[0] - reach_m, cube[1] + side, rng.uniform(-0.15, 0.15)])
+    stand = _stand_before(cube, rng)
     hover = 0.09 + rng.uniform(0.0, 0.04)
 
     def cube_below(v: View) -> Vector:
@@ -77,9 +75,7 @@ def _fetch(motion: Motion, view: View) -> Skill:
 def _deliver(motion: Motion, view: View) -> Skill:
     rng = motion.style.rng
     target = to_world(view, view["bin_pos"][:2].astype(np.float64))
-    reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
-    side = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M)
-    stand = np.array([target[0] - reach_m, target[1] + side, rng.uniform(-0.15, 0.15)])
+    stand = _stand_before(target, rng)
     drop = np.array([*rng.uniform(-0.03, 0.03, 2), 0.15 + rng.uniform(0.0, 0.02)])
 
     def into(v: View) -> Vector:
@@ -100,6 +96,13 @@ def _deliver(motion: Motion, view: View) -> Skill:
             within=0.10,
         )
     )
+
+
+def _stand_before(target_world: Vector, rng: np.random.Generator) -> Vector:
+    """A place of the base, x, y [m] and yaw [rad], from which the hand reaches a target (2,)."""
+    reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
+    side = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M)
+    return np.array([target_world[0] - reach_m, target_world[1] + side, rng.uniform(-0.15, 0.15)])
 
 
 def cube_yaw(view: View) -> float:
