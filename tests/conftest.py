@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vand_demos.session import record
+from vand_robot.cli import main
 from vand_robot.configs import find_config
 from vand_robot.experiment import run_training
 
@@ -34,3 +35,32 @@ def run(tmp_path_factory, demos):
     out = tmp_path_factory.mktemp("runs") / "tiny"
     run_training(find_config("quickstart"), [f"data=[{demos}]", *TINY], out)
     return out
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs the command in this process; gives exit code, standard output, standard error."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return exit_.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def fails(command):
+    """Runs the command, which must fail with one line; gives exit code and that line."""
+
+    def call(*arguments):
+        code, _, err = command(*arguments)
+        lines = [line for line in err.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("error: ")]
+        assert len(errors) == 1, err
+        assert lines[-1] == errors[0], err
+        assert "Traceback" not in err
+        return code, errors[0]
+
+    return call

@@ -10,37 +10,6 @@ import numpy as np
 import pytest
 from conftest import TINY
 
-from vand_robot.cli import main
-
-
-@pytest.fixture
-def command(capsys):
-    """Runs the command in this process; gives exit code, standard output, standard error."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return exit_.value.code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
-def fails(command):
-    """Runs the command, which must fail with one line; gives exit code and that line."""
-
-    def call(*arguments):
-        code, _, err = command(*arguments)
-        lines = [line for line in err.splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("error: ")]
-        assert len(errors) == 1, err
-        assert lines[-1] == errors[0], err
-        assert "Traceback" not in err
-        return code, errors[0]
-
-    return call
-
 
 def test_the_installed_command_runs():
     out = subprocess.run(
@@ -64,8 +33,16 @@ def test_the_installed_command_runs():
         ("demos", "check"),
         ("demos", "repair"),
         ("demos", "split"),
+        ("demos", "merge"),
+        ("demos", "filter"),
+        ("demos", "delete"),
+        ("demos", "play"),
+        ("demos", "plot"),
+        ("demos", "export"),
+        ("demos", "import"),
         ("train",),
         ("evaluate",),
+        ("study",),
         ("replay",),
         ("quickstart",),
     ],
@@ -119,7 +96,7 @@ def test_train_evaluate_replay(command, demos, tmp_path):
     assert code == 0, err
     code, out, err = command("evaluate", run, "--episodes", 2, "--task", "wipe", "--json")
     assert code == 0, err
-    assert json.loads(out)["tasks"]["wipe"]["episodes"] == 2
+    assert json.loads(out)["tasks"]["wipe"]["conditions"]["nominal"]["episodes"] == 2
     folder = run / "evaluation"
     report = (folder / "report.html").read_text()
     assert "wipe the board in circles" in report

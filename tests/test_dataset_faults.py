@@ -352,13 +352,14 @@ def test_bytes_that_make_hdf5_run_in_circles_are_a_fault_not_a_hang(path):
     content[heap + 16 : heap + 32] = bytes(16)
     path.write_bytes(content)
     (fault,) = check_file(path, patience_s=3.0)
-    assert fault == "the head of the file: HDF5 did not come back within 3 s"
+    assert fault.endswith("the head of the file: HDF5 did not come back within 3 s")
 
 
 def test_a_crash_of_hdf5_is_a_fault_of_the_file(path, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("import os\nos.abort()\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert check_file(path) == ["the head of the file: HDF5 crashed while reading it (signal 6)"]
+    (fault,) = check_file(path)
+    assert fault.endswith("the head of the file: HDF5 crashed (signal 6)")
 
 
 def test_damaged_arrays_never_end_in_a_traceback(sound, path):

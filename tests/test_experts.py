@@ -7,6 +7,7 @@ import pytest
 
 from vand_demos.experts import SCRIPTS, Disturbance, make_expert
 from vand_demos.experts.demonstrate import demonstrate
+from vand_demos.experts.skills import OPEN
 from vand_envs import TaskBatch, task_ids
 from vand_envs.errors import UsageError
 
@@ -27,6 +28,20 @@ def test_experts_succeed_in_98_of_100_seeds(task_id):
 def test_most_disturbed_demonstrations_succeed_too(task_id):
     episodes = list(demonstrate(task_id, range(16), disturbance=Disturbance()))
     assert sum(episode.success for episode in episodes) >= 13
+
+
+@every_task
+def test_experts_succeed_at_twenty_hertz(task_id):
+    episodes = list(demonstrate(task_id, range(4), control_dt_s=0.05, parallel=4))
+    assert all(episode.success for episode in episodes)
+
+
+@every_task
+def test_the_gripper_does_not_tell_the_task_on_the_way(task_id):
+    for episode in demonstrate(task_id, range(4), disturbance=Disturbance(), parallel=4):
+        speed = np.linalg.norm(episode.observations["base_twist"][:, :2], axis=1)
+        arrival = np.flatnonzero((speed < 0.05) & (np.arange(len(speed)) > 10))[:1]
+        assert (episode.actions[: [*arrival, len(speed)][0], -1] == OPEN).all()
 
 
 @every_task

@@ -8,6 +8,9 @@ from PIL import Image
 
 from vand_envs.errors import VandError
 from vand_robot.figures import (
+    confusion_matrix,
+    method_chart,
+    method_matrix,
     phase_portrait,
     png_bytes,
     stage_completion,
@@ -32,8 +35,15 @@ def reference():
 
 @pytest.fixture(scope="module")
 def results():
-    task = {"success_rate": 0.8, "wilson_95": [0.5, 0.94], "successes": 8, "episodes": 10}
-    return {"tasks": {"stow-cube": task, "wipe": task}}
+    entry = {"success_rate": 0.8, "wilson_95": [0.5, 0.94], "successes": 8, "episodes": 10}
+    few = {**entry, "successes": 3, "success_rate": 0.3}
+    return {
+        "conditions": {"nominal": {}, "long": {}},
+        "tasks": {
+            "stow-cube": {"conditions": {"nominal": entry}},
+            "wipe": {"conditions": {"nominal": entry, "long": few}},
+        },
+    }
 
 
 def texts(figure):
@@ -46,11 +56,31 @@ def pixels(figure):
     return np.asarray(Image.open(io.BytesIO(png_bytes(figure))).convert("RGB"))
 
 
-def test_success_chart_names_every_task_with_its_numbers(results):
+def test_success_chart_names_every_task_and_condition_with_its_numbers(results):
     figure = success_chart(results)
-    assert {"80%", "8/10"} <= texts(figure)
+    assert {"nominal", "long", "8/10", "3/10"} <= texts(figure)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["stow-cube", "wipe"]
+    assert [len(axes.texts) for axes in figure.axes] == [2, 1]  # the one task that has no such
+
+
+def test_confusion_matrix_shows_shares_and_frames_success():
+    matrix = {"a": {"a": 3, "b": 0, "none": 1}, "b": {"a": 2, "b": 2, "none": 0}}
+    figure = confusion_matrix(matrix, 4)
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["75", "·", "25", "50", "50", "·"]
+    assert len(axes.patches) == 2
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "none"]
+
+
+def test_methods_are_drawn_with_their_intervals():
+    score = {"iqm": 0.6, "bootstrap_95": [0.4, 0.7], "tasks": {"wipe": 0.5, "stir": 0.7}}
+    method = {"seeds": [0, 1], "conditions": {"nominal": score, "push": score}}
+    study = {"conditions": ["nominal", "push"], "methods": {"vand": method, "plain": method}}
+    chart = method_chart(study)
+    assert list(chart.axes[1].lines[0].get_xdata()) == [0.4, 0.7]
+    matrix = method_matrix(study)
+    assert [text.get_text() for text in matrix.axes[0].texts] == ["50", "70"] * 2
 
 
 def test_stage_completion_ends_at_the_share_completed_in_order():

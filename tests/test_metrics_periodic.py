@@ -222,7 +222,7 @@ def test_success_allows_deviations_within_the_tolerances(reference, signal):
 def test_an_offset_orbit_is_as_far_as_its_offset(reference):
     for offset in (0.02, 0.05):
         x = circle(times(40), centre=CENTRE + np.array([0, offset]))
-        cycle = whole_cycles(x, phase(x, DT, reference)).mean(axis=0)
+        cycle = whole_cycles(x, phase(x, DT, reference))[0].mean(axis=0)
         assert orbit_distance(cycle, reference) == pytest.approx(offset, rel=0.03)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-from vand_robot.nn import scan as scanning
+from vand_robot.nn import stretch
 from vand_robot.nn.affine import AffineMap
 from vand_robot.nn.cells import ElmanCell, GRUCell, LSTMCell, Weights
 from vand_robot.nn.scan import scan
@@ -19,10 +19,10 @@ STEPS, BATCH, INPUTS, UNITS = 4, 2, 2, 3
 @pytest.fixture(autouse=True, params=[1, 1024], ids=["short_stretches", "one_stretch"])
 def _stretches(request, monkeypatch):
     """Every test with time cut into single steps, and in one piece."""
-    monkeypatch.setattr(scanning, "STRETCH_ROWS", request.param)
+    monkeypatch.setattr(stretch, "STRETCH_ROWS", request.param)
 
 
-def make_inputs(cell, presence, steps=STEPS):
+def make_inputs(cell, presence, steps=STEPS, batch=BATCH):
     """Inputs, weights, initial state and coefficients A, B, C, keep, where present."""
     generator = torch.Generator().manual_seed(3)
 
@@ -31,13 +31,13 @@ def make_inputs(cell, presence, steps=STEPS):
 
     gates, size = cell.gates * UNITS, cell.parts * UNITS
     return (
-        draw(steps, BATCH, INPUTS),
+        draw(steps, batch, INPUTS),
         draw(gates, INPUTS),
         draw(gates, UNITS),
         draw(gates),
         draw(gates),
-        draw(BATCH, size),
-        *(draw(steps, BATCH, size) if present else None for present in presence),
+        draw(batch, size),
+        *(draw(steps, batch, size) if present else None for present in presence),
     )
 
 
@@ -103,6 +103,40 @@ def test_coefficients_for_all_steps_at_once_get_summed_gradients(name):
     ]
     for ours, expected in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, expected, rtol=0, atol=1e-10)
+
+
+LENGTHS = {"descending": [4, 3, 1], "any_order": [1, 4, 2], "none_to_the_end": [3, 3, 2]}
+
+
+@pytest.mark.parametrize("padding_rows", [1, 1024])
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("presence", [PRESENCE[0], PRESENCE[-1]], ids=["plain", "mapped"])
+@pytest.mark.parametrize("name", CELLS)
+def test_lengths_change_nothing_where_steps_are_valid(
+    name, presence, lengths, padding_rows, monkeypatch
+):
+    monkeypatch.setattr(stretch, "PADDING_ROWS", padding_rows)
+    cell, lengths = CELLS[name], torch.tensor(lengths)
+    x, *weights, start, A, B, C, keep = make_inputs(cell, presence, batch=len(lengths))
+    present = [value for value in (x, *weights, start, A, B, C, keep) if value is not None]
+    valid = (torch.arange(STEPS)[:, None] < lengths)[..., None]  # (T, B, 1)
+    outcomes = []
+    for given in (lengths, None):
+        paths = scan(cell, x, Weights(*weights), start, AffineMap(A, B, C, keep), given)
+        kept = [path * valid for path in paths if path is not None]
+        loss = sum((path.square() * (1 + place)).sum() for place, path in enumerate(kept))
+        outcomes.append((*kept, *torch.autograd.grad(loss, present)))
+    for ours, expected in zip(*outcomes, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-10)
+
+
+def test_descending_lengths_cost_their_valid_steps_and_little_more():
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(120, 301, (24,), generator=generator).sort(descending=True).values
+    stretches = stretch.cut(300, 24, lengths.tolist())
+    rows = sum((s.steps.stop - s.steps.start) * s.batch.stop for s in stretches)
+    assert rows == stretches[-1].packed.stop
+    assert lengths.sum() <= rows < 1.05 * lengths.sum()  # all in all 1.35
 
 
 def test_composed_maps_equal_one_after_the_other():

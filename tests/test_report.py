@@ -9,7 +9,7 @@ from PIL import Image
 
 from vand_robot.figures import success_chart
 from vand_robot.metrics.statistics import wilson_interval
-from vand_robot.report import report_html, write_report
+from vand_robot.report import Picture, report_html, write_report
 
 VOID = {"meta", "img", "link", "br", "input"}
 EVIL = "<script>alert('&')</script>\"'"
@@ -44,45 +44,63 @@ def parse(page):
     return checker
 
 
-def task(successes, episodes, **fields):
+def entry(successes, episodes, **fields):
     return {
-        "instruction": "put the cube in the bin",
-        "kind": "sequential",
-        "episodes": episodes,
         "horizon_s": 40.0,
+        "episodes": episodes,
         "successes": successes,
         "success_rate": successes / episodes,
         "wilson_95": list(wilson_interval(successes, episodes)),
-        "stages": [],
         "metrics": {},
+        "worst": [],
         **fields,
     }
 
 
+def task(conditions, **fields):
+    told = {"instruction": "put the cube in the bin", "kind": "sequential", "count": None}
+    return {**told, "conditions": conditions, **fields}
+
+
 @pytest.fixture
 def results():
+    nominal = entry(
+        33,
+        50,
+        stages=[{"name": "grasp", "completed": 45, "share": 0.9}],
+        shares={"count_right": entry(40, 50), "success_once": entry(33, 50)},
+        metrics={
+            "time_s": {"median": 24.61, "iqr": [22.1, 27.9], "n": 33},
+            "made_up": {"median": 12345.6, "iqr": [0.0, 1e-5], "n": 33},
+            "floquet_multiplier": {"median": None, "iqr": [None, None], "n": 0},
+        },
+        worst=[{"seed": 1007, "share": 0.25, "shown": "wipe", "failures": ""}],
+    )
     return {
-        "suite_version": "1",
+        "suite": "standard",
+        "suite_version": "2",
+        "first_seed": 1000,
         "policy": {
             "run": "first",
+            "path": "runs/first",
             "checkpoint_update": 400,
             "config": {"policy": {"core": {"hidden_size": 64}}, "tasks": ["stow-cube"]},
             "versions": {"torch": "2.13"},
         },
-        "conditions": {"nominal": {"first_seed": 1000}},
+        "conditions": {
+            "nominal": {"about": "nothing else"},
+            "push": {"about": "impulses", "hand_impulse_ns": 4.0, "first_s": [3.0, 6.0]},
+        },
         "tasks": {
             "stow-cube": task(
-                33,
-                50,
-                stages=[{"name": "grasp", "completed": 45, "share": 0.9}],
-                metrics={
-                    "time_s": {"median": 24.61, "iqr": [22.1, 27.9], "n": 33},
-                    "made_up": {"median": 12345.6, "iqr": [0.0, 1e-5], "n": 33},
-                    "floquet_multiplier": {"median": None, "iqr": [None, None], "n": 0},
-                },
+                {"nominal": nominal, "push": entry(7, 50, shares={"count_right": entry(9, 50)})},
+                count=3,
             ),
-            "wipe": task(0, 50, kind="periodic", instruction="wipe the board in circles"),
+            "wipe": task(
+                {"nominal": entry(0, 50)}, kind="periodic", instruction="wipe the board in circles"
+            ),
         },
+        "confusion": {},
     }
 
 
@@ -90,45 +108,72 @@ def test_report_is_well_formed_and_says_what_happened(results):
     page = parse(report_html(results, title="Evaluation"))
     text = " ".join(page.text)
     for said in (
-        "33 of 100 episodes succeeded",
+        "33 of 100 episodes succeeded under nominal conditions",
         "33/50",
-        "52% to 78%",
+        "52 to 78 %",
+        "7/50",
         "0/50",
+        "mean over tasks",
         "“wipe the board in circles”",
+        "counts to 3",
         "grasp",
         "45/50",
+        "count right",
+        "40/50",
         "time to success",
-        "24.6 s",
-        "22.1 to 27.9 s",
+        "24.6",
+        "22.1 to 27.9",
         "made up",
         "12,346",
         "0 to 1.0e-05",
         "not known",
+        "hand_impulse_ns 4, first_s 3 to 6",
+        "when the task was first done",
         "policy.core.hidden_size",
         "2.13",
-        "first_seed 1000",
+        "from 1000 on",
     ):
         assert said in text, said
+
+
+def test_report_says_how_to_watch_the_worst_episodes(results):
+    text = " ".join(parse(report_html(results)).text)
+    command = "vand-robot replay runs/first --task stow-cube --condition nominal --seed 7"
+    assert command in text
+    assert "25 %" in text
+    results["policy"]["expert"] = True
+    assert "replay runs/first --expert --task" in report_html(results)
 
 
 def test_report_escapes_whatever_it_shows(results):
     evil = json.loads(json.dumps(results))
     evil["policy"] = {"run": EVIL, EVIL: EVIL, "config": {EVIL: EVIL}, "versions": {EVIL: EVIL}}
-    evil["conditions"] = {EVIL: {EVIL: EVIL}}
-    stages = [{"name": EVIL, "completed": 1, "share": 0.02}]
-    metrics = {EVIL: {"median": 1.0, "iqr": [1.0, 1.0]}}
-    evil["tasks"] = {EVIL: task(1, 50, instruction=EVIL, kind=EVIL, stages=stages, metrics=metrics)}
-    page = parse(report_html(evil, links={EVIL: "a'b\"c.html"}, title=EVIL))
+    evil["conditions"] = {EVIL: {"about": EVIL, EVIL: EVIL}}
+    shown = {
+        "stages": [{"name": EVIL, "completed": 1, "share": 0.02}],
+        "metrics": {EVIL: {"median": 1.0, "iqr": [1.0, 1.0]}},
+        "worst": [{"seed": 1001, "share": 0.0, "shown": EVIL, "failures": EVIL}],
+        "after": EVIL,
+    }
+    evil["tasks"] = {EVIL: task({EVIL: entry(1, 50, **shown)}, instruction=EVIL, kind=EVIL)}
+    figure = Picture(EVIL, EVIL, success_chart(results), condition=EVIL)
+    page = parse(report_html(evil, [figure], links={EVIL: "a'b\"c.html"}, title=EVIL))
     assert "script" not in page.tags
     assert ("href", "a'b\"c.html") in page.attributes
-    assert "".join(page.text).count("alert('&')") >= 12
+    assert "".join(page.text).count("alert('&')") >= 16
 
 
 def test_report_embeds_its_figures_and_refers_to_nothing_outside(results):
-    page = report_html(results, [("Success <by> task", success_chart(results))])
+    figure = success_chart(results)
+    pictures = [
+        Picture("success", "Success <by> task", figure),
+        Picture("stages", "Stages", figure, task="stow-cube"),
+        Picture("confusion", "Confusion", figure, condition="nominal"),
+    ]
+    page = report_html(results, pictures)
     assert "Success &lt;by&gt; task" in page
     images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert len(images) == 1
+    assert len(images) == 3
     assert Image.open(io.BytesIO(base64.b64decode(images[0]))).width > 600
     assert not re.search(r"https?:|url\(|@import|<link|<script", page)
 
@@ -141,10 +186,8 @@ def test_report_links_to_files_beside_it_alone(results):
             report_html(results, links={"Replay": address})
 
 
-def test_report_of_the_least_that_results_hold_is_written(tmp_path):
+def test_report_is_written_whole(tmp_path, results):
     path = tmp_path / "report.html"
-    bare = {"tasks": {"wipe": task(3, 4)}}
-    del bare["tasks"]["wipe"]["horizon_s"]
-    write_report(path, bare)
+    write_report(path, results)
     parse(path.read_text("utf-8"))
     assert list(tmp_path.iterdir()) == [path]

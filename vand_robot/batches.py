@@ -1,15 +1,18 @@
 """Sequences as tensors: episodes end to end, and padded batches of them balanced over tasks."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
 import torch
-from numpy.random import Generator
+from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from torch import Tensor
+
+from vand_robot.stored_images import StoredImages
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +25,9 @@ class Batch:
     """(T, B, A) float32."""
     lengths: Tensor
     """(B,) valid steps of each sequence, in 1..T, descending."""
+    images: Mapping[str, Tensor] = field(default_factory=dict)
+    """Image observation -> (S, H, W, 3) uint8, of the S valid steps alone, in the order in which
+    `mask` picks them: the first step of every sequence, then the second, ..."""
 
     @cached_property
     def mask(self) -> Tensor:
@@ -42,7 +48,10 @@ class Batch:
         for start in range(0, len(self.observations), size):
             now = slice(start, start + size), slice(int((self.lengths > start).sum()))
             lengths = (self.lengths[now[1]] - start).clamp(max=size)
-            yield Batch(self.observations[now], self.actions[now], lengths)
+            first = int(self.lengths.clamp(max=start).sum())
+            rows = slice(first, first + int(lengths.sum()))
+            images = {key: rgb[rows] for key, rgb in self.images.items()}
+            yield Batch(self.observations[now], self.actions[now], lengths, images)
 
     def windows(self, size: int) -> "Batch":
         """Cuts each sequence into sequences of their own, of at most `size` steps."""
@@ -57,7 +66,13 @@ class Batch:
             x = x.reshape(count, size, *x.shape[1:]).transpose(0, 1).flatten(1, 2)  # (size, W B, .)
             return x[:, order]
 
-        return Batch(cut(self.observations), cut(self.actions), lengths)
+        windows = Batch(cut(self.observations), cut(self.actions), lengths)
+        if not self.images:
+            return windows
+        rows = torch.zeros_like(self.mask, dtype=torch.long)
+        rows[self.mask] = torch.arange(self.steps)
+        rows = cut(rows[..., None])[..., 0][windows.mask]  # (S,)
+        return replace(windows, images={key: rgb[rows] for key, rgb in self.images.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +89,8 @@ class Demonstrations:
     """(E,) number of steps of each episode."""
     groups: Mapping[str, Tensor]
     """Task id -> indices of its episodes."""
+    images: StoredImages | None = None
+    """Camera images, left on the disk; None where the policy sees none."""
 
     @classmethod
     def of(
@@ -81,8 +98,9 @@ class Demonstrations:
         observations: Sequence[NDArray[np.float32]],
         actions: Sequence[NDArray[np.float32]],
         tasks: Sequence[str],
+        images: StoredImages | None = None,
     ) -> "Demonstrations":
-        """Packs episodes: observations (N, D), actions (N, A) and task id of each."""
+        """Packs episodes: observations (N, D), actions (N, A), task id and images of each."""
         lengths = torch.tensor([len(a) for a in actions])
         ids = np.array(tasks)
         return cls(
@@ -91,6 +109,7 @@ class Demonstrations:
             starts=lengths.cumsum(0) - lengths,
             lengths=lengths,
             groups={str(t): torch.from_numpy(np.flatnonzero(ids == t)) for t in np.unique(ids)},
+            images=images,
         )
 
     def __len__(self) -> int:
@@ -103,6 +122,8 @@ class Demonstrations:
         digest = sha256()
         for tensor in (self.observations, self.actions, self.lengths):
             digest.update(tensor.numpy().tobytes())
+        if self.images is not None:
+            digest.update(self.images.fingerprint.encode())
         return digest.hexdigest()
 
     def batch(self, episodes: Tensor) -> Batch:
@@ -113,7 +134,8 @@ class Demonstrations:
         lengths, order = self.lengths[episodes].sort(descending=True, stable=True)  # (B,)
         steps = torch.arange(int(lengths[0]))[:, None].minimum(lengths - 1)  # (T, B)
         rows = self.starts[episodes[order]] + steps  # (T, B)
-        return Batch(self.observations[rows], self.actions[rows], lengths)
+        images = {} if self.images is None else self.images.read(episodes[order], lengths)
+        return Batch(self.observations[rows], self.actions[rows], lengths, images)
 
     def sample(self, size: int, rng: Generator) -> Batch:
         """Draws `size` episodes, as many of each task as possible, none twice if it can be."""
@@ -131,3 +153,45 @@ class Demonstrations:
         for task, group in self.groups.items():
             by_length = group[self.lengths[group].argsort(descending=True, stable=True)]
             yield from ((task, self.batch(part)) for part in torch.split(by_length, size))
+
+
+class BatchStream:
+    """The training batches of a run: each a function of (seed, update) alone.
+
+    Where images must be read from the disk, the next batch is read while the present one is used.
+
+    Args:
+        demonstrations: What is drawn from.
+        size: Episodes in a batch.
+        seed: The run's seed.
+        updates: The last update that needs a batch.
+    """
+
+    def __init__(self, demonstrations: Demonstrations, size: int, seed: int, updates: int) -> None:
+        self._demonstrations, self._size = demonstrations, size
+        self._seed, self._updates = seed, updates
+        self._reader = None if demonstrations.images is None else ThreadPoolExecutor(1)
+        self._ahead: tuple[int, Future[Batch]] | None = None
+
+    def batch(self, update: int) -> Batch:
+        """The batch of an update, counted from 1.
+
+        Raises:
+            VandError: Its images cannot be read.
+        """
+        if self._reader is None:
+            return self._make(update)
+        if self._ahead is None or self._ahead[0] != update:
+            self._ahead = update, self._reader.submit(self._make, update)
+        batch = self._ahead[1].result()
+        if update < self._updates:
+            self._ahead = update + 1, self._reader.submit(self._make, update + 1)
+        return batch
+
+    def close(self) -> None:
+        """Stops reading ahead."""
+        if self._reader is not None:
+            self._reader.shutdown(cancel_futures=True)
+
+    def _make(self, update: int) -> Batch:
+        return self._demonstrations.sample(self._size, default_rng([self._seed, update]))

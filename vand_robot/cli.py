@@ -9,15 +9,14 @@ from typing import Annotated, Any
 import typer
 
 import vand_robot
-from vand_demos import check_file, repair
-from vand_demos.describe import describe
-from vand_demos.editing import split
-from vand_demos.experts import Disturbance
-from vand_demos.session import record
 from vand_envs import get_task, task_ids
-from vand_envs.controller import action_mode as to_action_mode
 from vand_envs.errors import UsageError, VandError, did_you_mean, unknown_name
 from vand_robot import console
+from vand_robot.cli_bench import bench
+from vand_robot.cli_demos import demos
+from vand_robot.cli_evaluate import evaluate_command, study_command
+from vand_robot.cli_options import Force, Json, example
+from vand_robot.cli_record import record_command
 
 app = typer.Typer(
     name="vand-robot",
@@ -27,17 +26,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-demos = typer.Typer(help="Look after data sets of demonstrations.", no_args_is_help=True)
 app.add_typer(demos, name="demos")
+app.add_typer(bench, name="bench")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-DataFile = Annotated[Path, typer.Argument(metavar="FILE", help="Data set (HDF5).")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")]
-
-
-def _example(command: str) -> str:
-    return f"Example: [bold]{command}[/bold]"
 
 
 def _version(value: bool) -> None:
@@ -55,7 +47,7 @@ def options(
     """Teach robots with small recurrent policies: record, train, evaluate, replay."""
 
 
-@app.command(epilog=_example("vand-robot tasks"))
+@app.command(epilog=example("vand-robot tasks"))
 def tasks(json: Json = False) -> None:
     """List the tasks: id, kind, instruction, stages or cycle."""
     known = [get_task(task_id) for task_id in task_ids()]
@@ -68,7 +60,7 @@ def tasks(json: Json = False) -> None:
                     "instruction": task.instruction,
                     "env_id": task.env_id,
                     "horizon_s": task.horizon_s,
-                    "stages": [stage.name for stage in task.stages],
+                    "stages": list(task.stage_names),
                 }
                 for task in known
             ]
@@ -82,8 +74,8 @@ def tasks(json: Json = False) -> None:
                 task.id,
                 task.kind,
                 task.instruction,
-                " > ".join(stage.name for stage in task.stages)
-                if task.cycle is None
+                " > ".join(task.stage_names)
+                if task.stages or task.cycle is None
                 else f"{' and '.join(task.cycle.signal_names)} [{task.cycle.unit}]",
             ]
             for task in known
@@ -91,140 +83,15 @@ def tasks(json: Json = False) -> None:
     )
 
 
-@app.command(
+app.command(
     "record",
-    epilog=_example("vand-robot record wipe --episodes 30 --seed 1 --out wipe.hdf5"),
-)
-def record_command(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="Task id, see `vand-robot tasks`.")],
-    out: Annotated[Path, typer.Option("--out", help="Data set to write (HDF5).")],
-    device: Annotated[str, typer.Option(help="Who drives: expert.")] = "expert",
-    episodes: Annotated[int, typer.Option(help="Successful episodes to record.")] = 30,
-    seed: Annotated[int, typer.Option(help="Seed of the session, 0 to 999.")] = 0,
-    disturb: Annotated[
-        float, typer.Option(help="Scale of the disturbance while demonstrating; 0: none.")
-    ] = Disturbance().scale,
-    keep_failures: Annotated[bool, typer.Option(help="Keep failed episodes too.")] = False,
-    action_mode: Annotated[str, typer.Option(help="ee_twist or joint.")] = "ee_twist",
-    rate: Annotated[float, typer.Option(help="Control rate [Hz].")] = 10.0,
-    states: Annotated[bool, typer.Option(help="Store simulator states (exact replay).")] = True,
-    resume: Annotated[bool, typer.Option("--resume", help="Add to the data set.")] = False,
-    json: Json = False,
-) -> None:
-    """Record demonstrations of a task into a data set."""
-    if disturb < 0:
-        raise UsageError(f"--disturb: expected 0 or more, got {disturb:g}")
-    if not 1 <= rate <= 100:
-        raise UsageError(f"--rate: expected 1 to 100 Hz, got {rate:g}")
-    with console.progress_bar(f"recording {task}", episodes) as progress:
-        report = record(
-            task,
-            out,
-            episodes=episodes,
-            seed=seed,
-            device=device,
-            disturbance=Disturbance(scale=disturb) if disturb else None,
-            keep_failures=keep_failures,
-            action_mode=to_action_mode(action_mode),
-            control_dt_s=1 / rate,
-            states=states,
-            resume=resume,
-            progress=progress,
-        )
-    if json:
-        console.print_json({**vars(report), "path": str(report.path)})
-        return
-    console.out.print(
-        f"{report.path}: {report.recorded} episodes of {task} recorded in {report.attempts}"
-        f" attempts, {report.steps} steps; {report.total} episodes in all"
-    )
-
-
-@demos.command(epilog=_example("vand-robot demos info demos/data/workshop.hdf5"))
-def info(file: DataFile, json: Json = False) -> None:
-    """Tell what is in a data set."""
-    facts = describe(file)
-    if json:
-        console.print_json(facts)
-        return
-    console.print_table(
-        f"{file}: {facts['episodes']} episodes, {facts['steps']} steps,"
-        f" {facts['size_bytes'] / 1e6:.1f} MB",
-        ("task", "instruction", ">episodes", ">success", ">steps (min, median, max)"),
-        [
-            [
-                task,
-                entry["instruction"],
-                str(entry["episodes"]),
-                console.percent(entry["success"]),
-                ", ".join(f"{n:g}" for n in entry["steps"].values()),
-            ]
-            for task, entry in facts["tasks"].items()
-        ],
-    )
-    lines = {
-        "robot": facts["robot"],
-        "actions": f"{facts['action_mode']} at {1 / facts['control_dt_s']:g} Hz",
-        "devices": ", ".join(f"{name} ({n})" for name, n in facts["devices"].items()),
-        "masks": ", ".join(f"{name} ({n})" for name, n in facts["masks"].items()) or "none",
-        "states": "stored" if facts["states"] else "left out",
-        "observations": ", ".join(
-            f"{key} {'x'.join(map(str, shape))}" for key, shape in facts["observations"].items()
-        ),
-    }
-    for name, text in lines.items():
-        console.out.print(f"[bold]{name}[/bold]: {text}")
-    if facts["pending_parts"]:
-        console.out.print(
-            f"{facts['pending_parts']} recorded episodes are not packed yet:"
-            f" vand-robot demos repair {file}"
-        )
-
-
-@demos.command(epilog=_example("vand-robot demos check demos/data/workshop.hdf5"))
-def check(file: DataFile, json: Json = False) -> None:
-    """Check every array of a data set; one line per fault, exit code 1 if there is any."""
-    faults = check_file(file)
-    if json:
-        console.print_json({"path": str(file), "faults": faults})
-    else:
-        for fault in faults:
-            typer.echo(fault)
-        if not faults:
-            typer.echo(f"{file}: sound")
-    if faults:
-        raise typer.Exit(1)
-
-
-@demos.command("repair", epilog=_example("vand-robot demos repair wipe.hdf5"))
-def repair_command(file: DataFile, json: Json = False) -> None:
-    """Pack the episodes that a crashed recording has left into the data set."""
-    report = repair(file)
-    if json:
-        damaged = [str(path) for path in report.damaged]
-        console.print_json({**vars(report), "path": str(report.path), "damaged": damaged})
-        return
-    typer.echo(
-        f"{report.path}: {report.episodes} episodes, {report.recovered} of them recovered now"
-    )
-    for path in report.damaged:
-        typer.echo(f"{path}: cannot be read, kept aside")
-
-
-@demos.command("split", epilog=_example("vand-robot demos split wipe.hdf5 --valid 0.2"))
-def split_command(
-    file: DataFile,
-    valid: Annotated[float, typer.Option(help="Share held out for validation.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Which episodes are held out.")] = 0,
-) -> None:
-    """Set the masks `train` and `valid`, in the same proportion for every task."""
-    masks = split(file, valid, seed)
-    typer.echo(f"{file}: " + ", ".join(f"{key} {len(names)}" for key, names in masks.items()))
+    epilog=example("vand-robot record wipe --episodes 30 --seed 1 --out wipe.hdf5"),
+)(record_command)
 
 
 @app.command(
     "train",
-    epilog=_example("vand-robot train gru-vand data=[wipe.hdf5] updates=2000 --out runs/wipe"),
+    epilog=example("vand-robot train gru-vand data=[wipe.hdf5] updates=2000 --out runs/wipe"),
 )
 def train_command(
     config: Annotated[
@@ -262,43 +129,15 @@ def train_command(
     )
 
 
-@app.command("evaluate", epilog=_example("vand-robot evaluate runs/wipe --episodes 50 --task wipe"))
-def evaluate_command(
-    run: RunFolder,
-    episodes: Annotated[int, typer.Option(help="Held-out episodes of each task.")] = 50,
-    task: Annotated[
-        list[str] | None, typer.Option(help="Task to evaluate; may be repeated. Default: all.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the results; default RUN/evaluation.")
-    ] = None,
-    force: Force = False,
-    json: Json = False,
-) -> None:
-    """Roll a policy out on held-out seeds and write results, figures and a report."""
-    from vand_robot.experiment import run_evaluation  # noqa: PLC0415
-
-    if episodes < 1:
-        raise UsageError(f"--episodes: expected at least 1, got {episodes}")
-    folder = out or run / "evaluation"
-    with console.progress_bar("evaluating", 1) as progress:
-        results = run_evaluation(
-            run, folder, episodes=episodes, tasks=task or [], force=force, progress=progress
-        )
-    if json:
-        console.print_json(results)
-        return
-    console.print_table(
-        f"{run}: {episodes} held-out episodes of each task",
-        console.RESULTS_COLUMNS,
-        console.results_rows(results),
-    )
-    console.out.print(f"report: {folder / 'report.html'}")
+app.command(
+    "evaluate", epilog=example("vand-robot evaluate runs/wipe --suite standard --jobs 2")
+)(evaluate_command)
+app.command("study", epilog=example("vand-robot study runs --out study"))(study_command)
 
 
 @app.command(
     "replay",
-    epilog=_example("vand-robot replay runs/wipe --task wipe --viewer html --out wipe.html"),
+    epilog=example("vand-robot replay runs/wipe --task wipe --viewer html --out wipe.html"),
 )
 def replay_command(
     source: Annotated[
@@ -314,6 +153,12 @@ def replay_command(
     seconds: Annotated[
         float | None, typer.Option(help="Run: length; default: as in the evaluation.")
     ] = None,
+    condition: Annotated[
+        str, typer.Option(help="Run: condition of the evaluation, such as push.")
+    ] = "nominal",
+    expert: Annotated[
+        bool, typer.Option("--expert", help="Let the scripted expert act in the policy's place.")
+    ] = False,
     camera: Annotated[str, typer.Option(help="Camera of the scene.")] = "overview",
     force: Force = False,
 ) -> None:
@@ -331,6 +176,8 @@ def replay_command(
             seed=seed,
             episode=episode,
             seconds=seconds,
+            condition=condition,
+            expert=expert,
             camera=camera,
             force=force,
             progress=progress,
@@ -338,7 +185,7 @@ def replay_command(
     console.out.print(f"{out}: {summary}")
 
 
-@app.command("quickstart", epilog=_example("vand-robot quickstart --out quickstart"))
+@app.command("quickstart", epilog=example("vand-robot quickstart --out quickstart"))
 def quickstart_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything.")] = Path("quickstart"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
@@ -348,11 +195,8 @@ def quickstart_command(
     from vand_robot.quickstart import quickstart  # noqa: PLC0415
 
     results = quickstart(out, resume=resume, force=force)
-    console.print_table(
-        "One policy, both tasks, held-out seeds",
-        console.RESULTS_COLUMNS,
-        console.results_rows(results),
-    )
+    columns, rows = console.results_table(results)
+    console.print_table("One policy, both tasks, held-out seeds", columns, rows)
     console.out.print(f"open {out / 'report.html'} in a browser")
 
 
@@ -396,7 +240,7 @@ def _usage(error: Any) -> str:
     message = " ".join(str(error.format_message()).split())
     if message.startswith("No such command"):
         name = message.split("'")[1]
-        known = {**_commands(app), **_commands(demos)}
+        known = {**_commands(app), **_commands(demos), **_commands(bench)}
         return f"unknown command {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}"
     return message
 
@@ -410,7 +254,8 @@ def _commands(group: typer.Typer) -> dict[str, str]:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    line = " ".join(message.split())
+    sys.stderr.write(f"error: {line if len(line) <= 1000 else f'{line[:997]}...'}\n")
     return code
 
 

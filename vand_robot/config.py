@@ -39,6 +39,19 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True)
+class ImageConfig:
+    """The convolutional network between camera images and the encoder, one for each camera."""
+
+    keys: tuple[str, ...] = ()
+    """Image observations that the policy sees beside `observations`; empty: none."""
+    channels: tuple[Count, ...] = (16, 32, 32)
+    """Channels of each layer; the last layer's are the features whose positions are found."""
+    shift_px: Annotated[int, Range(0)] = 0
+    """Images are moved at random by up to this many pixels in training; 0: they are not. It makes
+    a policy robust against how the camera is mounted, and less exact about where things are."""
+
+
+@dataclass(frozen=True)
 class PolicyConfig:
     """The shape of a policy: encoder -> recurrent core -> action head."""
 
@@ -54,6 +67,8 @@ class PolicyConfig:
     """What acts on the recurrent state in training."""
     observations: tuple[str, ...] = ()
     """Observation keys that the policy sees; empty: all that are not images."""
+    images: ImageConfig = field(default_factory=ImageConfig)
+    """What the policy makes of camera images."""
     observation_clip: Annotated[float, Range(1)] = 5.0
     """Normalised observations are clipped to plus or minus this [standard deviations]."""
     observation_std_floor: Annotated[float, Range(1e-6)] = 0.02

@@ -32,7 +32,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 
 @contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(
+    what: str, total: int, *, visible: bool = True
+) -> Iterator[Callable[[int, int], None]]:
     """A progress bar with the time left; gives a function of (done, total)."""
     with Progress(
         TextColumn("{task.description}"),
@@ -41,6 +43,7 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
         console=err,
         transient=True,
+        disable=not visible,
     ) as progress:
         task = progress.add_task(what, total=total)
 
@@ -55,13 +58,34 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def results_rows(results: Mapping[str, Any]) -> list[list[str]]:
-    """The rows of the table of an evaluation's `results.json`: one for each task."""
+def results_table(results: Mapping[str, Any]) -> tuple[tuple[str, ...], list[list[str]]]:
+    """The table of an evaluation's `results.json`: its columns, and a row for each task.
+
+    One condition is told in detail; of several, the successes.
+    """
+    conditions = list(results["conditions"])
+    if len(conditions) == 1:
+        return _RESULTS_COLUMNS, _detailed_rows(results, conditions[0])
+    rows = [
+        [task, *(_successes(entry["conditions"].get(name)) for name in conditions)]
+        for task, entry in results["tasks"].items()
+    ]
+    return ("task", *(f">{name}" for name in conditions)), rows
+
+
+def _successes(entry: Mapping[str, Any] | None) -> str:
+    return "" if entry is None else f"{entry['successes']}/{entry['episodes']}"
+
+
+def _detailed_rows(results: Mapping[str, Any], condition: str) -> list[list[str]]:
     rows = []
-    for task, entry in results["tasks"].items():
+    for task, its in results["tasks"].items():
+        if condition not in its["conditions"]:
+            continue
+        entry = its["conditions"][condition]
         low, high = entry["wilson_95"]
         metrics = entry["metrics"]
-        if entry["kind"] == "sequential":
+        if its["kind"] == "sequential":
             detail = " > ".join(f"{s['name']} {percent(s['share'])}" for s in entry["stages"])
         else:
             detail = ", ".join(
@@ -71,7 +95,7 @@ def results_rows(results: Mapping[str, Any]) -> list[list[str]]:
         rows.append(
             [
                 task,
-                f"{entry['successes']}/{entry['episodes']}",
+                _successes(entry),
                 percent(entry["success_rate"]),
                 f"{percent(low)} to {percent(high)}",
                 detail,
@@ -80,13 +104,26 @@ def results_rows(results: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def study_table(study: Mapping[str, Any]) -> tuple[tuple[str, ...], list[list[str]]]:
+    """The table of a `study.json`: its columns, and a row for each method."""
+    rows = []
+    for name, method in study["methods"].items():
+        row = [name, str(len(method["seeds"]))]
+        for condition in study["conditions"]:
+            score = method["conditions"][condition]
+            low, high = score["bootstrap_95"]
+            row.append(f"{percent(score['iqm'])} ({100 * low:.0f} to {100 * high:.0f})")
+        rows.append(row)
+    return ("method", ">seeds", *(f">{name}" for name in study["conditions"])), rows
+
+
 _PERIODIC_DETAILS = (
     ("frequency error", "frequency_error", 100.0, " %"),
     ("amplitude error", "amplitude_error", 100.0, " %"),
     ("cycles", "cycles", 1.0, ""),
 )
 
-RESULTS_COLUMNS = ("task", ">success", ">rate", "95 % interval", "stages, or medians of the cycle")
+_RESULTS_COLUMNS = ("task", ">success", ">rate", "95 % interval", "stages, or medians of the cycle")
 
 
 def _value(number: float | None, scale: float) -> str:

@@ -1,7 +1,8 @@
 """What a run learns from: demonstration files, read, checked against each other, and split."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_robot.batches import Demonstrations
 from vand_robot.config import TrainConfig
 from vand_robot.spec import PolicySpec
+from vand_robot.stored_images import StoredImages, image_sizes
 
 SPLIT_STREAM = 0x5917
 """Keeps the random numbers of the split apart from those of the updates."""
@@ -19,7 +21,7 @@ SPLIT_STREAM = 0x5917
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What one run learns from."""
+    """What one run learns from; to be closed, because images stay in their files."""
 
     spec: PolicySpec
     """What the policy will see and say."""
@@ -27,6 +29,20 @@ class TrainingData:
     """What gradients come from."""
     valid: Demonstrations | None
     """What is held back; None where nothing is."""
+    files: ExitStack = field(default_factory=ExitStack)
+    """Closes the files that images are read from."""
+
+    def close(self) -> None:
+        """Closes the files."""
+        self.files.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _Demonstration:
+    """An episode without its images, and where these are."""
+
+    episode: Episode
+    dataset: DemoDataset
 
 
 def load_data(config: TrainConfig) -> TrainingData:
@@ -43,13 +59,14 @@ def load_data(config: TrainConfig) -> TrainingData:
     if not config.data:
         raise UsageError("no data: name at least one demonstration file, for instance data=[PATH]")
     rng = default_rng([config.seed, SPLIT_STREAM])
-    train: list[Episode] = []
-    valid: list[Episode] = []
+    train: list[_Demonstration] = []
+    valid: list[_Demonstration] = []
     env_args: Mapping[str, Any] = {}
     keys: tuple[str, ...] = ()
     tasks: set[str] = set()
-    for path in config.data:
-        with DemoDataset.open(path) as dataset:
+    with ExitStack() as files:
+        for path in config.data:
+            dataset = files.enter_context(DemoDataset.open(path, guarded=True))
             if not dataset.names:
                 raise VandError(f"{path}: the data set is empty")
             what = f"{path}, beside {config.data[0]},"
@@ -59,64 +76,74 @@ def load_data(config: TrainConfig) -> TrainingData:
             tasks |= set(dataset.tasks)
             for side, names in zip((train, valid), _split(config, dataset, rng), strict=True):
                 side += [_read(dataset, name, keys) for name in names]
-    for task in config.tasks:
-        if task not in tasks:
-            raise unknown_name("task", task, sorted(tasks))
-    return _assemble(config, env_args, keys, train, valid)
+        for task in config.tasks:
+            if task not in tasks:
+                raise unknown_name("task", task, sorted(tasks))
+        data = _assemble(config, env_args, keys, train, valid)
+        return replace(data, files=files.pop_all()) if data.spec.images else data
 
 
 def _assemble(
     config: TrainConfig,
     env_args: Mapping[str, Any],
     keys: tuple[str, ...],
-    train: Sequence[Episode],
-    valid: Sequence[Episode],
+    train: Sequence[_Demonstration],
+    valid: Sequence[_Demonstration],
 ) -> TrainingData:
     kind = "successful demonstration" if config.only_successful else "demonstration"
-    found = sorted({episode.task for episode in train})
+    found = sorted({demo.episode.task for demo in train})
     if not train:
         raise VandError(f"{', '.join(config.data)}: no {kind} to train on")
     for task in config.tasks:
         if task not in found:
             known = f"{kind}s to train on are of: {', '.join(found)}"
             raise VandError(f"{', '.join(config.data)}: no {kind} of task {task!r}; {known}")
-    sizes = {key: train[0].observations[key].shape[1] for key in keys}
-    for episode in (*train, *valid):
-        came = {key: episode.observations[key].shape[1] for key in keys}
-        if came != sizes:
+    sizes = _sizes(train[0], keys)
+    for demo in (*train, *valid):
+        if (came := _sizes(demo, keys)) != sizes:
             raise VandError(f"observations of unlike sizes in one run: {sizes} and {came}")
+    images = image_sizes(train[0].dataset, train[0].episode.name, config.policy.images.keys)
     kwargs = env_args["env_kwargs"]
     spec = PolicySpec(
         robot=str(kwargs["robot"]),
         action_mode=str(kwargs["action_mode"]),
-        action_size=train[0].actions.shape[1],
+        action_size=train[0].episode.actions.shape[1],
         control_dt_s=float(kwargs["control_dt_s"]),
         instructions=tuple(kwargs["instructions"]),
         observations=sizes,
+        images=images,
     )
-    return TrainingData(spec, _pack(train, keys), _pack(valid, keys) if valid else None)
+    return TrainingData(spec, _pack(train, spec), _pack(valid, spec) if valid else None)
 
 
-def _pack(episodes: Sequence[Episode], keys: Sequence[str]) -> Demonstrations:
+def _sizes(demo: _Demonstration, keys: Sequence[str]) -> dict[str, int]:
+    return {key: demo.episode.observations[key].shape[1] for key in keys}
+
+
+def _pack(demos: Sequence[_Demonstration], spec: PolicySpec) -> Demonstrations:
+    episodes = [demo.episode for demo in demos]
+    places = [(demo.dataset, demo.episode.name) for demo in demos]
     return Demonstrations.of(
-        [np.concatenate([e.observations[key] for key in keys], axis=1) for e in episodes],
+        [np.concatenate([e.observations[key] for key in spec.observations], 1) for e in episodes],
         [e.actions for e in episodes],
         [e.task for e in episodes],
+        StoredImages(places, spec.images) if spec.images else None,
     )
 
 
 def _observation_keys(config: TrainConfig, dataset: DemoDataset) -> tuple[str, ...]:
     """The keys that the policy sees, in the order in which it sees them."""
-    first = dataset.episode(dataset.names[0], states=False, next_observations=False)
-    vectors = tuple(sorted(key for key, rows in first.observations.items() if rows.ndim == 2))
+    shapes = dataset.observation_shapes(dataset.names[0])
+    vectors = tuple(sorted(key for key, shape in shapes.items() if len(shape) == 1))
     for key in config.policy.observations:
         if key not in vectors:
             raise unknown_name("observation key", key, vectors)
     return config.policy.observations or vectors
 
 
-def _read(dataset: DemoDataset, name: str, keys: Sequence[str]) -> Episode:
-    return dataset.episode(name, keys, states=False, next_observations=False)
+def _read(dataset: DemoDataset, name: str, keys: Sequence[str]) -> _Demonstration:
+    episode = dataset.episode(name, keys, states=False, next_observations=False)
+    return _Demonstration(episode, dataset)
 
 
 def _split(

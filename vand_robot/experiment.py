@@ -1,25 +1,32 @@
 """Training and evaluation as runs on disk: a folder in, a folder out."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from vand_demos.files import disk_errors, write_bytes
-from vand_envs.errors import UsageError, unknown_name
-from vand_robot import figures, schema
-from vand_robot.checkpoint import load_checkpoint, software_versions
+from vand_envs import get_task, task_ids
+from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_robot import figures
 from vand_robot.config import load_config
-from vand_robot.evaluation import Evaluation, ValidationScore, evaluate
+from vand_robot.evaluation import Evaluation, ValidationScore, collect, plan
 from vand_robot.progress import METRICS
-from vand_robot.report import write_report
-from vand_robot.standard import from_extras, standards_of, to_extras
+from vand_robot.report import Picture, write_report
+from vand_robot.results import worst_episodes
+from vand_robot.standard import standards_of, to_extras
+from vand_robot.subject import Subject, find_subject
+from vand_robot.suite import UnitFolder, find_suite, run_units
 from vand_robot.training import TrainResult, train
 
 RESULTS = "results.json"
 EPISODES = "episodes.csv"
 REPORT = "report.html"
+UNITS = "units"
+"""Folder of what an evaluation has finished, until it is all."""
 SUCCESS = "success"
 """Stem of the chart of success rates."""
 
@@ -64,11 +71,17 @@ def run_training(
 
 
 def run_evaluation(
-    run: Path,
+    source: Path,
     out: Path,
     *,
-    episodes: int,
+    suite: str = "nominal",
+    conditions: Sequence[str] = (),
     tasks: Sequence[str] = (),
+    episodes: int | None = None,
+    jobs: int = 1,
+    expert: bool = False,
+    replays: int = 0,
+    resume: bool = False,
     force: bool = False,
     links: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -76,10 +89,16 @@ def run_evaluation(
     """Evaluate the policy of a run on held-out seeds and write what came out.
 
     Args:
-        run: Folder of the run, or of a checkpoint.
+        source: Folder of the run, or of a checkpoint; for the experts also a data set.
         out: Folder for `results.json`, `episodes.csv`, `report.html` and figures as PNG.
-        episodes: Episodes of each task.
+        suite: Name of the suite.
+        conditions: In place of the suite's.
         tasks: Task ids; all that the policy was trained on by default.
+        episodes: Of each task under each condition, in place of the suite's.
+        jobs: Processes; the numbers do not depend on it.
+        expert: Whether the scripted experts act in place of the policy.
+        replays: Pages to write beside the report, of so many of the worst episodes.
+        resume: Go on with an evaluation that was interrupted.
         force: Replace an evaluation that is there.
         links: Pages to link from the report: title -> address relative to it.
         progress: Called with the steps done and all steps.
@@ -88,37 +107,78 @@ def run_evaluation(
         The content of `results.json`.
 
     Raises:
-        UsageError: No such run, an unknown task, or an evaluation that is there.
-        VandError: A damaged checkpoint, or the disk is full.
+        UsageError: No such run, an unknown suite, condition or task, or an evaluation that is
+            there.
+        VandError: A damaged checkpoint, or the disk is full; finished units are safe.
     """
-    checkpoint = load_checkpoint(run)
-    standards = from_extras(checkpoint.extras)
+    wanted = find_suite(suite, conditions, episodes)
+    subject = find_subject(source, expert=expert)
     for task in tasks:
-        if task not in standards:
-            raise unknown_name("task", task, standards)
-    if (out / RESULTS).exists() and not force:
-        raise UsageError(f"{out}: there is an evaluation already; --force replaces it")
-    evaluation = evaluate(
-        checkpoint.policy,
-        standards,
-        tuple(tasks) or tuple(standards),
-        episodes=episodes,
-        describe={
-            "run": run.name,
-            "checkpoint_update": checkpoint.update,
-            "config": schema.to_dict(checkpoint.config),
-            "versions": software_versions(),
-        },
-        progress=progress,
+        if task not in subject.standards:
+            raise unknown_name("task", task, subject.standards)
+    dt = subject.control_dt_s
+    units = plan(
+        tuple(tasks) or [task for task in task_ids() if task in subject.standards],
+        wanted.conditions,
+        subject.standards,
+        episodes=wanted.episodes,
+        control_dt_s=dt,
     )
-    metrics = run / METRICS
-    write_evaluation(evaluation, out, metrics if metrics.exists() else None, links or {})
-    return evaluation.results()
+    folder = UnitFolder(out / UNITS, subject.digest, subject.standards)
+    _claim(out, folder, resume=resume, force=force)
+    outcomes = run_units(subject.make_policy, units, folder, jobs=jobs, progress=progress)
+    evaluation = collect(
+        units,
+        outcomes,
+        subject.standards,
+        control_dt_s=dt,
+        suite=wanted.name,
+        describe=subject.facts,
+    )
+    pages = write_replays(subject, evaluation, out, replays)
+    metrics = source / METRICS
+    shown = metrics if metrics.exists() and not expert else None
+    results = write_evaluation(evaluation, out, shown, {**(links or {}), **pages})
+    folder.clear()
+    return results
+
+
+def _claim(out: Path, folder: UnitFolder, *, resume: bool, force: bool) -> None:
+    """Make sure that nothing is overwritten that was not meant to be."""
+    if force:
+        folder.clear()
+    elif (out / RESULTS).exists():
+        raise UsageError(f"{out}: there is an evaluation already; --force replaces it")
+    elif folder.path.exists() and not resume:
+        raise UsageError(
+            f"{out}: an evaluation was interrupted; --resume goes on, --force begins anew"
+        )
+
+
+def write_replays(
+    subject: Subject, evaluation: Evaluation, out: Path, limit: int
+) -> dict[str, str]:
+    """Write 3-D pages of the worst episodes: title -> file name."""
+    from vand_robot.replay import unit_motion, write_motion  # noqa: PLC0415  (loads the viewers)
+
+    pages = {}
+    for condition, task, entry in worst_episodes(evaluation.results(), limit):
+        unit = next(
+            it for it in evaluation.units if (it.condition.name, it.task) == (condition, task)
+        )
+        number = entry["seed"] - evaluation.first_seed
+        with disk_errors("write", out):
+            out.mkdir(parents=True, exist_ok=True)
+        name = f"replay-{condition}-{task}-{number}.html"
+        unit = dataclasses.replace(unit, seeds=(entry["seed"],))
+        write_motion(unit_motion(subject, unit), out / name, "html")
+        pages[f"{task}, {condition}, episode {number}"] = name
+    return pages
 
 
 def write_evaluation(
     evaluation: Evaluation, out: Path, metrics: Path | None, links: Mapping[str, str]
-) -> None:
+) -> dict[str, Any]:
     """Write an evaluation's results, episodes, figures and report.
 
     Args:
@@ -126,51 +186,74 @@ def write_evaluation(
         out: Folder.
         metrics: The run's `metrics.jsonl`, for the training curve.
         links: Pages to link: title -> address relative to the report.
+
+    Returns:
+        The content of `results.json`.
     """
     results = evaluation.results()
-    pictures = draw(evaluation, metrics)
+    pictures = draw(evaluation, results, metrics)
     with disk_errors("write", out):
         out.mkdir(parents=True, exist_ok=True)
     write_bytes(out / RESULTS, evaluation.results_json().encode())
     write_bytes(out / EPISODES, evaluation.episodes_csv().encode())
-    for name, (_, figure) in pictures.items():
-        figures.write_png(figure, out / f"{name}.png")
-    write_report(
-        out / REPORT,
-        results,
-        # the page's first table shows the success rates already
-        figures=[picture for name, picture in pictures.items() if name != SUCCESS],
-        links=links,
+    for picture in pictures:
+        figures.write_png(picture.figure, out / f"{picture.name}.png")
+    # the page's first table shows the success rates already
+    write_report(out / REPORT, results, [it for it in pictures if it.name != SUCCESS], links=links)
+    return results
+
+
+def draw(evaluation: Evaluation, results: Mapping[str, Any], metrics: Path | None) -> list[Picture]:
+    """The figures of an evaluation."""
+    pictures = [Picture(SUCCESS, "Success by task", figures.success_chart(results))]
+    for condition, matrix in results["confusion"].items():
+        pictures.append(
+            Picture(
+                f"confusion-{condition}",
+                "Behaviour shown under each instruction",
+                figures.confusion_matrix(matrix, _episodes(results, condition)),
+                condition=condition,
+            )
+        )
+    for unit in evaluation.units:
+        figure = _portrait(evaluation, unit.task) if unit.condition.name == "nominal" else None
+        if figure is not None:
+            kind = get_task(unit.task).kind
+            stem, title = ("phase", "Phase portrait") if kind == "periodic" else _STAGES
+            pictures.append(Picture(f"{unit.task}-{stem}", title, figure, task=unit.task))
+    if metrics is not None:
+        pictures.append(Picture("training", "Training", figures.training_curve(metrics)))
+    return pictures
+
+
+_STAGES = ("stages", "Stages against time")
+
+
+def _episodes(results: Mapping[str, Any], condition: str) -> int:
+    """Episodes of each task under a condition."""
+    return int(
+        next(
+            task["conditions"][condition]["episodes"]
+            for task in results["tasks"].values()
+            if condition in task["conditions"]
+        )
     )
 
 
-def draw(evaluation: Evaluation, metrics: Path | None) -> dict[str, tuple[str, Any]]:
-    """The figures of an evaluation: file stem -> title and figure."""
-    results = evaluation.results()
-    drawn: dict[str, tuple[str, Any]] = {
-        SUCCESS: ("Success by task", figures.success_chart(results))
-    }
-    for task, result in evaluation.tasks.items():
-        run = result.rollout
-        if run.task.cycle is None:
-            names = [stage.name for stage in run.task.stages]
-            horizon = len(run.actions) * run.control_dt_s
-            drawn[f"{task}-stages"] = (
-                f"{task}: stages against time",
-                figures.stage_completion(run.stage_times_s, names, horizon),
-            )
-        elif result.standard.reference is not None:
-            cycle = run.task.cycle
-            drawn[f"{task}-phase"] = (
-                f"{task}: phase portrait",
-                figures.phase_portrait(
-                    list(cycle.phase_plane(run.observations).swapaxes(0, 1)),
-                    result.standard.reference,
-                    run.control_dt_s,
-                    valid=list(cycle.valid(run.observations).swapaxes(0, 1)),
-                    names=cycle.signal_names,
-                ),
-            )
-    if metrics is not None:
-        drawn["training"] = ("Training", figures.training_curve(metrics))
-    return drawn
+def _portrait(evaluation: Evaluation, task_id: str) -> Figure:
+    """How a task went under nominal conditions: stages against time, or the phase portrait."""
+    task, outcome = get_task(task_id), evaluation.outcomes["nominal", task_id]
+    standard = evaluation.standards[task_id]
+    if task.kind == "sequential":
+        horizon_s = task.horizon_s
+        return figures.stage_completion(outcome.stage_times_s, task.stage_names, horizon_s)
+    cycle, reference = task.cycle, standard.reference
+    if cycle is None or reference is None or outcome.signal is None or outcome.valid is None:
+        raise VandError(f"task {task_id!r}: its demonstrations show no cycle to draw")
+    return figures.phase_portrait(
+        list(outcome.signal),
+        reference,
+        evaluation.control_dt_s,
+        valid=list(outcome.valid),
+        names=cycle.signal_names,
+    )

@@ -1,5 +1,8 @@
 """The recurrent policy: normaliser -> encoder -> recurrent core -> Gaussian over actions.
 
+Camera images, where the policy sees any, pass through a convolutional network each, and join the
+normalised observation before the encoder.
+
 **Actions.** The mean is a linear readout, clipped to [-1, 1] only when the policy acts. Actions of
 demonstrations lie *on* the bounds for long stretches (a gripper is told to be open or shut, a twist
 saturates): a tanh reaches them only in the limit, and its gradient vanishes just there; a linear
@@ -16,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vand_envs.errors import UsageError, VandError, unknown_name
@@ -23,6 +27,7 @@ from vand_envs.typing import Float32Array
 from vand_robot.batches import Batch
 from vand_robot.config import PolicyConfig, RegularizerConfig
 from vand_robot.encoder import make_encoder
+from vand_robot.image_encoder import ImageEncoder, shift
 from vand_robot.nn import (
     REGULARIZERS,
     GaussianHead,
@@ -75,7 +80,8 @@ class RecurrentPolicy(nn.Module):
         spec: What it sees and says.
 
     Raises:
-        UsageError: The configuration names a regulariser or an option that does not exist.
+        UsageError: The configuration names a regulariser or an option that does not exist, or
+            images without a layer to see them.
     """
 
     def __init__(self, config: PolicyConfig, spec: PolicySpec) -> None:
@@ -92,9 +98,15 @@ class RecurrentPolicy(nn.Module):
             close if config.close_range_m else (),
             config.close_range_m,
         )
-        width = (self.normaliser.width, *config.encoder.sizes)[-1]
+        if spec.images and not config.images.channels:
+            raise UsageError("policy.images.channels: expected at least one layer, got none")
+        self.image_encoders = nn.ModuleDict(
+            {key: ImageEncoder(config.images.channels) for key in spec.images}
+        )
+        seen = self.normaliser.width + sum(2 * config.images.channels[-1] for _ in spec.images)
+        width = (seen, *config.encoder.sizes)[-1]
         self.encoder = make_encoder(
-            self.normaliser.width,
+            seen,
             config.encoder.sizes,
             config.encoder.activation,
             layer_norm=config.encoder.layer_norm,
@@ -139,13 +151,16 @@ class RecurrentPolicy(nn.Module):
         outputs: list[Tensor] = []  # (T', B, H) each
         weighted: list[tuple[int, Tensor, RegularizerTerms]] = []
         for piece in batch.pieces(truncate_steps):
-            x = self.normaliser(piece.observations)  # (T', B', D)
+            valid = piece.mask  # (T', B'): what is computed for padding is thrown away
+            x = self.normaliser(piece.observations[valid])  # (N, D) of N valid steps
             if self.training and input_noise_std > 0:
                 x = x + input_noise_std * self.normaliser.noise * torch.randn_like(x)
+            x = self.encoder(torch.cat([x, *self._look(piece.images)], -1))  # (N, F)
+            x = x.new_zeros(*valid.shape, x.shape[-1]).index_put((valid,), x)  # (T', B', F)
             if state is not None:
                 state = state[:, : len(piece.lengths)].detach()  # (num_layers, B', S)
-            result = self.core.run(self.encoder(x), state, piece.lengths)
-            nll = self.head.nll(result.output, piece.actions, piece.mask)
+            result = self.core.run(x, state, piece.lengths)
+            nll = self.head.nll(result.output[valid], piece.actions[valid])
             weighted.append((piece.steps, nll, result.terms))
             finished = batch.lengths.shape[0] - len(piece.lengths)
             outputs.append(nn.functional.pad(result.output.detach(), (0, 0, 0, finished)))
@@ -166,12 +181,13 @@ class RecurrentPolicy(nn.Module):
 
     @torch.inference_mode()
     def act(
-        self, observation: Mapping[str, Float32Array], state: PolicyState | None = None
+        self, observation: Mapping[str, NDArray[Any]], state: PolicyState | None = None
     ) -> tuple[Float32Array, PolicyState]:
         """Chooses actions for n episodes that advance together.
 
         Args:
-            observation: Key -> (n, d); keys that the policy does not use are ignored.
+            observation: Key -> (n, d), images (n, H, W, 3) uint8; keys that the policy does not use
+                are ignored.
             state: What the last call returned; None at the beginning of the episodes. It runs
                 through the whole episode, unless the policy was trained with `reset_every`.
 
@@ -189,6 +205,9 @@ class RecurrentPolicy(nn.Module):
             state = dataclasses.replace(state, core=torch.zeros_like(state.core))
         # `forward` and not a call: a module's hooks would cost a tenth of a control step
         features = self.normaliser.forward(x)  # (n, D + close-range view)
+        if self.spec.images:
+            seen = self._look(_images(self.spec, observation, len(x)))  # (n, 2 C) each
+            features = torch.cat([features, *seen], -1)
         for layer in self.encoder:
             features = layer.forward(features)  # (n, F) in the end
         output, core = self.core.step(features, state.core)  # (n, H), (num_layers, n, S)
@@ -197,11 +216,19 @@ class RecurrentPolicy(nn.Module):
             raise VandError(_not_finite(observation, self._keys))
         return actions, PolicyState(core, state.steps + 1)
 
+    def _look(self, images: Mapping[str, Tensor]) -> list[Tensor]:
+        """What the convolutional networks make of images (N, H, W, 3): (N, 2 C) of each camera."""
+        pixels = self.config.images.shift_px if self.training else 0
+        return [
+            encoder(shift(images[key], pixels) if pixels else images[key])
+            for key, encoder in self.image_encoders.items()
+        ]
+
     def require_compatible(self, other: PolicySpec | Mapping[str, Any]) -> None:
         """As `PolicySpec.require_compatible`."""
         self.spec.require_compatible(other)
 
-    def _flatten(self, observation: Mapping[str, Float32Array]) -> Float32Array:
+    def _flatten(self, observation: Mapping[str, NDArray[Any]]) -> Float32Array:
         """(n, D) of the (n, d) that the policy sees."""
         try:
             parts = [observation[key] for key in self._keys]
@@ -211,6 +238,20 @@ class RecurrentPolicy(nn.Module):
         if [part.shape[1] for part in parts] != self._sizes:
             raise VandError(_misfit(self.spec, observation))
         return x
+
+
+def _images(spec: PolicySpec, observation: Mapping[str, NDArray[Any]], n: int) -> dict[str, Tensor]:
+    """The images (n, H, W, 3) that the policy sees, checked."""
+    for key, size in spec.images.items():
+        if key not in observation:
+            raise VandError(
+                f"observation {key!r} is missing (a camera); there are: {', '.join(observation)}"
+            )
+        image, shape = observation[key], (n, *size, 3)
+        if image.shape != shape or image.dtype != np.uint8:
+            came = f"{image.shape} {image.dtype}"
+            raise VandError(f"observation {key!r}: the policy expects {shape} uint8, got {came}")
+    return {key: torch.tensor(observation[key]) for key in spec.images}
 
 
 def _keys_of_numbers(spec: PolicySpec) -> list[str]:
@@ -237,7 +278,7 @@ def regularizer_of(config: RegularizerConfig) -> Regularizer:
         raise UsageError(f"{where}.options: {error}") from None
 
 
-def _misfit(spec: PolicySpec, observation: Mapping[str, Float32Array]) -> str:
+def _misfit(spec: PolicySpec, observation: Mapping[str, NDArray[Any]]) -> str:
     """Why an observation is none that the policy can see."""
     for key in spec.observations:
         if key not in observation:
@@ -250,7 +291,7 @@ def _misfit(spec: PolicySpec, observation: Mapping[str, Float32Array]) -> str:
     return "the observation cannot be read as float32 numbers"
 
 
-def _not_finite(observation: Mapping[str, Float32Array], keys: tuple[str, ...]) -> str:
+def _not_finite(observation: Mapping[str, NDArray[Any]], keys: tuple[str, ...]) -> str:
     for key in keys:
         if not np.isfinite(observation[key]).all():
             return f"observation {key!r} is not finite"

@@ -1,5 +1,6 @@
 """Replay: what a policy does, or what was demonstrated, as a page or a video."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,10 @@ from vand_demos import DemoDataset
 from vand_envs import get_task, make_world
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_envs.typing import FloatArray
-from vand_robot.checkpoint import load_checkpoint
-from vand_robot.evaluation import horizon_steps
-from vand_robot.rollout import TEST_SEED, rollout
-from vand_robot.standard import from_extras
+from vand_robot.conditions import CONDITIONS, NOMINAL
+from vand_robot.evaluation import Unit, plan, play
+from vand_robot.rollout import TEST_SEED
+from vand_robot.subject import Subject, find_subject
 from vand_robot.viewer.html import write_html
 from vand_robot.viewer.video import write_video
 
@@ -48,6 +49,8 @@ def replay(
     seed: int = 0,
     episode: str | None = None,
     seconds: float | None = None,
+    condition: str = "nominal",
+    expert: bool = False,
     camera: str = "overview",
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -62,6 +65,9 @@ def replay(
         seed: Which held-out episode of a run.
         episode: Name of the demonstration; the first of the task by default.
         seconds: Length of a rollout [s]; as in the evaluation by default.
+        condition: Condition of the evaluation under which a run is rolled out.
+        expert: Whether the scripted expert acts in place of the run's policy; the source may then
+            be a data set.
         camera: Where to look from.
         force: Replace a file that is there.
         progress: Called with the work done and all of it.
@@ -79,10 +85,10 @@ def replay(
         raise UsageError(f"{out} exists already; --force replaces it")
     if not source.exists():
         raise UsageError(f"no run and no data set {source}")
-    if source.is_dir():
+    if source.is_dir() or expert:
         if episode is not None:
-            raise UsageError(f"--episode: {source} is a run, not a data set; use --seed")
-        motion = policy_motion(source, task, seed, seconds)
+            raise UsageError(f"--episode: no demonstration is shown of {source}; use --seed")
+        motion = policy_motion(source, task, seed, seconds, condition=condition, expert=expert)
     else:
         motion = demonstration_motion(source, task, episode)
     write_motion(motion, out, viewer, camera=camera, progress=progress)
@@ -120,47 +126,67 @@ def write_motion(
         )
 
 
-def policy_motion(run: Path, task: str | None, seed: int, seconds: float | None) -> Motion:
-    """A rollout of a run's policy on a held-out seed."""
-    checkpoint = load_checkpoint(run)
-    standards = from_extras(checkpoint.extras)
-    known = tuple(standards) or checkpoint.policy.spec.instructions
-    task_id = known[0] if task is None else task
-    if task_id not in known:
-        raise unknown_name("task", task_id, known)
-    dt = checkpoint.policy.spec.control_dt_s
+def policy_motion(
+    source: Path,
+    task: str | None,
+    seed: int,
+    seconds: float | None,
+    *,
+    condition: str = "nominal",
+    expert: bool = False,
+) -> Motion:
+    """A rollout on a held-out seed: to the last bit that of the evaluation."""
+    if condition not in CONDITIONS:
+        raise unknown_name("condition", condition, CONDITIONS)
+    subject = find_subject(source, expert=expert)
+    task_id = next(iter(subject.standards)) if task is None else task
+    if task_id not in subject.standards:
+        raise unknown_name("task", task_id, subject.standards)
+    dt = subject.control_dt_s
     if seconds is not None and not dt <= seconds <= 3600:
         raise UsageError(f"--seconds: expected {dt:g} to 3600, got {seconds:g}")
     if seed < 0:
         raise UsageError(f"--seed: expected 0 or more, got {seed}")
+    (unit,) = plan(
+        [task_id],
+        [CONDITIONS[condition]],
+        subject.standards,
+        episodes=1,
+        control_dt_s=dt,
+        first_seed=TEST_SEED + seed,
+    )
     if seconds is not None:
-        steps = round(seconds / dt)
-    elif task_id in standards:
-        steps = horizon_steps(task_id, standards[task_id], dt)
+        unit = dataclasses.replace(unit, steps=round(seconds / dt))
+    return unit_motion(subject, unit)
+
+
+def unit_motion(subject: Subject, unit: Unit) -> Motion:
+    """What happens in the first episode of a unit."""
+    unit = dataclasses.replace(unit, seeds=unit.seeds[:1])
+    played = play(subject.make_policy(), unit)
+    dt, task = played.control_dt_s, played.task
+    done, path = played.stages_done[:, 0], played.qpos[:, 0]
+    told = [task.instruction] * len(path)
+    if unit.before is not None:
+        told[: played.start] = [get_task(unit.before[0]).instruction] * played.start
+    names = ("", *task.stage_names)
+    captions = tuple(_caption(text, names[k]) for text, k in zip(told, done, strict=True))
+    if task.kind == "periodic":
+        outcome = f"{unit.steps * dt:.0f} s"
     else:
-        steps = round(get_task(task_id).horizon_s / dt)
-    played = rollout(checkpoint.policy, task_id, [TEST_SEED + seed], steps)
-    stages = played.task.stages
-    if stages:
-        done = played.stages_done[:, 0]
-        captions = tuple(
-            _caption(played.task.instruction, stages[int(k) - 1].name if k else "") for k in done
-        )
-        outcome = f"{done[-1]} of {len(stages)} stages done in order"
-        # a second more than the last stage took: nothing happens after it
-        last = int((done < done[-1]).sum()) + round(2.0 / dt)
-        path = played.qpos[: last + 1, 0] if done[-1] == len(stages) else played.qpos[:, 0]
-    else:
-        captions = (played.task.instruction,) * (steps + 1)
-        outcome = f"{steps * dt:.0f} s"
-        path = played.qpos[:, 0]
-    title = f"{run.name}: {played.task.instruction} (held-out seed {seed})"
+        outcome = f"{done[-1]} of {len(names) - 1} stages done in order"
+        if played.progress.at_end[0]:
+            # a second more than the last stage took: nothing happens after it
+            path = path[: int((done < done[-1]).sum()) + round(2.0 / dt) + 1]
+    condition = "" if unit.condition == NOMINAL else f", {unit.condition.name}"
+    number = unit.seeds[0] - TEST_SEED
+    title = f"{subject.facts['run']}: {task.instruction} (held-out seed {number}{condition})"
     return Motion(make_world().model, path, dt, title, captions[: len(path)], outcome)
 
 
 def demonstration_motion(file: Path, task: str | None, episode: str | None) -> Motion:
     """A recorded demonstration, from its states: exactly as it was."""
-    with DemoDataset.open(file) as dataset:
+    with DemoDataset.open(file, guarded=True) as dataset:
         if not dataset.names:
             raise VandError(f"{file}: the data set is empty")
         if task is not None and task not in dataset.tasks:
@@ -174,9 +200,9 @@ def demonstration_motion(file: Path, task: str | None, episode: str | None) -> M
         raise VandError(f"{file}: {name} was recorded without states; record with --states")
     model = make_world().model
     reward = np.concatenate([[0], np.cumsum(demo.rewards)])[: len(demo)].astype(int)
-    stages = get_task(demo.task).stages
+    stages = get_task(demo.task).stage_names
     captions = tuple(
-        _caption(demo.instruction, stages[min(k, len(stages)) - 1].name if stages and k else "")
+        _caption(demo.instruction, stages[min(k, len(stages)) - 1] if stages and k else "")
         for k in reward
     )
     outcome = (

@@ -1,8 +1,8 @@
 """What a policy sees and says: everything that must fit between a policy and an environment."""
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from vand_envs.errors import VandError
@@ -24,6 +24,8 @@ class PolicySpec:
     """Task ids, in the order of the instruction's one-hot code."""
     observations: Mapping[str, int]
     """Observation key -> size, in the order in which the policy concatenates them."""
+    images: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Image observation -> height and width [pixel]; empty where the policy sees none."""
 
     @property
     def observation_size(self) -> int:
@@ -51,5 +53,5 @@ class PolicySpec:
 def _comparable(value: Any) -> Any:
     """The value with what JSON changes undone; the order of observations and tasks matters."""
     if isinstance(value, Mapping):
-        return list(value.items())
+        return [(key, _comparable(item)) for key, item in value.items()]
     return list(value) if isinstance(value, tuple) else value

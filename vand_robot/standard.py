@@ -14,13 +14,21 @@ import numpy as np
 from vand_demos import DemoDataset, Episode
 from vand_envs import get_task
 from vand_envs.errors import VandError
+from vand_envs.typing import FloatArray
 from vand_robot.metrics.reference import Reference, reference_from_demonstrations
+from vand_robot.rollout import hand_path
 
 EXTRAS_KEY = "standards"
 """Key of the standards among a checkpoint's extras."""
 
 
-@dataclass(frozen=True)
+PATHS = 12
+"""Demonstrations whose paths are kept, at most."""
+PATH_DT_S = 0.2
+"""Time between two points of a path [s]."""
+
+
+@dataclass(frozen=True, eq=False)
 class Standard:
     """What the demonstrations of one task show."""
 
@@ -32,6 +40,9 @@ class Standard:
     """Durations until success, per demonstration of a sequential task [s]."""
     reference: Reference | None
     """The rhythm of a periodic task."""
+    paths: tuple[FloatArray, ...] = ()
+    """Paths of the hand in the world, of some demonstrations of a sequential task, each of shape
+    (M, 3) [m], a point every `PATH_DT_S`."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -40,6 +51,7 @@ class Standard:
             "median_steps": self.median_steps,
             "times_s": list(self.times_s),
             "reference": None if self.reference is None else self.reference.to_json(),
+            "paths_mm": [np.rint(1000 * path).astype(int).tolist() for path in self.paths],
         }
 
     @classmethod
@@ -51,6 +63,7 @@ class Standard:
             median_steps=int(record["median_steps"]),
             times_s=tuple(record["times_s"]),
             reference=None if reference is None else Reference.from_json(reference),
+            paths=tuple(np.array(path) / 1000 for path in record.get("paths_mm", [])),
         )
 
 
@@ -66,17 +79,28 @@ def standard_of(task_id: str, episodes: Sequence[Episode]) -> Standard:
     dt = episodes[0].control_dt_s
     times: tuple[float, ...] = ()
     reference = None
-    if task.cycle is None:
+    paths: tuple[FloatArray, ...] = ()
+    if task.kind == "sequential":
         # the last stage's reward marks the success
         times = tuple(float(np.flatnonzero(e.rewards).max() + 1) * dt for e in episodes)
-    else:
+        chosen = np.linspace(0, len(episodes) - 1, min(PATHS, len(episodes))).round().astype(int)
+        every = max(1, round(PATH_DT_S / dt))
+        paths = tuple(_compact(hand_path(episodes[i].observations)[::every]) for i in chosen)
+    elif task.cycle is not None:
         views = [e.observations for e in episodes]
         signals = [task.cycle.phase_plane(view) for view in views]
-        reference = reference_from_demonstrations(
-            signals, dt, valid=[task.cycle.valid(view) for view in views]
-        )
+        valid = [task.cycle.valid(view) for view in views]
+        try:
+            reference = reference_from_demonstrations(signals, dt, valid=valid)
+        except VandError as error:
+            raise VandError(f"task {task_id!r}: {error}") from None
     steps = int(np.median([len(e) for e in episodes]))
-    return Standard(len(episodes), steps, times, reference)
+    return Standard(len(episodes), steps, times, reference, paths)
+
+
+def _compact(path: FloatArray) -> FloatArray:
+    """A path to the millimetre, as it will be read back."""
+    return np.asarray(np.rint(1000 * path).astype(int) / 1000)
 
 
 def standards_of(paths: Sequence[str | Path], tasks: Sequence[str] = ()) -> dict[str, Standard]:
@@ -87,12 +111,14 @@ def standards_of(paths: Sequence[str | Path], tasks: Sequence[str] = ()) -> dict
     """
     episodes: dict[str, list[Episode]] = {}
     for path in paths:
-        with DemoDataset.open(path) as dataset:
+        with DemoDataset.open(path, guarded=True) as dataset:
             for name in dataset.names:
                 task = dataset.attribute(name, "task")
                 wanted = not tasks or task in tasks
                 if wanted and dataset.attribute(name, "success"):
-                    episode = dataset.episode(name, states=False, next_observations=False)
+                    episode = dataset.episode(
+                        name, states=False, next_observations=False, images=False
+                    )
                     episodes.setdefault(task, []).append(episode)
     return {task: standard_of(task, episodes[task]) for task in sorted(episodes)}
 

@@ -10,21 +10,21 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from numpy.random import SeedSequence, default_rng
+from numpy.random import SeedSequence
 from rich.console import Console
 from torch import Tensor
 
 from vand_demos.files import disk_errors, exclusive, write_bytes
 from vand_envs.errors import UsageError, VandError
 from vand_robot import schema
-from vand_robot.batches import Batch, Demonstrations
+from vand_robot.batches import Batch, BatchStream, Demonstrations
 from vand_robot.checkpoint import (
     BEST,
     LAST,
@@ -122,8 +122,7 @@ def train(
     began = time.monotonic()
     config = schema.build(TrainConfig, schema.to_dict(config))  # bounds hold however it was made
     _require_folder(out, resume=resume, force=force)
-    with _torch_settings(config.threads):
-        data = load_data(config)
+    with _torch_settings(config.threads), closing(load_data(config)) as data:
         with disk_errors("write", out):
             out.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(out, out):
@@ -132,11 +131,12 @@ def train(
             if not resume:
                 _prepare_folder(out, config)
             with (
+                closing(_batches(config, data)) as batches,
                 RunLog(out, run.update) as log,
                 Display(console, run.update, config.updates) as display,
                 Interrupt() as interrupt,
             ):
-                _loop(run, out, score, log=log, display=display, interrupt=interrupt)
+                _loop(run, out, score, batches, log=log, display=display, interrupt=interrupt)
     return TrainResult(out, run.update, run.best, time.monotonic() - began)
 
 
@@ -159,10 +159,9 @@ class Run:
         self.best: dict[str, float] = {}
         self.extras: Mapping[str, Any] = {}
 
-    def step(self, out: Path) -> dict[str, float]:
+    def step(self, batch: Batch, out: Path) -> dict[str, float]:
         """Makes one update and returns its figures."""
         update, config = self.update + 1, self.config
-        batch = self.data.train.sample(config.batch_size, default_rng([config.seed, update]))
         torch.manual_seed(_torch_seed(config.seed, update))
         rate = learning_rate(update, config.updates, config.optimizer)
         for group in self.optimizer.param_groups:
@@ -285,6 +284,7 @@ def _loop(
     run: Run,
     out: Path,
     score: Score | None,
+    batches: BatchStream,
     *,
     log: RunLog,
     display: Display,
@@ -292,7 +292,7 @@ def _loop(
 ) -> None:
     config, means = run.config, Means()
     while run.update < config.updates:
-        means.add(run.step(out))
+        means.add(run.step(batches.batch(run.update + 1), out))
         last = run.update == config.updates
         validate = last or run.update % config.validation_interval == 0
         interval = config.rollouts.interval
@@ -322,6 +322,10 @@ def _loop(
 def _rank(figures: Mapping[str, float]) -> tuple[float, float]:
     """What makes a checkpoint better than another: trials, then validation."""
     return figures.get("rollouts/score", -math.inf), -figures.get("valid/nll", 0.0)
+
+
+def _batches(config: TrainConfig, data: TrainingData) -> BatchStream:
+    return BatchStream(data.train, config.batch_size, config.seed, config.updates)
 
 
 def _begun(config: TrainConfig, data: TrainingData) -> Run:
@@ -403,6 +407,7 @@ def _not_finite(
         "actions": batch.actions,
         "lengths": batch.lengths,
         "states": loss.output,
+        **batch.images,
     }
     packed = safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()})
     write_bytes(out / NON_FINITE, packed)

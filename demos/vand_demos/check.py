@@ -1,13 +1,8 @@
 """Checks a data set against every rule of the format, over every array."""
 
-import json
-import os
-import queue
-import subprocess
-import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +26,15 @@ from vand_demos.dataset import (
 )
 from vand_demos.episode import Episode, EpisodeError
 from vand_demos.files import disk_errors
+from vand_demos.guard import PATIENCE_S, require_readable
+from vand_demos.isolation import LostProcessError, run_apart
 from vand_envs.errors import UsageError, VandError
 
 _MAX_FAULTS = 1000
 """The check stops after this many: a file so broken is not read to the end."""
+
+_MAX_LINE = 400
+"""Longer faults are cut [characters]."""
 
 
 def check_file(path: str | Path, *, patience_s: float = 60.0) -> list[str]:
@@ -53,58 +53,26 @@ def check_file(path: str | Path, *, patience_s: float = 60.0) -> list[str]:
     """
     path = Path(path).expanduser()
     require_file(path)
-    # The same interpreter and packages, and an argument of our own making: nothing untrusted.
-    with subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", _CHILD, str(path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        faults, place = [], "the head of the file"
+    faults, place = [], "the head of the file"
+    with suppress(VandError):  # what HDF5 refuses to read, the check describes better
         try:
-            for kind, text in _messages(process, patience_s):
-                if kind == "fault":
-                    faults.append(text)
-                else:
-                    place = text
-        except queue.Empty:
-            process.kill()
-            return [*faults, f"{place}: HDF5 did not come back within {patience_s:g} s"]
-        errors = process.stderr.read() if process.stderr else ""
-    if process.returncode < 0:
-        return [*faults, f"{place}: HDF5 crashed while reading it (signal {-process.returncode})"]
-    if process.returncode > 0:
-        raise VandError(f"cannot check {path}: {(errors.splitlines() or ['no reason given'])[-1]}")
+            require_readable(path, min(patience_s, PATIENCE_S))
+        except LostProcessError as error:
+            return [str(error)]
+    try:
+        for kind, text in run_apart(
+            "vand_demos.check:iterate_check", [str(path)], patience_s=patience_s
+        ):
+            if kind == "fault":
+                faults.append(text)
+            else:
+                place = text
+    except LostProcessError as error:
+        faults.append(f"{place}: HDF5 {error}")
     return faults
 
 
-_CHILD = "import sys; from vand_demos.check import report; report(sys.argv[1])"
-
-
-def report(path: str) -> None:
-    """Checks a data set in this process and prints messages: JSON, one a line."""
-    for message in iterate_check(Path(path)):
-        sys.stdout.write(json.dumps(message) + "\n")
-        sys.stdout.flush()
-
-
-def _messages(process: "subprocess.Popen[str]", patience_s: float) -> Iterator[tuple[str, str]]:
-    """What the other process says; raises queue.Empty where it says nothing for too long."""
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def listen() -> None:
-        for line in process.stdout or ():
-            lines.put(line)
-        lines.put(None)
-
-    threading.Thread(target=listen, daemon=True).start()
-    while (line := lines.get(timeout=patience_s)) is not None:
-        kind, text = json.loads(line)
-        yield kind, text
-
-
-def iterate_check(path: Path) -> Iterator[tuple[str, str]]:
+def iterate_check(path: str | Path) -> Iterator[tuple[str, str]]:
     """Checks a data set in this process, as far as HDF5 lets it.
 
     Nothing is read before its declared shape and size have proved sensible; one episode at a time
@@ -116,11 +84,11 @@ def iterate_check(path: Path) -> Iterator[tuple[str, str]]:
     Raises:
         UsageError: There is no such file.
     """
-    count = 0
+    path, count = Path(path), 0
     try:
         with open_file(path) as file, disk_errors("read", path):
             for kind, text in _file_messages(path, file):
-                yield kind, " ".join(text.split())
+                yield kind, _one_line(text)
                 count += kind == "fault"
                 if count == _MAX_FAULTS:
                     yield "fault", f"the check stopped after {_MAX_FAULTS} faults"
@@ -128,7 +96,42 @@ def iterate_check(path: Path) -> Iterator[tuple[str, str]]:
     except UsageError:
         raise
     except VandError as error:
-        yield "fault", " ".join(str(error).split())
+        yield "fault", _one_line(str(error))
+
+
+def _one_line(text: str) -> str:
+    """The text on one line of readable length, whatever a damaged file says."""
+    line = " ".join(text.split())
+    return line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 3]}..."
+
+
+def iterate_descriptions(path: str) -> Iterator[str]:
+    """Reads all that describes the arrays of a data set, and every text, as far as HDF5 lets it.
+
+    Yields:
+        The name of each episode, once its description has been read.
+
+    Raises:
+        UsageError: There is no such file.
+        VandError: It is no HDF5 file, or HDF5 refuses to read it.
+    """
+    with open_file(Path(path)) as file, disk_errors("read", Path(path)):
+        _touch("", file)
+        data = child(file, "data", h5py.Group) if "data" in file else file
+        _touch("", data)
+        for name in demo_names(file) if "data" in file else ():
+            demo = child(file, f"data/{name}", h5py.Group)
+            _touch("", demo)
+            demo.visititems(_touch)
+            yield name
+
+
+def _touch(_: str, item: Any) -> None:
+    """Reads what describes a group or an array; the index of an array's chunks is a part of it."""
+    for key in item.attrs:
+        read_attribute(item, key)
+    if isinstance(item, h5py.Dataset):
+        item.id.get_storage_size()
 
 
 def _file_messages(path: Path, file: Any) -> Iterator[tuple[str, str]]:

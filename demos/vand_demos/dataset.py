@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from vand_demos.episode import Episode, EpisodeError, Unreadable, utc_now
 from vand_demos.files import disk_errors, exclusive, replacing, reserve
+from vand_demos.guard import require_readable
 from vand_envs.errors import UsageError, VandError, unknown_name
 
 FORMAT = "vand-robot-demos"
@@ -62,6 +64,9 @@ _OBJECT_BYTES = 1 << 12
 _BATCH_BYTES = 1 << 26
 """Episodes are added to a file under construction in batches of about this much [bytes]."""
 
+_IMAGE_AXES = 3
+"""Axes of one step of an image observation, (H, W, 3); of any other it has one."""
+
 _DEMO = re.compile(r"demo_(0|[1-9][0-9]{0,8})")
 
 _GROUPS = {"action_dict": "action_parts", "obs": "observations", "next_obs": "next_observations"}
@@ -97,14 +102,22 @@ class DemoDataset:
     """The open h5py.File."""
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
+    def open(cls, path: str | Path, *, guarded: bool = False) -> Self:
         """Opens a data set.
+
+        Args:
+            path: The file.
+            guarded: Whether another process makes sure first that HDF5 will neither crash nor hang
+                on it: for files that come from elsewhere, or that a bad disk may have damaged.
 
         Raises:
             UsageError: There is no such file.
             VandError: It is no data set, is damaged, or is of a newer format.
         """
         path = Path(path).expanduser()
+        require_file(path)
+        if guarded:
+            require_readable(path)
         file = open_file(path)
         try:
             with disk_errors("read", path):
@@ -146,6 +159,7 @@ class DemoDataset:
         *,
         states: bool = True,
         next_observations: bool = True,
+        images: bool = True,
     ) -> Episode:
         """Reads one episode.
 
@@ -154,6 +168,8 @@ class DemoDataset:
             keys: The observations to read; all by default.
             states: Whether to read the states, where the data set has them.
             next_observations: Whether to read what was seen after each action.
+            images: Whether images are among the observations that are read by default. They take
+                many times the memory of all else.
 
         Raises:
             UsageError: There is no such episode, or no such observation.
@@ -166,6 +182,9 @@ class DemoDataset:
             for key in keys or ():
                 if key not in demo["obs"]:
                     raise unknown_name("observation key", key, demo["obs"])
+            if keys is None and not images:
+                shapes = self.observation_shapes(name)
+                keys = [key for key, shape in shapes.items() if len(shape) != _IMAGE_AXES]
             values = read_demo(
                 demo,
                 want=lambda group, key: (
@@ -209,6 +228,25 @@ class DemoDataset:
         with disk_errors(f"read {name} of", self.path):
             child(self.file, f"data/{name}", h5py.Group).visititems(note)
         return found
+
+    def observation_shapes(self, name: str) -> dict[str, tuple[int, ...]]:
+        """Observation key -> shape of one step: (d,), or (H, W, 3) for images."""
+        arrays = self.arrays(name).items()
+        return {path.removeprefix("obs/"): s for path, s in arrays if path.startswith("obs/")}
+
+    def digest(self, name: str, path: str) -> str:
+        """Hash of one array of an episode as it is stored, read piece by piece.
+
+        Raises:
+            VandError: The episode lacks it, or it cannot be read.
+        """
+        digest = sha256()
+        with disk_errors(f"read {name} of", self.path):
+            stored = child(self.file, f"data/{name}/{path}", h5py.Dataset).id
+            for i in range(stored.get_num_chunks()):
+                _, chunk = stored.read_direct_chunk(stored.get_chunk_info(i).chunk_offset)
+                digest.update(chunk)
+        return digest.hexdigest()
 
     def source(self, name: str, new_name: str | None = None) -> "Source":
         """An episode, to be copied into another file."""

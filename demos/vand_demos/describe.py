@@ -25,7 +25,7 @@ def describe(path: str | Path) -> dict[str, Any]:
         UsageError: There is no such file.
         VandError: It is no data set, or is damaged.
     """
-    with DemoDataset.open(path) as dataset:
+    with DemoDataset.open(path, guarded=True) as dataset:
         arrays = dataset.arrays(dataset.names[0]) if dataset.names else {}
         kwargs = dataset.env_args["env_kwargs"]
         return {

@@ -43,7 +43,7 @@ def split(
         raise UsageError(f"valid_fraction: expected a number in (0, 1), got {valid_fraction}")
     path = Path(path).expanduser()
     rng = np.random.default_rng(seed)
-    with DemoDataset.open(path) as dataset, rewriting(path) as temporary:
+    with rewriting(path) as temporary, DemoDataset.open(path, guarded=True) as dataset:
         held_out: set[str] = set()
         for task in dataset.tasks:
             names = [name for name in dataset.names if dataset.attribute(name, "task") == task]
@@ -75,7 +75,7 @@ def merge(
     if not paths:
         raise UsageError("there are no data sets to merge")
     with ExitStack() as stack:
-        datasets = [stack.enter_context(DemoDataset.open(path)) for path in paths]
+        datasets = [stack.enter_context(DemoDataset.open(path, guarded=True)) for path in paths]
         _require_mergeable(datasets)
         names = [
             [f"demo_{sum(map(len, datasets[:i])) + k}" for k in range(len(dataset))]
@@ -105,8 +105,28 @@ def filter_dataset(
         UsageError: The file is missing, or `out` exists and is not to be replaced.
         VandError: No episode is left, or a file is damaged.
     """
-    with DemoDataset.open(path) as dataset:
+    with DemoDataset.open(path, guarded=True) as dataset:
         kept = {episode.name: episode.name for episode in dataset if predicate(episode)}
+        _rebuild(Path(out).expanduser(), [(dataset, kept)], overwrite=overwrite)
+    return tuple(kept)
+
+
+def pick(
+    path: str | Path, out: str | Path, names: Iterable[str], *, overwrite: bool = False
+) -> tuple[str, ...]:
+    """Copies the episodes of these names into a new data set; arrays are not read.
+
+    Returns:
+        Their names, by number.
+
+    Raises:
+        UsageError: There is no such file or episode, or `out` exists and is not to be replaced.
+        VandError: No episode is named, or a file is damaged.
+    """
+    wanted = set(names)
+    with DemoDataset.open(path, guarded=True) as dataset:
+        _require_known(dataset, wanted)
+        kept = {name: name for name in dataset.names if name in wanted}
         _rebuild(Path(out).expanduser(), [(dataset, kept)], overwrite=overwrite)
     return tuple(kept)
 
@@ -121,13 +141,20 @@ def delete(path: str | Path, names: Iterable[str]) -> tuple[str, ...]:
         UsageError: There is no such file or episode.
         VandError: No episode would be left, or the file is damaged.
     """
-    unwanted = set(names)
-    with DemoDataset.open(path) as dataset:
-        for name in sorted(unwanted - set(dataset.names)):
-            raise unknown_name("episode", name, dataset.names)
+    path, unwanted = Path(path).expanduser(), set(names)
+    # Locked before it is read: nobody adds episodes in between, to lose them.
+    with rewriting(path) as temporary, DemoDataset.open(path, guarded=True) as dataset:
+        require_new(path, overwrite=True)
+        _require_known(dataset, unwanted)
         kept = {name: name for name in dataset.names if name not in unwanted}
-        _rebuild(dataset.path, [(dataset, kept)], overwrite=True)
+        _build(temporary, path, [(dataset, kept)])
     return tuple(kept)
+
+
+def _require_known(dataset: DemoDataset, names: Iterable[str]) -> None:
+    """Raises UsageError for a name that no episode has."""
+    for name in sorted(set(names) - set(dataset.names)):
+        raise unknown_name("episode", name, dataset.names)
 
 
 def _require_mergeable(datasets: Sequence[DemoDataset]) -> None:
@@ -158,13 +185,19 @@ def _fixed(arrays: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     return {path: shape for path, shape in arrays.items() if not path.startswith(optional)}
 
 
-def _rebuild(
-    out: Path,
-    picks: Sequence[tuple[DemoDataset, Mapping[str, str]]],
-    *,
-    overwrite: bool,
-) -> None:
-    """Writes a data set of episodes (old name -> new name) of others, with their masks."""
+_Picks = Sequence[tuple[DemoDataset, Mapping[str, str]]]
+"""Data sets, and of each the episodes that are wanted: old name -> new name."""
+
+
+def _rebuild(out: Path, picks: _Picks, *, overwrite: bool) -> None:
+    """Writes a data set of episodes of others, with their masks."""
+    with rewriting(out) as temporary:
+        require_new(out, overwrite=overwrite)
+        _build(temporary, out, picks)
+
+
+def _build(temporary: Path, out: Path, picks: _Picks) -> None:
+    """Builds at a temporary path what shall be at `out`."""
     if not any(kept for _, kept in picks):
         raise VandError(f"{out}: no episode would be left")
     masks: dict[str, list[str]] = {}
@@ -172,9 +205,7 @@ def _rebuild(
         for key in dataset.filter_keys:
             listed = masks.setdefault(key, [])
             listed += [kept[name] for name in dataset.mask(key) if name in kept]
-    with rewriting(out) as temporary:
-        require_new(out, overwrite=overwrite)
-        create(temporary, picks[0][0].env_args)
-        append(temporary, (data.source(*pair) for data, kept in picks for pair in kept.items()))
-        if masks:
-            write_masks(temporary, masks)
+    create(temporary, picks[0][0].env_args)
+    append(temporary, (data.source(*pair) for data, kept in picks for pair in kept.items()))
+    if masks:
+        write_masks(temporary, masks)

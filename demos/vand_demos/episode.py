@@ -31,6 +31,10 @@ KEY_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 """What an observation key looks like: safe as a name inside a file."""
 
 
+IMAGE_TYPE = np.dtype(np.uint8)
+"""What tells an image from other observations, which are float32."""
+
+
 class EpisodeError(VandError):
     """An episode that breaks rules; `faults` holds one line for each, the message the first."""
 
@@ -54,7 +58,8 @@ class Episode:
 
     Arrays are copied unless they are read-only already, and are read-only afterwards. Step t holds
     what was seen before action t, the action, and what was seen after it, so
-    `next_observations[k][:-1]` equals `observations[k][1:]`.
+    `next_observations[k][:-1]` equals `observations[k][1:]`. Images need not be in
+    `next_observations`: they take the most room, and all but the last are in `observations`.
 
     Raises:
         EpisodeError: At construction, where a rule is broken; the line names the episode, the
@@ -78,7 +83,8 @@ class Episode:
     observations: Mapping[str, NDArray[Any]]
     """Key -> (N, ...) float32, or (N, H, W, 3) uint8 for images, before each action."""
     next_observations: Mapping[str, NDArray[Any]]
-    """The same keys and shapes, after each action; empty where they were not loaded."""
+    """The same keys and shapes, after each action; images may be left out, and all is empty where
+    it was not loaded."""
     actions: NDArray[np.float32]
     """(N, A), each number in [-1, 1]."""
     action_parts: Mapping[str, NDArray[np.float32]]
@@ -246,12 +252,17 @@ def shape_faults(
         yield f"{path}: expected {rank} axes, got shape {shape}"
     elif rank is None and len(shape) < 2:
         yield f"{path}: expected at least 2 axes, got shape {shape}"
-    image = group in ("obs", "next_obs") and dtype == np.uint8
+    image = group in ("obs", "next_obs") and dtype == IMAGE_TYPE
     if image and (len(shape) != 4 or shape[-1] != 3):
         yield f"{path}: expected an image (N, H, W, 3), got shape {shape}"
     expected = {"states": "float64", "dones": "int64"}.get(group, "float32")
     if not image and dtype != np.dtype(expected):
         yield f"{path}: expected {expected}, got {dtype}"
+
+
+def is_image(array: NDArray[Any]) -> bool:
+    """Whether an array of observations holds images."""
+    return array.dtype == IMAGE_TYPE
 
 
 def _key_faults(episode: Episode, mode_parts: Sequence[str]) -> Iterator[str]:
@@ -263,7 +274,8 @@ def _key_faults(episode: Episode, mode_parts: Sequence[str]) -> Iterator[str]:
             yield f"obs: {key!r} is no valid key (letters, digits and '_', a letter first)"
     if episode.next_observations:
         for key in sorted(episode.observations.keys() - episode.next_observations.keys()):
-            yield f"next_obs: {key!r} is missing"
+            if not is_image(episode.observations[key]):
+                yield f"next_obs: {key!r} is missing"
         for key in sorted(episode.next_observations.keys() - episode.observations.keys()):
             yield f"obs: {key!r} is missing, but next_obs has it"
     for part in episode.action_parts:

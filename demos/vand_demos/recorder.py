@@ -25,7 +25,7 @@ from vand_demos.dataset import (
     signature,
 )
 from vand_demos.episode import Episode
-from vand_demos.files import disk_errors, exclusive, replacing, write_bytes
+from vand_demos.files import disk_errors, exclusive, replacing, sync, write_bytes
 from vand_envs.errors import UsageError, VandError
 
 DAMAGED_SUFFIX = ".damaged"
@@ -87,6 +87,7 @@ class Recorder:
                 require_new(self.path)
             self._packed, self._signature = self._survey()
             self._parts = len(_pending(self.path))
+            self._saved: list[tuple[Path, int]] = []  # part and steps, in their order
             self._lock: ExitStack | None = stack.pop_all()
 
     def __len__(self) -> int:
@@ -110,9 +111,43 @@ class Recorder:
             raise VandError(f"{episode.label}: next_obs: expected what obs holds, got nothing")
         image = encode_episode(episode, self.env_args, states=self._states)
         number = max((_part_number(part) for part in part_files(self.path)), default=-1) + 1
-        write_bytes(self._folder / f"{number:06d}-{episode.uid}.hdf5", image)
+        part = self._folder / f"{number:06d}-{episode.uid}.hdf5"
+        write_bytes(part, image)
         self._signature = self._signature or signature(episode)
+        self._saved.append((part, len(episode)))
         self._parts += 1
+        return len(self)
+
+    @property
+    def saved(self) -> int:
+        """Episodes that this recorder saved and has not taken back."""
+        return len(self._saved)
+
+    @property
+    def steps(self) -> int:
+        """Steps in the episodes that this recorder saved."""
+        return sum(steps for _, steps in self._saved)
+
+    def undo(self) -> int:
+        """Takes back the last episode that this recorder saved; it is off the disk on return.
+
+        Returns:
+            The number of episodes in the data set now.
+
+        Raises:
+            VandError: There is none, or the disk fails.
+        """
+        if self._lock is None:
+            raise VandError(f"{self.path}: the recorder is closed")
+        if not self._saved:
+            raise VandError("there is nothing to undo: no episode was saved in this session")
+        with disk_errors("remove the last episode of", self.path):
+            self._saved[-1][0].unlink()
+            sync(self._folder)
+        self._saved.pop()
+        self._parts -= 1
+        if not len(self):
+            self._signature = {}
         return len(self)
 
     def close(self) -> RepairReport:

@@ -1,19 +1,25 @@
 """A recording session: somebody demonstrates a task until enough good episodes are in the file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from vand_demos.dataset import DemoDataset, part_files
+from vand_demos.episode import Episode
 from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.experts.disturbance import Disturbance
+from vand_demos.images import with_images
 from vand_demos.recorder import Recorder, repair
+from vand_demos.teleop import TELEOP_DEVICES, Drive, TeleopDevice, run
 from vand_envs import TaskBatch, get_task
+from vand_envs.cameras import Cameras
 from vand_envs.controller import ActionMode
 from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_envs.world import World
 
-RECORDING_DEVICES = ("expert",)
+RECORDING_DEVICES = ("expert", *TELEOP_DEVICES)
 """Devices that can drive a recording session."""
 
 SEEDS_PER_SESSION = 10_000
@@ -43,6 +49,12 @@ class SessionReport:
     """Episodes in the data set now."""
     steps: int
     """Control steps added."""
+    interrupted: bool = False
+    """Whether Ctrl-C ended it."""
+
+
+Connect = Callable[[World], TeleopDevice]
+"""Opens the controls with which a person drives a robot in that world."""
 
 
 def record(
@@ -52,12 +64,15 @@ def record(
     episodes: int,
     seed: int = 0,
     device: str = "expert",
+    connect: Connect | None = None,
+    speed_limit: float = 1.0,
     disturbance: Disturbance | None = DEFAULT_DISTURBANCE,
     keep_failures: bool = False,
     action_mode: ActionMode = "ee_twist",
     control_dt_s: float = 0.1,
     resume: bool = False,
     states: bool = True,
+    cameras: Mapping[str, Sequence[int]] | None = None,
     num_threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> SessionReport:
@@ -69,12 +84,17 @@ def record(
         episodes: Episodes to add: successful ones, or all with `keep_failures`.
         seed: Seed of the session; equal arguments record equal episodes.
         device: Who demonstrates, one of `RECORDING_DEVICES`.
+        connect: Opens the device, where it is not the expert: `open_device` with its options. The
+            session then lasts until the operator quits.
+        speed_limit: Share of full speed that a person's commands do not exceed, in (0, 1].
         disturbance: Noise on what is executed, never on the label; None for none.
         keep_failures: Whether failed episodes are kept, marked as such.
         action_mode: What `actions` holds.
         control_dt_s: Duration of a control step [s].
         resume: Add to the data set if there is one. Seeds that it holds of this task are skipped.
         states: Whether to store the simulation's states, which make exact replay possible.
+        cameras: Images to store, `"head_rgb"` or `"wrist_rgb"` -> (height, width) [pixel]. They are
+            drawn once an episode is over: the expert does not look at them.
         num_threads: Threads of the simulations; 0 means one per processor.
         progress: Called after each episode kept with the episodes added and wanted.
 
@@ -82,48 +102,101 @@ def record(
         What was recorded.
 
     Raises:
-        UsageError: An unknown task or device, a seed out of range, or a file that exists.
+        UsageError: An unknown task, device or camera, a number out of range, or a file that exists.
         VandError: The data set is of another robot, action mode or control step, the disk is full,
-            or too many demonstrations fail. Finished episodes are safe.
+            the device cannot be used, or too many demonstrations fail. Finished episodes are safe,
+            and so they are when Ctrl-C ends the session.
     """
     get_task(task_id)
     if device not in RECORDING_DEVICES:
         raise unknown_name("device", device, RECORDING_DEVICES)
+    if (device == "expert") != (connect is None):
+        raise UsageError(f"device {device!r}: expected connect for a person, none for the expert")
+    if not 0 < speed_limit <= 1:
+        raise UsageError(f"speed: expected more than 0, at most 1, got {speed_limit:g}")
     if not 0 <= seed <= MAX_SESSION_SEED:
         raise UsageError(f"seed: expected 0 to {MAX_SESSION_SEED}, got {seed}")
     if episodes < 1:
         raise UsageError(f"episodes: expected at least 1, got {episodes}")
     path = Path(path).expanduser()
-    env_args = TaskBatch(task_id, 1, action_mode=action_mode, control_dt_s=control_dt_s).env_args
+    batch = TaskBatch(
+        task_id, 1, action_mode=action_mode, control_dt_s=control_dt_s, cameras=cameras
+    )
     if resume and part_files(path):
         repair(path)  # a session before this one was killed; its seeds count as used
-    kept = attempts = steps = 0
-    with Recorder(path, env_args, resume=resume, states=states) as recorder:
+    with (
+        closing(Cameras(batch.model, batch.image_sizes)) as eyes,
+        Recorder(path, batch.env_args, resume=resume, states=states) as recorder,
+    ):
         first = _next_seed(path, task_id, seed * SEEDS_PER_SESSION)
-        for episode in demonstrate(
-            task_id,
-            count(first),
-            disturbance=disturbance,
-            action_mode=action_mode,
-            control_dt_s=control_dt_s,
-            parallel=min(16, episodes),
-            num_threads=num_threads,
-        ):
+        if connect is not None:
+            drive = Drive(
+                TaskBatch(task_id, 1, control_dt_s=control_dt_s),
+                recorder,
+                device=device,
+                seed=first,
+                wanted=episodes,
+                action_mode=action_mode,
+                speed_limit=speed_limit,
+                keep_failures=keep_failures,
+                finish=lambda episode: with_images(episode, eyes),
+            )
+            interrupted = _operate(drive, connect)
+            attempts = drive.attempts
+        else:
+            demonstrations = demonstrate(
+                task_id,
+                count(first),
+                disturbance=disturbance,
+                action_mode=action_mode,
+                control_dt_s=control_dt_s,
+                parallel=min(16, episodes),
+                num_threads=num_threads,
+            )
+
+            def keep(episode: Episode) -> None:
+                if episode.success or keep_failures:
+                    recorder.save(with_images(episode, eyes))
+                    if progress is not None:
+                        progress(recorder.saved, episodes)
+
+            attempts, interrupted = _collect(demonstrations, keep, recorder, episodes, task_id)
+    return SessionReport(path, recorder.saved, attempts, len(recorder), recorder.steps, interrupted)
+
+
+def _operate(drive: Drive, connect: Connect) -> bool:
+    """Let a person drive until they quit; whether by Ctrl-C."""
+    try:
+        with closing(connect(drive.batch.world)) as controls:
+            run(drive, controls)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _collect(
+    demonstrations: Iterable[Episode],
+    keep: Callable[[Episode], None],
+    recorder: Recorder,
+    episodes: int,
+    task_id: str,
+) -> tuple[int, bool]:
+    """Keep demonstrations until there are enough: their number, and whether Ctrl-C came first."""
+    attempts = 0
+    try:
+        for episode in demonstrations:
             attempts += 1
-            if episode.success or keep_failures:
-                recorder.save(episode)
-                kept, steps = kept + 1, steps + len(episode)
-                if progress is not None:
-                    progress(kept, episodes)
-            if kept == episodes:
+            keep(episode)
+            if recorder.saved == episodes:
                 break
             if attempts >= GIVE_UP * episodes:
                 raise VandError(
-                    f"{path}: only {kept} of {attempts} demonstrations of {task_id!r} succeeded;"
-                    f" those are kept"
+                    f"{recorder.path}: only {recorder.saved} of {attempts} demonstrations of"
+                    f" {task_id!r} succeeded; those are kept"
                 )
-        total = len(recorder)
-    return SessionReport(path, kept, attempts, total, steps)
+    except KeyboardInterrupt:
+        return attempts, True
+    return attempts, False
 
 
 def _next_seed(path: Path, task_id: str, first: int) -> int:

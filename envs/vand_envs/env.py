@@ -1,5 +1,6 @@
 """The Gymnasium environments: one episode, and n side by side. Both are thin over `TaskBatch`."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, SupportsFloat
 
 import gymnasium
@@ -7,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
 
 from vand_envs.controller import ActionMode
 from vand_envs.errors import unknown_name
@@ -39,6 +41,7 @@ def _observation_space(batch: TaskBatch) -> spaces.Dict:
             else spaces.Box(-np.inf, np.inf, (size,), np.float32)
             for key, size in batch.observation_sizes.items()
         }
+        | {key: spaces.Box(0, 255, (*size, 3), np.uint8) for key, size in batch.image_sizes.items()}
     )
 
 
@@ -62,6 +65,7 @@ class MobileManipulationEnv(gymnasium.Env[Any, Any]):
         physics_dt_s: Physics time step [s].
         instructions: Task ids in the order of the instruction's one-hot code, as data sets store
             them; checked if given.
+        cameras: Images to observe, `"head_rgb"` or `"wrist_rgb"` -> (height, width) [pixel].
         camera: Camera to render.
         width: Width of the picture [px].
         height: Height of the picture [px].
@@ -79,6 +83,7 @@ class MobileManipulationEnv(gymnasium.Env[Any, Any]):
         control_dt_s: float = 0.1,
         physics_dt_s: float = PHYSICS_DT_S,
         instructions: list[str] | None = None,
+        cameras: Mapping[str, Sequence[int]] | None = None,
         camera: str = "overview",
         width: int = 640,
         height: int = 480,
@@ -94,6 +99,7 @@ class MobileManipulationEnv(gymnasium.Env[Any, Any]):
             control_dt_s=control_dt_s,
             physics_dt_s=physics_dt_s,
             robot=_robot(robot),
+            cameras=cameras,
         )
         _check_instructions(instructions)
         self.observation_space = _observation_space(self.batch)
@@ -104,7 +110,7 @@ class MobileManipulationEnv(gymnasium.Env[Any, Any]):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Float32Array], dict[str, Any]]:
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Begin the episode of that seed, or of one drawn from the environment's generator.
 
         `info` is as in `step`, with the episode's seed.
@@ -117,7 +123,7 @@ class MobileManipulationEnv(gymnasium.Env[Any, Any]):
 
     def step(
         self, action: Float32Array
-    ) -> tuple[dict[str, Float32Array], SupportsFloat, bool, bool, dict[str, Any]]:
+    ) -> tuple[dict[str, NDArray[Any]], SupportsFloat, bool, bool, dict[str, Any]]:
         """Carry out an action (A,) for one control step.
 
         `info` holds `success`, `at_end`, `stages_done`, `out_of_order` and `cycles`.
@@ -139,7 +145,8 @@ class MobileManipulationEnv(gymnasium.Env[Any, Any]):
         return self._renderer.render(self.batch.simulation.data(0))
 
     def close(self) -> None:
-        """Release the renderer."""
+        """Release the renderers."""
+        self.batch.close()
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
@@ -167,6 +174,7 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
         physics_dt_s: Physics time step [s].
         num_threads: Threads to step on; 0 means one per processor.
         instructions: As for `MobileManipulationEnv`.
+        cameras: As for `MobileManipulationEnv`.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  (Gymnasium's)
@@ -185,6 +193,7 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
         physics_dt_s: float = PHYSICS_DT_S,
         num_threads: int = 0,
         instructions: list[str] | None = None,
+        cameras: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         self.batch = TaskBatch(
@@ -195,6 +204,7 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
             physics_dt_s=physics_dt_s,
             num_threads=num_threads,
             robot=_robot(robot),
+            cameras=cameras,
         )
         _check_instructions(instructions)
         self.num_envs = num_envs
@@ -207,7 +217,7 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Float32Array], dict[str, Any]]:
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Begin all episodes; an integer seed gives them seed, seed + 1, ..."""
         super().reset(seed=seed if isinstance(seed, int) else None, options=options)
         if isinstance(seed, int):
@@ -221,7 +231,7 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
 
     def step(
         self, actions: Float32Array
-    ) -> tuple[dict[str, Float32Array], FloatArray, BoolArray, BoolArray, dict[str, Any]]:
+    ) -> tuple[dict[str, NDArray[Any]], FloatArray, BoolArray, BoolArray, dict[str, Any]]:
         """Carry out actions (n, A); episodes that were over begin anew and ignore theirs."""
         begin = np.flatnonzero(self._over)
         observation = self.batch.step(np.asarray(actions, np.float32))
@@ -240,6 +250,10 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
         self._over = terminated | truncated
         return observation, reward, terminated, truncated, info
 
+    def close_extras(self, **_: Any) -> None:
+        """Release the renderers."""
+        self.batch.close()
+
     def _info(self) -> dict[str, Any]:
         progress = self.batch.progress
         return {
@@ -251,7 +265,7 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
         }
 
 
-def _first(observation: dict[str, Float32Array]) -> dict[str, Float32Array]:
+def _first(observation: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {key: value[0] for key, value in observation.items()}
 
 

@@ -26,7 +26,7 @@ how far the commanded end effector is ahead of the real one [m], in base axes: w
 contact forces."""
 
 _MOVABLE_PARTS = {"pos": 3, "rot": 6, "rel": 3}
-_STATION_PARTS = {"pos": 3, "rel": 3}
+_STATION_PARTS = {"pos": 2, "rel": 3}
 
 OBSERVATION_SIZES: dict[str, int] = {
     **ROBOT_KEYS,
@@ -34,8 +34,9 @@ OBSERVATION_SIZES: dict[str, int] = {
     **{f"{body}_{part}": k for body in STATIONS for part, k in _STATION_PARTS.items()},
 }
 """Key -> size, but for `instruction`, whose size is the number of tasks. `<body>_pos` is the body's
-position in the base frame, `<body>_rel` its position relative to the end effector, in base axes
-[m]; `<body>_rot` its orientation in the base frame (first two columns of the rotation)."""
+position in the base frame (of stations, whose height is always the same, x and y only),
+`<body>_rel` its position relative to the end effector, in base axes [m]; `<body>_rot` its
+orientation in the base frame (first two columns of the rotation)."""
 
 OBSERVATION_KEYS: tuple[str, ...] = (*OBSERVATION_SIZES, "instruction")
 
@@ -86,7 +87,7 @@ class Observer:
             "ee_rot": vectors[:, 1 + 2 * k : 3 + 2 * k].reshape(sim.n, 6),
         }
         for i, body in enumerate((*MOVABLES, *STATIONS)):
-            observation[f"{body}_pos"] = vectors[:, 1 + i]
+            observation[f"{body}_pos"] = vectors[:, 1 + i, : OBSERVATION_SIZES[f"{body}_pos"]]
             if i < len(MOVABLES):
                 start = 3 + 2 * k + 2 * i
                 observation[f"{body}_rot"] = vectors[:, start : start + 2].reshape(sim.n, 6)

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from vand_envs.simulation import Simulation
-from vand_envs.tasks.base import Task
+from vand_envs.tasks.base import Cycle, Predicate, Task
 from vand_envs.typing import BoolArray, Float32Array, FloatArray, IntArray, Observation
+
+COUNT_SLACK = 0.15
+"""Part of a counted cycle that may be missing: it begins and ends somewhere on the way."""
 
 
 @dataclass(frozen=True)
@@ -14,40 +17,70 @@ class Progress:
     """Judgement of n episodes so far."""
 
     stages_done: IntArray
-    """Stages completed in order, (n,); 0 for periodic tasks."""
+    """Stages completed in order, of `Task.stage_names`, (n,); 0 for periodic tasks."""
     out_of_order: IntArray
-    """Times a later stage came true before its turn, (n,)."""
+    """Times something came true out of its turn, (n,)."""
     cycles: FloatArray
     """Net cycles wound in the task's direction while the motion was valid, (n,)."""
+    count: FloatArray
+    """How often what the task counts has come: cycles, or the event of the first stage, (n,)."""
     success: BoolArray
-    """All stages done in order, or the task's minimum of cycles wound, (n,)."""
+    """All stages were done in order, with the right count, or the task's minimum of cycles was
+    wound, (n,)."""
     at_end: BoolArray
-    """The goal holds right now: success, and the last stage (or valid motion) at present, (n,)."""
+    """The goal holds right now: success, nothing spoilt it since, the count is still right, and the
+    last stage (if it is no exact event) or valid motion is there at present, (n,)."""
 
 
 class Judge:
-    """Follows n episodes of one task."""
+    """Follows n episodes under the criteria of one task.
+
+    Args:
+        task: The task; it need not be the one that the robot was told to do.
+        simulation: Where the episodes take place.
+    """
 
     def __init__(self, task: Task, simulation: Simulation) -> None:
         self._task = task
         self._sim = simulation
         n = simulation.n
-        self._held = np.zeros((n, len(task.stages)), bool)
+        self._winding = None if task.cycle is None else Winding(task.cycle, n)
+        self._counted = len(task.stage_names) - len(task.stages)  # stages that are cycles
+        # Stages that share a predicate are one event that must come again.
+        self._events: list[tuple[Predicate, Predicate | None]] = list(
+            dict.fromkeys((stage.holds, stage.until) for stage in task.stages)
+        )
+        self._event_of = np.array(
+            [self._events.index((stage.holds, stage.until)) for stage in task.stages], np.int64
+        )  # (S,)
+        events = range(len(self._events))
+        exact = np.array([stage.exact for stage in task.stages], bool)  # (S,)
+        self._exact = np.array([exact[self._event_of == e].any() for e in events], bool)  # (E,)
+        self._turn = np.array([(self._event_of == e).argmax() for e in events], np.int64)  # (E,)
+        self._after = np.array(
+            [stage.after_s or (-np.inf, np.inf) for stage in task.stages]
+        ).reshape(-1, 2)  # (S, 2) [s]
+        # Whether a stage's event must come true while it is pending, and not merely be true.
+        again = self._turn[self._event_of] < np.arange(len(task.stages))
+        self._anew = again | np.isfinite(self._after[:, 0])  # (S,)
+        self._held = np.zeros((n, len(self._events)), bool)
+        self._rises = np.zeros((n, len(self._events)), np.int64)
         self._done = np.zeros(n, np.int64)
         self._early = np.zeros(n, np.int64)
-        self._cycles = np.zeros(n)
+        self._spoilt = np.zeros(n, bool)
+        self._success = np.zeros(n, bool)
         self._closed = np.zeros(n, np.int64)
-        self._angle = np.full(n, np.nan)  # last valid angle in the phase plane [rad]
-        self._valid = np.zeros(n, bool)
+        self._since_s = np.zeros(n)  # time since the last stage was completed [s]
 
     def reset(self, ids: IntArray, observation: Observation) -> None:
         """Forget episodes `ids`, whose first observation is given (all n rows of it)."""
-        self._done[ids] = self._early[ids] = self._closed[ids] = 0
-        self._cycles[ids] = 0.0
-        self._angle[ids] = np.nan
-        self._held[ids] = self._stages_now()[ids]
-        if self._task.cycle is not None:
-            self._valid[ids] = self._task.cycle.valid(observation)[ids]
+        for array in (self._done, self._early, self._closed, self._since_s, self._rises):
+            array[ids] = 0
+        self._spoilt[ids] = self._success[ids] = False
+        self._held[ids] = False
+        self._held[ids] = self._events_now()[ids]
+        if self._winding is not None:
+            self._winding.reset(ids, observation)
 
     def judge(self, observation: Observation) -> Float32Array:
         """Take one step into account.
@@ -55,61 +88,141 @@ class Judge:
         Returns:
             Reward, (n,): 1 where a stage was completed in order or a cycle closed at this step.
         """
-        if self._task.cycle is None:
-            return self._judge_stages()
-        return self._judge_cycle(observation)
+        self._since_s += self._sim.control_dt_s
+        if self._winding is not None:
+            self._winding.follow(observation)
+        if not self._task.stages:
+            return self._close_cycles()
+        reward = self._judge_stages()
+        self._success |= (self._done == len(self._task.stage_names)) & self._count_is_right()
+        return reward
 
     @property
     def progress(self) -> Progress:
         """The judgement so far; copies."""
-        cycle = self._task.cycle
-        if cycle is None:
-            success = self._done == len(self._task.stages)
-            at_end = success & self._held[:, -1]
+        cycle, winding = self._task.cycle, self._winding
+        n = self._sim.n
+        cycles = np.zeros(n) if winding is None else winding.cycles
+        if self._task.stages:
+            success = self._success.copy()
+            # What is exact is a deed, which is done once done; anything else must last.
+            last = self._held[:, self._event_of[-1]] | self._task.stages[-1].exact
+            at_end = success & last & ~self._spoilt & self._count_is_right()
         else:
-            success = self._cycles >= cycle.min_cycles
-            at_end = success & self._valid
+            assert cycle is not None  # noqa: S101  (a task has stages or a cycle)
+            assert winding is not None  # noqa: S101
+            success = cycles >= cycle.min_cycles
+            at_end = success & winding.valid
         return Progress(
             stages_done=self._done.copy(),
             out_of_order=self._early.copy(),
-            cycles=self._cycles.copy(),
+            cycles=cycles,
+            count=self._count(),
             success=success,
             at_end=at_end,
         )
 
-    def _stages_now(self) -> BoolArray:
-        stages = self._task.stages
-        if not stages:
-            return self._held
-        return np.stack([stage.holds(self._sim) for stage in stages], 1)  # (n, S)
+    def _count(self) -> FloatArray:
+        if self._winding is not None:
+            return self._winding.cycles
+        return self._rises[:, self._event_of[0]].astype(np.float64)
+
+    def _count_is_right(self) -> BoolArray:
+        if self._task.count is None:
+            return np.ones(self._sim.n, bool)
+        return np.asarray(np.abs(self._count() - self._task.count) < 0.5)
+
+    def _events_now(self) -> BoolArray:
+        """Which events hold at present, (n, E): what has begun lasts until what ends it."""
+        now = np.zeros_like(self._held)
+        for e, (holds, until) in enumerate(self._events):
+            now[:, e] = holds(self._sim)
+            if until is not None:
+                now[:, e] |= self._held[:, e] & ~until(self._sim)
+        return now
 
     def _judge_stages(self) -> Float32Array:
-        now = self._stages_now()
-        done = self._done
-        index = np.arange(now.shape[1])
-        risen = now & ~self._held
-        # A stage that comes true out of turn is counted when it rises, once for each rise.
-        self._early += (risen & (index > done[:, None])).sum(1)
-        pending = np.minimum(done, now.shape[1] - 1)
-        completes = (done < now.shape[1]) & now[np.arange(len(done)), pending]
-        self._done = done + completes
+        now = self._events_now()
+        risen = now & ~self._held  # (n, E)
         self._held = now
-        return np.asarray(completes, np.float32)
+        self._rises += risen
+        completed = self._complete_counted() if self._counted else np.zeros(len(now), bool)
+        stages, rows = len(self._event_of), np.arange(len(now))
+        stage = self._done - self._counted  # (n,) pending stage, negative while cycles are counted
+        ready = (stage >= 0) & (stage < stages) & ~self._spoilt & ~completed
+        pending = np.clip(stage, 0, stages - 1)
+        event = self._event_of[pending]  # (n,)
+        low, high = self._after[pending].T
+        in_time = (self._since_s >= low) & (self._since_s <= high)
+        there = np.where(self._anew[pending], risen[rows, event], now[rows, event])
+        completes = ready & there & in_time
+        # Out of turn is what comes true before its first stage's turn, and any exact event.
+        others = risen.copy()
+        others[rows[completes], event[completes]] = False
+        wrong = others & (self._exact | (self._turn > stage[:, None]))
+        self._early += wrong.sum(axis=1)
+        self._spoilt |= (wrong & self._exact).any(axis=1)
+        completed |= completes
+        self._done = self._done + completes
+        self._since_s[completed] = 0.0
+        return np.asarray(completed, np.float32)
 
-    def _judge_cycle(self, observation: Observation) -> Float32Array:
-        cycle = self._task.cycle
-        assert cycle is not None  # noqa: S101  (the caller looked)
-        point = cycle.phase_plane(observation)  # (n, 2)
-        radius = np.linalg.norm(point, axis=1)
-        self._valid = (
-            cycle.valid(observation) & (radius > cycle.radius[0]) & (radius < cycle.radius[1])
-        )
-        angle = np.where(self._valid, np.arctan2(point[:, 1], point[:, 0]), np.nan)
-        turn = (angle - self._angle + np.pi) % (2 * np.pi) - np.pi
-        # Winding counts between successive valid moments only: lifting off ends the arc.
-        self._cycles += cycle.direction * np.nan_to_num(turn) / (2 * np.pi)
-        self._angle = angle
-        whole = np.floor(self._cycles).astype(np.int64)
+    def _complete_counted(self) -> BoolArray:
+        """Complete the stages that are cycles, (n,): whether one was."""
+        assert self._winding is not None  # noqa: S101  (cycles are counted)
+        enough = self._winding.cycles >= self._done + 1 - COUNT_SLACK
+        completes = (self._done < self._counted) & enough
+        self._done = self._done + completes
+        return np.asarray(completes)
+
+    def _close_cycles(self) -> Float32Array:
+        assert self._winding is not None  # noqa: S101  (the task is periodic)
+        whole = np.floor(self._winding.cycles).astype(np.int64)
         closes = whole > self._closed
         self._closed = np.maximum(self._closed, whole)
         return closes.astype(np.float32)
+
+
+class Winding:
+    """Counts the cycles that n motions wind in the phase plane.
+
+    What counts is how often a motion goes around each loop's centre, by the net angle that it turns
+    about it, wherever it is. So a cycle is a turn around every loop, and a figure of eight of which
+    one loop is driven over and over is none.
+    """
+
+    def __init__(self, cycle: Cycle, n: int) -> None:
+        self._cycle = cycle
+        self._centres = np.array([loop.centre for loop in cycle.loops])  # (L, 2)
+        self._direction = np.array([loop.direction for loop in cycle.loops])  # (L,)
+        self._turns = np.zeros((n, len(cycle.loops)))
+        self._angles = np.full(self._turns.shape, np.nan)  # last valid angles about the loops [rad]
+        self.valid: BoolArray = np.zeros(n, bool)
+        """Whether the motion counts at present, (n,)."""
+
+    @property
+    def cycles(self) -> FloatArray:
+        """Net cycles so far, (n,)."""
+        least: FloatArray = self._turns.min(axis=1)
+        return least
+
+    def reset(self, ids: IntArray, observation: Observation) -> None:
+        """Begin episodes `ids` anew, whose first observation is given (all n rows of it)."""
+        self._turns[ids] = 0.0
+        self._angles[ids] = np.nan
+        self.valid[ids] = self._cycle.valid(observation)[ids]
+
+    def follow(self, observation: Observation) -> None:
+        """Take one step into account."""
+        cycle = self._cycle
+        offset = cycle.phase_plane(observation)[:, None] - self._centres  # (n, L, 2)
+        radius = np.linalg.norm(offset, axis=2).min(axis=1)  # (n,) from the nearest loop's centre
+        self.valid = (
+            cycle.valid(observation) & (radius > cycle.radius[0]) & (radius < cycle.radius[1])
+        )
+        angles = np.arctan2(offset[..., 1], offset[..., 0])  # (n, L)
+        angles[~self.valid] = np.nan
+        turns = (angles - self._angles + np.pi) % (2 * np.pi) - np.pi
+        # Winding counts between successive valid moments: lifting off ends the arc.
+        self._turns += self._direction * np.nan_to_num(turns) / (2 * np.pi)
+        self._angles = angles

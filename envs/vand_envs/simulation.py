@@ -18,7 +18,7 @@ _NOTHING = int(mujoco.mjtStage.mjSTAGE_NONE)
 class Simulation:
     """n simulations of one world.
 
-    The arrays are live views: state (`qpos`, `qvel`, `ctrl`) may be written, and is the
+    The arrays are live views: state (`qpos`, `qvel`, `ctrl`, `wrench`) may be written, and is the
     simulation's at its next call; derived arrays (`xpos`, `xmat`) belong to the present state
     after every call. Results do not depend on n or on the number of threads, bit for bit.
 
@@ -56,6 +56,7 @@ class Simulation:
         self.qpos: FloatArray = self.batch.bind("qpos")  # (n, nq)
         self.qvel: FloatArray = self.batch.bind("qvel")  # (n, nv)
         self.ctrl: FloatArray = self.batch.bind("ctrl")  # (n, nu)
+        self.wrench: FloatArray = self.batch.bind("xfrc_applied")  # (n, nbody, 6) [N, N m], world
         self.xpos: FloatArray = self.batch.bind("xpos")  # (n, nbody, 3)
         self.xmat: FloatArray = self.batch.bind("xmat").reshape(n, -1, 3, 3)  # (n, nbody, 3, 3)
         self.site_xpos: FloatArray = self.batch.bind("site_xpos")  # (n, nsite, 3)

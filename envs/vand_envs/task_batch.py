@@ -1,23 +1,25 @@
 """TaskBatch: n episodes of one task side by side. Everything that runs a task runs this."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
+from vand_envs.cameras import Cameras
 from vand_envs.controller import ActionMode, Controller
-from vand_envs.errors import UsageError
+from vand_envs.errors import UsageError, unknown_name
 from vand_envs.observation import OBSERVATION_SIZES, Observer
 from vand_envs.progress import Judge, Progress
 from vand_envs.randomisation import Randomiser
 from vand_envs.robot import VANDER, RobotSpec
 from vand_envs.simulation import Simulation
-from vand_envs.tasks import get_task, task_ids
+from vand_envs.tasks import TASKS, Task
 from vand_envs.typing import Float32Array, FloatArray, IntArray
 from vand_envs.world import PHYSICS_DT_S, make_world
 
-ENV_VERSION = "0"
+ENV_VERSION = "1"
 """Changes whenever the same seed and actions would give other states."""
 
 
@@ -28,21 +30,24 @@ class TaskBatch:
     the batch, or on the number of threads.
 
     Args:
-        task_id: The task, one of `task_ids()`.
+        task: Id of the task, one of `task_ids()`, or a task of your own. The instruction's code
+            then has one more place, at its end, unless the id is that of a task it stands in for.
         n: Number of episodes.
         action_mode: `ee_twist` or `joint`, see `Controller`.
         control_dt_s: Duration of one step [s].
         physics_dt_s: Physics time step [s].
         num_threads: Threads to step on; 0 means one per processor.
         robot: The robot.
+        cameras: Images to observe, `"head_rgb"` or `"wrist_rgb"` -> (height, width) [pixel]. The
+            robot drives without them, and each takes about a millisecond a simulation and step.
 
     Raises:
-        UsageError: An unknown task or action mode, or times that do not fit together.
+        UsageError: An unknown task, action mode or camera, or times that do not fit together.
     """
 
     def __init__(
         self,
-        task_id: str,
+        task: str | Task,
         n: int,
         *,
         action_mode: ActionMode = "ee_twist",
@@ -50,8 +55,11 @@ class TaskBatch:
         physics_dt_s: float = PHYSICS_DT_S,
         num_threads: int = 0,
         robot: RobotSpec = VANDER,
+        cameras: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        self.task = get_task(task_id)
+        own = {task.id: task} if isinstance(task, Task) else {}
+        self._tasks = {known.id: known for known in TASKS} | own
+        self.task = self._find(task if isinstance(task, str) else task.id)
         self.world = make_world(robot, physics_dt_s)
         self.simulation = Simulation(self.world, n, control_dt_s, num_threads)
         self.controller = Controller(self.simulation, action_mode)
@@ -62,15 +70,21 @@ class TaskBatch:
         self.reward: Float32Array = np.zeros(n, np.float32)
         """1 where a stage completed or a cycle closed at the last step, (n,)."""
         self._observer = Observer(self.simulation)
+        self._cameras = Cameras(self.model, cameras or {})
         self._randomiser = Randomiser(self.simulation)
         self._judge = Judge(self.task, self.simulation)
-        self._instruction = np.zeros((n, len(task_ids())), np.float32)
-        self._instruction[:, task_ids().index(task_id)] = 1.0
+        self._instruction = np.zeros((n, len(self._tasks)), np.float32)
+        self._instruction[:] = self._code()
 
     @property
     def observation_sizes(self) -> dict[str, int]:
-        """Observation key -> size."""
+        """Observation key -> size, of all that are not images."""
         return {**OBSERVATION_SIZES, "instruction": self._instruction.shape[1]}
+
+    @property
+    def image_sizes(self) -> dict[str, tuple[int, int]]:
+        """Image observation -> (height, width) [pixel]; empty without cameras."""
+        return dict(self._cameras.sizes)
 
     @property
     def control_dt_s(self) -> float:
@@ -109,13 +123,14 @@ class TaskBatch:
                 "action_mode": self.controller.mode,
                 "control_dt_s": self.control_dt_s,
                 "physics_dt_s": float(self.model.opt.timestep),
-                "instructions": list(task_ids()),
+                "instructions": list(self._tasks),
+                **({"cameras": sizes} if (sizes := self.image_sizes) else {}),
             },
         }
 
     def reset(
         self, seeds: Sequence[int], ids: Sequence[int] | None = None
-    ) -> dict[str, Float32Array]:
+    ) -> dict[str, NDArray[Any]]:
         """Begin new episodes.
 
         Args:
@@ -123,7 +138,7 @@ class TaskBatch:
             ids: Simulations to begin them in, ascending; all n by default.
 
         Returns:
-            The first observation, key -> (n, d), of all n simulations.
+            The first observation of all n simulations, as `observe` gives it.
 
         Raises:
             UsageError: The number of seeds is not that of the simulations.
@@ -139,18 +154,53 @@ class TaskBatch:
         self.reward = np.zeros(self.n, np.float32)
         return observation
 
-    def observe(self) -> dict[str, Float32Array]:
-        """Observation of the present state, key -> (n, d); fresh arrays."""
-        return {**self._observer.observe(), "instruction": self._instruction.copy()}
+    def instruct(self, task_id: str) -> dict[str, NDArray[Any]]:
+        """Change the instruction of running episodes; they are judged anew, from here on.
 
-    def step(self, actions: Float32Array) -> dict[str, Float32Array]:
+        Args:
+            task_id: The new task; the world stays as it is.
+
+        Returns:
+            The present observation with the new instruction, as `observe` gives it.
+
+        Raises:
+            UsageError: An unknown task.
+        """
+        self.task = self._find(task_id)
+        self.horizon = round(self.task.horizon_s / self.control_dt_s)
+        self._judge = Judge(self.task, self.simulation)
+        self._instruction[:] = self._code()
+        observation = self.observe()
+        self._judge.reset(np.arange(self.n), observation)
+        self.reward = np.zeros(self.n, np.float32)
+        return observation
+
+    def observe(self) -> dict[str, NDArray[Any]]:
+        """Observation of the present state: key -> (n, d) float32, images (n, H, W, 3) uint8.
+
+        The arrays are fresh.
+
+        Raises:
+            VandError: Images are asked for, and cannot be rendered here.
+        """
+        return {
+            **self._observer.observe(),
+            "instruction": self._instruction.copy(),
+            **self._cameras.render(self.state),
+        }
+
+    def close(self) -> None:
+        """Free what draws images; more than once is allowed, and observing makes it anew."""
+        self._cameras.close()
+
+    def step(self, actions: Float32Array) -> dict[str, NDArray[Any]]:
         """Carry out one action in every simulation.
 
         Args:
             actions: (n, A) in [-1, 1].
 
         Returns:
-            The next observation, key -> (n, d). `reward` and `progress` follow.
+            The next observation, as `observe` gives it. `reward` and `progress` follow.
 
         Raises:
             UsageError: The actions have another shape.
@@ -163,3 +213,12 @@ class TaskBatch:
         observation = self.observe()
         self.reward = self._judge.judge(observation)
         return observation
+
+    def _find(self, task_id: str) -> Task:
+        if task_id not in self._tasks:
+            raise unknown_name("task", task_id, self._tasks)
+        return self._tasks[task_id]
+
+    def _code(self) -> Float32Array:
+        """One-hot code of the instruction, (K,)."""
+        return np.array([task_id == self.task.id for task_id in self._tasks], np.float32)

@@ -11,6 +11,9 @@ FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 """What policies see and say: observations and actions."""
 
+ImageArray = npt.NDArray[np.uint8]
+"""Camera images, (..., H, W, 3) in RGB."""
+
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 

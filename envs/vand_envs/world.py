@@ -11,8 +11,21 @@ from vand_envs.robot import ROBOT_PREFIX, VANDER, RobotSpec
 MOVABLES = ("cube",)
 """Bodies with a free joint: observed with their orientation."""
 
-STATIONS = ("tray", "bin", "board")
-"""Fixed bodies that tasks take place at: observed by position, in the robot's frame."""
+STATIONS = (
+    "tray",
+    "bin",
+    "board",
+    "button_a",
+    "button_b",
+    "button_c",
+    "drawer",
+    "pot",
+    "pillar_left",
+    "pillar_right",
+    "knock_plate",
+)
+"""Bodies that tasks take place at, fixed but for the travel of buttons and drawer: observed by
+position, in the robot's frame."""
 
 PHYSICS_DT_S = 0.005
 """Physics time step [s]."""

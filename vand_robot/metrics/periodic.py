@@ -172,7 +172,7 @@ def score_periodic(
         key=lambda error: math.inf if math.isnan(error) else error,
     )
     amplitude = _rms_radius(settled, reference)
-    cycles = whole_cycles(settled, settled_phases)
+    cycles, _ = whole_cycles(settled, settled_phases)
     distance = (
         float(orbit_distance(cycles.mean(axis=0), reference)) if len(cycles) else float("nan")
     )

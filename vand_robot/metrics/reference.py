@@ -6,12 +6,14 @@ direction. Two kinds of curve are told apart by their winding about the centre:
 
 - a loop (winding +1 or -1: wiping, stirring): the phase is the angle about the centre;
 - a curve that does not wind (0: a figure of eight, a line to and fro): the phase is that of the
-  nearest point of the mean cycle in position *and velocity*, which tells the two branches apart
-  where they cross.
+  nearest point of the mean cycle in position *and velocity*, which tells two branches apart where
+  they cross. Where they touch and run along together nothing does, but where the motion came from:
+  so the phase is tracked, by the cheapest path that seldom jumps.
 
 A phase is counted in cycles and grows in the direction of the demonstrations.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -20,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vand_envs.errors import VandError
+from vand_robot.metrics.tracking import cheapest_path
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -32,8 +35,14 @@ ONSET_CYCLES = 0.5
 """A motion has begun when it stays in the neighbourhood for this part of a cycle [cycle]."""
 ONSET_SHARE = 0.9
 """... for at least this share of the samples: contact may flicker when it is made."""
-SETTLING_CYCLES = 1.0
+SETTLING_CYCLES = 0.5
 """The beginning of a demonstration's cycles that says nothing about their frequency [cycle]."""
+LEAST_MATCH = 0.5
+"""Least autocorrelation at its period of a signal that is taken to repeat itself."""
+TRACKING_PACE = 4.0
+"""A tracked phase moves along the cycle by at most this multiple of the reference's pace."""
+JUMP_CYCLES = 0.05
+"""It jumps where the path without the jump is an amplitude off for longer than this [cycle]."""
 LOOP_AREA = 0.2
 """Below this share of a circle's area a curve has no direction: an eight, a line to and fro."""
 REST_RADIUS = 0.1
@@ -98,9 +107,10 @@ def reference_from_demonstrations(
 ) -> Reference:
     """Measure the common cycle of demonstrations, each of which may begin with an approach.
 
-    A first guess comes from the second halves, where the approach is over: the one that repeats
-    itself best, by its autocorrelation, folded at its period. The guess then tells where
-    each demonstration's cycles begin and end, and their median replaces it; twice.
+    A first guess comes from the second halves, where the approach is over, or else, of cycles that
+    are long, from whole demonstrations: the one that repeats itself best, by its autocorrelation,
+    folded at its period. The guess then tells where each demonstration's cycles begin and end, and
+    their median replaces it; twice.
 
     Args:
         signals: Phase-plane signals, each of shape (T, 2) [m].
@@ -165,7 +175,7 @@ def phase(signal: Floats, dt: float, reference: Reference) -> Floats:
         wrapped = np.angle(centred) / (2 * np.pi) * np.sign(reference.turns)
         moving = np.abs(centred) >= REST_RADIUS * reference.amplitude
     else:
-        wrapped, moving = _nearest_phase(centred, dt, reference)
+        wrapped, moving = _tracked_phase(centred, dt, reference)
     if not moving.any():
         return np.zeros(len(signal))
     samples = np.arange(len(signal))
@@ -174,18 +184,26 @@ def phase(signal: Floats, dt: float, reference: Reference) -> Floats:
     return unwrapped
 
 
-def _nearest_phase(
+def _tracked_phase(
     z: npt.NDArray[np.complex128], dt: float, ref: Reference
 ) -> tuple[Floats, Bools]:
-    """Phase of the nearest point in position and velocity, the latter per radian, so in metres."""
+    """Phase of points near in position and velocity, the latter per radian, so in metres.
+
+    The path of least total squared distance, in which a sample's phase is reached from one that is
+    `TRACKING_PACE` steps away at most, or by a jump.
+    """
     cycle = as_complex(ref.mean_cycle - ref.centre)  # (K,)
     slope = (np.roll(cycle, -1) - np.roll(cycle, 1)) * (len(cycle) / (4 * np.pi))  # (K,)
     velocity = np.gradient(z, dt) / (2 * np.pi * ref.frequency_hz)  # (T,)
     distance = np.abs(z[:, None] - cycle) ** 2 + np.abs(velocity[:, None] - slope) ** 2  # (T, K)
-    nearest = distance.argmin(axis=1)  # (T,)
+    path = cheapest_path(
+        distance / ref.amplitude**2,
+        math.ceil(TRACKING_PACE * ref.frequency_hz * dt * len(cycle)),
+        JUMP_CYCLES / (ref.frequency_hz * dt),
+    )  # (T,)
     rows = np.arange(len(z))
-    before, here, after = (distance[rows, (nearest + s) % len(cycle)] for s in (-1, 0, 1))
-    wrapped = (nearest + parabola_peak(before, here, after)) / len(cycle)
+    before, here, after = (distance[rows, (path + s) % len(cycle)] for s in (-1, 0, 1))
+    wrapped = (path + parabola_peak(before, here, after)) / len(cycle)
     return wrapped, np.hypot(np.abs(z), np.abs(velocity)) >= REST_RADIUS * ref.amplitude
 
 
@@ -251,18 +269,20 @@ def resample(signal: Floats, start: Floats, end: Floats) -> Floats:
     return pieces
 
 
-def whole_cycles(signal: Floats, phases: Floats) -> Floats:
-    """The cycles that a motion completes between whole numbers of its phase.
+def whole_cycles(signal: Floats, phases: Floats) -> tuple[Floats, Floats]:
+    """The cycles that a motion completes one after the other, from its first sample on.
 
     Args:
         signal: Shape (T, 2).
         phases: Its phase, shape (T,) [cycle].
 
     Returns:
-        Shape (cycles, PHASES, 2); no cycle gives (0, PHASES, 2).
+        The cycles, each turned round to begin where the phase is whole, shape (C, PHASES, 2), and
+        their durations, shape (C,) [sample]; C may be 0.
     """
-    times = first_passage(phases, np.arange(np.ceil(phases[0]), np.floor(phases.max()) + 1))
-    return resample(signal, times[:-1], times[1:])
+    times = first_passage(phases, np.arange(phases[0], phases.max() + 1e-9))
+    pieces = resample(signal, times[:-1], times[1:])
+    return np.roll(pieces, round(phases[0] % 1 * PHASES), axis=1), np.diff(times)
 
 
 def orbit_distance(cycles: Floats, reference: Reference) -> Floats:
@@ -310,12 +330,17 @@ def _first_guess(signals: Sequence[Floats], dt: float) -> Reference:
 
     Not the mean of all: disturbed demonstrations have periods that differ, and would blur it.
     """
-    tails = [signal[len(signal) // 2 :] for signal in signals]
-    found = [(*rhythm, tail) for tail in tails if (rhythm := _rhythm(tail)) is not None]
-    if not found:
+    found: list[tuple[float, float, Floats]] = []
+    for share, repeats in _FOLDS:
+        tails = [signal[round((1 - share) * len(signal)) :] for signal in signals]
+        rhythms = [(_rhythm(tail, repeats), tail) for tail in tails]
+        found = [(*r, tail) for r, tail in rhythms if r is not None and r[0] >= LEAST_MATCH]
+        if found:
+            break
+    else:
         raise VandError(
-            f"no cycle found in {len(signals)} demonstrations: the second half of a "
-            "demonstration of a periodic task must repeat itself at least twice"
+            f"no cycle found in {len(signals)} demonstrations: one of a periodic task must repeat "
+            "itself, one and a half times at least"
         )
     _, period, tail = max(found, key=lambda rhythm: rhythm[0])
     steps = np.arange(int((len(tail) - 1) / period) + 1, dtype=np.float64)
@@ -324,25 +349,36 @@ def _first_guess(signals: Sequence[Floats], dt: float) -> Reference:
     return _describe(cycle[None], 1 / (period * dt), onset_s=0.0)
 
 
-def _rhythm(signal: Floats) -> tuple[float, float] | None:
+_FOLDS = ((0.5, 2.0), (1.0, 1.5))
+"""Where the first guess looks: the last share of a demonstration, and how often a cycle must fit
+into it."""
+
+
+def _rhythm(signal: Floats, repeats: float) -> tuple[float, float] | None:
     """How well a signal repeats itself, at most 1, and its period [sample].
 
     The period is the first high peak of the autocorrelation after it has turned down.
+
+    Args:
+        signal: Shape (T, 2).
+        repeats: How often the period must fit into the signal at least.
     """
     z = as_complex(signal - signal.mean(axis=0))
-    n, half = len(z), len(z) // 2
+    n = len(z)
+    lags = np.arange(int(n / repeats) + 1)
     spectrum = np.fft.fft(z, 2 * n)
-    match = np.fft.ifft(np.abs(spectrum) ** 2).real[: half + 1] / (n - np.arange(half + 1))
+    power = np.concatenate([[0], np.cumsum(np.abs(z) ** 2)])  # (n + 1,)
+    overlap = np.sqrt(power[n - lags] * (power[n] - power[lags]))  # (lags,)
+    match = np.fft.ifft(np.abs(spectrum) ** 2).real[lags] / np.maximum(overlap, 1e-300)
     low = np.flatnonzero(match <= 0)
-    if not len(low) or match[0] <= 0:
+    if not len(low) or power[n] <= 0:
         return None
-    inner = np.arange(max(low[0], 1), half)
+    inner = np.arange(max(low[0], 1), lags[-1])
     peaks = inner[(match[inner] >= match[inner - 1]) & (match[inner] > match[inner + 1])]
     if not len(peaks) or match[peaks].max() <= 0:
         return None
     k = int(peaks[match[peaks] >= 0.8 * match[peaks].max()][0])  # 0.8: noise makes peaks unequal
-    period = k + float(parabola_peak(match[k - 1], match[k], match[k + 1]))
-    return float(match[k] / match[0]), period
+    return float(match[k]), k + float(parabola_peak(match[k - 1], match[k], match[k + 1]))
 
 
 def _refine(
@@ -355,17 +391,15 @@ def _refine(
         if begin is None or begin + settling >= len(signal):
             continue
         settled = signal[begin + settling :]
-        phases = phase(settled, dt, guess)
-        whole = whole_cycles(settled, phases)
+        whole, steps = whole_cycles(settled, phase(settled, dt, guess))
         if len(whole):
             onsets.append(begin * dt)
-            turns = np.arange(np.ceil(phases[0]), np.floor(phases.max()) + 1)
-            durations.append(np.diff(first_passage(phases, turns)) * dt)
+            durations.append(steps * dt)
             cycles.append(whole)
     if not cycles:
         raise VandError(
             f"no cycle found in {len(demonstrations)} demonstrations: none is near the common "
-            "orbit, valid, for two whole cycles"
+            "orbit, valid, for one and a half cycles"
         )
     return _describe(
         np.concatenate(cycles), 1 / float(np.median(np.concatenate(durations))), onset_s=max(onsets)

@@ -132,7 +132,7 @@ class Cell(Protocol):
         ...
 
     def trace(self, pre: Tensor) -> Trace:
-        """Make the buffers that go with pre-activations (T, B, G); pre is the first."""
+        """Make the buffers that go with pre-activations (..., G); pre is the first."""
         ...
 
     def prepare(self, weights: Weights) -> Prepared:
@@ -251,7 +251,7 @@ class GRUCell:
 
     def trace(self, pre: Tensor) -> Trace:
         """See `Cell.trace`."""
-        return [pre, pre.new_empty((*pre.shape[:2], pre.shape[2] // 3))]
+        return [pre, pre.new_empty((*pre.shape[:-1], pre.shape[-1] // 3))]
 
     def prepare(self, weights: Weights) -> Prepared:
         """See `Cell.prepare`."""
@@ -330,7 +330,7 @@ class LSTMCell:
 
     def trace(self, pre: Tensor) -> Trace:
         """See `Cell.trace`."""
-        return [pre, pre.new_empty((*pre.shape[:2], pre.shape[2] // 4))]
+        return [pre, pre.new_empty((*pre.shape[:-1], pre.shape[-1] // 4))]
 
     def prepare(self, weights: Weights) -> Prepared:
         """See `Cell.prepare`."""

@@ -147,7 +147,8 @@ class Recurrent(nn.Module, Generic[Hx]):
             state: (num_layers, B, S) state to go on from (truncated backpropagation, or a rollout
                 in pieces); None for zeros. Gradients flow into it: detach it to truncate.
             lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all. What
-                padding holds, even NaN, changes nothing.
+                padding holds, even NaN, changes nothing. Any order will do; in descending order
+                padding costs next to nothing.
             deterministic: switch the regulariser's samples off or on; None: on in training mode.
 
         Returns:
@@ -175,7 +176,8 @@ class Recurrent(nn.Module, Generic[Hx]):
             if sampled:
                 output = self.regularizer.perturb_input(output, layer)
             sample = self._draw(layer, steps, state[layer], sampled)
-            path = scan(self.cell, output, self.weights(layer), state[layer], sample.affine)
+            weights = self.weights(layer)
+            path = scan(self.cell, output, weights, state[layer], sample.affine, lengths)
             if sample.kl is not None and path.gap is not None and self.training:
                 kl = kl + sample.kl(path.gap, valid)
             states = path.states  # (T, B, S)

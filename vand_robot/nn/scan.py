@@ -8,6 +8,9 @@ bookkeeping. Here the whole sequence is one node, and kernels write into buffers
 loop. Time is walked in stretches short enough for the cache: what needs no recurrence (the input's
 part of the pre-activations, m, the derivative's coefficients, the gradients of all weights) is done
 for a stretch at once, as matrix products, around the loop over its steps.
+
+What the scan takes and gives is padded, (T, B, .); what it keeps to itself is packed, stretch after
+stretch, so that sequences of unequal length cost little more than their valid steps.
 """
 
 from __future__ import annotations
@@ -19,15 +22,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vand_robot.nn.cells import Weights
+from vand_robot.nn.stretch import cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vand_robot.nn.affine import AffineMap
     from vand_robot.nn.cells import Cell, Fold, Prepared, Step, Trace
-
-STRETCH_ROWS = 1024
-"""Steps times batch of a stretch: few enough for the cache, many enough for matrix products."""
+    from vand_robot.nn.stretch import Stretch
 
 
 def _keep_freed_memory() -> None:
@@ -55,7 +57,14 @@ class Trajectory(NamedTuple):
     """(T, B, S) mu - m, what memory adds to the answer; None unless the map drops memory."""
 
 
-def scan(cell: Cell, x: Tensor, weights: Weights, initial: Tensor, affine: AffineMap) -> Trajectory:
+def scan(
+    cell: Cell,
+    x: Tensor,
+    weights: Weights,
+    initial: Tensor,
+    affine: AffineMap,
+    lengths: Tensor | None = None,
+) -> Trajectory:
     """Run a cell through time.
 
     Args:
@@ -64,18 +73,22 @@ def scan(cell: Cell, x: Tensor, weights: Weights, initial: Tensor, affine: Affin
         weights: of the layer.
         initial: (B, S) the state before the first step.
         affine: the map of the state, drawn for every step; coefficients (T or 1, B, S).
+        lengths: (B,) valid steps of each sequence; None for all. Padding must be finite, and the
+            loss must not look at what comes out there: an answer to it, or zero.
 
     Returns:
         The trajectory, differentiable in every tensor given.
     """
     shape = (x.shape[0], *initial.shape)
+    steps, batch, _ = x.shape
+    stretches = cut(steps, batch, None if lengths is None else lengths.tolist())
     coefficients = (
         None if value is None else value.expand(shape)
         for value in (affine.A, affine.B, affine.C, affine.keep)
     )
     states, gap = cast(
         "tuple[Tensor, Tensor | None]",
-        _Scan.apply(cell, x, *weights, initial, *coefficients),  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
+        _Scan.apply(cell, stretches, x, *weights, initial, *coefficients),  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
     )
     return Trajectory(states, gap)
 
@@ -87,6 +100,7 @@ class _Scan(torch.autograd.Function):
     def forward(
         ctx: Any,
         cell: Cell,
+        stretches: Sequence[Stretch],
         x: Tensor,
         weight_ih: Tensor,
         weight_hh: Tensor,
@@ -102,25 +116,28 @@ class _Scan(torch.autograd.Function):
         steps, batch, _ = x.shape
         hidden = weight_hh.shape[1]
         mapped = any(value is not None for value in (A, B, C, keep))
-        path = initial.new_empty((steps + 1, *initial.shape))  # (T + 1, B, S) from h_0 on
+        rows = stretches[-1].packed.stop
+        blank = initial.new_empty if rows == steps * batch else initial.new_zeros
+        path = blank((steps + 1, *initial.shape))  # (T + 1, B, S) from h_0 on
         path[0] = initial
         states = path[1:]
-        mu = torch.empty_like(states) if ctx.needs_input_grad[7] else None  # (T, B, S) for d_A
-        trace = cell.trace(x.new_empty((steps, batch, weight_hh.shape[0])))
-        gap = None if keep is None else torch.empty_like(states)  # (T, B, S) first m, then mu - m
+        mu = blank(states.shape) if ctx.needs_input_grad[8] else None  # (T, B, S) for d_A
+        trace = cell.trace(x.new_empty((rows, weight_hh.shape[0])))  # packed
+        gap = None if keep is None else blank(states.shape)  # (T, B, S) mu - m
         alone = () if keep is None else cell.trace(torch.empty_like(trace[0]))
         prepared = cell.prepare(Weights(weight_ih, weight_hh, bias_ih, bias_hh))
 
-        for now in _stretches(steps, batch):
-            here = [b[now] for b in trace]
+        for stretch in stretches:
+            now = stretch.padded
+            here = stretch.of_packed(trace)
             before, after = path[:-1][now], states[now]
             answer = _at(mu, now)
             if answer is None:
                 answer = torch.empty_like(after) if mapped else after
             _project(x[now], prepared, out=here[0])
-            m = None if gap is None else gap[now]
-            if m is not None:
-                _answer_memoryless(cell, [b[now] for b in alone], here[0], prepared.inner, out=m)
+            m = None
+            if gap is not None:
+                m = _answer_memoryless(cell, stretch.of_packed(alone), here[0], prepared.inner)
             cell.begin(here, prepared.inner)
             activate = cell.activate(here, before, answer)
             remap = _remap([_at(value, now) for value in (A, B, C, keep)], before, answer, m, after)
@@ -130,10 +147,10 @@ class _Scan(torch.autograd.Function):
                 activate(t)
                 if remap is not None:
                     remap(t)
-            if m is not None:
-                torch.sub(answer, m, out=m)
+            if gap is not None and m is not None:
+                torch.sub(answer, m, out=gap[now])
 
-        ctx.cell = cell
+        ctx.cell, ctx.stretches = cell, stretches
         ctx.inner = len(trace)
         ctx.has_bias = bias_ih is not None
         ctx.save_for_backward(x, weight_ih, weight_hh, A, C, keep, path, mu, gap, *trace, *alone)
@@ -144,29 +161,33 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, d_states: Tensor | None, d_gap: Tensor | None) -> tuple[Any, ...]:
         x, weight_ih, weight_hh, A, C, keep, path, mu, gap, *buffers = ctx.saved_tensors
         cell: Cell = ctx.cell
+        stretches: Sequence[Stretch] = ctx.stretches
         trace, alone = buffers[: ctx.inner], buffers[ctx.inner :]
         states = path[1:]
         steps, batch, _ = states.shape
         hidden = weight_hh.shape[1]
         needs_x, needs_A, needs_B, needs_C, needs_keep = (
-            ctx.needs_input_grad[index] for index in (1, 7, 8, 9, 10)
+            ctx.needs_input_grad[index] for index in (2, 8, 9, 10, 11)
         )
         G = torch.empty_like(path)  # (T + 1, B, S) gradient of every state, the future included
         G[0] = 0
         G[1:] = 0 if d_states is None else d_states
-        d_x = x.new_empty(x.shape) if needs_x else None  # contiguous, whatever x is
-        d_A = torch.empty_like(states) if needs_A else None
-        d_C = torch.empty_like(states) if needs_C else None
-        d_keep = torch.empty_like(states) if needs_keep else None
+        rows = stretches[-1].packed.stop
+        blank = x.new_empty if rows == steps * batch else x.new_zeros
+        d_x = blank(x.shape) if needs_x else None
+        d_A, d_C, d_keep = (
+            blank(states.shape) if needed else None for needed in (needs_A, needs_C, needs_keep)
+        )
         d_weight_ih, d_weight_hh = torch.zeros_like(weight_ih), torch.zeros_like(weight_hh)
         d_bias_ih, d_bias_hh = d_weight_ih.new_zeros((2, weight_hh.shape[0]))
 
-        for now in reversed(_stretches(steps, batch)):
+        for stretch in reversed(stretches):
+            now = stretch.padded
             g, before, d_before = G[1:][now], path[:-1][now], G[:-1][now]
             through = _product(_at(A, now), _at(keep, now))  # (t, B, S) d h / d mu
             direct = _at(d_gap, now)
             d_mu = g if through is None and direct is None else torch.empty_like(g)
-            fold = cell.fold([b[now] for b in trace], before, d_mu, d_before)
+            fold = cell.fold(stretch.of_packed(trace), before, d_mu, d_before)
             unmap = _unmap(through, direct, _at(C, now), g, d_mu, d_before)
             d_hidden_t, d_pre_t = d_before[..., :hidden].unbind(0), fold.d_pre.unbind(0)
             for t in range(len(d_pre_t) - 1, -1, -1):
@@ -187,7 +208,7 @@ class _Scan(torch.autograd.Function):
                 d_m = (1 - keep[now]).mul_(d_mixed)
                 if d_gap is not None:
                     d_m -= d_gap[now]
-                fold = _fold_memoryless(cell, [b[now] for b in alone], d_m)
+                fold = _fold_memoryless(cell, stretch.of_packed(alone), d_m)
                 d_bias_hh += fold.d_pre.sum((0, 1))
                 _as_one_step(d_gates).add_(fold.d_gates())
             if d_A is not None and mu is not None:
@@ -195,9 +216,10 @@ class _Scan(torch.autograd.Function):
             d_weight_ih.addmm_(_rows(d_gates).t(), _rows(x[now]))
             d_bias_ih += d_gates.sum((0, 1))
             if d_x is not None:
-                torch.mm(_rows(d_gates), weight_ih, out=_rows(d_x[now]))
+                d_x[now] = torch.mm(_rows(d_gates), weight_ih).view(*d_gates.shape[:2], -1)
 
         return (
+            None,
             None,
             d_x,
             d_weight_ih,
@@ -212,13 +234,7 @@ class _Scan(torch.autograd.Function):
         )
 
 
-def _stretches(steps: int, batch: int) -> list[slice]:
-    """Cut time into stretches."""
-    length = max(1, STRETCH_ROWS // max(1, batch))
-    return [slice(start, min(start + length, steps)) for start in range(0, steps, length)]
-
-
-def _at(value: Tensor | None, now: slice) -> Tensor | None:
+def _at(value: Tensor | None, now: tuple[slice, slice]) -> Tensor | None:
     return None if value is None else value[now]
 
 
@@ -240,14 +256,15 @@ def _project(x: Tensor, prepared: Prepared, out: Tensor) -> None:
         torch.addmm(prepared.bias, _rows(x), prepared.to_gates, out=_rows(out))
 
 
-def _answer_memoryless(
-    cell: Cell, trace: Trace, gates: Tensor, inner: Tensor | None, out: Tensor
-) -> None:
-    """Write m = f(x, 0) of a stretch, (t, B, S), with the cell's own step from a zero state."""
+def _answer_memoryless(cell: Cell, trace: Trace, gates: Tensor, inner: Tensor | None) -> Tensor:
+    """Return m = f(x, 0) of a stretch, (t, B, S), by the cell's own step from a zero state."""
+    steps, batch, width = gates.shape
+    m = gates.new_empty((steps, batch, width // cell.gates * cell.parts))
     flat = [_as_one_step(buffer) for buffer in trace]
     flat[0].copy_(_as_one_step(gates))
     cell.begin(flat, inner)
-    cell.activate(flat, out.new_zeros((1, 1, out.shape[-1])), _as_one_step(out))(0)
+    cell.activate(flat, m.new_zeros((1, 1, m.shape[-1])), _as_one_step(m))(0)
+    return m
 
 
 def _fold_memoryless(cell: Cell, trace: Trace, d_m: Tensor) -> Fold:

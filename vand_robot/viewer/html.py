@@ -1,35 +1,21 @@
 """Replay as one self-contained web page: the whole scene in 3-D, with a time bar."""
 
-import contextlib
-import copy
 import html
-import io
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 from typing import Any
 
-import mujoco
-import numpy as np
 import numpy.typing as npt
-import viser
-from mjviser import ViserMujocoScene
 
 from vand_demos.files import write_bytes
-from vand_envs.errors import unknown_name
+from vand_demos.web.scene import add_scene, place_camera
+from vand_demos.web.server import web_server
 from vand_robot.viewer.motion import poses
 
 FRAMES_PER_S = 30.0
 """Least frame rate; slower recordings get frames between their samples."""
 
-# Light. viser's own washes the colours out, casts hardly a shadow, and comes with an image of
-# surroundings that makes the page flash white whenever the replay begins anew.
-_AMBIENT = 3.0
-_KEY, _KEY_AT = 2.6, (1.5, -2.5, 5.0)
-_FILL, _FILL_AT = 1.2, (-3.0, 3.0, 4.0)
-_FLOOR = (226, 224, 220)  # Drawn in place of planes, which would be an endless black grid.
-_GRID = (205, 203, 199)
 _HEADING = Template("""
 <style>
   .mantine-Notifications-root { display: none; }
@@ -73,16 +59,12 @@ def write_html(
         UsageError: The model has no such camera.
         VandError: The motion does not fit the model, or the disk fails.
     """
-    model = copy.copy(model)  # mjviser rescales the model's overlays
     steps = max(1, math.ceil(FRAMES_PER_S * dt - 1e-9))
-    with _server() as server:
-        scene = ViserMujocoScene(server, model, num_envs=1)
-        scene.camera_tracking_enabled = False
-        _light(server)
-        _lay_floor(server, model)
+    with web_server() as server:
+        scene = add_scene(server, model)
         frames = poses(model, motion, steps)
         first = next(frames)
-        _place_camera(server, model, first, camera)
+        place_camera(server, model, first, camera)
         scene.update_from_mjdata(first)
         recorder = server.get_scene_serializer()  # begins with the scene as it is now
         for data in frames:
@@ -92,77 +74,6 @@ def write_html(
     content = _with_heading(page, title, caption).encode()
     write_bytes(Path(path), content)
     return len(content)
-
-
-@contextlib.contextmanager
-def _server() -> Iterator[Any]:
-    """A viser server that only this machine can reach, on a free port, and that says nothing."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        server = viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
-        try:
-            yield server
-        finally:
-            server.stop()
-
-
-def _light(server: Any) -> None:
-    server.scene.configure_default_lights(enabled=False)
-    server.scene.configure_environment_map(None)
-    server.scene.add_light_ambient("/light/ambient", intensity=_AMBIENT)
-    server.scene.add_light_directional(
-        "/light/key", intensity=_KEY, position=_KEY_AT, cast_shadow=True
-    )
-    server.scene.add_light_directional("/light/fill", intensity=_FILL, position=_FILL_AT)
-
-
-def _lay_floor(server: Any, model: Any) -> None:
-    """Replace the endless grids that stand for planes by a quiet floor as large as the plane."""
-    planes = np.flatnonzero(model.geom_type == int(mujoco.mjtGeom.mjGEOM_PLANE))
-    for plane in planes:
-        body = model.body(model.geom_bodyid[plane]).name or str(model.geom_bodyid[plane])
-        server.scene.remove_by_name(f"/fixed_bodies/{body}/{model.geom(plane).name}")
-        width, depth = (2 * side if side else 40.0 for side in model.geom_size[plane, :2])
-        server.scene.add_grid(
-            f"/floor/{plane}",
-            width=width,
-            height=depth,
-            plane="xy",
-            cell_color=_GRID,
-            section_color=_GRID,
-            plane_color=_FLOOR,
-            plane_opacity=1.0,
-            shadow_opacity=0.25,
-            position=model.geom_pos[plane],
-            wxyz=model.geom_quat[plane],
-        )
-
-
-def _place_camera(server: Any, model: Any, data: Any, camera: str | int) -> None:
-    """Look at the scene as MuJoCo's own viewer would."""
-    view = server.initial_camera
-    if camera == -1:
-        free = mujoco.MjvCamera()
-        mujoco.mjv_defaultFreeCamera(model, free)
-        turn, tilt = np.radians([free.azimuth, free.elevation])
-        ahead = np.array([np.cos(tilt) * np.cos(turn), np.cos(tilt) * np.sin(turn), np.sin(tilt)])
-        target, distance, fov = np.array(free.lookat), free.distance, model.vis.global_.fovy
-        position = target - distance * ahead
-    else:
-        named = _camera(model, camera)
-        position = data.cam_xpos[named.id]
-        ahead = -data.cam_xmat[named.id].reshape(3, 3)[:, 2]
-        # Orbit about the point on the optical axis that is nearest to the middle of the model.
-        target = position + ahead * max(float(ahead @ (model.stat.center - position)), 0.1)
-        fov = float(model.cam_fovy[named.id])
-    view.position, view.look_at, view.fov = position, target, math.radians(fov)
-
-
-def _camera(model: Any, camera: str | int) -> Any:
-    try:
-        return model.camera(camera)
-    except (KeyError, IndexError):
-        names = [model.camera(number).name for number in range(model.ncam)]
-        raise unknown_name("camera", str(camera), names) from None
 
 
 def _with_heading(page: str, title: str, caption: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vand_demos.experts.motion import View
+from vand_envs.tasks.stir import in_soup
 
 WEIGHTS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.3, 0.5, 0.5, 0.5])
 """How strongly the parts of an action are disturbed: base x, y, yaw; hand x, y, z; its rotation.
@@ -35,8 +36,8 @@ class Disturbance:
     """Share of episodes that begin in a burst: so that where the robot is does not tell the task,
     and the instruction does."""
     in_contact: float = 0.3
-    """Factor on the noise while the hand presses on something: a rhythm that is knocked out of
-    step at every burst would not be the one to learn."""
+    """Factor on the noise while the hand presses on something or is in the pot: a rhythm that is
+    knocked out of step at every burst would not be the one to learn."""
     correlation_s: float = 1.5
     """Correlation time of the noise [s]."""
 
@@ -71,8 +72,8 @@ class DisturbanceProcess:
         self._noise = keep * self._noise + np.sqrt(
             1 - keep**2
         ) * it.scale * WEIGHTS * rng.standard_normal(9)
-        pressing = -view["ee_lag"][2] > PRESSING_M
-        noise = self._noise * (it.in_contact if pressing else 1.0)
+        in_contact = -view["ee_lag"][2] > PRESSING_M or in_soup(view)
+        noise = self._noise * (it.in_contact if in_contact else 1.0)
         return np.asarray(np.clip(action + np.append(noise, 0.0), -1.0, 1.0))
 
     def _begin_burst(self) -> None:

@@ -81,6 +81,7 @@ class Motion:
         view: View,
         *,
         base_world: Vector | None = None,
+        base_velocity: Vector | None = None,
         hand: Vector | None = None,
         hand_velocity: Vector | None = None,
         hand_yaw: float = 0.0,
@@ -91,6 +92,8 @@ class Motion:
         Args:
             view: What the robot observes.
             base_world: Goal of the base: x, y [m] and yaw [rad] in the world; None stops it.
+            base_velocity: Velocity of the base along x, y of the world [m/s], its heading kept at
+                0; with `base_world` None.
             hand: Goal of the end effector; None leaves its position to `hand_velocity`.
             hand_velocity: Velocity of the end effector [m/s]; with `hand` None.
             hand_yaw: Direction of the gripper about the vertical [rad].
@@ -100,6 +103,8 @@ class Motion:
             (10,) in [-1, 1], mode `ee_twist`.
         """
         base = np.zeros(3) if base_world is None else self._to_base_goal(view, base_world)
+        if base_velocity is not None:
+            base = np.append(to_base_axes(view, base_velocity), _turn_to(view, 0.0))
         if hand is not None:
             # Height and place are limited apart: a long way down must not slow the aiming.
             velocity = HAND_GAIN * (hand - view["ee_pos"])
@@ -115,16 +120,19 @@ class Motion:
     def _to_base_goal(self, view: View, goal_world: Vector) -> Vector:
         """Base twist towards a goal in the world [m/s, rad/s]."""
         offset = to_base_frame(view, goal_world[:2])
-        heading = np.arctan2(view["base_pose"][3], view["base_pose"][2])
-        turn = (goal_world[2] - heading + np.pi) % (2 * np.pi) - np.pi
         linear = _limit(BASE_GAIN * offset, self.style.base_speed)
-        return np.append(linear, np.clip(BASE_GAIN * turn, -0.9, 0.9))
+        return np.append(linear, _turn_to(view, goal_world[2]))
 
 
 def to_base_frame(view: View, point_world: Vector) -> Vector:
     """A point on the floor (2,) of the world in the base frame, (2,)."""
-    x, y, cos, sin = view["base_pose"]
-    dx, dy = point_world[0] - x, point_world[1] - y
+    return to_base_axes(view, point_world - view["base_pose"][:2])
+
+
+def to_base_axes(view: View, vector_world: Vector) -> Vector:
+    """A horizontal vector (2,) of the world in the axes of the base frame, (2,)."""
+    cos, sin = view["base_pose"][2:]
+    dx, dy = vector_world
     return np.array([cos * dx + sin * dy, cos * dy - sin * dx])
 
 
@@ -132,6 +140,11 @@ def to_world(view: View, point: Vector) -> Vector:
     """A point (2,) of the base frame in the world, (2,)."""
     x, y, cos, sin = view["base_pose"]
     return np.array([x + cos * point[0] - sin * point[1], y + sin * point[0] + cos * point[1]])
+
+
+def position(view: View, body: str) -> Vector:
+    """Position of a body in the base frame, (3,)."""
+    return np.asarray(view["ee_pos"] + view[f"{body}_rel"], np.float64)
 
 
 def base_error(view: View, goal_world: Vector) -> tuple[float, float]:
@@ -154,6 +167,13 @@ def pointing_down_error(view: View, yaw: float) -> Vector:
     return 0.5 * np.array(
         [turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]
     )
+
+
+def _turn_to(view: View, yaw: float) -> float:
+    """Angular velocity that turns the base to a heading [rad/s]."""
+    heading = np.arctan2(view["base_pose"][3], view["base_pose"][2])
+    turn = (yaw - heading + np.pi) % (2 * np.pi) - np.pi
+    return float(np.clip(BASE_GAIN * turn, -0.9, 0.9))
 
 
 def _cross(a: Vector, b: Vector) -> Vector:

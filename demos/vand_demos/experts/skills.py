@@ -16,8 +16,14 @@ Skill = Generator[Vector, View, View]
 
 OPEN, CLOSED = 1.0, -1.0
 
+DOCK = np.zeros(3)
+"""Place of the docked base, x, y [m] and yaw [rad] in the world."""
+
 STANDING_M = 0.10
 """Distance from its place beyond which the base drives back while the hand works [m]."""
+
+RESTING = (0.10, 0.15)
+"""Distance [m] and heading error [rad] of the base from its goal within which it rests there."""
 
 FUNNEL_SLOPE = 3.0
 """Height above the target for each metre beside it."""
@@ -93,9 +99,9 @@ def grip(
 def rest(
     motion: Motion, view: View, base_world: Vector, *, gripper: float, duration_s: float
 ) -> Skill:
-    """Stay at the goal for a time, and then until the robot is still."""
+    """Stay at the goal for a time, and then until the robot is still, and there."""
     left = max(1, round(duration_s / motion.dt))
-    while left > 0 or not is_still(view):
+    while left > 0 or not (is_still(view) and _is_at(view, base_world)):
         left -= 1
         view = yield motion.command(
             view, base_world=base_world, hand=motion.style.travel_hand, gripper=gripper
@@ -127,6 +133,12 @@ def funnel(view: View, target: Vector, free_m: float, height_m: float) -> Vector
     beside = float(np.linalg.norm((target - view["ee_pos"])[:2]))
     raised = min(height_m, FUNNEL_SLOPE * max(0.0, beside - free_m))
     return np.asarray(target + np.array([0.0, 0.0, raised]))
+
+
+def _is_at(view: View, base_world: Vector) -> bool:
+    """Whether the base is about at its goal: a push may have moved it while it rested."""
+    distance, turn = base_error(view, base_world)
+    return distance < RESTING[0] and turn < RESTING[1]
 
 
 def is_still(view: View) -> bool:

@@ -1,78 +1,105 @@
 """Demonstrates wipe: stand before the board, lower the closed fingers, wipe circles."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from vand_demos.experts.motion import Motion, Vector, View, to_world
-from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, reach
+from vand_demos.experts.circles import FREQUENCY_SPREAD, RADIUS_SPREAD, Turns, circle_velocity
+from vand_demos.experts.motion import HAND_GAIN, Motion, Vector, View, position, to_world
+from vand_demos.experts.skills import CLOSED, FUNNEL_SLOPE, OPEN, Skill, drive, reach
 from vand_envs.robot import VANDER
-from vand_envs.tasks.wipe import CONTACT_GAP_M, RADIUS_M
+from vand_envs.tasks.wipe import CIRCLES, CONTACT_GAP_M, RADIUS_M
 
-FREQUENCY_HZ = 0.38
-"""Mean wiping frequency; each demonstration has its own, within FREQUENCY_SPREAD."""
-FREQUENCY_SPREAD = 0.04
-"""Largest relative deviation of a demonstration's frequency."""
-RADIUS_SPREAD = 0.05
-"""Largest relative deviation of a demonstration's radius."""
+FREQUENCY_HZ = 0.42
+"""Mean wiping frequency."""
 REACH_M = 0.50
 """Distance ahead of the base at which the board's centre is kept."""
-RESPONSE_S = 0.10
-"""Time from a command to the middle of the hand's answer [s]."""
-PRESS_M = 0.005
+REACH_SPREAD_M, SIDE_SPREAD_M = 0.04, 0.08
+"""How differently the base is placed before the board [m]."""
+PRESS_M = 0.008
 """How far the commanded hand is kept below the real one: the contact force over stiffness."""
-CYCLES = (4.0, 7.0)
+PRESS_GAIN = 5.0
+"""Proportional gain of the pressure [1/s]."""
+NEAR_M = 0.010
+"""Height above the board at which the hand sets out on its circle, or stops on it."""
+FREE_M = 0.08
+"""Distance beside the circle, yet on the board, at which the hand may touch it."""
+TURNS = (4.3, 7.0)
 """Range of the number of circles: the length of a demonstration tells nothing."""
 
 
-def script(motion: Motion, view: View) -> Skill:
-    """The whole demonstration."""
-    rng = motion.style.rng
-    board = to_world(view, view["board_pos"][:2].astype(np.float64))
-    reach_m = REACH_M + rng.uniform(-0.03, 0.05)
-    yaw = np.pi / 2 + rng.uniform(-0.15, 0.15)
-    stand = np.array([board[0] + rng.uniform(-0.08, 0.08), board[1] - reach_m, yaw])
-    start = -np.pi / 2 + rng.uniform(-0.7, 0.7) - yaw  # the near side of the board, base frame
-    offset = RADIUS_M * np.array([np.cos(start), np.sin(start)])
-    hover = VANDER.tip_offset_m + 0.06 + rng.uniform(0.0, 0.03)
+@dataclass(frozen=True)
+class Wiping:
+    """How one demonstration wipes."""
+
+    stand: Vector
+    """Place of the base, x, y [m] and yaw [rad] in the world."""
+    start: Vector
+    """Where the hand comes down from, relative to the board's middle, in the base frame, (3,)."""
+    radius: float
+    """Radius of the circles [m]."""
+    rate: float
+    """Angular velocity [rad/s]."""
+
+    @classmethod
+    def draw(cls, motion: Motion, view: View) -> "Wiping":
+        """A way to wipe drawn from the demonstration's style: the same for `wipe` and `wipe-4`."""
+        rng = motion.style.rng
+        board = to_world(view, view["board_pos"][:2].astype(np.float64))
+        reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
+        side, yaw = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M), np.pi / 2 + rng.uniform(-0.15, 0.15)
+        angle = -np.pi / 2 + rng.uniform(-0.7, 0.7) - yaw  # the near side of the board
+        hover = VANDER.tip_offset_m + 0.06 + rng.uniform(0.0, 0.03)
+        return cls(
+            stand=np.array([board[0] + side, board[1] - reach_m, yaw]),
+            start=np.array([RADIUS_M * np.cos(angle), RADIUS_M * np.sin(angle), hover]),
+            radius=RADIUS_M * (1 + rng.uniform(-RADIUS_SPREAD, RADIUS_SPREAD)),
+            rate=2 * np.pi * FREQUENCY_HZ * (1 + rng.uniform(-FREQUENCY_SPREAD, FREQUENCY_SPREAD)),
+        )
+
+
+def script(motion: Motion, view: View, turns: tuple[float, float] = TURNS) -> Skill:
+    """The whole demonstration, of a number of circles within a range."""
+    wiping = Wiping.draw(motion, view)
+    return (yield from wipe(motion, view, wiping, motion.style.rng.uniform(*turns)))
+
+
+def wipe(motion: Motion, view: View, wiping: Wiping, turns: float) -> Skill:
+    """Drive to the board and wipe it; ends on the board after a number of circles."""
+    stand = wiping.stand
 
     def above(v: View) -> Vector:
-        return np.add(v["board_pos"], [*offset, hover])
+        return position(v, "board") + wiping.start
 
     # The fingers close at the board, not before: they must not tell the task on the way.
     view = yield from drive(motion, view, stand, gripper=OPEN)
     view = yield from reach(motion, view, above, base_world=stand, gripper=CLOSED, within=0.025)
-    radius = RADIUS_M * (1 + rng.uniform(-RADIUS_SPREAD, RADIUS_SPREAD))
-    rate = 2 * np.pi * FREQUENCY_HZ * (1 + rng.uniform(-FREQUENCY_SPREAD, FREQUENCY_SPREAD))
-    steps = round(rng.uniform(*CYCLES) * 2 * np.pi / rate / motion.dt)
-    while steps > 0:
-        touching = _gap(view) < CONTACT_GAP_M
-        steps -= touching
-        velocity = _circle(view, radius, rate) if touching else _lower(view)
+    wiped = Turns(CIRCLES, view)
+    while wiped.after(view) < turns:
+        velocity = _circle(view, wiping)
         view = yield motion.command(view, base_world=stand, hand_velocity=velocity, gripper=CLOSED)
     return view
 
 
-def _circle(view: View, radius: float, rate: float) -> Vector:
-    """Velocity along the circle, counter-clockwise, that keeps radius and pressure [m/s]."""
-    x, y = -view["board_rel"][:2].astype(np.float64)
-    distance = float(np.hypot(x, y))
-    # Where the hand will be when it answers: a velocity for where it is now would spiral outwards.
-    angle = np.arctan2(y, x) + rate * RESPONSE_S
-    outward, along = (
-        np.array([np.cos(angle), np.sin(angle)]),
-        np.array([-np.sin(angle), np.cos(angle)]),
-    )
-    planar = rate * radius * along + 3.0 * (radius - distance) * outward
-    return np.append(planar, _press(view))
+def _circle(view: View, wiping: Wiping) -> Vector:
+    """Velocity of the hand round the circle with pressure; up and back where it is far beside it."""
+    gap = _gap(view)
+    offset = -view["board_rel"][:2].astype(np.float64)
+    beside = abs(float(np.hypot(*offset)) - wiping.radius) - FREE_M
+    if beside > 0:
+        vertical = float(np.clip(HAND_GAIN * (FUNNEL_SLOPE * beside - gap), -0.15, 0.15))
+    elif gap < CONTACT_GAP_M:
+        vertical = _press(view)
+    else:
+        vertical = -float(np.clip(3.0 * gap, 0.06, 0.15))
+    # No way round in the air: what is seen to be wiped is what counts.
+    part = np.clip((NEAR_M - gap) / (NEAR_M - CONTACT_GAP_M), 0.0, 1.0)
+    return np.append(circle_velocity(offset, wiping.radius, part * wiping.rate), vertical)
 
 
 def _press(view: View) -> float:
     """Vertical velocity that keeps the pressure [m/s]."""
-    return float(np.clip(3.0 * (-PRESS_M - view["ee_lag"][2]), -0.08, 0.08))
-
-
-def _lower(view: View) -> Vector:
-    """Velocity down to the board [m/s], slower near it."""
-    return np.array([0.0, 0.0, -np.clip(2.0 * _gap(view), 0.02, 0.15)])
+    return float(np.clip(PRESS_GAIN * (-PRESS_M - view["ee_lag"][2]), -0.10, 0.10))
 
 
 def _gap(view: View) -> float:

@@ -1,10 +1,30 @@
 """The tasks of the workshop, one file each."""
 
 from vand_envs.errors import unknown_name
-from vand_envs.tasks import stow_cube, wipe
+from vand_envs.tasks import (
+    drawer_stow,
+    knock_3,
+    patrol,
+    press_abac,
+    press_caba,
+    stir,
+    stow_cube,
+    wipe,
+    wipe_4,
+)
 from vand_envs.tasks.base import Cycle, Stage, Task
 
-TASKS: tuple[Task, ...] = (stow_cube.TASK, wipe.TASK)
+TASKS: tuple[Task, ...] = (
+    stow_cube.TASK,
+    press_abac.TASK,
+    press_caba.TASK,
+    drawer_stow.TASK,
+    wipe.TASK,
+    stir.TASK,
+    patrol.TASK,
+    wipe_4.TASK,
+    knock_3.TASK,
+)
 """Every task; their order is that of the instruction's one-hot code."""
 
 

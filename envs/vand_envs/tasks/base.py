@@ -7,6 +7,9 @@ from typing import Literal
 from vand_envs.simulation import Simulation
 from vand_envs.typing import BoolArray, FloatArray, Observation
 
+Predicate = Callable[[Simulation], BoolArray]
+"""Whether something holds at present, in each of n simulations, (n,)."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -14,18 +17,39 @@ class Stage:
 
     name: str
     """What was achieved, as a table's heading: "cube lifted"."""
-    holds: Callable[[Simulation], BoolArray]
-    """Whether it is achieved at present, (n,)."""
+    holds: Predicate
+    """Whether it is achieved at present. Stages that share the same function are the same event,
+    come again: each needs it to come true anew."""
+    until: Predicate | None = None
+    """What ends it, once it holds: a button that is pressed stays so until it is well up again.
+    None: it ends when it no longer holds."""
+    after_s: tuple[float, float] | None = None
+    """It must come true between these times after the stage before it [s]; None: at any time."""
+    exact: bool = False
+    """Whether it is a deed, whose coming true out of turn spoils the episode: pressing a wrong
+    button does. As the last stage it need not last until the end; any other must."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A circle that a cycle's motion winds around."""
+
+    centre: tuple[float, float] = (0.0, 0.0)
+    """Its centre in the phase plane, in the cycle's unit."""
+    direction: Literal[1, -1] = 1
+    """1 where the motion winds counter-clockwise."""
 
 
 @dataclass(frozen=True)
 class Cycle:
-    """The rhythm of a periodic task, seen in a plane in which the motion winds around a centre.
+    """The rhythm of a periodic task, seen in a plane in which the motion winds around.
 
     Both functions are pure functions of observations with any leading shape, so that
     demonstrations and rollouts are measured by the same code.
     """
 
+    name: str
+    """What one of them is called: "circle"."""
     signal_names: tuple[str, str]
     """What the axes of the plane are."""
     unit: str
@@ -35,16 +59,16 @@ class Cycle:
     valid: Callable[[Observation], BoolArray]
     """Observations -> whether the motion counts at that moment (contact, say), (...)."""
     radius: tuple[float, float]
-    """Smallest and largest distance from the centre at which winding counts, in `unit`."""
-    direction: Literal[1, -1]
-    """1 where the motion winds counter-clockwise."""
+    """Smallest and largest distance from a loop's centre at which winding counts, in `unit`."""
     min_cycles: int
-    """Cycles after which one episode counts as a success."""
+    """Cycles after which one episode of an endless task counts as a success."""
+    loops: tuple[Loop, ...] = (Loop(),)
+    """What a cycle winds around once: one circle, or both of a figure of eight."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One instructed behaviour. Exactly one of `stages` and `cycle` is given."""
+    """One instructed behaviour: stages, or a cycle without end, or a count of cycles and stages."""
 
     id: str
     """Names the task on the command line and in data sets: "stow-cube"."""
@@ -57,13 +81,26 @@ class Task:
     stages: tuple[Stage, ...] = ()
     """Steps of a sequential task, in order."""
     cycle: Cycle | None = None
-    """Rhythm of a periodic task."""
+    """Rhythm of a periodic task; of one with a count, what comes before the stages."""
+    count: int | None = None
+    """How often the cycle must come (without one, the event of the first stage): no less, and no
+    more. None: nothing is counted."""
 
     def __post_init__(self) -> None:
-        if bool(self.stages) == (self.cycle is not None):
-            raise ValueError(f"task {self.id!r}: expected either stages or a cycle")
+        counted_cycle = self.cycle is not None and self.count is not None
+        if not self.stages and (self.cycle is None or self.count is not None):
+            raise ValueError(f"task {self.id!r}: expected stages, or a cycle without a count")
+        if self.stages and self.cycle is not None and not counted_cycle:
+            raise ValueError(f"task {self.id!r}: a cycle before stages needs a count")
 
     @property
     def kind(self) -> Literal["sequential", "periodic"]:
-        """Whether the task is a sequence of stages or a rhythm."""
+        """Whether the task comes to an end, or is a rhythm without one."""
         return "sequential" if self.stages else "periodic"
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """What is achieved one after the other: counted cycles, then stages; none if periodic."""
+        counted = range(1, self.count + 1) if self.cycle is not None and self.count else ()
+        cycle = "" if self.cycle is None else self.cycle.name
+        return (*(f"{cycle} {k}" for k in counted), *(stage.name for stage in self.stages))

@@ -1,0 +1,132 @@
+"""The world that came with a demonstration, compiled only after it has proved harmless.
+
+A model in a data set is text from somebody else, and compiling MJCF can read files, load plugins
+and take any amount of memory and time. So it may hold none of the elements that do the former, and
+a process whose memory and time are limited compiles it for trial first.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+import mujoco
+
+from vand_demos.episode import Episode
+from vand_demos.isolation import LostProcessError, run_apart
+from vand_envs import VANDER, RobotSpec, World, make_world
+from vand_envs.errors import VandError
+
+MAX_TEXT_BYTES = 1 << 22
+"""Longer models are refused [bytes]."""
+
+TRIAL_MEMORY_BYTES = 1 << 29
+"""What compiling a model and simulating a step of it may take [bytes]."""
+
+TRIAL_PATIENCE_S = 30.0
+"""How long that may take [s]."""
+
+_REFUSED_ELEMENTS = frozenset(
+    {"include", "plugin", "extension", "attach", "model", "composite", "flexcomp", "replicate"}
+)
+"""They load code or files, or make many elements of one; what MuJoCo writes needs none of them."""
+
+
+def world_of(episode: Episode, robot: RobotSpec = VANDER) -> World:
+    """The world that an episode was recorded in: ours where it is the same, else the embedded one.
+
+    Raises:
+        VandError: The embedded model is refused, or does not compile.
+    """
+    ours = make_world(robot)
+    if episode.model_file == ours.xml:
+        return ours
+    try:
+        return World(robot=robot, model=load_model(episode.model_file), xml=episode.model_file)
+    except VandError as error:
+        raise VandError(f"{episode.label}: model_file: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def load_model(text: str) -> Any:
+    """Compiles a model that came with a data set.
+
+    Args:
+        text: MJCF.
+
+    Returns:
+        The `mujoco.MjModel`; equal texts give the same object.
+
+    Raises:
+        VandError: It reads files, loads plugins, is too large, takes too much memory or time, or
+            is no model.
+    """
+    require_harmless(text)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        path.write_text(text, "utf-8")
+        try:
+            for _ in run_apart(
+                "vand_demos.embedded:iterate_trial",
+                [str(path)],
+                patience_s=TRIAL_PATIENCE_S,
+                memory_bytes=TRIAL_MEMORY_BYTES,
+            ):
+                pass
+        except LostProcessError as error:
+            raise VandError(f"compiling it for trial, MuJoCo {error}") from error
+    return _compile(text)
+
+
+def require_harmless(text: str) -> None:
+    """Checks that a model names no file and no plugin, before anything compiles it.
+
+    Raises:
+        VandError: It does, is too long, or is no MJCF.
+    """
+    if len(text.encode()) > MAX_TEXT_BYTES:
+        raise VandError(f"expected at most {MAX_TEXT_BYTES} bytes, got {len(text.encode())}")
+    # Read as UTF-8 whatever it declares, as MuJoCo does: both must see the same elements.
+    parser = expat.ParserCreate("utf-8")
+    parser.StartElementHandler = _check_element
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    try:
+        parser.Parse(text, True)  # noqa: FBT003  (positional only)
+    except expat.ExpatError as error:
+        raise VandError(f"expected MJCF: {error}") from error
+
+
+def _check_element(name: str, attributes: Mapping[str, str]) -> None:
+    if name in _REFUSED_ELEMENTS:
+        raise VandError(f"<{name}> is refused in a model from a data set")
+    for key in attributes:
+        if key.startswith("file") or key == "plugin":
+            raise VandError(f"<{name} {key}=...> is refused in a model from a data set")
+
+
+def _refuse_doctype(*_: object) -> None:
+    raise VandError("<!DOCTYPE> is refused in a model from a data set")
+
+
+def iterate_trial(path: str) -> Iterator[str]:
+    """Compiles a model and simulates one step of it, to see what that takes.
+
+    Yields:
+        What has been done.
+
+    Raises:
+        VandError: It does not compile.
+    """
+    model = _compile(Path(path).read_text("utf-8"))
+    yield "compiled"
+    mujoco.mj_step(model, mujoco.MjData(model))
+    yield "simulated"
+
+
+def _compile(text: str) -> Any:
+    try:
+        return mujoco.MjSpec.from_string(text).compile()
+    except ValueError as error:
+        raise VandError(f"does not compile: {' '.join(str(error).split())[:200]}") from error

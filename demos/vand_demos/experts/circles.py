@@ -1,0 +1,62 @@
+"""Circling with the hand: what wiping and stirring have in common."""
+
+import numpy as np
+
+from vand_demos.experts.motion import Vector, View
+from vand_envs.progress import Winding
+from vand_envs.tasks.base import Cycle
+
+RESPONSE_S = 0.10
+"""Time from a command to the middle of the hand's answer [s]."""
+RADIUS_GAIN = 4.0
+"""Proportional gain of the radius [1/s]."""
+FREQUENCY_SPREAD = 0.04
+"""Largest relative deviation of a demonstration's frequency."""
+RADIUS_SPREAD = 0.05
+"""Largest relative deviation of a demonstration's radius."""
+
+
+def circle_velocity(offset: Vector, radius: float, rate: float) -> Vector:
+    """Velocity along a circle around the origin that leads back to it from beside it.
+
+    The angle grows at the same rate wherever the hand is pushed to, within limits: a push must not
+    put the rhythm out of step.
+
+    Args:
+        offset: Where the hand is, (2,) [m].
+        radius: Radius of the circle [m].
+        rate: Angular velocity, positive counter-clockwise [rad/s].
+
+    Returns:
+        (2,) [m/s].
+    """
+    distance = float(np.hypot(*offset))
+    # Where the hand will be when it answers: a velocity for where it is now would spiral outwards.
+    angle = np.arctan2(offset[1], offset[0]) + rate * RESPONSE_S
+    outward = np.array([np.cos(angle), np.sin(angle)])
+    along = np.array([-np.sin(angle), np.cos(angle)])
+    lever = np.clip(distance, 0.5 * radius, 1.5 * radius)
+    return np.asarray(rate * lever * along + RADIUS_GAIN * (radius - distance) * outward)
+
+
+class Turns:
+    """Counts the turns of one motion, as the judge does.
+
+    Args:
+        cycle: What is counted.
+        motion: Gives the duration of a step.
+        view: The first observation.
+    """
+
+    def __init__(self, cycle: Cycle, view: View) -> None:
+        self._winding = Winding(cycle, 1)
+        self._winding.reset(np.array([0]), _batch_of_one(view))
+
+    def after(self, view: View) -> float:
+        """Turns so far, this observation included."""
+        self._winding.follow(_batch_of_one(view))
+        return float(self._winding.cycles[0])
+
+
+def _batch_of_one(view: View) -> dict[str, np.ndarray]:
+    return {key: value[None] for key, value in view.items()}

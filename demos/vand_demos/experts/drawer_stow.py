@@ -1,0 +1,166 @@
+"""Demonstrates drawer-stow: pull the drawer open, drop the cube into it, push it shut.
+
+Whatever fails is seen and done again: a knob that was missed, a cube that was lost. The hand comes
+to the knob and leaves it in the same way, whether it opens or closes the drawer.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from vand_demos.experts.cube import drop, fetch, held, out_of_reach, stand_before
+from vand_demos.experts.motion import Motion, Vector, View, position, to_world
+from vand_demos.experts.skills import (
+    CLOSED,
+    OPEN,
+    Skill,
+    drive,
+    funnel,
+    grip,
+    reach,
+    stand_still,
+)
+from vand_envs.tasks.drawer_stow import CLOSED_KNOB_M, INSIDE_HALF_WIDTH_M, INSIDE_X_M, RIM_M
+
+REACH_M = 0.56
+"""Distance ahead of the base at which the knob of the closed drawer is. It is the same for both
+ways: the base need not move on the way, and where it stands does not tell which way it is."""
+SPREAD_M = (0.05, 0.08)
+"""How differently the base is placed before it, along and across."""
+GRIP_HEIGHT_M = 0.005
+"""Height of the hand above the middle of the knob that it grips."""
+AIM_M = 0.010
+"""Distance beside the knob at which the hand may come down to it."""
+KNOB_HELD_M = 0.022
+"""Distance of the hand from the place where it grips beyond which it has lost the knob."""
+PULL_M, PUSH_M = 0.17, -0.01
+"""Openings that the hand pulls and pushes for."""
+OPENED_M, SHUT_M = 0.15, 0.008
+"""Openings at which it has done so: the drawer is open, or shut."""
+SLIDE_AHEAD_M = 0.05
+"""How far ahead of the knob the hand's goal is at most: faster, the knob slips from the fingers."""
+DROP_M = np.array([0.135, 0.0, -0.025])
+"""Where the hand lets go of the cube, from the knob: the part that is clear of the cabinet."""
+DROP_SPREAD_M = 0.02
+"""Largest difference from it, along and across."""
+DROP_FREE_M = 0.02
+"""Distance beside that place at which the hand may come down into the drawer."""
+
+
+def script(motion: Motion, view: View) -> Skill:
+    """The whole demonstration."""
+    while not _cube_inside(view):
+        if out_of_reach(view):
+            return view
+        if not _open(view):
+            view = yield from _slide(motion, view, PULL_M, _open)
+            continue
+        view = yield from fetch(motion, view)
+        if held(view):
+            view = yield from drop(
+                motion, view, _drop_place, spread_m=DROP_SPREAD_M, free_m=DROP_FREE_M, height_m=0.15
+            )
+    while not _shut(view):
+        view = yield from _slide(motion, view, PUSH_M, _shut)
+    for _ in range(round(motion.style.rng.uniform(1.0, 2.0) / motion.dt)):
+        view = yield motion.command(view, hand=motion.style.travel_hand)
+    return view
+
+
+def _slide(motion: Motion, view: View, opening: float, there: Callable[[View], bool]) -> Skill:
+    """Grip the knob, move it towards an opening until it is there, let go, draw the hand back."""
+    rng = motion.style.rng
+    stand = stand_before(np.array(CLOSED_KNOB_M), rng, reach_m=REACH_M, spread_m=SPREAD_M)
+    hover = 0.10 + rng.uniform(0.0, 0.04)
+
+    def around_knob(v: View) -> Vector:
+        return funnel(v, _grip_place(v), AIM_M, hover)
+
+    view = yield from drive(motion, view, stand, gripper=OPEN)
+    view = yield from reach(
+        motion, view, around_knob, base_world=stand, gripper=OPEN, yaw=_yaw, within=0.010
+    )
+    view = yield from grip(
+        motion,
+        view,
+        base_world=stand,
+        gripper=CLOSED,
+        duration_s=rng.uniform(0.4, 0.6),
+        yaw=_yaw(view),
+    )
+    while _holding_knob(view) and not there(view):
+        way = np.clip(_opening(view) - opening, -SLIDE_AHEAD_M, SLIDE_AHEAD_M)
+        view = yield motion.command(
+            view,
+            base_world=stand_still(view, stand),
+            hand=_grip_place(view) + _to_base_axes(view, np.array([way, 0.0, 0.0])),
+            hand_yaw=_yaw(view),
+            gripper=CLOSED,
+        )
+    view = yield from grip(
+        motion,
+        view,
+        base_world=stand,
+        gripper=OPEN,
+        duration_s=rng.uniform(0.3, 0.5),
+        yaw=_yaw(view),
+    )
+    raised = view["ee_pos"] + np.array([0.0, 0.0, 0.10 + rng.uniform(0.0, 0.04)])
+    view = yield from reach(
+        motion, view, lambda _: raised, base_world=stand, gripper=OPEN, yaw=_yaw, within=0.03
+    )
+    travel = motion.style.travel_hand
+    return (
+        yield from reach(motion, view, lambda _: travel, base_world=stand, gripper=OPEN, within=0.1)
+    )
+
+
+def _opening(view: View) -> float:
+    """How far the drawer is open [m]."""
+    knob = to_world(view, view["drawer_pos"].astype(np.float64))
+    return float(CLOSED_KNOB_M[0] - knob[0])
+
+
+def _open(view: View) -> bool:
+    return _opening(view) > OPENED_M
+
+
+def _shut(view: View) -> bool:
+    return _opening(view) < SHUT_M
+
+
+def _grip_place(view: View) -> Vector:
+    return np.asarray(position(view, "drawer") + np.array([0.0, 0.0, GRIP_HEIGHT_M]))
+
+
+def _holding_knob(view: View) -> bool:
+    return float(np.linalg.norm(_grip_place(view) - view["ee_pos"])) < KNOB_HELD_M
+
+
+def _yaw(view: View) -> float:
+    """Yaw of the hand whose fingers open across the drawer's way [rad]."""
+    return float(-np.arctan2(view["base_pose"][3], view["base_pose"][2]))
+
+
+def _drop_place(view: View) -> Vector:
+    return np.asarray(position(view, "drawer") + _to_base_axes(view, DROP_M))
+
+
+def _to_base_axes(view: View, vector: Vector) -> Vector:
+    """A vector (3,) of the world in the base's axes, (3,)."""
+    cos, sin = view["base_pose"][2:].astype(np.float64)
+    x, y, z = vector
+    return np.array([cos * x + sin * y, cos * y - sin * x, z])
+
+
+def _cube_inside(view: View) -> bool:
+    """Whether the cube lies in the drawer, and the hand has let go of it."""
+    cos, sin = view["base_pose"][2:].astype(np.float64)
+    x, y, z = (view["drawer_rel"] * [-1, -1, -1] + view["cube_rel"]).astype(np.float64)
+    ahead, beside = cos * x - sin * y, sin * x + cos * y
+    return (
+        INSIDE_X_M[0] < ahead < INSIDE_X_M[1]
+        and abs(beside) < INSIDE_HALF_WIDTH_M
+        and z < RIM_M
+        and not held(view)
+    )

@@ -1,0 +1,232 @@
+"""LeRobot's data set format, version 3.0: Parquet and JSON in a folder.
+
+The layout follows LeRobot's `datasets/dataset_writer.py` and `dataset_metadata.py`:
+
+    meta/info.json                            features, counts, frames a second, path templates
+    meta/stats.json                           min, max, mean, std, count of every feature
+    meta/tasks.parquet                        instruction -> task_index
+    meta/episodes/chunk-000/file-000.parquet  length, task and place of every episode
+    data/chunk-000/file-000.parquet           one row a frame, one row group an episode
+    vand_robot/                               ours, which LeRobot's reader passes by
+
+In `vand_robot/` lies what the format has no place for: `dataset.json` (environment, masks),
+`episodes.parquet` (seed, device, embedded world, ...; the observation after the last action) and
+`frames.parquet` (simulator states, parts of actions).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vand_demos.dataset import DemoDataset
+from vand_demos.episode import Episode
+from vand_demos.files import disk_errors
+from vand_demos.interop.columns import IMAGE, decode_vectors, encode_vectors, vector
+from vand_demos.interop.extras import Extras, build_episode, describe_episode
+from vand_demos.interop.lerobot_layout import (
+    DATA,
+    EPISODES,
+    IMAGES,
+    STATE,
+    TASKS,
+    FrameFiles,
+    columns_of,
+    features_of,
+    frames_per_second,
+    info_of,
+    merged,
+    observed,
+    place_of,
+    statistics,
+    table_of,
+    unobserved,
+    write_json,
+    write_places,
+    write_tasks,
+)
+from vand_envs.errors import VandError
+
+NOTE = (
+    "LeRobot sees observation.state (all vectors in one), observation.images.*, action,"
+    " next.reward, next.done and the instruction as task; states and parts of actions are in"
+    " vand_robot/"
+)
+
+_EXTRAS = "vand_robot/dataset.json"
+_EXTRA_EPISODES = "vand_robot/episodes.parquet"
+_EXTRA_FRAMES = "vand_robot/frames.parquet"
+
+# ---------------------------------------------------------------------------------- writing
+
+
+def write(dataset: DemoDataset, folder: Path, _name: str) -> None:
+    """Writes a data set that has episodes into an empty folder.
+
+    Raises:
+        VandError: It is damaged, or its control rate is no whole number of frames a second.
+    """
+    extras = Extras.of(dataset)
+    fps = frames_per_second(dataset)
+    for path in (DATA.format(chunk_index=0, file_index=0), EPISODES, _EXTRAS):
+        (folder / path).parent.mkdir(parents=True)
+    tasks: dict[str, int] = {}
+    places: list[dict[str, Any]] = []
+    stats: list[dict[str, dict[str, Any]]] = []
+    features: dict[str, Any] = {}
+    with ExitStack() as stack:
+        frames = stack.enter_context(FrameFiles(folder))
+        ours = stack.enter_context(
+            pq.ParquetWriter(folder / _EXTRA_FRAMES, _extra_frames_schema(extras))
+        )
+        about = stack.enter_context(
+            pq.ParquetWriter(folder / _EXTRA_EPISODES, _extra_episodes_schema(extras))
+        )
+        for index, episode in enumerate(dataset):
+            start = places[-1]["dataset_to_index"] if places else 0
+            task = tasks.setdefault(episode.instruction, len(tasks))
+            columns = columns_of(episode, extras, index, start, task, fps)
+            features = features or features_of(columns, extras, episode.action_mode)
+            places.append({**place_of(episode, index, start), **frames.write(table_of(columns))})
+            stats.append({name: statistics(rows) for name, rows in columns.items()})
+            ours.write_table(_extra_frames(episode, extras, index))
+            about.write_table(_extra_episode(episode, extras, index))
+    write_tasks(folder / TASKS, tasks)
+    write_places(folder / EPISODES, places, stats)
+    total = {name: merged([one[name] for one in stats]) for name in features}
+    write_json(folder / "meta/stats.json", total)
+    write_json(folder / "meta/info.json", info_of(dataset, features, fps, len(tasks)))
+    (folder / _EXTRAS).write_text(extras.to_json(), "utf-8")
+
+
+# ------------------------------------------------------------------------- what is ours beside it
+
+
+def _extra_frames_schema(extras: Extras) -> pa.Schema:
+    parts = {f"action_dict.{k}": vector(np.float32, n) for k, n in extras.action_parts.items()}
+    states = {"states": vector(np.float64, extras.states)} if extras.states else {}
+    return pa.schema({"episode_index": pa.int64(), **parts, **states})
+
+
+def _extra_frames(episode: Episode, extras: Extras, index: int) -> pa.Table:
+    """States and parts of actions, a row each step; nulls where the episode lacks them."""
+    arrays: dict[str, NDArray[Any]] = {
+        f"action_dict.{part}": rows for part, rows in episode.action_parts.items()
+    }
+    if episode.states is not None:
+        arrays["states"] = episode.states
+    arrays["episode_index"] = np.full(len(episode), index)
+    schema = _extra_frames_schema(extras)
+    columns = [
+        encode_vectors(arrays[field.name])
+        if field.name in arrays
+        else pa.nulls(len(episode), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _extra_episodes_schema(extras: Extras) -> pa.Schema:
+    last = {STATE: vector(np.float32, extras.vector_size)} if extras.vectors else {}
+    images = {IMAGES + key: IMAGE for key in extras.images}
+    return pa.schema({"episode_index": pa.int64(), "about": pa.string(), **last, **images})
+
+
+def _extra_episode(episode: Episode, extras: Extras, index: int) -> pa.Table:
+    """What is known of an episode besides its steps, and the observation after its last action."""
+    schema = _extra_episodes_schema(extras)
+    last = {key: rows[-1:] for key, rows in episode.next_observations.items()}
+    seen = table_of(observed(last, extras))
+    columns = [
+        pa.array([index]),
+        pa.array([describe_episode(episode)]),
+        *(
+            seen[field.name].combine_chunks()
+            if field.name in seen.column_names
+            else pa.nulls(1, field.type)
+            for field in list(schema)[2:]
+        ),
+    ]
+    return pa.table(columns, schema=schema)
+
+
+# ---------------------------------------------------------------------------------- reading
+
+
+def read_extras(folder: Path) -> Extras:
+    """What is ours of a folder.
+
+    Raises:
+        VandError: It is none that we wrote, or is damaged.
+    """
+    path = folder / _EXTRAS
+    if not path.exists():
+        raise VandError(
+            f"{folder}: expected {_EXTRAS}, as `demos export` writes it; data sets of other"
+            f" robots have no place in this format"
+        )
+    with disk_errors("read", path):
+        text = path.read_text("utf-8")
+    return Extras.from_json(text, path)
+
+
+def read(folder: Path, extras: Extras) -> Iterator[Episode]:
+    """Every episode, one at a time.
+
+    Raises:
+        VandError: The folder is damaged, or LeRobot's part of it was changed and does not fit ours.
+    """
+    with disk_errors("read", folder):
+        columns = ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index"]
+        places = pq.read_table(folder / EPISODES, columns=columns).to_pylist()
+        about = pq.read_table(folder / _EXTRA_EPISODES)
+        if len(places) != len(about):
+            raise VandError(f"{folder}: expected {len(about)} episodes, got {len(places)}")
+        for row, place in enumerate(sorted(places, key=lambda p: int(p["episode_index"]))):
+            yield _read_episode(folder, extras, place, about.slice(row, 1))
+
+
+def _read_episode(
+    folder: Path, extras: Extras, place: Mapping[str, Any], about: pa.Table
+) -> Episode:
+    index = place["episode_index"]
+    here = [("episode_index", "==", index)]
+    data = DATA.format(chunk_index=place["data/chunk_index"], file_index=place["data/file_index"])
+    frames = pq.read_table(folder / data, filters=here)
+    ours = pq.read_table(folder / _EXTRA_FRAMES, filters=here)
+    if not len(frames) == len(ours) == place["length"]:
+        raise VandError(
+            f"{folder}: episode {index}: expected {len(ours)} steps as in {_EXTRA_FRAMES},"
+            f" got {len(frames)}"
+        )
+    episode = build_episode(
+        about["about"][0].as_py(),
+        unobserved(frames, extras),
+        unobserved(about, extras),
+        actions=decode_vectors(frames["action"], (-1,)),
+        action_parts={
+            part: decode_vectors(ours[f"action_dict.{part}"], (size,))
+            for part, size in extras.action_parts.items()
+        },
+        rewards=decode_vectors(frames["next.reward"], ()),
+        dones=decode_vectors(frames["next.done"], ()).astype(np.int64),
+        states=_states(ours, extras),
+    )
+    if place["tasks"] != [episode.instruction]:
+        raise VandError(
+            f"{folder}: episode {index}: expected task {episode.instruction!r}, got"
+            f" {place['tasks']!r:.80}"
+        )
+    return episode
+
+
+def _states(ours: pa.Table, extras: Extras) -> NDArray[np.float64] | None:
+    """The states (N, S), or None where the episode has none."""
+    if not extras.states or ours["states"].null_count:
+        return None
+    return decode_vectors(ours["states"], (extras.states,))

@@ -1,0 +1,20 @@
+"""People at the controls: devices, the episodes they drive, and the loop that keeps time."""
+
+from vand_demos.teleop.device import Command, Event, TeleopDevice
+from vand_demos.teleop.devices import TELEOP_DEVICES, DeviceOptions, open_device
+from vand_demos.teleop.drive import Drive
+from vand_demos.teleop.loop import Timing, run
+from vand_demos.teleop.status import Status
+
+__all__ = [
+    "TELEOP_DEVICES",
+    "Command",
+    "DeviceOptions",
+    "Drive",
+    "Event",
+    "Status",
+    "TeleopDevice",
+    "Timing",
+    "open_device",
+    "run",
+]

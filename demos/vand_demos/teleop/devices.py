@@ -1,0 +1,45 @@
+"""The devices there are, by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from vand_demos.teleop.device import TeleopDevice
+from vand_demos.web.server import LOOPBACK
+from vand_envs.errors import unknown_name
+from vand_envs.world import World
+
+TELEOP_DEVICES = ("web", "keyboard", "gamepad", "spacemouse")
+"""Each is the module of that name in this package, whose `connect` opens it."""
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """What devices may need; each takes what concerns it."""
+
+    world: World
+    """What is shown and driven."""
+    speed: float = 0.6
+    """Share of full speed to begin with, in (0, 1]."""
+    host: str = LOOPBACK
+    """Where to serve a page."""
+    port: int = 0
+    """On which port; 0 takes a free one."""
+    mapping: Path | None = None
+    """File that says what the parts of the device do."""
+    announce: Callable[[str], None] = print
+    """Tells the operator how to get at the controls."""
+
+
+def open_device(name: str, options: DeviceOptions) -> TeleopDevice:
+    """Open the device of that name.
+
+    Raises:
+        UsageError: There is none.
+        VandError: It is not plugged in, or what it needs is not installed.
+    """
+    if name not in TELEOP_DEVICES:
+        raise unknown_name("device", name, TELEOP_DEVICES)
+    device: TeleopDevice = import_module(f"vand_demos.teleop.{name}").connect(options)
+    return device

@@ -1,0 +1,217 @@
+"""The episodes of a session: commands move the robot, events begin, save and discard.
+
+Nothing here knows the time: the states are a function of seed and commands alone.
+"""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from vand_demos.episode import Episode
+from vand_demos.recorder import Recorder
+from vand_demos.teleop.device import Command, Event
+from vand_demos.teleop.status import Phase, Status
+from vand_demos.trace import Trace
+from vand_envs import TaskBatch
+from vand_envs.controller import ActionMode
+from vand_envs.errors import VandError
+from vand_envs.typing import FloatArray
+
+MAX_EPISODE_S = 600.0
+"""An episode is paused when it gets this long [s]: somebody forgot it."""
+
+
+class Drive:
+    """One robot, driven by commands, and what becomes of the episodes.
+
+    The clock of an episode begins with the first motion, and what comes after the last
+    achievement without a motion is cut off when it is saved: how long a person looks for a button
+    must not be learnt.
+
+    Args:
+        batch: A batch of one, in mode `ee_twist`.
+        recorder: Where good episodes go.
+        device: Name of the device, as it is recorded.
+        seed: Seed of the first episode; those after it have the next ones.
+        wanted: Episodes to record.
+        action_mode: What `actions` of the episodes holds.
+        speed_limit: Share of full speed that no command exceeds.
+        keep_failures: Whether an episode that is not done can be saved, marked as a failure.
+        finish: What is done to an episode before it is saved.
+    """
+
+    def __init__(
+        self,
+        batch: TaskBatch,
+        recorder: Recorder,
+        *,
+        device: str,
+        seed: int,
+        wanted: int,
+        action_mode: ActionMode = "ee_twist",
+        speed_limit: float = 1.0,
+        keep_failures: bool = False,
+        finish: Callable[[Episode], Episode] = lambda episode: episode,
+    ) -> None:
+        self.batch = batch
+        self.finished = False
+        """Whether the operator has quit."""
+        self.attempts = 0
+        """Episodes driven, for one step at least."""
+        self._recorder, self._device, self._wanted = recorder, device, wanted
+        self._action_mode, self._speed_limit = action_mode, speed_limit
+        self._keep_failures, self._finish = keep_failures, finish
+        self._seeds = count(seed)
+        self._message = ""
+        self._begin(next(self._seeds))
+
+    def follow(self, command: Command) -> None:
+        """Do what was asked for, then move for one control step if the robot is to move."""
+        for event in command.events:
+            self._obey(event)
+        if self.phase == "driving" and not command.present:
+            self._pause("The controls are gone, so the robot stopped. Nothing is lost.")
+        self.before = self.after
+        if self.phase != "driving" or not (command.moves or len(self._trace)):
+            return
+        self._move(command)
+        if self.time_s >= MAX_EPISODE_S:
+            self._pause(f"An episode ends after {MAX_EPISODE_S:g} s.")
+
+    @property
+    def time_s(self) -> float:
+        """Time driven in this episode [s]."""
+        return len(self._trace) * self.batch.control_dt_s
+
+    def status(self, rate_hz: float = 0.0, measured_hz: float = 0.0) -> Status:
+        """How the session stands.
+
+        Args:
+            rate_hz: Control rate that was asked for [Hz].
+            measured_hz: Control rate that is held [Hz].
+        """
+        task, progress = self.batch.task, self.batch.progress
+        cycle = task.cycle
+        return Status(
+            instruction=task.instruction,
+            phase=self.phase,
+            message=self._message,
+            time_s=self.time_s,
+            stage_names=task.stage_names,
+            stages_done=int(progress.stages_done[0]),
+            cycle_name=cycle.name if cycle else None,
+            cycles=float(progress.cycles[0]),
+            cycles_needed=(task.count or cycle.min_cycles) if cycle else 0,
+            success=self._success,
+            saved=self._recorder.saved,
+            wanted=self._wanted,
+            total=len(self._recorder),
+            rate_hz=rate_hz,
+            measured_hz=measured_hz,
+        )
+
+    @property
+    def _success(self) -> bool:
+        return bool(self.batch.progress.at_end[0] and len(self._trace))
+
+    def _begin(self, seed: int) -> None:
+        observation = self.batch.reset([seed])
+        self._trace = Trace(seed, {key: value[0] for key, value in observation.items()})
+        self.phase: Phase = "ready"
+        self.before = self.after = self._state()
+        self._kept = 0  # steps up to the last motion or achievement
+        self._gripper: float | None = None
+        self._unsaved_quit = False
+
+    def _state(self) -> FloatArray:
+        state: FloatArray = self.batch.state[0].copy()
+        return state
+
+    def _move(self, command: Command) -> None:
+        batch = self.batch
+        action = command.action(self._speed_limit)[None]  # (1, 10)
+        parts = batch.controller.parts(action)
+        observation = batch.step(action)
+        reward = float(batch.reward[0])
+        self._trace.add(
+            self.before,
+            {key: value[0] for key, value in parts.items()},
+            reward,
+            {key: value[0] for key, value in observation.items()},
+        )
+        self.attempts += len(self._trace) == 1
+        if command.moves or reward or command.gripper != self._gripper:
+            self._kept = len(self._trace)
+        self._gripper = command.gripper
+        self.after = self._state()
+
+    def _pause(self, why: str) -> None:
+        self.phase, self._message = "paused", why
+
+    def _obey(self, event: Event) -> None:
+        self._unsaved_quit = self._unsaved_quit and event == "quit"
+        obey: dict[Event, Callable[[], Any]] = {
+            "start": self._start,
+            "save": self._save,
+            "discard": self._discard,
+            "undo": self._undo,
+            "reset": self._reset,
+            "quit": self._quit,
+        }
+        try:
+            obey[event]()
+        except VandError as error:
+            if self.phase == "driving":
+                self.phase = "paused"
+            self._message = str(error)
+
+    def _say(self, message: str) -> None:
+        self._message = message
+
+    def _start(self) -> None:
+        if self.phase == "driving":
+            self._pause("Paused.")
+        elif self.time_s >= MAX_EPISODE_S:
+            self._say(f"This episode is {MAX_EPISODE_S:g} s long and cannot go on.")
+        else:
+            self.phase, self._message = "driving", ""
+
+    def _save(self) -> None:
+        if not len(self._trace):
+            self._say("There is nothing to save yet.")
+            return
+        success = self._success
+        if not success and not self._keep_failures:
+            self._pause(f"It is not done yet, so it was not saved. Missing: {self.status().goal}.")
+            return
+        episode = self._trace.episode(
+            self.batch,
+            action_mode=self._action_mode,
+            device=self._device,
+            success=success,
+            steps=self._kept,
+        )
+        self._recorder.save(self._finish(episode))
+        kind = "Saved" if success else "Saved as a failure"
+        self._begin(next(self._seeds))
+        self._say(f"{kind}: {len(episode) * self.batch.control_dt_s:.1f} s.")
+
+    def _discard(self) -> None:
+        driven = len(self._trace) > 0
+        self._begin(next(self._seeds))
+        self._say("Discarded." if driven else "Another start.")
+
+    def _undo(self) -> None:
+        total = self._recorder.undo()
+        self._say(f"The last saved episode is removed; {total} are left in the data set.")
+
+    def _reset(self) -> None:
+        self._begin(self._trace.seed)
+        self._say("The same start again.")
+
+    def _quit(self) -> None:
+        if len(self._trace) and not self._unsaved_quit:
+            self._pause("This episode is not saved. Save or discard it, or quit again to drop it.")
+            self._unsaved_quit = True
+            return
+        self.finished = True

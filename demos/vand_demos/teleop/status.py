@@ -1,0 +1,69 @@
+"""How a session stands, in the words that every device shows."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["ready", "driving", "paused"]
+"""`ready`: the robot stands at the start of an episode. `driving`: it obeys, and is recorded.
+`paused`: it stands still in the middle of an episode, which waits to be gone on with or judged."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What an operator needs to know. Everything is about the present episode but the counters."""
+
+    instruction: str
+    """What the robot shall do."""
+    phase: Phase
+    message: str
+    """What came of the last thing asked for."""
+    time_s: float
+    """Time driven [s]."""
+    stage_names: tuple[str, ...]
+    """What has to be achieved one after the other; none of periodic tasks."""
+    stages_done: int
+    cycle_name: str | None
+    """What a cycle is called; None where the task has no cycle."""
+    cycles: float
+    """Cycles wound."""
+    cycles_needed: int
+    """Cycles after which an episode is good; 0 where the task has no cycle."""
+    success: bool
+    """Whether it could be saved as a success now."""
+    saved: int
+    """Episodes saved in this session."""
+    wanted: int
+    """Episodes that this session is to record."""
+    total: int
+    """Episodes in the data set."""
+    rate_hz: float = 0.0
+    """Control rate that was asked for [Hz]."""
+    measured_hz: float = 0.0
+    """Control rate that is held [Hz]."""
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether the control rate is held, but for a moment's hitch."""
+        return self.measured_hz >= 0.9 * self.rate_hz
+
+    @property
+    def next_step(self) -> str:
+        """What to do now."""
+        if self.phase == "ready":
+            if self.saved >= self.wanted:
+                return f"All {self.wanted} are recorded. Quit, or start another one."
+            return "Press Start. Recording begins with your first motion."
+        if self.success:
+            return "Done. Press Save if it is a good example, Discard if not."
+        if self.phase == "paused":
+            return "The robot stands still. Start goes on; Discard and Reset begin anew."
+        return f"Now: {self.goal}."
+
+    @property
+    def goal(self) -> str:
+        """What is to be achieved next."""
+        if self.stages_done < len(self.stage_names):
+            return self.stage_names[self.stages_done]
+        if self.cycle_name is None or self.stage_names:
+            return self.instruction
+        return f"{self.cycle_name} {int(max(self.cycles, 0.0)) + 1} of {self.cycles_needed}"

@@ -1,0 +1,287 @@
+"""Teleoperation in the browser: a gizmo at the gripper, buttons and keys that are held.
+
+viser shows the scene and the gizmo. Its buttons and keys report no release, so the page has its
+own, which talk over a web socket beside viser's: the page says twenty times a second what is held,
+and a page that is silent is gone.
+"""
+
+import asyncio
+import contextlib
+import json
+import time
+from concurrent.futures import Future, wait
+from dataclasses import asdict
+from importlib.resources import files
+from threading import Lock
+from typing import Any, cast
+
+import mujoco
+import numpy as np
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from vand_demos.teleop.device import EVENTS, SLOW, Command, Event, Vector3
+from vand_demos.teleop.devices import DeviceOptions
+from vand_demos.teleop.gizmo import product, pull, rotation_between
+from vand_demos.teleop.status import Status
+from vand_demos.web.scene import add_scene, place_camera
+from vand_demos.web.server import invitation, web_server
+from vand_envs.robot import ROBOT_PREFIX
+from vand_envs.typing import FloatArray
+
+SILENCE_S = 2.0
+"""A page that was not heard of for so long [s] is gone, and the robot stops."""
+
+HOLDS: dict[str, tuple[int, float]] = {
+    "ahead": (0, 1.0),
+    "back": (0, -1.0),
+    "left": (1, 1.0),
+    "right": (1, -1.0),
+    "turn_left": (2, 1.0),
+    "turn_right": (2, -1.0),
+    "hand_ahead": (3, 1.0),
+    "hand_back": (3, -1.0),
+    "hand_left": (4, 1.0),
+    "hand_right": (4, -1.0),
+    "hand_up": (5, 1.0),
+    "hand_down": (5, -1.0),
+    "hand_turn_left": (8, 1.0),
+    "hand_turn_right": (8, -1.0),
+}
+"""What can be held -> which number of the twist (9,) it moves, and how."""
+
+_CAMERA = "overview"
+_VIEWS: dict[str, tuple[Vector3, Vector3]] = {
+    "hand": ((-0.75, 0.55, 0.65), (0.05, 0.0, -0.05)),
+    "above": ((-0.05, 0.0, 1.3), (0.0, 0.0, 0.0)),
+}
+"""Where to look from, and at, relative to the hand: ahead, left, up [m]."""
+_VIEW_EVENTS = tuple(f"view {name}" for name in (*_VIEWS, _CAMERA))
+
+_GIZMO = "/gripper_gizmo"
+_GIZMO_SCALE = 0.16
+
+
+def connect(options: DeviceOptions) -> "WebDevice":
+    """Serve the page and say where it is.
+
+    Raises:
+        UsageError: Nothing can listen on that host and port.
+    """
+    return WebDevice(options)
+
+
+class WebDevice:
+    """One page drives, the first that came. Others watch, and take its place once it is gone."""
+
+    def __init__(self, options: DeviceOptions) -> None:
+        self._robot = options.world.robot
+        self._model = options.world.model
+        self._speed = options.speed
+        self._lock = Lock()  # what follows is shared with the server's thread
+        self._pages: list[ServerConnection] = []
+        self._heard = -np.inf  # when the driving page was last heard of, monotonic [s]
+        self._page: dict[str, Any] = {}  # what it said last
+        self._telling: dict[ServerConnection, Future[None]] = {}
+        self._events: list[Event] = []
+        self._gripper = 1.0
+        self._view: str | None = None  # asked for, not yet shown
+        self._dragged = False
+        self._target: FloatArray = np.zeros(3)  # where the gizmo was dragged to, world [m]
+        self._target_quat: FloatArray = np.array([1.0, 0.0, 0.0, 0.0])
+
+        self._open = contextlib.ExitStack()
+        overlay = files("vand_demos").joinpath("teleop", "page.html").read_text("utf-8")
+        self._server = self._open.enter_context(
+            web_server(
+                options.host, options.port, overlay=overlay, channels={"/pilot": self._converse}
+            )
+        )
+        self._site = int(self._model.site(ROBOT_PREFIX + self._robot.ee_site).id)
+        self._yaw_at = int(self._model.joint(ROBOT_PREFIX + self._robot.base_joints[2]).qposadr[0])
+        data = mujoco.MjData(self._model)
+        mujoco.mj_forward(self._model, data)
+        self._observe(data)
+        self._grab_quat, self._grab_ee_quat = self._target_quat, self._ee_quat
+        place_camera(self._server, self._model, data, _CAMERA)
+        camera = self._server.initial_camera
+        self._overview = np.array(camera.position), np.array(camera.look_at)
+        self._scene = add_scene(self._server, self._model)
+        self._gizmo = self._server.scene.add_transform_controls(
+            _GIZMO, scale=_GIZMO_SCALE, depth_test=False, line_width=4.0
+        )
+        self._gizmo.on_update(self._on_drag)
+        self.port: int = self._server.get_port()
+        options.announce(invitation(self._server, options.host))
+
+    def read(self) -> Command:
+        """What the page wants now."""
+        with self._lock:
+            events, self._events = tuple(self._events), []
+            present = time.monotonic() - self._heard < SILENCE_S and bool(self._page.get("visible"))
+            if not present:
+                self._dragged = False
+                return Command(gripper=self._gripper, events=events, present=False)
+            twist = np.zeros(9)
+            for name in self._page["held"]:
+                index, sign = HOLDS[name]
+                twist[index] += sign
+            if self._dragged:
+                linear, angular = pull(
+                    self._robot,
+                    self._target - self._ee_pos,
+                    rotation_between(self._ee_quat, self._target_ee_quat()),
+                    self._yaw,
+                )
+                twist[3:] += [*linear, *angular]
+            twist = np.clip(twist, -1.0, 1.0)
+            return Command(
+                base_twist=_vector(twist[:3]),
+                ee_linear=_vector(twist[3:6]),
+                ee_angular=_vector(twist[6:]),
+                gripper=self._gripper,
+                speed=self._page["speed"] * (SLOW if self._page["slow"] else 1.0),
+                events=events,
+            )
+
+    def show(self, status: Status, pose: Any) -> None:
+        """Move the scene and tell the pages."""
+        self._observe(pose)
+        with self._server.atomic():
+            self._scene.update_from_mjdata(pose)
+            if not self._dragged:
+                self._gizmo.position = self._ee_pos
+                self._gizmo.wxyz = self._heading()
+        if self._view is not None:
+            self._look(self._view)
+            self._view = None
+        with self._lock:
+            pages, sent_ms = list(self._pages), self._page.get("sent_ms")
+        content = {
+            **asdict(status),
+            "next_step": status.next_step,
+            "keeps_up": status.keeps_up,
+            "gripper": self._gripper,
+            "sent_ms": sent_ms,
+        }
+        for i, page in enumerate(pages):
+            if page not in self._telling or self._telling[page].done():  # else it is slow
+                self._telling[page] = self._tell(page, {**content, "pilot": i == 0})
+        self._telling = {page: told for page, told in self._telling.items() if page in pages}
+
+    def close(self) -> None:
+        """Say goodbye to the pages and stop serving."""
+        with self._lock:
+            pages = list(self._pages)
+        goodbye = {"ended": "The session is over. You can close this page."}
+        wait([self._tell(page, goodbye) for page in pages], timeout=1.0)
+        self._open.close()
+
+    def _observe(self, pose: Any) -> None:
+        """Remember where the hand is."""
+        self._ee_pos: FloatArray = pose.site_xpos[self._site].copy()
+        quat = np.empty(4)
+        mujoco.mju_mat2Quat(quat, pose.site_xmat[self._site])
+        self._ee_quat: FloatArray = quat
+        self._yaw = float(pose.qpos[self._yaw_at])
+
+    def _look(self, view: str) -> None:
+        """Move the camera of every page."""
+        if view in _VIEWS:
+            turn = np.array([np.cos(self._yaw), np.sin(self._yaw)])
+            position, target = (
+                np.add(self._ee_pos, [x * turn[0] - y * turn[1], x * turn[1] + y * turn[0], z])
+                for x, y, z in _VIEWS[view]
+            )
+        else:
+            position, target = self._overview
+        for client in self._server.get_clients().values():
+            with client.atomic():
+                client.camera.position, client.camera.look_at = position, target
+
+    def _heading(self) -> FloatArray:
+        """Orientation of the base: the gizmo's axes are ahead, left and up."""
+        return np.array([np.cos(self._yaw / 2), 0.0, 0.0, np.sin(self._yaw / 2)])
+
+    def _target_ee_quat(self) -> FloatArray:
+        """Orientation that the hand is dragged to: turned as the gizmo was since it was grabbed."""
+        turn = np.empty(4)
+        mujoco.mju_negQuat(turn, self._grab_quat)
+        return product(product(self._target_quat, turn), self._grab_ee_quat)
+
+    async def _on_drag(self, event: Any) -> None:
+        """Follow the gizmo; on the server's thread."""
+        with self._lock:
+            self._target = np.array(event.target.position, np.float64)
+            self._target_quat = np.array(event.target.wxyz, np.float64)
+            if event.phase == "start":
+                self._grab_quat, self._grab_ee_quat = self._target_quat, self._ee_quat
+            self._dragged = event.phase != "end"
+
+    async def _converse(self, page: ServerConnection) -> None:
+        """Listen to one page until it goes; on the server's thread."""
+        with self._lock:
+            self._pages.append(page)
+        try:
+            await page.send(json.dumps({"speed": self._speed}))
+            async for text in page:
+                self._hear(page, text)
+        except ConnectionClosed:
+            pass
+        finally:
+            with self._lock:
+                if self._pages[0] is page:
+                    self._heard, self._dragged = -np.inf, False
+                self._pages.remove(page)
+
+    def _hear(self, page: ServerConnection, text: str | bytes) -> None:
+        try:
+            said = _checked(json.loads(text))
+        except (ValueError, TypeError, KeyError):
+            return  # not from our page
+        with self._lock:
+            if self._pages[0] is not page:
+                if time.monotonic() - self._heard < SILENCE_S:
+                    return
+                self._pages.remove(page)
+                self._pages.insert(0, page)
+            self._page, self._heard = said, time.monotonic()
+            if said["event"] == "gripper":
+                self._gripper = -self._gripper
+            elif str(said["event"]).startswith("view "):
+                self._view = said["event"].removeprefix("view ")
+            elif said["event"] is not None:
+                self._events.append(cast("Event", said["event"]))
+
+    def _tell(self, page: ServerConnection, content: dict[str, Any]) -> Future[None]:
+        """Send to a page without waiting for it."""
+
+        async def send() -> None:
+            with contextlib.suppress(ConnectionClosed):
+                await page.send(json.dumps(content))
+
+        return asyncio.run_coroutine_threadsafe(send(), self._server.get_event_loop())
+
+
+def _checked(said: Any) -> dict[str, Any]:
+    """What a page said, as far as it can be believed.
+
+    Raises:
+        ValueError: It is something else; also TypeError and KeyError.
+    """
+    event, speed = said["event"], float(said["speed"])
+    if event not in (None, "gripper", *_VIEW_EVENTS, *EVENTS) or not 0.0 < speed <= 1.0:
+        raise ValueError(said)
+    return {
+        "held": [name for name in said["held"] if name in HOLDS],
+        "event": event,
+        "speed": speed,
+        "slow": bool(said["slow"]),
+        "visible": bool(said["visible"]),
+        "sent_ms": float(said["sent_ms"]),
+    }
+
+
+def _vector(array: FloatArray) -> Vector3:
+    x, y, z = (float(number) for number in array)
+    return x, y, z

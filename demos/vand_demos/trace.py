@@ -1,0 +1,97 @@
+"""What happens in one running episode, remembered until it becomes an `Episode`."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+
+from vand_demos.episode import ACTION_MODES, Episode, utc_now
+from vand_envs import TaskBatch
+from vand_envs.controller import ActionMode
+
+Row = Mapping[str, npt.NDArray[np.float32]]
+
+
+class Trace:
+    """The steps of one episode.
+
+    Args:
+        seed: Seed of the episode.
+        view: The first observation, key -> (d,).
+    """
+
+    def __init__(self, seed: int, view: Row) -> None:
+        self.seed = seed
+        self._views: list[Row] = [view]
+        self._parts: list[Row] = []
+        self._states: list[npt.NDArray[np.float64]] = []
+        self.rewards: list[float] = []
+        """One for each step."""
+
+    def __len__(self) -> int:
+        """Steps so far."""
+        return len(self.rewards)
+
+    @property
+    def view(self) -> Row:
+        """The latest observation."""
+        return self._views[-1]
+
+    def add(self, state: npt.NDArray[np.float64], parts: Row, reward: float, view: Row) -> None:
+        """Remember one step.
+
+        Args:
+            state: The simulation's state before it, (S,).
+            parts: The action in the terms of both modes, see `Controller.parts`, part -> (.,).
+            reward: What it earned.
+            view: The observation after it.
+        """
+        self._states.append(state)
+        self._parts.append(parts)
+        self.rewards.append(reward)
+        self._views.append(view)
+
+    def episode(
+        self,
+        batch: TaskBatch,
+        *,
+        action_mode: ActionMode,
+        device: str,
+        success: bool,
+        steps: int | None = None,
+    ) -> Episode:
+        """The episode, or its first `steps` steps.
+
+        Args:
+            batch: Where it took place.
+            action_mode: What `actions` holds.
+            device: Who drove.
+            success: Whether the task was done.
+            steps: Steps to keep, at least 1; all by default.
+
+        Raises:
+            EpisodeError: There is no step.
+        """
+        n = len(self) if steps is None else steps
+        views = {key: np.stack([v[key] for v in self._views[: n + 1]]) for key in self.view}
+        parts = {key: np.stack([p[key] for p in self._parts[:n]]) for key in self._parts[0]}
+        return Episode(
+            task=batch.task.id,
+            instruction=batch.task.instruction,
+            seed=self.seed,
+            success=success,
+            device=device,
+            control_dt_s=batch.control_dt_s,
+            action_mode=action_mode,
+            observations={key: value[:-1] for key, value in views.items()},
+            next_observations={key: value[1:] for key, value in views.items()},
+            actions=np.concatenate([parts[part] for part in ACTION_MODES[action_mode]], axis=1),
+            action_parts=parts,
+            rewards=np.array(self.rewards[:n], np.float32),
+            dones=(np.arange(n) == n - 1).astype(np.int64),
+            states=np.stack(self._states[:n]),
+            model_file=batch.world.xml,
+            recorded_at=utc_now(),
+            versions={name: version(name) for name in ("vand-robot", "mujoco", "numpy")},
+        )

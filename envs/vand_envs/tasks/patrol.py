@@ -1,0 +1,53 @@
+"""Drive figures of eight around the pillars, until told otherwise.
+
+The loops share a straight corridor between the pillars, driven in the same direction whichever loop
+comes next: there position and velocity do not tell, memory must.
+"""
+
+import numpy as np
+
+from vand_envs.tasks.base import Cycle, Loop, Task
+from vand_envs.typing import BoolArray, FloatArray, Observation
+
+# Constants
+
+MIDDLE = (-1.80, 0.0)
+"""The point between the pillars, in the world [m]."""
+PILLAR_M = 0.42
+"""Distance of each pillar from the middle, along y."""
+NEAREST_M, FARTHEST_M = 0.30, 0.90
+"""Distance from the nearest pillar within which driving counts: the base's half width and the
+pillar's radius, and somewhat more than the farthest point of the expert's loops."""
+
+# Cycle
+
+
+def _phase_plane(observation: Observation) -> FloatArray:
+    return np.asarray(observation["base_pose"][..., :2] - np.array(MIDDLE), np.float64)
+
+
+def _around_pillar(observation: Observation) -> BoolArray:
+    x, y = np.moveaxis(_phase_plane(observation), -1, 0)
+    distance = np.hypot(x, np.abs(y) - PILLAR_M)
+    return np.asarray((distance > NEAREST_M) & (distance < FARTHEST_M))
+
+
+TASK = Task(
+    id="patrol",
+    env_id="VandRobot/Patrol-v0",
+    instruction="drive figures of eight around the pillars",
+    horizon_s=50.0,
+    cycle=Cycle(
+        name="figure of eight",
+        signal_names=("x", "y"),
+        unit="m",
+        phase_plane=_phase_plane,
+        valid=_around_pillar,
+        radius=(NEAREST_M, FARTHEST_M),
+        min_cycles=1,
+        loops=(
+            Loop(centre=(0.0, PILLAR_M), direction=-1),
+            Loop(centre=(0.0, -PILLAR_M), direction=1),
+        ),
+    ),
+)

@@ -1,0 +1,96 @@
+"""A study: runs grouped by method, compared over seeds and episode by episode."""
+
+import csv
+import json
+
+import pytest
+
+from vand_envs.errors import UsageError, VandError
+from vand_robot.study import compare, find_runs, run_study
+
+EPISODES = 8
+
+
+def evaluated(folder, name, seed, successes, version="2"):
+    """Writes what an evaluation of two tasks leaves behind; `successes` of the first task's."""
+    out = folder / name / "evaluation"
+    out.mkdir(parents=True)
+    counts = {"wipe": successes, "stir": EPISODES}
+    rows = [
+        {"task": task, "condition": "nominal", "seed": 100 + k, "success": k < count}
+        for task, count in counts.items()
+        for k in range(EPISODES)
+    ]
+    with (out / "episodes.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    results = {
+        "suite_version": version,
+        "policy": {"run": name, "config": {"seed": seed}},
+        "conditions": {"nominal": {}},
+        "tasks": {
+            task: {"conditions": {"nominal": {"success_rate": count / EPISODES}}}
+            for task, count in counts.items()
+        },
+    }
+    (out / "results.json").write_text(json.dumps(results))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for seed, successes in enumerate((8, 8, 6)):
+        evaluated(tmp_path / "runs", f"gru-vand-{seed}", seed, successes)
+    for seed, successes in enumerate((2, 0, 0)):
+        evaluated(tmp_path / "runs", f"gru-plain-seed{seed}", seed, successes)
+    return tmp_path / "runs"
+
+
+def test_runs_are_grouped_by_method_and_seed(folder):
+    assert [(run.method, run.seed) for run in find_runs([folder])] == [
+        (method, seed) for method in ("gru-plain", "gru-vand") for seed in range(3)
+    ]
+
+
+def test_methods_are_scored_over_tasks_and_seeds(folder):
+    study = compare(find_runs([folder]))
+    vand = study["methods"]["gru-vand"]["conditions"]["nominal"]
+    assert vand["iqm"] == pytest.approx(1.0)  # the middle half of 0.75, 1, 1, 1, 1, 1
+    assert vand["mean"] == pytest.approx(5.75 / 6)
+    assert vand["tasks"] == {"wipe": pytest.approx(2.75 / 3), "stir": 1.0}
+    low, high = study["methods"]["gru-plain"]["conditions"]["nominal"]["bootstrap_95"]
+    assert low < 0.6 < high
+
+
+def test_methods_are_compared_episode_by_episode(folder):
+    (pair,) = compare(find_runs([folder]))["paired"]
+    assert (pair["first"], pair["second"]) == ("gru-plain", "gru-vand")
+    assert pair["episodes"] == 3 * 2 * EPISODES
+    assert (pair["only_first"], pair["only_second"]) == (0, 20)
+    assert pair["p_value"] == pytest.approx(2 / 2**20)
+
+
+def test_a_study_is_written_and_not_overwritten(folder, tmp_path):
+    out = tmp_path / "study"
+    study = run_study([folder], out)
+    assert json.loads((out / "study.json").read_text()) == study
+    page = (out / "study.html").read_text()
+    assert "gru-vand" in page
+    assert "3 training seeds each" in page
+    assert page.count("data:image/png") == 2
+    with pytest.raises(UsageError, match="--force replaces it"):
+        run_study([folder], out)
+
+
+def test_what_cannot_be_compared_is_refused(folder, tmp_path):
+    with pytest.raises(UsageError, match="no folder"):
+        find_runs([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"no results\.json in it"):
+        find_runs([tmp_path / "empty"])
+    evaluated(tmp_path / "twice", "gru-vand-0", 0, 1)
+    with pytest.raises(UsageError, match="both are method 'gru-vand' with training seed 0"):
+        find_runs([folder, tmp_path / "twice"])
+    evaluated(tmp_path / "old", "gru-vand-9", 9, 1, version="1")
+    with pytest.raises(VandError, match="suite versions"):
+        find_runs([folder, tmp_path / "old"])

@@ -1,0 +1,1 @@
+"""Regularisers compared on synthetic periodic sequences: `vand-robot bench sequences`."""

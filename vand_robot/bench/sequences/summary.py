@@ -1,0 +1,65 @@
+"""Numbers of a method from its trials: interquartile means with bootstrap intervals over seeds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vand_robot.metrics.statistics import bootstrap_interval, interquartile_mean
+
+WORST: Mapping[str, float] = {
+    "in_tolerance": 0.0,
+    "frequency_error": 1.0,
+    "amplitude_error": 1.0,
+    "phase_drift_rad": 2 * math.pi,
+}
+"""Score -> what stands for a motion that has stopped or run away; errors are cut off there."""
+
+
+def figure(outcome: Mapping[str, Any], name: str) -> float:
+    """The mean of one score over the rollouts of a trial; drift without its sign."""
+    return float(np.mean([_bounded(name, score[name]) for score in outcome["scores"]]))
+
+
+def goodness(outcomes: Sequence[Mapping[str, Any]]) -> float:
+    """What settings are chosen by: the share of time in tolerance, mean over trials."""
+    return float(np.mean([figure(outcome, "in_tolerance") for outcome in outcomes]))
+
+
+def summarise(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sum trials up.
+
+    Args:
+        outcomes: Of one method, every signal with every seed.
+
+    Returns:
+        "n", the number of trials; "by_signal", the interquartile mean of the share of time in
+        tolerance for each signal; and for each score its interquartile mean and 95 % interval,
+        {"iqm", "low", "high"}, the bootstrap drawing seeds within each signal.
+    """
+    signals = list(dict.fromkeys(outcome["trial"]["signal"] for outcome in outcomes))
+    summary: dict[str, Any] = {"n": len(outcomes)}
+    for name in WORST:
+        strata = [
+            [figure(o, name) for o in outcomes if o["trial"]["signal"] == signal]
+            for signal in signals
+        ]
+        low, high = bootstrap_interval(strata)
+        summary[name] = {
+            "iqm": interquartile_mean(np.concatenate(strata)),
+            "low": low,
+            "high": high,
+        }
+        if name == "in_tolerance":
+            summary["by_signal"] = {
+                signal: interquartile_mean(values)
+                for signal, values in zip(signals, strata, strict=True)
+            }
+    return summary
+
+
+def _bounded(name: str, value: float | None) -> float:
+    if value is None or name == "in_tolerance":
+        return WORST[name] if value is None else value
+    return min(abs(value), WORST[name])

@@ -1,0 +1,348 @@
+"""What an evaluation does to episodes: the conditions, with their magnitudes.
+
+Whatever is random in an episode follows from (suite version, task, condition, seed): every episode
+has a stream of its own, so it does not depend on how many others there are, nor on their order.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from zlib import crc32
+
+import numpy as np
+
+from vand_envs import Task
+from vand_envs.controller import ActionMode
+from vand_envs.errors import VandError
+from vand_envs.robot import ROBOT_PREFIX
+from vand_envs.simulation import Simulation
+from vand_envs.typing import Float32Array, FloatArray, Observation
+
+SUITE_VERSION = "2"
+"""Changes whenever the same policy would get other numbers."""
+
+
+class Interference:
+    """What happens to n episodes beyond what the policy does; this one leaves them alone."""
+
+    pushes_s: tuple[tuple[float, ...], ...] = ()
+    """When each episode is pushed [s]; empty where none is."""
+
+    def seen(self, observation: Observation) -> Observation:
+        """What the policy sees of an observation, key -> (n, ...)."""
+        return observation
+
+    def executed(self, actions: Float32Array) -> Float32Array:
+        """What is carried out of the policy's actions, (n, A)."""
+        return actions
+
+    def push(self, simulation: Simulation, step: int) -> None:
+        """Sets the external forces that act during a control step."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Nominal: seeds that nothing was tuned on, and no interference."""
+
+    name: ClassVar[str] = "nominal"
+    about: ClassVar[str] = "held-out seeds, nothing else"
+
+    def applies(self, task: Task) -> bool:  # noqa: ARG002  (others ask)
+        """Whether a task is evaluated under it."""
+        return True
+
+    def begin(
+        self,
+        streams: Sequence[np.random.Generator],
+        mode: ActionMode,
+        steps: int,
+        dt: float,
+        simulation: Simulation,
+    ) -> Interference:
+        """The interference with new episodes.
+
+        Args:
+            streams: A random stream for each episode, n.
+            mode: What the numbers of an action mean.
+            steps: Length of the episodes [control step].
+            dt: Duration of a control step [s].
+            simulation: Where they take place.
+        """
+        del streams, mode, steps, dt, simulation
+        return Interference()
+
+    def to_json(self) -> dict[str, Any]:
+        """What it does and how strongly, as plain values."""
+        return {"about": self.about, **dataclasses.asdict(self)}
+
+
+NOMINAL = Condition()
+"""What everything is compared with."""
+
+
+@dataclass(frozen=True)
+class Sensor(Condition):
+    """White noise on what the policy sees, in physical units; never on the instruction."""
+
+    name: ClassVar[str] = "sensor"
+    about: ClassVar[str] = "noise on every observation but the instruction"
+    object_position_m: float = 0.003
+    """Of positions of objects and stations [m]."""
+    object_angle_rad: float = 0.02
+    """Of their orientations [rad]."""
+    base_position_m: float = 0.005
+    """Of the base's position in the world [m]."""
+    base_angle_rad: float = 0.005
+    """Of its heading [rad]."""
+    speed_ms: float = 0.01
+    """Of linear velocities [m/s]."""
+    speed_rads: float = 0.02
+    """Of angular velocities [rad/s]."""
+    hand_position_m: float = 0.001
+    """Of the hand's position, the gripper's opening, the lift [m]."""
+    hand_angle_rad: float = 0.002
+    """Of the hand's orientation and the arm's joints [rad]."""
+    lag_m: float = 0.0005
+    """Of how far the commanded hand is ahead of the real one, that is, of felt forces [m]."""
+    pixel: float = 3.0
+    """Of images, in levels of 255."""
+    keys: tuple[str, ...] = ()
+    """Observations that are noisy; empty: all."""
+
+    def begin(
+        self,
+        streams: Sequence[np.random.Generator],
+        mode: ActionMode,
+        steps: int,
+        dt: float,
+        simulation: Simulation,
+    ) -> Interference:
+        """As `Condition.begin`."""
+        del mode, steps, dt, simulation
+        return _NoisySenses(self, streams)
+
+    def deviation(self, key: str, size: int) -> FloatArray:
+        """Standard deviation of each number of an observation, (size,), each in its unit.
+
+        Raises:
+            VandError: The condition does not say how noisy that observation is.
+        """
+        kinds = _KINDS.get(key) or _OBJECT_KINDS.get(key.rpartition("_")[2])
+        if kinds is None:
+            raise VandError(f"condition 'sensor': no noise is defined for observation {key!r}")
+        return np.resize([getattr(self, kind) for kind in kinds], size)
+
+
+_KINDS: dict[str, tuple[str, ...]] = {
+    "base_pose": ("base_position_m",) * 2 + ("base_angle_rad",) * 2,
+    "base_twist": ("speed_ms", "speed_ms", "speed_rads"),
+    "joint_pos": ("hand_position_m",) + ("hand_angle_rad",) * 7,
+    "joint_vel": ("speed_ms",) + ("speed_rads",) * 7,
+    "gripper": ("hand_position_m", "speed_ms"),
+    "ee_pos": ("hand_position_m",),
+    "ee_rot": ("hand_angle_rad",),
+    "ee_lag": ("lag_m",),
+}
+"""Observation -> the magnitude of each of its numbers; a shorter row is repeated. A small error of
+an angle is one of its sine and cosine, and of the columns of a rotation."""
+
+_OBJECT_KINDS: dict[str, tuple[str, ...]] = {
+    "pos": ("object_position_m",),
+    "rel": ("object_position_m",),
+    "rot": ("object_angle_rad",),
+}
+"""The same for objects and stations, by the end of the key."""
+
+
+class _NoisySenses(Interference):
+    def __init__(self, sensor: Sensor, streams: Sequence[np.random.Generator]) -> None:
+        self._sensor, self._streams = sensor, streams
+
+    def seen(self, observation: Observation) -> Observation:
+        keys = self._sensor.keys or tuple(key for key in observation if key != "instruction")
+        noisy = dict(observation)
+        numbers = [key for key in keys if observation[key].ndim == 2]
+        spread = np.concatenate(
+            [self._sensor.deviation(key, observation[key].shape[1]) for key in numbers]
+        )  # (D,)
+        noise = spread * np.stack([stream.standard_normal(len(spread)) for stream in self._streams])
+        at = 0
+        for key in numbers:
+            size = observation[key].shape[1]
+            noisy[key] = (observation[key] + noise[:, at : at + size]).astype(np.float32)
+            at += size
+        for key in (key for key in keys if observation[key].ndim > 2):
+            levels = np.stack(
+                [s.standard_normal(observation[key].shape[1:]) for s in self._streams]
+            )
+            image = np.clip(np.rint(observation[key] + self._sensor.pixel * levels), 0, 255)
+            noisy[key] = image.astype(observation[key].dtype)
+        return noisy
+
+
+@dataclass(frozen=True)
+class Slip(Condition):
+    """Noise on what is carried out, and wheels that slip; the gripper is spared."""
+
+    name: ClassVar[str] = "slip"
+    about: ClassVar[str] = "noise on actions, wheels that slip"
+    action_std: float = 0.12
+    """Of base and end-effector twist, in units of the action."""
+    joint_std: float = 0.003
+    """Of joint targets, in units of the action; for policies that act in mode `joint`."""
+    correlation_s: float = 0.5
+    """Correlation time of that noise [s]; 0: white."""
+    base_slip: float = 0.15
+    """Standard deviation of the base's speed as a share of what is commanded, for each axis."""
+    slip_correlation_s: float = 1.0
+    """Correlation time of the slip [s]."""
+
+    def begin(
+        self,
+        streams: Sequence[np.random.Generator],
+        mode: ActionMode,
+        steps: int,
+        dt: float,
+        simulation: Simulation,
+    ) -> Interference:
+        """As `Condition.begin`."""
+        del steps, simulation
+        return _Slipping(self, streams, mode, dt)
+
+
+class _Slipping(Interference):
+    """Ornstein-Uhlenbeck processes, begun in their stationary distribution."""
+
+    def __init__(
+        self, slip: Slip, streams: Sequence[np.random.Generator], mode: ActionMode, dt: float
+    ) -> None:
+        self._slip, self._streams, self._mode = slip, streams, mode
+        self._keep = _kept(dt, slip.correlation_s)
+        self._keep_slip = _kept(dt, slip.slip_correlation_s)
+        self._noise: FloatArray | None = None  # (n, A - 1 + 3), of unit variance
+
+    def executed(self, actions: Float32Array) -> Float32Array:
+        free = actions.shape[1] - 1  # all but the gripper
+        keep = np.array([self._keep] * free + [self._keep_slip] * 3)  # (A + 2,)
+        fresh = np.stack([stream.standard_normal(len(keep)) for stream in self._streams])
+        self._noise = (
+            fresh if self._noise is None else keep * self._noise + np.sqrt(1 - keep**2) * fresh
+        )
+        hand = self._slip.action_std if self._mode == "ee_twist" else self._slip.joint_std
+        spread = np.array([self._slip.action_std] * 3 + [hand] * (free - 3))  # (A - 1,)
+        moved = actions.astype(np.float64)
+        moved[:, :3] *= 1 + self._slip.base_slip * self._noise[:, free:]
+        moved[:, :free] += spread * self._noise[:, :free]
+        return np.clip(moved, -1.0, 1.0).astype(np.float32)
+
+
+def _kept(dt: float, correlation_s: float) -> float:
+    """Share of correlated noise that is left after one step."""
+    return float(np.exp(-dt / correlation_s)) if correlation_s > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Push(Condition):
+    """Short horizontal forces on hand or base, one after the other."""
+
+    name: ClassVar[str] = "push"
+    about: ClassVar[str] = "force impulses on hand and base"
+    hand_impulse_ns: float = 4.0
+    """Impulse on the hand [N s]."""
+    base_impulse_ns: float = 80.0
+    """Impulse on the base [N s]."""
+    duration_s: float = 0.2
+    """Duration of a push [s]."""
+    first_s: tuple[float, float] = (3.0, 6.0)
+    """Range of the time of the first [s]."""
+    interval_s: tuple[float, float] = (5.0, 9.0)
+    """Range of the time from one to the next [s]."""
+
+    def begin(
+        self,
+        streams: Sequence[np.random.Generator],
+        mode: ActionMode,
+        steps: int,
+        dt: float,
+        simulation: Simulation,
+    ) -> Interference:
+        """As `Condition.begin`."""
+        del mode
+        return _Pushes(self, streams, steps, dt, simulation)
+
+
+class _Pushes(Interference):
+    def __init__(
+        self,
+        push: Push,
+        streams: Sequence[np.random.Generator],
+        steps: int,
+        dt: float,
+        simulation: Simulation,
+    ) -> None:
+        self._bodies = [simulation.ee_body, simulation.body_id(ROBOT_PREFIX + "base")]
+        length = max(1, round(push.duration_s / dt))
+        impulses = (push.hand_impulse_ns, push.base_impulse_ns)
+        self._force = np.zeros((steps, len(streams), 2, 3))  # [N], hand and base
+        times = []
+        for i, stream in enumerate(streams):
+            begun, time_s = [], stream.uniform(*push.first_s)
+            while (start := round(time_s / dt)) < steps:
+                body, angle = stream.integers(2), stream.uniform(0, 2 * np.pi)
+                force = impulses[body] / (length * dt)
+                direction = np.array([np.cos(angle), np.sin(angle), 0.0])
+                self._force[start : start + length, i, body] = force * direction
+                begun.append(start * dt)
+                time_s += stream.uniform(*push.interval_s)
+            times.append(tuple(begun))
+        self.pushes_s = tuple(times)
+
+    def push(self, simulation: Simulation, step: int) -> None:
+        simulation.wrench[:, self._bodies, :3] = self._force[step]
+
+
+@dataclass(frozen=True)
+class Long(Condition):
+    """A rhythm, kept for longer."""
+
+    name: ClassVar[str] = "long"
+    about: ClassVar[str] = "periodic tasks, for many times the demonstrations' length"
+    horizon: float = 5.0
+    """Length of an episode [the demonstrations' median length]."""
+
+    def applies(self, task: Task) -> bool:
+        """As `Condition.applies`."""
+        return task.kind == "periodic"
+
+
+@dataclass(frozen=True)
+class Switch(Condition):
+    """Halfway the instruction changes; success is the second task's, from where the first left off.
+
+    Before a task comes the one half the list away, of those that the policy was trained for in the
+    order of the instruction's code: so every task comes second once.
+    """
+
+    name: ClassVar[str] = "switch"
+    about: ClassVar[str] = "another instruction halfway; success is the second task's, from there"
+    after: float = 0.5
+    """When the instruction changes, as a share of the first task's horizon."""
+
+
+CONDITIONS: dict[str, Condition] = {
+    condition.name: condition for condition in (NOMINAL, Sensor(), Slip(), Push(), Long(), Switch())
+}
+"""Name -> condition, with the suite's magnitudes."""
+
+
+def task_before(task_id: str, known: Sequence[str]) -> str | None:
+    """The task that comes before one, see `Switch`; None where there is no other."""
+    index = known.index(task_id) - len(known) // 2
+    return known[index] if len(known) > 1 else None
+
+
+def streams(task_id: str, condition: str, seeds: Sequence[int]) -> list[np.random.Generator]:
+    """The random stream of each episode."""
+    place = crc32(f"{SUITE_VERSION} {task_id} {condition}".encode())
+    return [np.random.default_rng([place, seed]) for seed in seeds]

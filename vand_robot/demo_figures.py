@@ -1,0 +1,116 @@
+"""Draws what is in a data set: one episode is read at a time."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vand_demos import ACTION_MODES, DemoDataset
+from vand_envs.errors import UsageError, VandError
+from vand_robot.figures import write_png
+from vand_robot.figures.demonstrations import (
+    BINS,
+    Trajectory,
+    action_histograms,
+    durations,
+    trajectories,
+)
+
+_AXES = {
+    "base_twist": ("x", "y", "yaw"),
+    "ee_twist": ("x", "y", "z", "roll", "pitch", "yaw"),
+}
+"""Names of the numbers of an action part, where they have any."""
+
+
+def write_figures(file: str | Path, out: str | Path, *, force: bool = False) -> tuple[Path, ...]:
+    """Draws a data set into a folder: `durations.png`, `actions.png`, `<task>.png` for each task.
+
+    Args:
+        file: The data set.
+        out: The folder; it is made where there is none.
+        force: Whether to replace pictures that are there.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        UsageError: No such file, or a picture is there already.
+        VandError: The data set is damaged or empty, or the disk is full.
+    """
+    out = Path(out).expanduser()
+    with DemoDataset.open(file, guarded=True) as dataset:
+        if not dataset.names:
+            raise VandError(f"{file}: the data set is empty")
+        pictures = [out / f"{stem}.png" for stem in ("durations", "actions", *dataset.tasks)]
+        for picture in pictures:
+            if picture.exists() and not force:
+                raise UsageError(f"{picture} exists already; --force replaces it")
+        out.mkdir(parents=True, exist_ok=True)
+        of_task = {
+            task: [name for name in dataset.names if dataset.attribute(name, "task") == task]
+            for task in dataset.tasks
+        }
+        seconds = {
+            task: [_duration_s(dataset, name) for name in names] for task, names in of_task.items()
+        }
+        write_png(durations(seconds), pictures[0])
+        write_png(action_histograms(_count_actions(dataset)), pictures[1])
+        for picture, (task, names) in zip(pictures[2:], of_task.items(), strict=True):
+            write_png(trajectories([trajectory(dataset, name) for name in names], task), picture)
+    return tuple(pictures)
+
+
+def trajectory(dataset: DemoDataset, name: str) -> Trajectory:
+    """Where hand and base were in an episode, from its observations.
+
+    Raises:
+        VandError: The episode lacks `base_pose` or `ee_pos`, or cannot be read.
+    """
+    pose = dataset.array(name, "obs/base_pose").astype(np.float64)  # (N, 4): x, y, cos, sin
+    hand = dataset.array(name, "obs/ee_pos").astype(np.float64)  # (N, 3), in the base frame
+    cos, sin = pose[:, 2], pose[:, 3]
+    world = np.stack(
+        [
+            pose[:, 0] + cos * hand[:, 0] - sin * hand[:, 1],
+            pose[:, 1] + sin * hand[:, 0] + cos * hand[:, 1],
+            hand[:, 2],
+        ],
+        axis=1,
+    )
+    return Trajectory(
+        base=pose[:, :2],
+        hand=world,
+        dt=float(dataset.attribute(name, "control_dt_s")),
+        success=bool(dataset.attribute(name, "success")),
+    )
+
+
+def _duration_s(dataset: DemoDataset, name: str) -> float:
+    return float(dataset.attribute(name, "num_samples") * dataset.attribute(name, "control_dt_s"))
+
+
+def _count_actions(dataset: DemoDataset) -> dict[str, npt.NDArray[np.int64]]:
+    """How often each number of the actions takes which value: name -> (BINS,)."""
+    names = _action_names(dataset)
+    counts = np.zeros((len(names), BINS), np.int64)
+    for episode in dataset.names:
+        actions = dataset.array(episode, "actions")  # (N, A)
+        if actions.shape[1:] != (len(names),):
+            raise VandError(f"{dataset.path}: {episode}: actions: expected {len(names)} a step")
+        counts += [np.histogram(values, BINS, (-1.0, 1.0))[0] for values in actions.T]
+    return dict(zip(names, counts, strict=True))
+
+
+def _action_names(dataset: DemoDataset) -> list[str]:
+    """A name for each number of an action: `ee_twist yaw`, `joint_targets 3`, `gripper`."""
+    sizes = dataset.arrays(dataset.names[0])
+    mode = dataset.attribute(dataset.names[0], "action_mode")
+    if any(f"action_dict/{part}" not in sizes for part in ACTION_MODES.get(mode, ("none",))):
+        return [f"action {i}" for i in range(sizes["actions"][0])]
+    names: list[str] = []
+    for part in ACTION_MODES[mode]:
+        (size,) = sizes[f"action_dict/{part}"]
+        axes = _AXES.get(part, tuple(map(str, range(size))) if size > 1 else ("",))
+        names += [f"{part} {axis}".strip() for axis in axes]
+    return names

@@ -1,0 +1,132 @@
+"""Figures of demonstrations: where hand and base went, how long it took, what the actions were."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from vand_robot.figures.style import BLUE, FAINT, INK, VERMILION, styled
+
+Floats = npt.NDArray[np.float64]
+
+BINS = 40
+"""Of a histogram of actions, over [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Where hand and base were in one demonstration, at each of its N steps."""
+
+    base: Floats
+    """Place of the base in the world, (N, 2) [m]."""
+    hand: Floats
+    """Place of the end effector in the world, (N, 3) [m]."""
+    dt: float
+    """Time between steps [s]."""
+    success: bool
+    """Whether the task was done by the end."""
+
+
+@styled
+def trajectories(paths: Sequence[Trajectory], title: str) -> Figure:
+    """Demonstrations of one task from above, and the height of the hand against time.
+
+    Args:
+        paths: At least one.
+        title: The task.
+
+    Returns:
+        Two panels. Failures are dashed; a dot marks each start of the hand, a cross its end.
+    """
+    figure = Figure(figsize=(9.2, 4.2))
+    above, height = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    alpha = float(np.clip(4 / len(paths), 0.12, 0.9))
+    for path in paths:
+        colour, line = (BLUE, "-") if path.success else (VERMILION, "--")
+        above.plot(*path.base.T, color=FAINT, alpha=alpha, linewidth=0.9, linestyle=line)
+        above.plot(*path.hand[:, :2].T, color=colour, alpha=alpha, linewidth=1.0, linestyle=line)
+        above.plot(*path.hand[0, :2], "o", color=INK, markersize=2.5, alpha=alpha)
+        above.plot(*path.hand[-1, :2], "x", color=INK, markersize=4, alpha=alpha)
+        time_s = np.arange(len(path.hand)) * path.dt
+        height.plot(
+            time_s, path.hand[:, 2], color=colour, alpha=alpha, linewidth=1.0, linestyle=line
+        )
+    done = sum(path.success for path in paths)
+    above.set_title(f"{title}: {len(paths)} demonstrations, {done} succeeded")
+    above.set_aspect("equal", adjustable="datalim")
+    above.set_xlabel("x [m]")
+    above.set_ylabel("y [m]")
+    for label, colour in (("hand", BLUE), ("hand, failure", VERMILION), ("base", FAINT)):
+        if colour != VERMILION or done < len(paths):
+            above.plot([], [], color=colour, label=label)
+    above.legend(frameon=False, fontsize=8, handlelength=1.2)
+    height.set_title("height of the hand")
+    height.set_xlabel("time [s]")
+    height.set_ylabel("z [m]")
+    height.set_xlim(left=0)
+    return figure
+
+
+@styled
+def durations(seconds: Mapping[str, Sequence[float]]) -> Figure:
+    """How long the demonstrations of each task are.
+
+    Args:
+        seconds: Task -> durations [s]; at least one each.
+
+    Returns:
+        A row of dots for each task, with the median as a bar and in numbers.
+    """
+    figure = Figure(figsize=(6.4, 0.9 + 0.42 * len(seconds)))
+    axes = figure.add_subplot()
+    for row, values in enumerate(seconds.values()):
+        spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
+        axes.plot(values, row + spread, "o", color=BLUE, markersize=3, alpha=0.55)
+        middle = float(np.median(values))
+        axes.plot([middle, middle], [row - 0.3, row + 0.3], color=INK, linewidth=1.6)
+        axes.annotate(
+            f"{middle:.1f} s",
+            (1, row),
+            (8, 0),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_yticks(range(len(seconds)), list(seconds), color=INK)
+    axes.grid(visible=False, axis="y")
+    axes.set_ylim(len(seconds) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("duration [s], and its median")
+    return figure
+
+
+@styled
+def action_histograms(counts: Mapping[str, npt.NDArray[np.int64]]) -> Figure:
+    """How often each number of the actions takes which value.
+
+    Args:
+        counts: Name of the number -> how many steps fell into each of the bins that divide [-1, 1]
+            evenly, (BINS,).
+
+    Returns:
+        A panel for each number; the share of steps on a logarithmic scale, since most are near 0.
+    """
+    columns = min(len(counts), 5)
+    rows = -(-len(counts) // columns)
+    figure = Figure(figsize=(2.1 * columns, 0.4 + 1.7 * rows))
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    edges = np.linspace(-1, 1, BINS + 1)
+    for axes, (name, count) in zip(panels.flat, counts.items(), strict=False):
+        axes.stairs(count / max(count.sum(), 1), edges, fill=True, color=BLUE, alpha=0.85)
+        axes.set_title(name, fontsize=8.5)
+        axes.set_yscale("log")
+        axes.set_xlim(-1, 1)
+        axes.xaxis.set_major_locator(MaxNLocator(2))
+    for axes in list(panels.flat)[len(counts) :]:
+        axes.set_visible(False)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("share of steps")
+    return figure

@@ -1,0 +1,63 @@
+"""Methods compared over training seeds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from vand_robot.figures.style import BLUE, INK, styled
+
+
+@styled
+def method_chart(study: Mapping[str, Any]) -> Figure:
+    """Interquartile mean of each method under each condition, with its bootstrap interval.
+
+    Args:
+        study: The content of `study.json`.
+
+    Returns:
+        A panel for each condition, in it a mark for each method.
+    """
+    methods, conditions = study["methods"], study["conditions"]
+    figure = Figure(figsize=(1.8 + 1.9 * max(len(conditions), 2), 0.95 + 0.36 * len(methods)))
+    panels = figure.subplots(1, len(conditions), squeeze=False, sharey=True)[0]
+    for axes, condition in zip(panels, conditions, strict=True):
+        axes.set_title(condition)
+        for row, method in enumerate(methods.values()):
+            score = method["conditions"][condition]
+            axes.plot(score["bootstrap_95"], [row, row], color=BLUE, linewidth=5, alpha=0.35)
+            axes.plot(score["iqm"], row, marker="|", color=INK, markersize=11, markeredgewidth=2)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xticks([0, 0.5, 1])
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.spines["left"].set_visible(False)
+    panels[0].set_yticks(range(len(methods)), list(methods), color=INK)
+    panels[0].set_ylim(len(methods) - 0.5, -0.5)
+    return figure
+
+
+@styled
+def method_matrix(study: Mapping[str, Any]) -> Figure:
+    """Mean success of each method on each task under the first condition, as a heat map."""
+    condition = study["conditions"][0]
+    methods = study["methods"]
+    tasks = list(next(iter(methods.values()))["conditions"][condition]["tasks"])
+    rates = np.array(
+        [[it["conditions"][condition]["tasks"][task] for task in tasks] for it in methods.values()]
+    )
+    figure = Figure(figsize=(2.4 + 0.62 * len(tasks), 1.5 + 0.36 * len(methods)))
+    axes = figure.add_subplot()
+    axes.set_title(condition)
+    axes.imshow(rates, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for i, k in np.ndindex(rates.shape):
+        colour = "white" if rates[i, k] > 0.55 else INK
+        axes.text(k, i, f"{100 * rates[i, k]:.0f}", ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(tasks)), tasks, rotation=40, ha="right", color=INK)
+    axes.set_yticks(range(len(methods)), list(methods), color=INK)
+    axes.set_xlabel("success [% of the episodes], mean over training seeds")
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure

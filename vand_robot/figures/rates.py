@@ -1,0 +1,102 @@
+"""Rates: of success by task and condition, and of behaviours by instruction."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
+
+from vand_robot.figures.style import BLUE, FAINT, INK, styled
+
+
+@styled
+def success_chart(results: Mapping[str, Any]) -> Figure:
+    """Success rate of each task under each condition, with its Wilson 95 % interval.
+
+    Args:
+        results: The content of `results.json`.
+
+    Returns:
+        A panel for each condition, in it a bar for each task with its successes / episodes.
+    """
+    tasks = results["tasks"]
+    conditions = list(results["conditions"])
+    figure = Figure(figsize=(1.5 + 2.3 * max(len(conditions), 2), 0.95 + 0.4 * len(tasks)))
+    panels = figure.subplots(1, len(conditions), squeeze=False, sharey=True)[0]
+    for axes, condition in zip(panels, conditions, strict=True):
+        axes.set_title(condition)
+        for row, task in enumerate(tasks.values()):
+            if condition in task["conditions"]:
+                _draw_rate(axes, row, task["conditions"][condition])
+        axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.5, 1])
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+    panels[0].set_yticks(range(len(tasks)), list(tasks), color=INK)
+    panels[0].set_ylim(len(tasks) - 0.5, -0.5)
+    figure.supxlabel("episodes that succeeded, with 95 % interval", fontsize=9, color=FAINT)
+    return figure
+
+
+def _draw_rate(axes: Axes, row: int, entry: Mapping[str, Any]) -> None:
+    rate, (low, high) = entry["success_rate"], entry["wilson_95"]
+    axes.barh(row, 1, height=0.62, color="#f2f4f6")
+    axes.barh(row, rate, height=0.62, color=BLUE, alpha=0.85)
+    axes.plot([low, high], [row, row], color=INK, linewidth=1.2, solid_capstyle="butt")
+    for end in (low, high):
+        axes.plot([end, end], [row - 0.12, row + 0.12], color=INK, linewidth=1.2)
+    axes.annotate(
+        f"{entry['successes']}/{entry['episodes']}",
+        (1, row),
+        (5, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+        color=FAINT,
+    )
+
+
+@styled
+def confusion_matrix(matrix: Mapping[str, Mapping[str, int]], episodes: int) -> Figure:
+    """Behaviour shown against instruction given.
+
+    Args:
+        matrix: Instruction -> behaviour, or `none` -> episodes; the columns are those of the
+            first row.
+        episodes: Of each instruction.
+
+    Returns:
+        A heat map; the diagonal, which is success, is framed.
+    """
+    rows, columns = list(matrix), list(next(iter(matrix.values())))
+    shares = np.array([[matrix[r][c] / episodes for c in columns] for r in rows])
+    figure = Figure(figsize=(2.2 + 0.62 * len(columns), 1.6 + 0.42 * len(rows)))
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for i, row in enumerate(rows):
+        for k, column in enumerate(columns):
+            count = matrix[row][column]
+            axes.text(
+                k,
+                i,
+                f"{100 * shares[i, k]:.0f}" if count else "\N{MIDDLE DOT}",
+                ha="center",
+                va="center",
+                color="white" if shares[i, k] > 0.55 else INK if count else "#c3cad1",
+            )
+            if row == column:
+                corner = (k - 0.5, i - 0.5)
+                axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=1.2))
+    axes.axvline(len(columns) - 1.5, color=FAINT, linewidth=0.8)
+    axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", color=INK)
+    axes.set_yticks(range(len(rows)), rows, color=INK)
+    axes.set_xlabel("behaviour shown [% of the episodes]")
+    axes.set_ylabel("instruction given")
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure

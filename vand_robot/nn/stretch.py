@@ -1,0 +1,79 @@
+"""How the scan walks through a padded batch: in stretches of time with a shrinking batch.
+
+A stretch is short enough for the cache, and works on the first n sequences, the last of which is
+the last that is not over. So if the longest sequence comes first, as a batch of sequences of
+unequal length usually has it, padding costs next to nothing; in any other order the result is the
+same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+STRETCH_ROWS = 1024
+"""Steps times batch of a stretch: few enough for the cache, many enough for matrix products."""
+
+PADDING_ROWS = 16
+"""Steps of padding at which a stretch ends: by then they cost more than to begin another one."""
+
+
+class Stretch(NamedTuple):
+    """A stretch of time, and the sequences that are not over at its beginning."""
+
+    steps: slice
+    """Where its t steps lie in T."""
+
+    batch: slice
+    """The first n of the B sequences."""
+
+    packed: slice
+    """Where its t n rows lie in buffers that hold one stretch after the other, without padding."""
+
+    @property
+    def padded(self) -> tuple[slice, slice]:
+        """Where it lies in what is padded, (T, B, .)."""
+        return self.steps, self.batch
+
+    def of_packed(self, buffers: Sequence[Tensor]) -> list[Tensor]:
+        """View the stretch, (t, n, .), of packed buffers (R, .)."""
+        steps = self.steps.stop - self.steps.start
+        return [b[self.packed].view(steps, self.batch.stop, b.shape[1]) for b in buffers]
+
+
+def cut(steps: int, batch: int, lengths: Sequence[int] | None = None) -> list[Stretch]:
+    """Cut time into stretches, as far as any sequence goes.
+
+    Args:
+        steps: T.
+        batch: B.
+        lengths: the valid steps of each sequence, in 1..T; None for all.
+
+    Returns:
+        The stretches, in order.
+    """
+    running = _running(lengths) if lengths else [batch] * steps
+    found: list[Stretch] = []
+    start = packed = 0
+    while start < len(running):
+        first, stop, padding = running[start], start, 0
+        limit = min(len(running), start + max(1, STRETCH_ROWS // max(1, first)))
+        while stop < limit and padding < PADDING_ROWS:
+            padding += first - running[stop]
+            stop += 1
+        end = packed + (stop - start) * first
+        found.append(Stretch(slice(start, stop), slice(first), slice(packed, end)))
+        start, packed = stop, end
+    return found
+
+
+def _running(lengths: Sequence[int]) -> list[int]:
+    """Tell for each step how many of the first sequences hold all that are not over."""
+    counts: list[int] = []
+    for index in reversed(range(len(lengths))):
+        counts += [index + 1] * (lengths[index] - len(counts))
+    return counts

@@ -1,0 +1,100 @@
+"""What a reader wants to know first: how often it succeeded, and where it failed worst."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from vand_robot.report.page import anchor, bar, number, rate, section, table
+from vand_robot.results import worst_episodes
+
+WORST = 12
+"""Rows of the table of the worst episodes."""
+
+
+def lead(results: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
+    """The line under the heading, as HTML."""
+    first = next(iter(results["conditions"]))
+    entries = [
+        task["conditions"][first]
+        for task in results["tasks"].values()
+        if first in task["conditions"]
+    ]
+    successes, episodes = (
+        sum(entry[key] for entry in entries) for key in ("successes", "episodes")
+    )
+    parts = [f"{successes} of {episodes} episodes succeeded under {first} conditions"]
+    if policy.get("checkpoint_update") is not None:
+        parts.append(f"checkpoint of update {policy['checkpoint_update']}")
+    parts.append(f"suite version {results.get('suite_version')}")
+    return escape(" · ".join(parts))
+
+
+def summary(results: Mapping[str, Any]) -> str:
+    """The table of success by task and condition."""
+    conditions = list(results["conditions"])
+    rows = []
+    for task_id, task in results["tasks"].items():
+        link = f'<a href="#{anchor(task_id)}">{escape(task_id)}</a>'
+        cells = [f"{link}<small>{escape(task['instruction'])}</small>"]
+        for condition in conditions:
+            entry = task["conditions"].get(condition)
+            cells.append("" if entry is None else rate(entry))
+        rows.append(cells)
+    if len(rows) > 1:
+        means = [_mean(results, condition) for condition in conditions]
+        rows.append(
+            [
+                "mean over tasks",
+                *(
+                    f"<div class='rate'>{bar(mean)}<strong>{100 * mean:.0f} %</strong></div>"
+                    for mean in means
+                ),
+            ]
+        )
+    heads = ["Task", *(escape(condition) for condition in conditions)]
+    note = (
+        "<p class='faint'>Episodes that succeeded, with the 95 % Wilson interval of the rate."
+        " What the conditions are is said further down.</p>"
+    )
+    kind = "summary" if len(conditions) > 1 else "summary single"
+    return section("Success", note + table(heads, rows, kind))
+
+
+def _mean(results: Mapping[str, Any], condition: str) -> float:
+    rates = [
+        task["conditions"][condition]["success_rate"]
+        for task in results["tasks"].values()
+        if condition in task["conditions"]
+    ]
+    return float(sum(rates) / len(rates))
+
+
+def worst(results: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
+    """The table of the episodes that came least far, each with the command that shows it."""
+    rows = []
+    source = f"{policy.get('path', 'RUN')}{' --expert' if policy.get('expert') else ''}"
+    for condition, task, entry in worst_episodes(results, WORST):
+        episode = entry["seed"] - results["first_seed"]
+        shown = entry["shown"] or "none"
+        command = (
+            f"vand-robot replay {source} --task {task} --condition {condition} --seed {episode}"
+            " --out worst.html"
+        )
+        rows.append(
+            [
+                escape(task),
+                escape(condition),
+                str(episode),
+                f"{number(100 * entry['share'])} %",
+                escape(f"{shown}; {entry['failures']}" if entry["failures"] else shown),
+                f"<code class='command'>{escape(command)}</code>",
+            ]
+        )
+    if not rows:
+        return ""
+    heads = ["Task", "Condition", ">Episode", ">Came so far", "Shown; what failed", "Watch it"]
+    note = (
+        "<p class='faint'>Failures that completed the smallest share of their stages, or kept the"
+        " rhythm for the smallest share of the time; in turn from every task and condition.</p>"
+    )
+    return section("Worst episodes", note + table(heads, rows))
