@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= quickstart
 
-.PHONY: quickstart test check bench demos clean help
+.PHONY: quickstart test kills faults check bench demos clean help
 
 help:
 	@echo "make quickstart   record, train, evaluate and replay, end to end (OUT=folder)"
 	@echo "make test         the test suite"
+	@echo "make faults       the 200 damaged files that the suite takes a few of (minutes)"
+	@echo "make kills        recording by hand, killed at 50 moments (the suite: at 10)"
 	@echo "make check        format, lint, types"
 	@echo "make bench        speed, as ratios against peers in the same run"
 	@echo "make demos        record the small data set in demos/data anew"
@@ -25,6 +27,12 @@ quickstart: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+kills: $(READY)
+	VAND_KILLS=50 $(BIN)/python -m pytest tests/test_teleop.py -k killed
+
+faults: $(READY)
+	VAND_ALL_FAULTS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/test_fault_corpus.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .

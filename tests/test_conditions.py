@@ -58,19 +58,19 @@ def test_an_observation_without_a_magnitude_is_refused():
         Sensor().deviation("smell", 3)
 
 
-def test_slip_disturbs_all_but_the_gripper(batch):
-    slip = Slip(base_slip=0.0)
+def test_slip_disturbs_the_hand_and_spares_gripper_and_standing_base(batch):
+    slip = Slip()
     slipping = begin(slip, batch)
     actions = np.zeros((N, 10), np.float32)
     moved = np.stack([slipping.executed(actions) for _ in range(2000)])
-    assert not moved[..., -1].any()
-    assert moved[..., :-1].std() == pytest.approx(slip.action_std, rel=0.1)
-    a, b = moved[:-5, ..., :-1].ravel(), moved[5:, ..., :-1].ravel()  # 0.5 s apart
+    assert not moved[..., [0, 1, 2, 9]].any()
+    assert moved[..., 3:9].std() == pytest.approx(slip.hand_std, rel=0.1)
+    a, b = moved[:-5, ..., 3:9].ravel(), moved[5:, ..., 3:9].ravel()  # 0.5 s apart
     assert np.corrcoef(a, b)[0, 1] == pytest.approx(np.exp(-1), abs=0.06)
 
 
 def test_wheels_slip_in_proportion_to_their_speed(batch):
-    slipping = begin(Slip(action_std=0.0, base_slip=0.1), batch)
+    slipping = begin(Slip(hand_std=0.0, base_slip=0.1), batch)
     actions = np.zeros((N, 10), np.float32)
     actions[:, 0] = 0.5
     moved = np.stack([slipping.executed(actions) for _ in range(2000)])

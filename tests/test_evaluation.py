@@ -12,7 +12,7 @@ from vand_envs.errors import UsageError, VandError
 from vand_robot import suite
 from vand_robot.checkpoint import load_policy
 from vand_robot.conditions import CONDITIONS, NOMINAL
-from vand_robot.evaluation import ValidationScore, evaluate, plan, run_unit
+from vand_robot.evaluation import ValidationScore, evaluate
 from vand_robot.experiment import run_evaluation
 from vand_robot.expert_policy import ExpertPolicy
 from vand_robot.results import NONE, confusion, summarise, worst
@@ -20,6 +20,7 @@ from vand_robot.rollout import POLICY_ROWS, TEST_SEED, rollout
 from vand_robot.scoring import score, shown
 from vand_robot.standard import standards_of
 from vand_robot.suite import UnitFolder, find_suite, run_units
+from vand_robot.units import plan, run_unit
 
 TASKS = ("stow-cube", "wipe")
 DT = 0.1
@@ -33,7 +34,10 @@ def standards(demos):
 def units_of(standards, conditions, **options):
     chosen = [CONDITIONS[name] for name in conditions]
     planned = plan(TASKS, chosen, standards, **{"episodes": 2, "control_dt_s": DT, **options})
-    return [dataclasses.replace(unit, steps=12) for unit in planned]
+    return [
+        dataclasses.replace(unit, steps=12, before=unit.before and (unit.before[0], 5))
+        for unit in planned
+    ]
 
 
 def test_plan_gives_every_task_its_conditions(standards):

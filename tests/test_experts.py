@@ -38,10 +38,11 @@ def test_experts_succeed_at_twenty_hertz(task_id):
 
 @every_task
 def test_the_gripper_does_not_tell_the_task_on_the_way(task_id):
+    """It is open until the base has all but come to a stand for the first time."""
     for episode in demonstrate(task_id, range(4), disturbance=Disturbance(), parallel=4):
         speed = np.linalg.norm(episode.observations["base_twist"][:, :2], axis=1)
-        arrival = np.flatnonzero((speed < 0.05) & (np.arange(len(speed)) > 10))[:1]
-        assert (episode.actions[: [*arrival, len(speed)][0], -1] == OPEN).all()
+        closes = episode.actions[:, -1] != OPEN
+        assert not closes.any() or speed[closes.argmax()] < 0.2
 
 
 @every_task

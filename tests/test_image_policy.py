@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from training_data import TASKS, make_episode, small_config, write, write_random
 
+from vand_envs import TaskBatch, task_ids
 from vand_envs.errors import UsageError, VandError
 from vand_robot import image_encoder, schema
 from vand_robot.batches import Batch, BatchStream
@@ -21,6 +22,7 @@ from vand_robot.config import PolicyConfig, override
 from vand_robot.data import load_data
 from vand_robot.image_encoder import ImageEncoder, SpatialSoftArgmax, shift
 from vand_robot.policy import RecurrentPolicy
+from vand_robot.rollout import rollout
 from vand_robot.spec import PolicySpec
 from vand_robot.training import TrainingInterruptedError, train
 
@@ -176,6 +178,18 @@ def test_images_that_do_not_fit_are_named(image: np.ndarray | None, expected: st
     }
     with pytest.raises(VandError, match=expected):
         make_policy().act({k: v for k, v in observation.items() if v is not None})
+
+
+def test_a_rollout_shows_the_policy_its_images_and_keeps_none():
+    spec = replace(SPEC, instructions=task_ids(), observations={"ee_pos": 3})
+    torch.manual_seed(0)
+    policy = RecurrentPolicy(PolicyConfig(), spec).eval()
+    run = rollout(policy, "wipe", [3, 4], 2)
+    batch = TaskBatch("wipe", 2, cameras=spec.images)
+    expected, _ = policy.act(batch.reset([3, 4]))
+    batch.close()
+    np.testing.assert_allclose(run.actions[0], expected, atol=1e-6)
+    assert set(run.observations) == set(batch.observation_sizes)
 
 
 def test_a_policy_of_other_images_is_refused():
@@ -334,7 +348,7 @@ from vand_robot.training import train
 
 def run(data, name):
     options = ("policy.images={keys: [head_rgb], channels: [2, 2]}", "policy.observations=[id]",
-               "batch_size=3", "updates=8", "validation_interval=8", "valid_fraction=0.25")
+               "batch_size=3", "updates=12", "validation_interval=12", "valid_fraction=0.25")
     train(small_config(data, *options), f"{sys.argv[3]}/{name}")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
@@ -344,7 +358,7 @@ print(run(sys.argv[2], "large") - before)
 
 
 def test_training_takes_memory_for_batches_and_not_for_the_data_set(tmp_path: Path):
-    steps, episodes = 40, 64
+    steps, episodes = 40, 96
     pattern = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     images = np.tile(pattern.repeat(8, 0).repeat(8, 1), (steps, 1, 1, 1))  # (40, 128, 128, 3)
     paths = []
@@ -359,5 +373,5 @@ def test_training_takes_memory_for_batches_and_not_for_the_data_set(tmp_path: Pa
         text=True,
         check=True,
     )
-    # It reads two thirds of the episodes; a batch of three, and the next one, are in memory.
+    # It reads more than half of the episodes; a batch of three, and the next, are in memory.
     assert int(done.stdout) < 0.25 * images.nbytes * episodes

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from demo_samples import ENV_ARGS, env_args, episode, same
 
-from vand_demos import DemoDataset, check_file, write_dataset
+from vand_demos import DemoDataset, write_dataset
+from vand_demos.check import iterate_check
 from vand_demos.editing import delete, merge
 from vand_demos.interop import FORMATS, export_dataset, import_dataset
 from vand_envs.errors import UsageError, VandError
@@ -52,7 +53,7 @@ def assert_equal(path, other):
         }
         for a, b in zip(ours, theirs, strict=True):
             assert same(a, b)
-    assert check_file(other) == []
+    assert not [text for kind, text in iterate_check(other) if kind == "fault"]
 
 
 @pytest.mark.parametrize("format_name", CONVERTED)

@@ -50,16 +50,11 @@ def test_items_come_through_with_arguments():
     ],
 )
 def test_each_end_has_its_line_and_what_came_before_is_kept(function, kind, words):
-    items = []
+    patience_s = 2.0 if function == "hang" else 60.0
+    items = run_apart(f"test_isolation:{function}", [], patience_s=patience_s)
+    assert next(items) == "first"
     with pytest.raises(kind, match=words):
-        items.extend(
-            run_apart(
-                f"test_isolation:{function}", [], patience_s=2.0 if function == "hang" else 60.0
-            )
-        )
-    items_seen = run_apart(f"test_isolation:{function}", [])
-    assert next(items_seen) == "first"
-    items_seen.close()
+        next(items)
 
 
 def test_memory_is_limited():

@@ -54,8 +54,8 @@ def _time_waited(episode):
     return np.where((since_s > SETTLED_S) & ~leaves, since_s, np.nan)
 
 
-def _circle(episode):
-    """Number of circles wiped or stirred before, while the motion counts."""
+def _cycles_before(episode):
+    """Number of cycles completed before, while the motion counts."""
     task = get_task(episode.task)
     winding, number = Winding(task.cycle, 1), np.full(len(episode), np.nan)
     for t in range(len(episode)):
@@ -102,7 +102,7 @@ def _task_on_the_way(episode):
 
 def _task_while_wiping(episode):
     """Which task it is, in the first four circles."""
-    return np.where(_circle(episode) < 4, task_ids().index(episode.task), np.nan)
+    return np.where(_cycles_before(episode) < 4, task_ids().index(episode.task), np.nan)
 
 
 def _runs(within, reached):
@@ -140,10 +140,11 @@ ALIASES = (
     Alias(("press-abac",), "which visit to A", _visit_to_a),
     Alias(("press-caba",), "which visit to A", _visit_to_a),
     Alias(("press-abac", "press-caba"), "which order", _task_on_the_way),
-    Alias(("wipe",), "how many circles", _circle),
-    Alias(("stir",), "how many circles", _circle),
+    Alias(("wipe",), "how many circles", _cycles_before),
+    Alias(("stir",), "how many circles", _cycles_before),
     Alias(("patrol",), "which loop comes next", _next_loop),
-    Alias(("wipe-4",), "how many circles", _circle),
+    Alias(("patrol",), "how many figures of eight", _cycles_before),
+    Alias(("wipe-4",), "how many circles", _cycles_before),
     Alias(("wipe", "wipe-4"), "whether four are wanted", _task_while_wiping),
     Alias(("knock-3",), "how many knocks", _knock),
     Alias(("knock-3",), "how long it has waited", _time_waited),

@@ -97,11 +97,11 @@ def test_what_cannot_be_played_is_one_line(demos, clean, tmp_path):
     with DemoDataset.open(demos) as dataset:
         env_args = dataset.env_args
     bare = tmp_path / "bare.hdf5"
-    write_dataset(bare, [clean], env_args, states=False)
+    write_dataset(bare, [clean], env_args, states=False, next_observations=False)
     with pytest.raises(VandError, match="demo_0 was recorded without states"):
         load_playable(bare)
     other = {**env_args, "env_kwargs": {**env_args["env_kwargs"], "robot": "stretch"}}
-    write_dataset(tmp_path / "other.hdf5", [clean], other)
+    write_dataset(tmp_path / "other.hdf5", [clean], other, next_observations=False)
     with pytest.raises(VandError, match="robot: expected 'vander', got 'stretch'"):
         load_playable(tmp_path / "other.hdf5")
     short = replace(clean, states=np.zeros((len(clean), 3)))

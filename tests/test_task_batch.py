@@ -124,23 +124,15 @@ def test_a_restored_state_continues_and_observes_as_the_original_did(task_id):
 
 
 @every_task
-@pytest.mark.parametrize("held_steps", [1, 10])
-def test_random_actions_do_not_succeed(task_id, held_steps):
-    batch = TaskBatch(task_id, 8)
-    batch.reset(range(8))
-    for action in _actions(8, steps=batch.horizon // held_steps).repeat(held_steps, axis=0):
-        batch.step(action)
+def test_neither_random_actions_nor_none_succeed(task_id):
+    batch = TaskBatch(task_id, 6)
+    batch.reset(range(6))
+    for t, action in enumerate(_actions(6, steps=batch.horizon)):
+        if t % 10 == 0:
+            held = action[2:4]  # for a second: such a robot gets around
+        batch.step(np.concatenate([action[:2], held, np.zeros((2, 10), np.float32)]))
         assert not batch.progress.success.any()
-
-
-@every_task
-def test_doing_nothing_does_not_succeed(task_id):
-    batch = TaskBatch(task_id, 4)
-    batch.reset(range(4))
-    for _ in range(batch.horizon):
-        batch.step(np.zeros((4, 10), np.float32))
-    assert not batch.progress.success.any()
-    assert not batch.progress.stages_done.any()
+    assert not batch.progress.stages_done[4:].any()
 
 
 @every_task

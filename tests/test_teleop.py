@@ -111,6 +111,21 @@ def test_standing_still_before_and_after_is_not_recorded(drive, recorder, path):
     assert np.any(actions[:, :9], axis=1).tolist() == [True, True, True, False, True]
 
 
+def test_what_is_undone_before_the_verdict_is_cut_off(recorder, path):
+    drive = start_drive(recorder, seed=3)
+    perform(drive, 3)
+    done = drive.time_s
+    go(drive, *[FORWARD] * 30)
+    assert not drive.batch.progress.at_end[0]
+    assert drive.status().success
+    go(drive, press("save"))
+    recorder.close()
+    with DemoDataset.open(path) as dataset:
+        (episode,) = dataset
+    assert episode.success
+    assert done - 1.0 < len(episode) * 0.1 <= done + 1.0
+
+
 def test_nothing_moves_before_start_and_in_a_pause(drive):
     before = drive.batch.state.copy()
     go(drive, *[FORWARD] * 3)

@@ -10,7 +10,7 @@ import typer
 
 import vand_robot
 from vand_envs import get_task, task_ids
-from vand_envs.errors import UsageError, VandError, did_you_mean, unknown_name
+from vand_envs.errors import VandError, did_you_mean, unknown_name
 from vand_robot import console
 from vand_robot.cli_bench import bench
 from vand_robot.cli_demos import demos
@@ -28,8 +28,6 @@ app = typer.Typer(
 )
 app.add_typer(demos, name="demos")
 app.add_typer(bench, name="bench")
-
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")]
 
 
 def _version(value: bool) -> None:
@@ -129,9 +127,9 @@ def train_command(
     )
 
 
-app.command(
-    "evaluate", epilog=example("vand-robot evaluate runs/wipe --suite standard --jobs 2")
-)(evaluate_command)
+app.command("evaluate", epilog=example("vand-robot evaluate runs/wipe --suite standard"))(
+    evaluate_command
+)
 app.command("study", epilog=example("vand-robot study runs --out study"))(study_command)
 
 

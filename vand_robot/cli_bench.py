@@ -40,15 +40,15 @@ def sequences(
         return
     console.print_table(
         "Interquartile mean over seeds and signals, with 95 % interval",
-        ("cell", "method", ">trials", ">time in tolerance", ">frequency error", ">drift [rad]"),
+        ("cell", "signals", "method", ">time in tolerance", ">amplitude error", ">drift [rad]"),
         [
             [
                 entry["cell"],
+                entry["signals"],
                 entry["method"],
-                str(entry["n"]),
                 *(
-                    "{iqm:.2f} ({low:.2f} to {high:.2f})".format(**entry[score])
-                    for score in ("in_tolerance", "frequency_error", "phase_drift_rad")
+                    "{iqm:.2f} ({low:.2f}-{high:.2f})".format(**entry[score])
+                    for score in ("in_tolerance", "amplitude_error", "phase_drift_rad")
                 ),
             ]
             for entry in results["methods"]

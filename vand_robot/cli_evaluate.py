@@ -1,6 +1,5 @@
 """The commands that judge policies: `evaluate` and `study`."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +48,7 @@ def evaluate_command(
 ) -> None:
     """Roll a policy out on held-out seeds and write results, figures and a report."""
     from vand_robot.experiment import run_evaluation  # noqa: PLC0415  (torch takes a second)
+    from vand_robot.suite import processors  # noqa: PLC0415
 
     if episodes is not None and episodes < 1:
         raise UsageError(f"--episodes: expected at least 1, got {episodes}")
@@ -59,21 +59,25 @@ def evaluate_command(
     if out is None and source.is_file():
         raise UsageError("--out: a folder for the results is needed where a data set is given")
     folder = out or source / ("expert-evaluation" if expert else "evaluation")
-    with console.progress_bar("evaluating", 1) as progress:
-        results = run_evaluation(
-            source,
-            folder,
-            suite=suite,
-            conditions=_names(conditions),
-            tasks=[*_names(tasks), *(task or [])],
-            episodes=episodes,
-            jobs=jobs or len(os.sched_getaffinity(0)),
-            expert=expert,
-            replays=replays,
-            resume=resume,
-            force=force,
-            progress=progress,
-        )
+    try:
+        with console.progress_bar("evaluating", 1) as progress:
+            results = run_evaluation(
+                source,
+                folder,
+                suite=suite,
+                conditions=_names(conditions),
+                tasks=[*_names(tasks), *(task or [])],
+                episodes=episodes,
+                jobs=jobs or processors(),
+                expert=expert,
+                replays=replays,
+                resume=resume,
+                force=force,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        console.err.print(f"interrupted; --resume goes on with what is finished in {folder}")
+        raise typer.Exit(130) from None
     if json:
         console.print_json(results)
         return

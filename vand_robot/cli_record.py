@@ -9,7 +9,7 @@ import typer
 from vand_demos.experts import Disturbance
 from vand_demos.session import RECORDING_DEVICES, Connect, SessionReport, record
 from vand_demos.teleop import DeviceOptions, TeleopDevice, open_device
-from vand_demos.web.server import LOOPBACK
+from vand_demos.web import LOOPBACK
 from vand_envs.cameras import parse_image_sizes
 from vand_envs.controller import action_mode as to_action_mode
 from vand_envs.errors import UsageError, unknown_name

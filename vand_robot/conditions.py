@@ -74,7 +74,9 @@ class Condition:
 
     def to_json(self) -> dict[str, Any]:
         """What it does and how strongly, as plain values."""
-        return {"about": self.about, **dataclasses.asdict(self)}
+        magnitudes = dataclasses.asdict(self)
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in magnitudes.items()}
+        return {"about": self.about, **plain}
 
 
 NOMINAL = Condition()
@@ -87,7 +89,7 @@ class Sensor(Condition):
 
     name: ClassVar[str] = "sensor"
     about: ClassVar[str] = "noise on every observation but the instruction"
-    object_position_m: float = 0.003
+    object_position_m: float = 0.002
     """Of positions of objects and stations [m]."""
     object_angle_rad: float = 0.02
     """Of their orientations [rad]."""
@@ -183,12 +185,15 @@ class _NoisySenses(Interference):
 
 @dataclass(frozen=True)
 class Slip(Condition):
-    """Noise on what is carried out, and wheels that slip; the gripper is spared."""
+    """Noise on the motion of the hand, and wheels that slip; the gripper is spared.
+
+    The wheels slip in proportion to their speed: a base that is told to stand still does.
+    """
 
     name: ClassVar[str] = "slip"
-    about: ClassVar[str] = "noise on actions, wheels that slip"
-    action_std: float = 0.12
-    """Of base and end-effector twist, in units of the action."""
+    about: ClassVar[str] = "noise on the hand's motion, wheels that slip"
+    hand_std: float = 0.04
+    """Of the end-effector twist, in units of the action."""
     joint_std: float = 0.003
     """Of joint targets, in units of the action; for policies that act in mode `joint`."""
     correlation_s: float = 0.5
@@ -217,23 +222,24 @@ class _Slipping(Interference):
     def __init__(
         self, slip: Slip, streams: Sequence[np.random.Generator], mode: ActionMode, dt: float
     ) -> None:
-        self._slip, self._streams, self._mode = slip, streams, mode
-        self._keep = _kept(dt, slip.correlation_s)
-        self._keep_slip = _kept(dt, slip.slip_correlation_s)
-        self._noise: FloatArray | None = None  # (n, A - 1 + 3), of unit variance
+        self._streams = streams
+        self._base, self._hand = (
+            slip.base_slip,
+            slip.hand_std if mode == "ee_twist" else slip.joint_std,
+        )
+        self._keep = (_kept(dt, slip.slip_correlation_s), _kept(dt, slip.correlation_s))
+        self._noise: FloatArray | None = None  # (n, A - 1), of unit variance
 
     def executed(self, actions: Float32Array) -> Float32Array:
         free = actions.shape[1] - 1  # all but the gripper
-        keep = np.array([self._keep] * free + [self._keep_slip] * 3)  # (A + 2,)
-        fresh = np.stack([stream.standard_normal(len(keep)) for stream in self._streams])
+        keep = np.repeat(self._keep, [3, free - 3])  # (A - 1,)
+        fresh = np.stack([stream.standard_normal(free) for stream in self._streams])
         self._noise = (
             fresh if self._noise is None else keep * self._noise + np.sqrt(1 - keep**2) * fresh
         )
-        hand = self._slip.action_std if self._mode == "ee_twist" else self._slip.joint_std
-        spread = np.array([self._slip.action_std] * 3 + [hand] * (free - 3))  # (A - 1,)
         moved = actions.astype(np.float64)
-        moved[:, :3] *= 1 + self._slip.base_slip * self._noise[:, free:]
-        moved[:, :free] += spread * self._noise[:, :free]
+        moved[:, :3] *= 1 + self._base * self._noise[:, :3]
+        moved[:, 3:free] += self._hand * self._noise[:, 3:]
         return np.clip(moved, -1.0, 1.0).astype(np.float32)
 
 
@@ -250,7 +256,7 @@ class Push(Condition):
     about: ClassVar[str] = "force impulses on hand and base"
     hand_impulse_ns: float = 4.0
     """Impulse on the hand [N s]."""
-    base_impulse_ns: float = 80.0
+    base_impulse_ns: float = 40.0
     """Impulse on the base [N s]."""
     duration_s: float = 0.2
     """Duration of a push [s]."""

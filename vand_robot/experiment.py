@@ -13,7 +13,7 @@ from vand_envs import get_task, task_ids
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_robot import figures
 from vand_robot.config import load_config
-from vand_robot.evaluation import Evaluation, ValidationScore, collect, plan
+from vand_robot.evaluation import Evaluation, ValidationScore, collect
 from vand_robot.progress import METRICS
 from vand_robot.report import Picture, write_report
 from vand_robot.results import worst_episodes
@@ -21,6 +21,7 @@ from vand_robot.standard import standards_of, to_extras
 from vand_robot.subject import Subject, find_subject
 from vand_robot.suite import UnitFolder, find_suite, run_units
 from vand_robot.training import TrainResult, train
+from vand_robot.units import plan
 
 RESULTS = "results.json"
 EPISODES = "episodes.csv"

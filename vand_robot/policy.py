@@ -100,10 +100,9 @@ class RecurrentPolicy(nn.Module):
         )
         if spec.images and not config.images.channels:
             raise UsageError("policy.images.channels: expected at least one layer, got none")
-        self.image_encoders = nn.ModuleDict(
-            {key: ImageEncoder(config.images.channels) for key in spec.images}
-        )
-        seen = self.normaliser.width + sum(2 * config.images.channels[-1] for _ in spec.images)
+        eyes = {key: ImageEncoder(config.images.channels) for key in spec.images}
+        self.image_encoders = nn.ModuleDict(eyes)
+        seen = self.normaliser.width + sum(eye.features for eye in eyes.values())
         width = (seen, *config.encoder.sizes)[-1]
         self.encoder = make_encoder(
             seen,

@@ -15,6 +15,7 @@ from vand_robot.checkpoint import LAST
 from vand_robot.configs import find_config
 from vand_robot.experiment import REPORT, RESULTS, run_evaluation, run_training
 from vand_robot.replay import policy_motion, write_motion
+from vand_robot.suite import processors
 
 TASKS = ("stow-cube", "wipe")
 DEMONSTRATIONS = 120
@@ -76,6 +77,8 @@ def quickstart(
             run,
             out,
             episodes=episodes,
+            jobs=processors(),
+            resume=True,
             force=(out / RESULTS).exists(),
             links={**pages, "Video of stow-cube": "replay-stow-cube.mp4"},
             progress=progress,

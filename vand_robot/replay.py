@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from vand_demos import DemoDataset
+from vand_demos.embedded import world_of
 from vand_envs import get_task, make_world
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_envs.typing import FloatArray
 from vand_robot.conditions import CONDITIONS, NOMINAL
-from vand_robot.evaluation import Unit, plan, play
 from vand_robot.rollout import TEST_SEED
 from vand_robot.subject import Subject, find_subject
+from vand_robot.units import Unit, plan, play
 from vand_robot.viewer.html import write_html
 from vand_robot.viewer.video import write_video
 
@@ -157,6 +158,11 @@ def policy_motion(
     )
     if seconds is not None:
         unit = dataclasses.replace(unit, steps=round(seconds / dt))
+        if unit.before is not None and unit.steps <= unit.before[1]:
+            raise UsageError(
+                f"--seconds: expected more than {unit.before[1] * dt:g}, when the instruction"
+                f" changes, got {seconds:g}"
+            )
     return unit_motion(subject, unit)
 
 
@@ -198,7 +204,7 @@ def demonstration_motion(file: Path, task: str | None, episode: str | None) -> M
         demo = dataset.episode(name, next_observations=False)
     if demo.states is None:
         raise VandError(f"{file}: {name} was recorded without states; record with --states")
-    model = make_world().model
+    model = world_of(demo).model
     reward = np.concatenate([[0], np.cumsum(demo.rewards)])[: len(demo)].astype(int)
     stages = get_task(demo.task).stage_names
     captions = tuple(

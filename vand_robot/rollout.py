@@ -200,6 +200,7 @@ def rollout(
             judge.judge(observation)
         if progress is not None:
             progress(t + 1, steps)
+    batch.close()
     return Rollout(
         task=batch.task,
         seeds=tuple(seeds),

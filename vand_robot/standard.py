@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from vand_demos import DemoDataset, Episode
+from vand_demos.dataset import require_fits, signature
 from vand_envs import get_task
 from vand_envs.errors import VandError
 from vand_envs.typing import FloatArray
@@ -112,6 +113,7 @@ def standards_of(paths: Sequence[str | Path], tasks: Sequence[str] = ()) -> dict
     episodes: dict[str, list[Episode]] = {}
     for path in paths:
         with DemoDataset.open(path, guarded=True) as dataset:
+            first: dict[str, str] = {}
             for name in dataset.names:
                 task = dataset.attribute(name, "task")
                 wanted = not tasks or task in tasks
@@ -119,6 +121,11 @@ def standards_of(paths: Sequence[str | Path], tasks: Sequence[str] = ()) -> dict
                     episode = dataset.episode(
                         name, states=False, next_observations=False, images=False
                     )
+                    require_fits(episode, dataset.env_args, first)
+                    first = first or signature(episode)
+                    for key in ("base_pose", "ee_pos"):
+                        if key not in episode.observations:
+                            raise VandError(f"{path}: {name}: obs/{key} is missing")
                     episodes.setdefault(task, []).append(episode)
     return {task: standard_of(task, episodes[task]) for task in sorted(episodes)}
 

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import multiprocessing
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,9 +22,9 @@ from vand_demos.files import disk_errors, write_bytes
 from vand_envs.errors import VandError, unknown_name
 from vand_envs.task_batch import ENV_VERSION
 from vand_robot.conditions import CONDITIONS, NOMINAL, SUITE_VERSION, Condition
-from vand_robot.evaluation import Outcome, Unit, run_unit
 from vand_robot.rollout import Policy
 from vand_robot.standard import Standard
+from vand_robot.units import Outcome, Unit, run_unit
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ SUITES: dict[str, Suite] = {
 
 PolicyMaker = Callable[[], Policy[Any]]
 """Makes the policy, in each process; it can be pickled."""
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def find_suite(name: str, conditions: Sequence[str] = (), episodes: int | None = None) -> Suite:

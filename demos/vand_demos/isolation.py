@@ -14,6 +14,9 @@ from typing import Any
 
 from vand_envs.errors import VandError
 
+START_S = 120.0
+"""How long another process may take to start, on a machine that is busy [s]."""
+
 
 class LostProcessError(VandError):
     """The process did not end by itself, or not well; the message says how, after what it read."""
@@ -32,7 +35,7 @@ def run_apart(
         function: `"package.module:name"` of a generator function of texts; it yields what JSON can
             hold.
         arguments: What it is called with.
-        patience_s: How long it may take from one item to the next [s].
+        patience_s: How long it may take from one item to the next, or to the first [s].
         memory_bytes: How much more memory than at its start the process may take; None: no limit.
 
     Yields:
@@ -55,7 +58,7 @@ def run_apart(
             for message in _messages(process, patience_s):
                 if "error" in message:
                     error = str(message["error"])
-                else:
+                elif "item" in message:
                     yield message["item"]
         except queue.Empty:
             raise LostProcessError(f"did not come back within {patience_s:g} s") from None
@@ -81,6 +84,7 @@ def serve(function: str, memory_bytes: str, *arguments: str) -> None:
     if int(memory_bytes) and sys.platform == "linux":  # elsewhere the time limit must do
         limit = _address_space() + int(memory_bytes)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _send({"started": function})
     try:
         for item in generator(*arguments):
             _send({"item": item})
@@ -104,8 +108,10 @@ def _messages(process: "subprocess.Popen[str]", patience_s: float) -> Iterator[d
         lines.put(None)
 
     threading.Thread(target=listen, daemon=True).start()
-    while (line := lines.get(timeout=patience_s)) is not None:
+    timeout_s = START_S
+    while (line := lines.get(timeout=timeout_s)) is not None:
         yield json.loads(line)
+        timeout_s = patience_s
 
 
 def _address_space() -> int:

@@ -2,7 +2,7 @@
 
 import sys
 
-from vand_robot.bench import policy, recurrent, rollout
+from vand_robot.bench import policy, recurrent, rollout, teleop
 
 if __name__ == "__main__":
     sys.argv = sys.argv[:1]
@@ -12,3 +12,5 @@ if __name__ == "__main__":
     policy.main()
     print("\nRollouts")
     rollout.main()
+    print("\nThe web device and its loop")
+    teleop.main()

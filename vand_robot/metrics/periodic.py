@@ -230,7 +230,8 @@ def periodic_success(
 def spectral_frequency(signal: Floats, dt: float, reference: Reference) -> float:
     """Frequency of a motion from its spectrum, in the reference's direction.
 
-    The spectrum of the complex signal (Hann window, zero-padded) tells the two directions apart. It
+    The spectrum of the complex signal (Hann window, zero-padded) tells the two directions apart,
+    where the reference has one: a figure of eight has the same spectrum forwards and backwards. It
     is summed over the harmonics of the mean cycle with their strengths as weights, so that a figure
     of eight, whose second harmonic may be the stronger, is not taken for twice its frequency; for a
     circle, with its single harmonic, this is the plain peak. A parabola through the logarithms
@@ -242,8 +243,8 @@ def spectral_frequency(signal: Floats, dt: float, reference: Reference) -> float
         reference: Gives the harmonics.
 
     Returns:
-        The frequency, negative against the reference's direction [1/s]; nan for a signal too short
-        or at rest.
+        The frequency, negative against the reference's direction (never so where it has none)
+        [1/s]; nan for a signal too short or at rest.
     """
     n = len(signal)
     if n < 4:
@@ -254,7 +255,8 @@ def spectral_frequency(signal: Floats, dt: float, reference: Reference) -> float
     size = 1 << (_ZERO_PADDING * n - 1).bit_length()
     spectrum = np.abs(np.fft.fft(z, size))  # (size,)
     bins = np.arange(math.ceil(size / n), size // 2)  # from one cycle per signal to Nyquist
-    bins = np.concatenate([-bins[::-1], bins])
+    if reference.turns:
+        bins = np.concatenate([-bins[::-1], bins])
 
     cycle = np.fft.fft(as_complex(reference.mean_cycle - reference.centre))
     harmonics = [m for m in range(-_HARMONICS, _HARMONICS + 1) if m]
@@ -263,8 +265,6 @@ def spectral_frequency(signal: Floats, dt: float, reference: Reference) -> float
     for m, strength in zip(harmonics, strengths / strengths.max(), strict=True):
         below_nyquist = np.abs(m * bins) < size // 2
         power += strength * np.where(below_nyquist, spectrum[(m * bins) % size], 0.0)
-    # A real planar curve without direction (a line) has the same power at f and -f: prefer f.
-    power = np.where(bins > 0, power * (1 + 1e-9), power)
     peak = int(power.argmax())
     if power[peak] <= 1e-9 * n * reference.amplitude or not 0 < peak < len(bins) - 1:
         return float("nan")
@@ -355,7 +355,10 @@ def floquet_multiplier(signal: Floats, dt: float, reference: Reference) -> float
         return float("nan")
     fine = np.linspace(0, len(signal) - 1, (len(signal) - 1) * _SECTION_UPSAMPLING + 1)
     smooth = CubicSpline(np.arange(len(signal)), signal)(fine)
-    phases = phase(smooth, dt / _SECTION_UPSAMPLING, reference)
+    if reference.turns:
+        phases = phase(smooth, dt / _SECTION_UPSAMPLING, reference)
+    else:  # tracking is costly
+        phases = np.interp(fine, np.arange(len(signal)), phase(signal, dt, reference))
     sections = np.arange(math.ceil(phases[0] * _SECTIONS), math.floor(phases.max() * _SECTIONS) + 1)
     rows = len(sections) // _SECTIONS
     if rows < 4:

@@ -157,14 +157,17 @@ tr > :last-child { padding-right: 0; }
 tbody tr:last-child > * { border-bottom: 0; }
 thead th { color: var(--faint); font-size: 12.5px; }
 .summary th a { font-weight: 600; white-space: nowrap; }
-.summary td { min-width: 96px; }
-.summary th { min-width: 190px; }
+.summary td { min-width: 84px; width: 11.5%; }
+.summary:not(.single) .rate { display: block; }
+.summary:not(.single) .rate small { text-align: left; }
+.summary tbody th { min-width: 190px; }
 .single td { width: 58%; }
+.worst th { white-space: nowrap; }
 .stages td:nth-child(2) { width: 38%; }
 .numbers { margin-top: 14px; font-size: 13px; }
 .numbers th, .numbers td { padding: 4px 14px 4px 0; }
 .side .numbers small { display: inline; margin-left: 6px; }
-table + table { margin-top: 14px; }
+table + table, .side + table { margin-top: 14px; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .rate { display: grid; grid-template-columns: 1fr auto; column-gap: 8px; align-items: center;
   font-variant-numeric: tabular-nums; white-space: nowrap; }

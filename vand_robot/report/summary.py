@@ -97,4 +97,4 @@ def worst(results: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
         "<p class='faint'>Failures that completed the smallest share of their stages, or kept the"
         " rhythm for the smallest share of the time; in turn from every task and condition.</p>"
     )
-    return section("Worst episodes", note + table(heads, rows))
+    return section("Worst episodes", note + table(heads, rows, "worst"))

@@ -17,8 +17,8 @@ def task_section(task_id: str, task: Mapping[str, Any], pictures: Sequence[Pictu
         facts += f" · counts to {task['count']}"
     told = f"<p>“{escape(task['instruction'])}” <span class='faint'>{escape(facts)}</span></p>"
     drawn = "".join(image(it) for it in pictures)
-    side, numbers = _stages(first) + _shares(conditions), _metrics(conditions)
-    if len(conditions) == 1:  # a narrow table, which fits beside the figure
+    side, numbers = _stages(first), _shares(conditions) + _metrics(conditions)
+    if len(conditions) == 1:  # narrow tables, which fit beside the figure
         side, numbers = side + numbers, ""
     top = f"<div class='side'><div>{drawn}</div><div>{side}</div></div>" if drawn else side
     return section(task_id, told + top + numbers, anchor=anchor(task_id))

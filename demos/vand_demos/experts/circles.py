@@ -5,6 +5,7 @@ import numpy as np
 from vand_demos.experts.motion import Vector, View
 from vand_envs.progress import Winding
 from vand_envs.tasks.base import Cycle
+from vand_envs.typing import Observation
 
 RESPONSE_S = 0.10
 """Time from a command to the middle of the hand's answer [s]."""
@@ -44,7 +45,6 @@ class Turns:
 
     Args:
         cycle: What is counted.
-        motion: Gives the duration of a step.
         view: The first observation.
     """
 
@@ -58,5 +58,5 @@ class Turns:
         return float(self._winding.cycles[0])
 
 
-def _batch_of_one(view: View) -> dict[str, np.ndarray]:
+def _batch_of_one(view: View) -> Observation:
     return {key: value[None] for key, value in view.items()}

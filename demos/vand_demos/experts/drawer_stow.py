@@ -20,7 +20,7 @@ from vand_demos.experts.skills import (
     reach,
     stand_still,
 )
-from vand_envs.tasks.drawer_stow import CLOSED_KNOB_M, INSIDE_HALF_WIDTH_M, INSIDE_X_M, RIM_M
+from vand_envs.tasks.drawer_stow import CLOSED_KNOB_M, INSIDE_HALF_WIDTH_M, INSIDE_X_M, INSIDE_Z_M
 
 REACH_M = 0.56
 """Distance ahead of the base at which the knob of the closed drawer is. It is the same for both
@@ -156,11 +156,11 @@ def _to_base_axes(view: View, vector: Vector) -> Vector:
 def _cube_inside(view: View) -> bool:
     """Whether the cube lies in the drawer, and the hand has let go of it."""
     cos, sin = view["base_pose"][2:].astype(np.float64)
-    x, y, z = (view["drawer_rel"] * [-1, -1, -1] + view["cube_rel"]).astype(np.float64)
+    x, y, z = (view["cube_rel"] - view["drawer_rel"]).astype(np.float64)
     ahead, beside = cos * x - sin * y, sin * x + cos * y
     return (
         INSIDE_X_M[0] < ahead < INSIDE_X_M[1]
         and abs(beside) < INSIDE_HALF_WIDTH_M
-        and z < RIM_M
+        and z < INSIDE_Z_M
         and not held(view)
     )

@@ -1,5 +1,7 @@
 """Demonstrates patrol: drive to the pillars, then around the left and the right one in turn."""
 
+from itertools import cycle
+
 import numpy as np
 
 from vand_demos.experts.motion import Motion, Vector, View
@@ -19,21 +21,34 @@ EIGHTS = (1.5, 2.4)
 LEFT, RIGHT = 1, -1
 
 
-def script(motion: Motion, view: View, eights: tuple[float, float] = EIGHTS) -> Skill:
-    """The whole demonstration, of a number of figures of eight within a range."""
+def script(
+    motion: Motion,
+    view: View,
+    eights: tuple[float, float] = EIGHTS,
+    sides: tuple[int, ...] = (LEFT, RIGHT),
+) -> Skill:
+    """The whole demonstration.
+
+    Args:
+        motion: Drives.
+        view: The first observation.
+        eights: Range of the number of figures of eight.
+        sides: Sides of the loops, over and over.
+    """
     rng = motion.style.rng
     speed = rng.uniform(*SPEED_M_S)
     length = 2 * (4 * CORRIDOR_M + 2 * np.pi * PILLAR_M)  # of a figure of eight [m]
     left_s = rng.uniform(*eights) * length / speed
     entry = np.array([MIDDLE[0] + CORRIDOR_M, MIDDLE[1], rng.uniform(-0.1, 0.1)])
     view = yield from drive(motion, view, entry, gripper=OPEN, within=(0.20, 0.20))
-    side, returning = LEFT, False
+    loops = cycle(sides)
+    side, returning = next(loops), False
     while left_s > 0:
         left_s -= motion.dt
         ahead, aside = _place(view, side)
         returning |= aside > PILLAR_M
         if returning and ahead < 0 and aside < PILLAR_M / 2:  # past the middle
-            side, returning = -side, False
+            side, returning = next(loops), False
         view = yield motion.command(
             view,
             base_velocity=_follow(view, side, speed),
@@ -55,7 +70,7 @@ def _place(view: View, side: int) -> Vector:
 def _follow(view: View, side: int, speed: float) -> Vector:
     """Velocity in the world that follows the loop of one side, or leads back to it [m/s]."""
     place = _place(view, side)
-    # Where the base will be when it answers: a velocity for where it is now would cut no corner.
+    # Where the base will be when it answers: a velocity for where it is now would swing wide.
     along, _ = _path(place + RESPONSE_S * speed * _path(place)[0])
     _, back = _path(place)
     ahead, aside = speed * along + PATH_GAIN * back

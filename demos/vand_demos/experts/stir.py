@@ -6,7 +6,7 @@ from vand_demos.experts.circles import FREQUENCY_SPREAD, RADIUS_SPREAD, Turns, c
 from vand_demos.experts.motion import HAND_GAIN, Motion, Vector, View, position, to_world
 from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, reach
 from vand_envs.robot import VANDER
-from vand_envs.tasks.stir import RADIUS_M, TASK
+from vand_envs.tasks.stir import CIRCLES, RADIUS_M
 
 FREQUENCY_HZ = 0.45
 """Mean stirring frequency."""
@@ -49,8 +49,7 @@ def script(motion: Motion, view: View, turns: tuple[float, float] = TURNS) -> Sk
         gripper=CLOSED,
         within=0.025,
     )
-    assert TASK.cycle is not None  # noqa: S101
-    stirred = Turns(TASK.cycle, view)
+    stirred = Turns(CIRCLES, view)
     wanted = rng.uniform(*turns)
     while stirred.after(view) < wanted:
         velocity = _stir(view, radius, rate)

@@ -82,7 +82,7 @@ def wipe(motion: Motion, view: View, wiping: Wiping, turns: float) -> Skill:
 
 
 def _circle(view: View, wiping: Wiping) -> Vector:
-    """Velocity of the hand round the circle with pressure; up and back where it is far beside it."""
+    """Velocity of the hand round the circle with pressure; from far beside it up and back [m/s]."""
     gap = _gap(view)
     offset = -view["board_rel"][:2].astype(np.float64)
     beside = abs(float(np.hypot(*offset)) - wiping.radius) - FREE_M

@@ -24,9 +24,9 @@ MAX_EPISODE_S = 600.0
 class Drive:
     """One robot, driven by commands, and what becomes of the episodes.
 
-    The clock of an episode begins with the first motion, and what comes after the last
-    achievement without a motion is cut off when it is saved: how long a person looks for a button
-    must not be learnt.
+    The clock of an episode begins with the first motion, and standing still at its end is cut off
+    when it is saved: how long a person looks for a button must not be learnt. What was done and is
+    then undone, like a hand that leaves the board on its way to that button, is cut off as well.
 
     Args:
         batch: A batch of one, in mode `ee_twist`.
@@ -102,7 +102,7 @@ class Drive:
             cycle_name=cycle.name if cycle else None,
             cycles=float(progress.cycles[0]),
             cycles_needed=(task.count or cycle.min_cycles) if cycle else 0,
-            success=self._success,
+            success=self._good > 0,
             saved=self._recorder.saved,
             wanted=self._wanted,
             total=len(self._recorder),
@@ -110,17 +110,15 @@ class Drive:
             measured_hz=measured_hz,
         )
 
-    @property
-    def _success(self) -> bool:
-        return bool(self.batch.progress.at_end[0] and len(self._trace))
-
     def _begin(self, seed: int) -> None:
         observation = self.batch.reset([seed])
         self._trace = Trace(seed, {key: value[0] for key, value in observation.items()})
         self.phase: Phase = "ready"
         self.before = self.after = self._state()
         self._kept = 0  # steps up to the last motion or achievement
+        self._good = 0  # steps up to the last moment at which the task was done
         self._gripper: float | None = None
+        self._done = False
         self._unsaved_quit = False
 
     def _state(self) -> FloatArray:
@@ -140,9 +138,11 @@ class Drive:
             {key: value[0] for key, value in observation.items()},
         )
         self.attempts += len(self._trace) == 1
-        if command.moves or reward or command.gripper != self._gripper:
+        done = bool(batch.progress.at_end[0])
+        if command.moves or reward or command.gripper != self._gripper or done > self._done:
             self._kept = len(self._trace)
-        self._gripper = command.gripper
+            self._good = self._kept if done else self._good
+        self._gripper, self._done = command.gripper, done
         self.after = self._state()
 
     def _pause(self, why: str) -> None:
@@ -180,7 +180,7 @@ class Drive:
         if not len(self._trace):
             self._say("There is nothing to save yet.")
             return
-        success = self._success
+        success = self._good > 0
         if not success and not self._keep_failures:
             self._pause(f"It is not done yet, so it was not saved. Missing: {self.status().goal}.")
             return
@@ -189,7 +189,7 @@ class Drive:
             action_mode=self._action_mode,
             device=self._device,
             success=success,
-            steps=self._kept,
+            steps=self._good if success else self._kept,
         )
         self._recorder.save(self._finish(episode))
         kind = "Saved" if success else "Saved as a failure"

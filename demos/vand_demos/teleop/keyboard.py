@@ -15,7 +15,7 @@ import numpy as np
 from vand_demos.teleop.device import SLOW, Command
 from vand_demos.teleop.devices import DeviceOptions
 from vand_demos.teleop.status import Status
-from vand_demos.teleop.window import Window, events_of
+from vand_demos.teleop.window import EVENT_KEYS, Window, events_of
 
 INCREMENT = 0.25
 """What one press adds to a velocity, as a share of the chosen speed."""
@@ -81,9 +81,9 @@ class KeyboardDevice:
         keys = self._window.pressed()
         for key in keys:
             self._press(key)
-        events = events_of(keys)
-        if events or time.monotonic() - self._last_press_s > LATCH_S:
+        if time.monotonic() - self._last_press_s > LATCH_S:
             self._velocity[:] = 0.0
+        events = events_of(keys)
         ahead, left, up, turn = (float(v) for v in self._velocity)
         speed = self._speed * (SLOW if self._slow else 1.0)
         if self._hand:
@@ -123,7 +123,7 @@ class KeyboardDevice:
             stops = self._velocity[axis] * sign < 0
             self._velocity[axis] = 0.0 if stops else np.clip(changed, -1.0, 1.0)
             self._last_press_s = time.monotonic()
-        elif key in (SWITCH_KEY, STOP_KEY):
+        elif key in (SWITCH_KEY, STOP_KEY, *EVENT_KEYS):
             self._velocity[:] = 0.0
             self._hand ^= key == SWITCH_KEY
         elif key == GRIPPER_KEY:

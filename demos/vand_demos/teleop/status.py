@@ -29,7 +29,7 @@ class Status:
     cycles_needed: int
     """Cycles after which an episode is good; 0 where the task has no cycle."""
     success: bool
-    """Whether it could be saved as a success now."""
+    """Whether the task was done, so that the episode can be saved."""
     saved: int
     """Episodes saved in this session."""
     wanted: int

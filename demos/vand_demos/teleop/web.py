@@ -29,8 +29,10 @@ from vand_demos.web.server import invitation, web_server
 from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.typing import FloatArray
 
-SILENCE_S = 2.0
-"""A page that was not heard of for so long [s] is gone, and the robot stops."""
+SILENCE_S = 0.5
+"""The robot stands still when the page was not heard of for so long [s]: it draws slowly, maybe."""
+GONE_S = 5.0
+"""After this much silence [s] the page is gone; one that is closed is gone at once."""
 
 HOLDS: dict[str, tuple[int, float]] = {
     "ahead": (0, 1.0),
@@ -118,10 +120,12 @@ class WebDevice:
         """What the page wants now."""
         with self._lock:
             events, self._events = tuple(self._events), []
-            present = time.monotonic() - self._heard < SILENCE_S and bool(self._page.get("visible"))
+            silence = time.monotonic() - self._heard
+            present = silence < GONE_S and self._page["visible"]
             if not present:
                 self._dragged = False
-                return Command(gripper=self._gripper, events=events, present=False)
+            if not present or silence > SILENCE_S:
+                return Command(gripper=self._gripper, events=events, present=present)
             twist = np.zeros(9)
             for name in self._page["held"]:
                 index, sign = HOLDS[name]
@@ -241,7 +245,7 @@ class WebDevice:
             return  # not from our page
         with self._lock:
             if self._pages[0] is not page:
-                if time.monotonic() - self._heard < SILENCE_S:
+                if time.monotonic() - self._heard < GONE_S:
                     return
                 self._pages.remove(page)
                 self._pages.insert(0, page)

@@ -1,6 +1,8 @@
 """The native window: the robot, what to do next, and the keys that a session needs."""
 
+import copy
 import queue
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,9 +24,13 @@ EVENT_KEYS: Mapping[int, tuple[Event, str]] = {
 }
 """Key -> what it asks for, and how it is called. The viewer uses none of them."""
 
+CLOSING_S = 10.0
+"""Time that the viewer is given to close [s]."""
+
 _CAMERA = "chase"
 _TOP_LEFT = mujoco.mjtGridPos.mjGRID_TOPLEFT
-_BOTTOM_LEFT = mujoco.mjtGridPos.mjGRID_BOTTOMLEFT
+_BOTTOM_RIGHT = mujoco.mjtGridPos.mjGRID_BOTTOMRIGHT
+_SMALL = mujoco.mjtFontScale.mjFONTSCALE_100
 
 
 class Window:
@@ -41,8 +47,11 @@ class Window:
         if not glfw.init():  # the viewer would wait for ever
             raise VandError("the native window needs a display; without one, use --device web")
         self._keys: queue.SimpleQueue[int] = queue.SimpleQueue()  # filled by the viewer's thread
-        self._data = mujoco.MjData(model)
-        self._model = model
+        model = copy.copy(model)
+        # Without a graphics card, shadows take several times as long as all the rest.
+        model.vis.quality.shadowsize = 0
+        self._model, self._data = model, mujoco.MjData(model)
+        others = set(threading.enumerate())
         self._viewer = mujoco.viewer.launch_passive(
             model,
             self._data,
@@ -50,6 +59,7 @@ class Window:
             show_left_ui=False,
             show_right_ui=False,
         )
+        self._threads = set(threading.enumerate()) - others
         with self._viewer.lock():
             self._viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FIXED
             self._viewer.cam.fixedcamid = model.camera(f"robot/{_CAMERA}").id
@@ -77,11 +87,12 @@ class Window:
         with self._viewer.lock():
             mujoco.mj_copyData(self._data, self._model, pose)
         lines = _lines(status)
-        keys = {f"{what}": key for what, key in EVENT_KEYS.values()}
+        help_ = dict(controls)
+        help_.update(EVENT_KEYS.values())
         self._viewer.set_texts(
             [
-                (None, _TOP_LEFT, "\n".join(lines), "\n".join(lines.values())),
-                (None, _BOTTOM_LEFT, "\n".join({**controls, **keys}), _values(controls, keys)),
+                (_SMALL, _TOP_LEFT, "\n".join(lines), "\n".join(lines.values())),
+                (_SMALL, _BOTTOM_RIGHT, "\n".join(help_), "\n".join(help_.values())),
             ]
         )
         self._viewer.sync()
@@ -89,6 +100,8 @@ class Window:
     def close(self) -> None:
         """Close it."""
         self._viewer.close()
+        for thread in self._threads:  # one that still draws when Python ends is a crash
+            thread.join(CLOSING_S)
 
 
 def events_of(keys: list[int]) -> tuple[Event, ...]:
@@ -112,7 +125,3 @@ def _lines(status: Status) -> dict[str, str]:
     elif status.cycle_name is not None:
         lines[f"{status.cycle_name}s"] = f"{status.cycles:.1f} of {status.cycles_needed}"
     return lines
-
-
-def _values(*tables: Mapping[str, str]) -> str:
-    return "\n".join(value for table in tables for value in table.values())

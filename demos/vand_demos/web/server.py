@@ -9,6 +9,7 @@ that somebody points at it (DNS rebinding) would be an origin like any other.
 import contextlib
 import io
 import ipaddress
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
@@ -22,10 +23,8 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from vand_demos.web import LOOPBACK
 from vand_envs.errors import UsageError, VandError
-
-LOOPBACK = "127.0.0.1"
-"""Where servers listen unless told otherwise."""
 
 Channel = Callable[[ServerConnection], Awaitable[None]]
 """Talks to the page over a web socket of its own, on the server's thread, until it returns."""
@@ -83,6 +82,7 @@ class _Gate:
         """Takes the place of `websockets.asyncio.server.serve`."""
         self.used = True
         answer = options.pop("process_request")
+        options["logger"] = _logger
 
         def process_request(connection: ServerConnection, request: Request) -> Response | None:
             if (reason := refusal(request, self._host)) is not None:
@@ -111,6 +111,10 @@ class _Gate:
 
 
 _serve = websockets.asyncio.server.serve
+
+_logger = logging.getLogger(__name__)
+# Browsers open connections that they never use; no reason to show a person a stack trace.
+_logger.addFilter(lambda record: record.getMessage() != "opening handshake failed")
 
 
 @contextlib.contextmanager

@@ -23,8 +23,9 @@ INSIDE_X_M = (0.05, 0.245)
 """Inside of the drawer, behind its knob: from its front to its back."""
 INSIDE_HALF_WIDTH_M = 0.113
 """Inside of the drawer, to either side of its knob."""
-RIM_M = -0.01
-"""Height of its rim above the middle of the knob."""
+INSIDE_Z_M = -0.03
+"""Height above the middle of the knob at which the cube's middle is below the rim: all of it is
+inside then."""
 
 # Measurements
 
@@ -37,7 +38,7 @@ def drawer_opening(sim: Simulation) -> FloatArray:
 def _cube_inside(sim: Simulation) -> BoolArray:
     x, y, z = cube_relative_to(sim, "drawer").T
     within_walls = (x > INSIDE_X_M[0]) & (x < INSIDE_X_M[1]) & (np.abs(y) < INSIDE_HALF_WIDTH_M)
-    return np.asarray(within_walls & (z < RIM_M))
+    return np.asarray(within_walls & (z < INSIDE_Z_M))
 
 
 # Stages

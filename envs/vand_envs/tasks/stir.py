@@ -36,22 +36,24 @@ def _phase_plane(observation: Observation) -> FloatArray:
 
 def _clear_of_wall(observation: Observation) -> BoolArray:
     distance = np.linalg.norm(_phase_plane(observation), axis=-1)
-    return in_soup(observation) & (distance < WALL_RADIUS_M - FINGER_RADIUS_M)
+    return np.asarray(in_soup(observation) & (distance < WALL_RADIUS_M - FINGER_RADIUS_M))
 
+
+CIRCLES = Cycle(
+    name="circle",
+    signal_names=("x", "y"),
+    unit="m",
+    phase_plane=_phase_plane,
+    valid=_clear_of_wall,
+    radius=(0.5 * RADIUS_M, 1.5 * RADIUS_M),
+    min_cycles=3,
+    loops=(Loop(direction=-1),),
+)
 
 TASK = Task(
     id="stir",
     env_id="VandRobot/Stir-v0",
     instruction="stir the pot",
     horizon_s=30.0,
-    cycle=Cycle(
-        name="circle",
-        signal_names=("x", "y"),
-        unit="m",
-        phase_plane=_phase_plane,
-        valid=_clear_of_wall,
-        radius=(0.5 * RADIUS_M, 1.5 * RADIUS_M),
-        min_cycles=3,
-        loops=(Loop(direction=-1),),
-    ),
+    cycle=CIRCLES,
 )

@@ -1,4 +1,4 @@
-"""Wipe four circles, then go home. Until the fourth is complete it looks like wipe: a count tells."""
+"""Wipe four circles, then go home. It looks like wipe until the fourth is done: the count tells."""
 
 from vand_envs.simulation import Simulation
 from vand_envs.tasks.base import Stage, Task

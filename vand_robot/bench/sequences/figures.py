@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from vand_robot.bench.sequences.plan import METHODS
 from vand_robot.bench.sequences.signals import DT_S, STEPS_PER_CYCLE, walk
 from vand_robot.bench.sequences.trial import TRAINING_STEPS
-from vand_robot.figures.style import BLUE, FAINT, GREEN, INK, VERMILION, styled
+from vand_robot.figures.style import BLUE, FAINT, GREEN, INK, PURPLE, VERMILION, styled
 
 Summary = Mapping[str, Any]
 """An entry of `results["methods"]` or `results["variations"]`."""
 
-COLOURS = {"elman": BLUE, "gru": VERMILION, "lstm": GREEN}
-MARKERS = {"elman": "o", "gru": "s", "lstm": "^"}
+LOOKS = ((BLUE, "o"), (PURPLE, "D"), (VERMILION, "s"), (GREEN, "^"))
+"""Colour and mark of each group of networks, in turn."""
 
 SCORES = {
     "in_tolerance": "share of time in tolerance",
@@ -32,23 +32,24 @@ SHOWN_CYCLES = 3
 
 @styled
 def comparison_figure(methods: Sequence[Summary]) -> Figure:
-    """Interquartile mean and interval of every method on every cell.
+    """Interquartile mean and interval of every method, cell by cell.
 
     Args:
         methods: `results["methods"]`.
 
     Returns:
-        A panel for each score; in it a row for each method, and a mark for each cell.
+        A panel for each score; in it a row for each method, and a mark for each cell with the
+        signals it was run on.
     """
-    cells = list(dict.fromkeys(entry["cell"] for entry in methods))
+    groups = list(dict.fromkeys(_group(entry) for entry in methods))
     names = list(METHODS)
-    figure = Figure(figsize=(11, 1.2 + 0.5 * len(names)))
+    figure = Figure(figsize=(11, 1.2 + 0.55 * len(names)))
     panels = figure.subplots(1, len(SCORES), sharey=True)
     for axes, (score, label) in zip(panels, SCORES.items(), strict=True):
         for entry in methods:
-            place = cells.index(entry["cell"]) - (len(cells) - 1) / 2
-            row = names.index(entry["method"]) + 0.22 * place
-            _draw_interval(axes, entry[score], row, entry["cell"])
+            group = groups.index(_group(entry))
+            row = names.index(entry["method"]) + 0.19 * (group - (len(groups) - 1) / 2)
+            _draw_interval(axes, entry[score], row, *LOOKS[group])
         axes.set_xlim(left=0)
         axes.set_xlabel(label)
         axes.spines["left"].set_visible(False)
@@ -58,9 +59,9 @@ def comparison_figure(methods: Sequence[Summary]) -> Figure:
     panels[0].set_xlim(0, 1)
     panels[0].set_yticks(range(len(names)), names, color=INK)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    for cell in cells:
-        panels[0].plot([], [], MARKERS[cell], color=COLOURS[cell], label=cell, markersize=4.5)
-    figure.legend(loc="outside upper right", ncols=len(cells), frameon=False)
+    for name, (colour, mark) in zip(groups, LOOKS, strict=False):
+        panels[0].plot([], [], mark, color=colour, label=name, markersize=4.5)
+    figure.legend(loc="outside upper right", ncols=len(groups), frameon=False)
     return figure
 
 
@@ -77,7 +78,7 @@ def variation_figure(variations: Sequence[Summary]) -> Figure:
     options = list(dict.fromkeys(entry["option"] for entry in variations))
     counts = [sum(entry["option"] == option for entry in variations) for option in options]
     figure = Figure(figsize=(11, 2.9))
-    panels = figure.subplots(1, len(options), sharey=True, width_ratios=counts)
+    panels = figure.subplots(1, len(options), squeeze=False, sharey=True, width_ratios=counts)[0]
     for axes, option in zip(panels, options, strict=True):
         entries = [entry for entry in variations if entry["option"] == option]
         for place, entry in enumerate(entries):
@@ -85,10 +86,8 @@ def variation_figure(variations: Sequence[Summary]) -> Figure:
             axes.plot([place, place], [spread["low"], spread["high"]], color=BLUE, linewidth=1.6)
             axes.plot(place, spread["iqm"], "o", color=BLUE, markersize=5)
         axes.set_title(option)
-        labels = [str(entry["value"]).replace("straight-through", "straight") for entry in entries]
-        axes.set_xticks(
-            range(len(labels)), labels, color=INK, rotation=30 * (option == "estimator")
-        )
+        labels = [_label(entry["value"]) for entry in entries]
+        axes.set_xticks(range(len(labels)), labels, color=INK, fontsize=8.5)
         axes.set_xlim(-0.5, len(labels) - 0.5)
         axes.grid(visible=False, axis="x")
     panels[0].set_ylim(0, 1.02)
@@ -117,11 +116,12 @@ def generation_figure(outcomes: Sequence[Mapping[str, Any]], titles: Sequence[st
         curve.plot(*truth[:, 0].T, color=FAINT, linewidth=4, alpha=0.3)
         curve.plot(*path[-shown:].T, color=BLUE, linewidth=1.2)
         curve.set_title(title, fontsize=9.5)
-        curve.set_aspect("equal", adjustable="datalim")
-        curve.set_xlim(-1.8, 1.8)
+        curve.set_aspect("equal")
+        curve.set_xlim(-1.6, 1.6)
+        curve.set_ylim(-1.6, 1.6)
         time_s = np.arange(len(path)) * DT_S
         course.plot(time_s[-shown:], path[-shown:, 0], color=BLUE, linewidth=1.2)
-        course.set_ylim(-1.8, 1.8)
+        course.set_ylim(-1.6, 1.6)
         course.set_xlabel(f"time [s], training: {TRAINING_STEPS * DT_S:g} s", fontsize=8.5)
     return figure
 
@@ -130,6 +130,17 @@ def _one(*values: float) -> list[np.ndarray[tuple[int], np.dtype[np.float64]]]:
     return [np.array([value]) for value in values]
 
 
-def _draw_interval(axes: Axes, spread: Mapping[str, float], row: float, cell: str) -> None:
-    axes.plot([spread["low"], spread["high"]], [row, row], color=COLOURS[cell], linewidth=1.4)
-    axes.plot(spread["iqm"], row, MARKERS[cell], color=COLOURS[cell], markersize=4.5)
+def _label(value: Any) -> str:
+    return value.replace("-", "-\n") if isinstance(value, str) else f"{value:g}"
+
+
+def _group(entry: Summary) -> str:
+    signals = "all signals" if entry["signals"] == "all" else entry["signals"]
+    return f"{entry['cell']}, {signals} (n = {entry['n']})"
+
+
+def _draw_interval(
+    axes: Axes, spread: Mapping[str, float], row: float, colour: str, mark: str
+) -> None:
+    axes.plot([spread["low"], spread["high"]], [row, row], color=colour, linewidth=1.4)
+    axes.plot(spread["iqm"], row, mark, color=colour, markersize=4.5)

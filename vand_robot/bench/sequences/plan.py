@@ -1,7 +1,7 @@
 """Which trials: methods and their settings, seeds, and the variations of VAND."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vand_robot.bench.sequences.signals import SIGNALS
@@ -13,7 +13,6 @@ from vand_robot.bench.sequences.trial import (
     UNITS,
     Trial,
 )
-from vand_robot.nn import CELLS
 
 Setting = Mapping[str, Any]
 """What a method sets of a `Trial`."""
@@ -77,11 +76,15 @@ class Plan:
     tuning_seeds: tuple[int, ...] = (100, 101)
     """What settings are chosen on; never reported."""
 
-    cells: tuple[str, ...] = tuple(CELLS)
-    """Cells to compare on."""
-
-    signals: tuple[str, ...] = tuple(SIGNALS)
-    """Signals to compare on."""
+    signals: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {
+            "elman": tuple(SIGNALS),
+            "gru": (TUNING_SIGNAL,),
+            "lstm": (TUNING_SIGNAL,),
+        }
+    )
+    """Cell -> signals to compare on: all for the basic network, for the others the one signal that
+    tells methods apart best."""
 
     def as_dict(self) -> dict[str, Any]:
         """The plan for JSON, with what is the same in all plans."""
@@ -105,7 +108,7 @@ class Plan:
 
     def comparison(self, cell: str, setting: Setting) -> list[Trial]:
         """The trials of a chosen setting that are reported."""
-        return self._trials(cell, setting, self.signals, self.seeds)
+        return self._trials(cell, setting, self.signals[cell], self.seeds)
 
     def variation(self, option: str, value: Any) -> list[Trial]:
         """The trials of VAND with one option changed."""
@@ -122,7 +125,5 @@ class Plan:
         ]
 
 
-QUICK = Plan(
-    updates=20, seeds=(0, 1), tuning_seeds=(100,), cells=("elman",), signals=(TUNING_SIGNAL,)
-)
+QUICK = Plan(updates=20, seeds=(0, 1), tuning_seeds=(100,), signals={"elman": (TUNING_SIGNAL,)})
 """Everything once around, in a minute: to see that it works. Its numbers mean nothing."""

@@ -15,6 +15,7 @@ from vand_robot.bench.sequences.figures import (
     generation_figure,
     variation_figure,
 )
+from vand_robot.bench.sequences.trial import Trial
 from vand_robot.report.page import Picture, bar, image, number, page, section, table
 
 TITLE = "Periodic sequences"
@@ -40,7 +41,7 @@ def report_html(results: Mapping[str, Any]) -> str:
     """The text of the page that `write_report` writes."""
     plan = results["plan"]
     lead = (
-        f"{len(plan['seeds'])} seeds, {len(plan['signals'])} signals, {plan['updates']} updates;"
+        f"{len(plan['seeds'])} seeds, {plan['updates']} updates of each network;"
         f" settings chosen on {len(plan['tuning_seeds'])} other seeds"
     )
     sections = [
@@ -63,7 +64,9 @@ def _explanation(plan: Mapping[str, Any]) -> str:
         " point. Sequences differ in tempo and size by up to 10 %, and half walk their curve"
         " backwards. Then it sees two cycles of a new sequence and generates the next"
         f" {sizes['generated_steps']} steps from its own predictions; {sizes['rollouts']} new"
-        " sequences each. Time in tolerance: frequency within 10 %, amplitude within 20 %, orbit"
+        " sequences each. Elman networks learn every signal, one network for each; the others the"
+        f" {escape(plan['tuning_signal'])}, which tells methods apart best. Time in tolerance:"
+        " frequency within 10 %, amplitude within 20 %, orbit"
         " within 25 %. Errors are cut off at 1, drift at 2 pi: a motion that has stopped.</p>"
         "<p>Dots: interquartile mean over seeds and signals. Lines: 95 % bootstrap interval,"
         " seeds drawn within each signal. Every method had three settings, chosen by the time in"
@@ -72,50 +75,52 @@ def _explanation(plan: Mapping[str, Any]) -> str:
 
 
 def _table(methods: Sequence[Mapping[str, Any]]) -> str:
-    signals = list(methods[0]["by_signal"])
-    heads = ["Cell", "Method", "Setting", ">n", *(f">{label}" for label in SCORES.values())]
+    heads = [
+        "Cell",
+        "Signals",
+        "Method",
+        "Setting",
+        ">n",
+        *(f">{label}" for label in SCORES.values()),
+    ]
     rows = [
         [
             escape(entry["cell"]),
+            escape(entry["signals"]),
             escape(entry["method"]),
             f"<code>{escape(_setting(entry['setting']))}</code>",
             str(entry["n"]),
             *(_spread(entry[score]) for score in SCORES),
-            *(f"{entry['by_signal'][signal]:.2f}" for signal in signals),
         ]
-        for entry in methods
+        for entry in sorted(methods, key=lambda entry: (entry["cell"], entry["signals"]))
     ]
-    return table([*heads, *(f">{signal}" for signal in signals)], rows)
+    return table(heads, rows)
 
 
 def _generated(results: Mapping[str, Any]) -> str:
     """The first reported seed of each signal, without and with VAND."""
+    plan = results["plan"]
+    outcomes = {Trial(**outcome["trial"]).key: outcome for outcome in results["trials"]}
     pictures = []
     for method, cell in SHOWN:
-        chosen = [e for e in results["methods"] if (e["method"], e["cell"]) == (method, cell)]
-        if not chosen:
-            continue
-        outcomes = [
-            outcome
-            for signal in results["plan"]["signals"]
-            for outcome in results["trials"]
-            if outcome["trial"]["signal"] == signal
-            and outcome["trial"]["cell"] == cell
-            and outcome["trial"]["seed"] == results["plan"]["seeds"][0]
-            and _is_of(outcome["trial"], chosen[0]["setting"])
+        setting = next(
+            entry["setting"]
+            for entry in results["methods"]
+            if (entry["method"], entry["cell"]) == (method, cell)
+        )
+        trials = [
+            Trial(signal, cell, plan["seeds"][0], plan["updates"], **setting)
+            for signal in plan["signals"][cell]
         ]
-        titles = [f"{outcome['trial']['signal']}, {cell}, {method}" for outcome in outcomes]
-        pictures.append(_image(method, generation_figure(outcomes, titles)))
+        figure = generation_figure(
+            [outcomes[trial.key] for trial in trials],
+            [f"{trial.signal}, {cell}, {method}" for trial in trials],
+        )
+        pictures.append(_image(f"{cell}, {method}", figure))
     note = (
         "<p class='faint'>Blue: generated, its last cycles. Grey: the sequence to go on with.</p>"
     )
     return note + "".join(pictures)
-
-
-def _is_of(trial: Mapping[str, Any], setting: Mapping[str, Any]) -> bool:
-    """Whether a trial has a setting, and for the rest the defaults."""
-    defaults = {"regularizer": {"name": "none"}, "learning_rate": 0.01, "clip": None}
-    return all(trial[key] == value for key, value in {**defaults, **setting}.items())
 
 
 def _variations(results: Mapping[str, Any]) -> str:

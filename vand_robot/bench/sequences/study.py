@@ -11,7 +11,7 @@ import torch
 import vand_robot
 from vand_demos.files import write_bytes
 from vand_envs.errors import UsageError
-from vand_robot.bench.sequences.plan import METHODS, VARIATIONS, Plan, Setting
+from vand_robot.bench.sequences.plan import METHODS, TUNING_SIGNAL, VARIATIONS, Plan, Setting
 from vand_robot.bench.sequences.report import write_report
 from vand_robot.bench.sequences.summary import goodness, summarise
 from vand_robot.bench.sequences.trial import Trial
@@ -57,7 +57,7 @@ def run_study(
         ]
         trials.run(_joined([some for *_, some in varied]))
         progress(total, total)
-        results = {
+        results: dict[str, Any] = {
             "plan": plan.as_dict(),
             "versions": {
                 "vand-robot": vand_robot.__version__,
@@ -65,22 +65,24 @@ def run_study(
                 "python": platform.python_version(),
             },
             "methods": [
-                {key: entry[key] for key in ("cell", "method", "setting")}
-                | summarise(trials.run(some))
+                {"cell": entry["cell"], "signals": name, "method": entry["method"]}
+                | {"setting": entry["setting"]}
+                | summarise(trials.run([trial for trial in some if trial.signal in signals]))
                 for entry, some in zip(chosen, compared, strict=True)
+                for name, signals in _groups(plan.signals[entry["cell"]])
             ],
             "variations": [
                 {"option": option, "value": value} | summarise(trials.run(some))
                 for option, value, some in varied
             ],
             "tuning": tuned,
-            "trials": list(trials.done.values()),
+            "trials": [trials.done[key] for key in sorted(trials.done)],
         }
     write_report(out / REPORT, results)
     # The paths are for the figures; one of each trial would be megabytes of text.
     results["trials"] = [
         {key: value for key, value in outcome.items() if key != "first"}
-        for outcome in trials.done.values()
+        for outcome in results["trials"]
     ]
     write_bytes(out / RESULTS, (json.dumps(results, indent=1) + "\n").encode())
     return results
@@ -90,7 +92,7 @@ def _tune(trials: Trials, plan: Plan) -> list[tuple[str, str, Setting, float]]:
     """Judge every setting of every method on every cell."""
     settings = [
         (cell, method, setting)
-        for cell in plan.cells
+        for cell in plan.signals
         for method, choices in METHODS.items()
         for setting in choices
     ]
@@ -111,17 +113,24 @@ def _best(tuned: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(best.values())
 
 
+def _groups(signals: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+    """What to sum up over: all signals, where there are several, and the one all cells share."""
+    if len(signals) == 1:
+        return [(signals[0], signals)]
+    return [("all", signals), (TUNING_SIGNAL, [TUNING_SIGNAL])]
+
+
 def _count(plan: Plan) -> int:
     """Trials in all; a few less where a variation is what was chosen anyway."""
-    methods = len(plan.cells) * len(METHODS)
-    tuning = methods * len(plan.tuning_seeds) * 3
+    settings = len(plan.signals) * sum(map(len, METHODS.values()))
+    compared = len(METHODS) * sum(map(len, plan.signals.values()))
     varied = {
         trial.key
         for option, values in VARIATIONS.items()
         for value in values
         for trial in plan.variation(option, value)
     }
-    return tuning + methods * len(plan.signals) * len(plan.seeds) + len(varied)
+    return settings * len(plan.tuning_seeds) + compared * len(plan.seeds) + len(varied)
 
 
 def _joined(lists: Sequence[Sequence[Trial]]) -> list[Trial]:

@@ -18,7 +18,13 @@ WORST: Mapping[str, float] = {
 
 
 def figure(outcome: Mapping[str, Any], name: str) -> float:
-    """The mean of one score over the rollouts of a trial; drift without its sign."""
+    """The mean of one score over the rollouts of a trial; drift without its sign.
+
+    The frequency is the mean one, by the phase, so that its error is the drift in whole turns. The
+    peak of the spectrum, which `PeriodicScore` looks at too, has no direction for an eight.
+    """
+    if name == "frequency_error":
+        return figure(outcome, "phase_drift_rad") / (2 * math.pi)
     return float(np.mean([_bounded(name, score[name]) for score in outcome["scores"]]))
 
 
@@ -34,8 +40,7 @@ def summarise(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         outcomes: Of one method, every signal with every seed.
 
     Returns:
-        "n", the number of trials; "by_signal", the interquartile mean of the share of time in
-        tolerance for each signal; and for each score its interquartile mean and 95 % interval,
+        "n", the number of trials, and for each score its interquartile mean and 95 % interval,
         {"iqm", "low", "high"}, the bootstrap drawing seeds within each signal.
     """
     signals = list(dict.fromkeys(outcome["trial"]["signal"] for outcome in outcomes))
@@ -51,11 +56,6 @@ def summarise(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "low": low,
             "high": high,
         }
-        if name == "in_tolerance":
-            summary["by_signal"] = {
-                signal: interquartile_mean(values)
-                for signal, values in zip(signals, strata, strict=True)
-            }
     return summary
 
 
