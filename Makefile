@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= quickstart
 
-.PHONY: quickstart test kills faults check bench demos clean help
+.PHONY: quickstart test kills faults check bench demos gallery clean help
 
 help:
 	@echo "make quickstart   record, train, evaluate and replay, end to end (OUT=folder)"
@@ -15,6 +15,7 @@ help:
 	@echo "make check        format, lint, types"
 	@echo "make bench        speed, as ratios against peers in the same run"
 	@echo "make demos        record the small data set in demos/data anew"
+	@echo "make gallery      draw the pictures of the tasks anew"
 
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,10 +45,12 @@ bench: $(READY)
 
 demos: $(READY)
 	rm -rf demos/data/workshop.hdf5
-	$(BIN)/vand-robot record stow-cube --episodes 15 --seed 0 --out demos/data/workshop.hdf5
-	$(BIN)/vand-robot record wipe --episodes 15 --seed 0 --out demos/data/workshop.hdf5 --resume
+	$(BIN)/vand-robot record all --episodes 3 --seed 0 --out demos/data/workshop.hdf5
 	$(BIN)/vand-robot demos split demos/data/workshop.hdf5
 	$(BIN)/vand-robot demos check demos/data/workshop.hdf5
+
+gallery: $(READY)
+	$(BIN)/python -m vand_demos.gallery envs/gallery
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

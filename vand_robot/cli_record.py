@@ -10,6 +10,7 @@ from vand_demos.experts import Disturbance
 from vand_demos.session import RECORDING_DEVICES, Connect, SessionReport, record
 from vand_demos.teleop import DeviceOptions, TeleopDevice, open_device
 from vand_demos.web import LOOPBACK
+from vand_envs import task_ids
 from vand_envs.cameras import parse_image_sizes
 from vand_envs.controller import action_mode as to_action_mode
 from vand_envs.errors import UsageError, unknown_name
@@ -19,10 +20,14 @@ from vand_robot.cli_options import Images, ImageSize, Json
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
+ALL = "all"
+"""In place of a task: every one after the other, by the experts."""
 
 
 def record_command(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="Task id, see `vand-robot tasks`.")],
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="Task id, see `vand-robot tasks`; or all.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Data set to write (HDF5).")],
     device: Annotated[
         str, typer.Option(help=f"Who drives: {', '.join(RECORDING_DEVICES)}.")
@@ -57,33 +62,37 @@ def record_command(
     if device not in RECORDING_DEVICES:
         raise unknown_name("device", device, RECORDING_DEVICES)
     by_hand = device != "expert"
+    if by_hand and task == ALL:
+        raise UsageError(f"device {device!r} records one task at a time, not {ALL!r}")
     connect: Connect | None = None
     if by_hand:
         connect = partial(_connect, device, host=host, port=port, mapping=mapping)
-    with console.progress_bar(f"recording {task}", episodes, visible=not by_hand) as progress:
-        report = record(
-            task,
-            out,
-            episodes=episodes,
-            seed=seed,
-            device=device,
-            connect=connect,
-            speed_limit=speed,
-            disturbance=Disturbance(scale=disturb) if disturb else None,
-            keep_failures=keep_failures,
-            action_mode=to_action_mode(action_mode),
-            control_dt_s=1 / rate,
-            states=states,
-            cameras=parse_image_sizes(images, image_size),
-            resume=resume,
-            progress=progress,
-        )
-    if json:
-        console.print_json({**vars(report), "path": str(report.path)})
-    else:
-        console.out.print(_summary(task, report))
-    if report.interrupted:
-        raise typer.Exit(INTERRUPTED)
+    tasks = task_ids() if task == ALL else (task,)
+    for i, task_id in enumerate(tasks):
+        with console.progress_bar(f"recording {task_id}", episodes, visible=not by_hand) as bar:
+            report = record(
+                task_id,
+                out,
+                episodes=episodes,
+                seed=seed,
+                device=device,
+                connect=connect,
+                speed_limit=speed,
+                disturbance=Disturbance(scale=disturb) if disturb else None,
+                keep_failures=keep_failures,
+                action_mode=to_action_mode(action_mode),
+                control_dt_s=1 / rate,
+                states=states,
+                cameras=parse_image_sizes(images, image_size),
+                resume=resume or i > 0,
+                progress=bar,
+            )
+        if json:
+            console.print_json({**vars(report), "task": task_id, "path": str(report.path)})
+        else:
+            console.out.print(_summary(task_id, report))
+        if report.interrupted:
+            raise typer.Exit(INTERRUPTED)
 
 
 def _connect(

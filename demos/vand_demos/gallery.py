@@ -48,7 +48,7 @@ def write_gallery(folder: Path) -> None:
 
 def draw_task(task_id: str) -> Pixels:
     """A task's demonstration as a row of moments, (height, width, 3)."""
-    episode = next(e for e in demonstrate(task_id, range(SEED, SEED + 50)) if e.success)
+    episode = next(filter(_shows_it, demonstrate(task_id, range(SEED, SEED + 50))))
     moments = moments_of(episode)
     batch = TaskBatch(task_id, 1)
     batch.reset([episode.seed])
@@ -70,6 +70,11 @@ def moments_of(episode: Episode) -> list[int]:
         return [min(int(t) + 1, len(episode) - 1) for t in closed]
     first, second = closed[:2]
     return [int(t) for t in np.linspace(first, second, MOMENTS, endpoint=False)]
+
+
+def _shows_it(episode: Episode) -> bool:
+    """Whether a demonstration has what a picture needs: a success, and a whole cycle inside."""
+    return episode.success and int(episode.rewards.sum()) > 1
 
 
 def _states(episode: Episode) -> npt.NDArray[np.float64]:
