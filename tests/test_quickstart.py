@@ -11,7 +11,7 @@ from vand_robot.quickstart import quickstart
 
 def test_quickstart_records_trains_evaluates_replays_and_can_go_on(tmp_path):
     out = tmp_path / "quick"
-    small = {"demonstrations": 3, "episodes": 2, "overrides": TINY}
+    small = {"demonstrations": 3, "episodes": 2, "overrides": TINY, "replay_s": 3.0}
     results = quickstart(out, **small)
     entries = {task: it["conditions"]["nominal"] for task, it in results["tasks"].items()}
     assert {task: it["episodes"] for task, it in entries.items()} == {"stow-cube": 2, "wipe": 2}

@@ -131,7 +131,7 @@ def test_an_episode_recorded_in_the_browser_trains(chromium, tmp_path):
         page.click("#quit")
         until(lambda: "session is over" in page.text("#veil"))
         page.close()
-        said, _ = process.communicate(timeout=30)
+        said, _ = process.communicate(timeout=90)
         assert process.returncode == 0
         assert re.search(r"1 episodes of \S+ recorded in 2 attempts", said)
 
@@ -210,7 +210,7 @@ def test_a_closed_tab_stops_the_robot_and_ctrl_c_keeps_what_was_saved(chromium, 
             f"error: {out} is being written by another process; wait for it"
         )
         process.send_signal(signal.SIGINT)
-        said, complaints = process.communicate(timeout=30)
+        said, complaints = process.communicate(timeout=90)
         assert process.returncode == 130
         assert re.search(r"1 episodes of .*; 1 episodes in all \(interrupted\)", said)
         assert complaints == ""

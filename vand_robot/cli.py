@@ -10,13 +10,14 @@ import typer
 
 import vand_robot
 from vand_envs import get_task, task_ids
-from vand_envs.errors import VandError, did_you_mean, unknown_name
+from vand_envs.errors import VandError, did_you_mean
 from vand_robot import console
 from vand_robot.cli_bench import bench
 from vand_robot.cli_demos import demos
 from vand_robot.cli_evaluate import evaluate_command, study_command
 from vand_robot.cli_options import Force, Json, example
 from vand_robot.cli_record import record_command
+from vand_robot.cli_replay import replay_command
 
 app = typer.Typer(
     name="vand-robot",
@@ -133,54 +134,10 @@ app.command("evaluate", epilog=example("vand-robot evaluate runs/wipe --suite st
 app.command("study", epilog=example("vand-robot study runs --out study"))(study_command)
 
 
-@app.command(
+app.command(
     "replay",
-    epilog=example("vand-robot replay runs/wipe --task wipe --viewer html --out wipe.html"),
-)
-def replay_command(
-    source: Annotated[
-        Path, typer.Argument(metavar="RUN|FILE", help="Training run, or data set (HDF5).")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="File to write.")],
-    viewer: Annotated[str, typer.Option(help="html or video.")] = "html",
-    task: Annotated[str | None, typer.Option(help="Task; default: the first.")] = None,
-    seed: Annotated[int, typer.Option(help="Run: which held-out episode, 0, 1, ...")] = 0,
-    episode: Annotated[
-        str | None, typer.Option(help="Data set: name of the demonstration, demo_0 ...")
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="Run: length; default: as in the evaluation.")
-    ] = None,
-    condition: Annotated[
-        str, typer.Option(help="Run: condition of the evaluation, such as push.")
-    ] = "nominal",
-    expert: Annotated[
-        bool, typer.Option("--expert", help="Let the scripted expert act in the policy's place.")
-    ] = False,
-    camera: Annotated[str, typer.Option(help="Camera of the scene.")] = "overview",
-    force: Force = False,
-) -> None:
-    """Write what a policy does, or what was demonstrated, as a 3-D page or a video."""
-    from vand_robot.replay import VIEWERS, replay  # noqa: PLC0415
-
-    if viewer not in VIEWERS:
-        raise unknown_name("viewer", viewer, VIEWERS)
-    with console.progress_bar(f"writing {out.name}", 1) as progress:
-        summary = replay(
-            source,
-            out,
-            viewer=viewer,
-            task=task,
-            seed=seed,
-            episode=episode,
-            seconds=seconds,
-            condition=condition,
-            expert=expert,
-            camera=camera,
-            force=force,
-            progress=progress,
-        )
-    console.out.print(f"{out}: {summary}")
+    epilog=example("vand-robot replay runs/wipe --task wipe --viewer web"),
+)(replay_command)
 
 
 @app.command("quickstart", epilog=example("vand-robot quickstart --out quickstart"))

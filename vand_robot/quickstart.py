@@ -22,6 +22,8 @@ DEMONSTRATIONS = 120
 """Recorded for each task."""
 EPISODES = 50
 """Held-out episodes of each task in the evaluation."""
+REPLAY_S = 30.0
+"""Length of the replays [s]."""
 SESSION_SEED = 1
 """Seed of the recording session; the shipped data set was recorded with another."""
 MARKER = "quickstart"
@@ -36,6 +38,7 @@ def quickstart(
     demonstrations: int = DEMONSTRATIONS,
     episodes: int = EPISODES,
     overrides: Sequence[str] = (),
+    replay_s: float = REPLAY_S,
 ) -> dict[str, Any]:
     """Do everything once: demonstrations, one policy for both tasks, evaluation, replays.
 
@@ -46,6 +49,7 @@ def quickstart(
         demonstrations: To record of each task.
         episodes: Held-out episodes of each task in the evaluation.
         overrides: `key=value` texts for the training configuration.
+        replay_s: Length of the replays; that of a stowed cube ends when it is stowed [s].
 
     Returns:
         The content of `results.json`.
@@ -84,7 +88,7 @@ def quickstart(
             progress=progress,
         )
     with _step(4, "writing replays"):
-        _replay(run, out, pages)
+        _replay(run, out, pages, replay_s)
     console.err.print(f"done in {time.monotonic() - began:.0f} s: {out / REPORT}")
     return results
 
@@ -126,9 +130,8 @@ def _recorded(path: Path, task: str) -> int:
         return sum(dataset.attribute(name, "task") == task for name in dataset.names)
 
 
-def _replay(run: Path, out: Path, pages: Mapping[str, str]) -> None:
+def _replay(run: Path, out: Path, pages: Mapping[str, str], seconds: float) -> None:
     for task, page in zip(TASKS, pages.values(), strict=True):
-        seconds = None if task == "stow-cube" else 30.0
         motion = policy_motion(run, task, 0, seconds)
         write_motion(motion, out / page, "html")
         if task == "stow-cube":

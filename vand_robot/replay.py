@@ -20,7 +20,11 @@ from vand_robot.units import Unit, plan, play
 from vand_robot.viewer.html import write_html
 from vand_robot.viewer.video import write_video
 
-VIEWERS = ("html", "video")
+FILES = ("html", "video")
+"""Viewers that write a file."""
+WINDOWS = ("native", "web")
+"""Viewers that a person operates."""
+VIEWERS = (*WINDOWS, *FILES)
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,8 @@ def replay(
         UsageError: No such source, task, episode or viewer, or a file that is there.
         VandError: It cannot be read, rendered or written.
     """
-    if viewer not in VIEWERS:
-        raise unknown_name("viewer", viewer, VIEWERS)
+    if viewer not in FILES:
+        raise unknown_name("viewer", viewer, FILES)
     if out.exists() and not force:
         raise UsageError(f"{out} exists already; --force replaces it")
     if not source.exists():
@@ -137,19 +141,42 @@ def policy_motion(
     expert: bool = False,
 ) -> Motion:
     """A rollout on a held-out seed: to the last bit that of the evaluation."""
-    if condition not in CONDITIONS:
-        raise unknown_name("condition", condition, CONDITIONS)
     subject = find_subject(source, expert=expert)
     task_id = next(iter(subject.standards)) if task is None else task
-    if task_id not in subject.standards:
-        raise unknown_name("task", task_id, subject.standards)
+    return unit_motion(subject, episode_unit(subject, task_id, seed, seconds, condition=condition))
+
+
+def episode_unit(
+    subject: Subject,
+    task: str,
+    seed: int,
+    seconds: float | None = None,
+    *,
+    condition: str = "nominal",
+) -> Unit:
+    """The unit of one episode on a held-out seed.
+
+    Args:
+        subject: Who acts.
+        task: What is judged.
+        seed: Which held-out episode.
+        seconds: Its length [s]; as in the evaluation by default.
+        condition: What interferes.
+
+    Raises:
+        UsageError: No such task, seed or condition, or no such length.
+    """
+    if condition not in CONDITIONS:
+        raise unknown_name("condition", condition, CONDITIONS)
+    if task not in subject.standards:
+        raise unknown_name("task", task, subject.standards)
     dt = subject.control_dt_s
     if seconds is not None and not dt <= seconds <= 3600:
         raise UsageError(f"--seconds: expected {dt:g} to 3600, got {seconds:g}")
     if seed < 0:
         raise UsageError(f"--seed: expected 0 or more, got {seed}")
     (unit,) = plan(
-        [task_id],
+        [task],
         [CONDITIONS[condition]],
         subject.standards,
         episodes=1,
@@ -163,7 +190,7 @@ def policy_motion(
                 f"--seconds: expected more than {unit.before[1] * dt:g}, when the instruction"
                 f" changes, got {seconds:g}"
             )
-    return unit_motion(subject, unit)
+    return unit
 
 
 def unit_motion(subject: Subject, unit: Unit) -> Motion:

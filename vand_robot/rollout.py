@@ -164,7 +164,7 @@ def rollout(
         VandError: The simulation and the policy do not fit together.
     """
     batch = make_batch(policy.spec, task_id, len(seeds), num_threads)
-    acting = _FixedRows(policy, batch.n)
+    acting = FixedRows(policy, batch.n)
     steps = batch.horizon if steps is None else steps
     sim, dt = batch.simulation, batch.control_dt_s
     interference = condition.begin(
@@ -219,7 +219,7 @@ def rollout(
     )
 
 
-class _FixedRows:
+class FixedRows:
     """Lets a policy act for n episodes, `POLICY_ROWS` at a time; copies of the last fill up."""
 
     def __init__(self, policy: Policy[Any], n: int) -> None:
@@ -227,13 +227,14 @@ class _FixedRows:
         self._n = n
         filled = -(-n // POLICY_ROWS) * POLICY_ROWS
         self._rows = np.minimum(np.arange(filled), n - 1).reshape(-1, POLICY_ROWS)
-        self._states: list[Any] = [None] * len(self._rows)
+        self.states: list[Any] = [None] * len(self._rows)
+        """State of the policy for each block of rows; an episode's copies follow it."""
 
     def act(self, observation: Observation) -> Float32Array:
         """Actions (n, A)."""
         actions = []
         for block, rows in enumerate(self._rows):
             seen = {key: value[rows] for key, value in observation.items()}
-            action, self._states[block] = self._policy.act(seen, self._states[block])
+            action, self.states[block] = self._policy.act(seen, self.states[block])
             actions.append(action)
         return np.concatenate(actions)[: self._n]

@@ -29,6 +29,9 @@ from vand_envs.errors import UsageError, VandError
 Channel = Callable[[ServerConnection], Awaitable[None]]
 """Talks to the page over a web socket of its own, on the server's thread, until it returns."""
 
+CLOSE_TIMEOUT_S = 1.0
+"""How long a browser that hangs may delay the end of a session [s]."""
+
 _one_at_a_time = Lock()
 
 
@@ -83,6 +86,7 @@ class _Gate:
         self.used = True
         answer = options.pop("process_request")
         options["logger"] = _logger
+        options["close_timeout"] = CLOSE_TIMEOUT_S
 
         def process_request(connection: ServerConnection, request: Request) -> Response | None:
             if (reason := refusal(request, self._host)) is not None:

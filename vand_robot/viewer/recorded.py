@@ -1,0 +1,86 @@
+"""Recorded demonstrations, from their states: exactly as they were."""
+
+from pathlib import Path
+
+import numpy as np
+
+from vand_demos import DemoDataset
+from vand_demos.embedded import world_of
+from vand_envs import get_task
+from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_robot.viewer.source import Moment
+
+
+class Demonstrations:
+    """The demonstrations of a data set; see `Source`.
+
+    Args:
+        file: The data set.
+        task: Task of the demonstration that is opened first; that of the first by default.
+        episode: Its name, `demo_<int>`; the first of the task by default.
+
+    Raises:
+        UsageError: No such file, task or episode.
+        VandError: The file is damaged, empty, or was recorded without states.
+    """
+
+    def __init__(self, file: Path, task: str | None = None, episode: str | None = None) -> None:
+        self._file = file
+        self._names: dict[str, list[str]] = {}
+        with DemoDataset.open(file, guarded=True) as dataset:
+            for name in dataset.names:
+                self._names.setdefault(dataset.attribute(name, "task"), []).append(name)
+        if not self._names:
+            raise VandError(f"{file}: the data set is empty")
+        everywhere = [name for names in self._names.values() for name in names]
+        if episode is not None and task is None and episode in everywhere:
+            task = next(task for task, names in self._names.items() if episode in names)
+        task = self.tasks[0] if task is None else task
+        if task not in self._names:
+            raise unknown_name("task", task, self.tasks)
+        if episode is not None and episode not in self._names[task]:
+            raise unknown_name("episode", episode, self._names[task])
+        self.open(task, 0 if episode is None else self._names[task].index(episode))
+
+    def open(self, task: str, number: int) -> None:
+        """As `Source.open`."""
+        if task not in self._names:
+            raise unknown_name("task", task, self.tasks)
+        names = self._names[task]
+        if not 0 <= number < len(names):
+            raise UsageError(f"demonstration of {task}: expected 0 to {len(names) - 1}")
+        with DemoDataset.open(self._file, guarded=True) as dataset:
+            demo = dataset.episode(names[number], next_observations=False)
+        if demo.states is None:
+            raise VandError(
+                f"{self._file}: {demo.name} was recorded without states; record with --states"
+            )
+        self.world = world_of(demo)
+        self.control_dt_s = demo.control_dt_s
+        self.task, self.number, self.count = task, number, len(names)
+        self.title = f"{self._file.name} {names[number]} ({demo.device})"
+        done = np.concatenate([[0], np.cumsum(demo.rewards)])[: len(demo)]  # what a reward is for
+        staged = bool(get_task(task).stage_names)
+        self.moments = [
+            Moment(
+                state,
+                task,
+                int(gained) if staged else 0,
+                0.0 if staged else float(gained),
+                demo.success and step == len(demo) - 1,
+            )
+            for step, (state, gained) in enumerate(zip(demo.states, done, strict=True))
+        ]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """As `Source.tasks`."""
+        return tuple(self._names)
+
+    @property
+    def length(self) -> int:
+        """As `Source.length`."""
+        return len(self.moments)
+
+    def extend(self) -> None:
+        """All is known."""
