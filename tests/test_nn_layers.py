@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 from vand_robot.nn import GRU, LSTM, Elman, Vand, Zoneout, make_cell, make_regularizer
 
@@ -14,6 +14,7 @@ PAIRS = {
     "lstm": (LSTM, torch.nn.LSTM, {}),
 }
 STEPS, BATCH, INPUTS, UNITS = 7, 4, 3, 5
+PACKED = pack_sequence([torch.zeros(3, 3), torch.zeros(7, 3)], enforce_sorted=False)
 
 
 def make_pair(name, num_layers=1, **options):
@@ -84,6 +85,36 @@ def test_lengths_equal_packed_sequences(name):
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, **TOLERANCE)
+
+
+@pytest.mark.parametrize("with_state", [True, False], ids=["state", "zero-state"])
+@pytest.mark.parametrize(
+    ("lengths", "enforce_sorted"),
+    [((7, 5, 5, 1), True), ((3, 7, 1, 5), False)],
+    ids=["sorted", "unsorted"],
+)
+@pytest.mark.parametrize("name", PAIRS)
+def test_packed_sequences_equal_torch(name, lengths, enforce_sorted, with_state):
+    layer, reference = make_pair(name, 2, batch_first=True)  # which packing makes meaningless
+    sequences = [
+        torch.randn(length, INPUTS, dtype=torch.float64, requires_grad=True) for length in lengths
+    ]
+    hx = random_state(name, 2) if with_state else None
+    inputs = (*sequences, *(tensors(hx) if with_state else ()))
+    (ours, state), (theirs, expected) = (
+        module(pack_sequence(sequences, enforce_sorted), hx) for module in (layer, reference)
+    )
+    torch.testing.assert_close(ours.data, theirs.data, **TOLERANCE)
+    for mine, its in zip(ours[1:], theirs[1:], strict=True):  # batch sizes and orders
+        assert (mine is None and its is None) or torch.equal(mine, its)
+    for mine, its in zip(tensors(state), tensors(expected), strict=True):
+        torch.testing.assert_close(mine, its, **TOLERANCE)
+    for mine, its in zip(
+        gradients(ours.data, state, (*inputs, *layer.parameters())),
+        gradients(theirs.data, expected, (*inputs, *reference.parameters())),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, its, **TOLERANCE)
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -199,6 +230,9 @@ def test_backward_may_run_twice_over_a_retained_graph():
             lambda: GRU(3, 5).run(torch.zeros(7, 4, 3), lengths=torch.tensor([1, 2])),
             "integers of shape",
         ),
+        (lambda: GRU(3, 5)(PACKED, lengths=torch.tensor([7, 3])), "no lengths with a packed"),
+        (lambda: GRU(4, 5)(PACKED), "steps, batch, 4"),
+        (lambda: GRU(3, 5)(PACKED, torch.zeros(1, 1, 5)), "state of shape"),
     ],
 )
 def test_bad_input_raises_a_clear_error(make, message):
@@ -206,10 +240,9 @@ def test_bad_input_raises_a_clear_error(make, message):
         make()
 
 
-def test_packed_sequence_and_foreign_regularizer_raise_type_errors():
-    packed = pack_padded_sequence(torch.zeros(7, 2, 3), torch.tensor([7, 3]))
-    with pytest.raises(TypeError, match="lengths="):
-        GRU(3, 5)(packed)
+def test_foreign_input_and_foreign_regularizer_raise_type_errors():
+    with pytest.raises(TypeError, match="a tensor or a packed sequence; got list"):
+        GRU(3, 5)([[0.0, 0.0, 0.0]])
     with pytest.raises(TypeError, match="make_regularizer"):
         GRU(3, 5, regularizer={"name": "vand"})
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ import mujoco
 import numpy as np
 import pytest
 from browser import until
+from display import display, press  # noqa: F401  (a fixture)
 from teleop_samples import TASK
 
 from vand_demos import DemoDataset, check_file
@@ -36,27 +36,8 @@ record({TASK!r}, sys.argv[1], episodes=1, device="keyboard", keep_failures=True,
 """
 
 
-@pytest.fixture
-def display():
-    """A display of its own, without a window manager."""
-    for program in ("Xvfb", "xdotool"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed")
-    reading, writing = os.pipe()
-    process = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "640x480x24"],
-        pass_fds=[writing],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
-    with os.fdopen(reading) as number:
-        yield f":{number.readline().strip()}"
-    process.kill()
-    process.wait()
-
-
 @contextlib.contextmanager
-def session(display, path):
+def session(display, path):  # noqa: F811
     environment = {**os.environ, "DISPLAY": display}
     environment.pop("MUJOCO_GL", None)
     process = subprocess.Popen(
@@ -81,13 +62,7 @@ def session(display, path):
         listener.join()
 
 
-def press(display, *keys):
-    subprocess.run(
-        ["xdotool", "key", *keys], env={**os.environ, "DISPLAY": display}, check=True, timeout=60
-    )
-
-
-def test_an_episode_is_recorded_with_real_key_presses(display, tmp_path):
+def test_an_episode_is_recorded_with_real_key_presses(display, tmp_path):  # noqa: F811
     out = tmp_path / "set.hdf5"
     with session(display, out) as (process, told):
         press(display, "Return")

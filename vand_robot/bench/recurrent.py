@@ -136,20 +136,28 @@ def measure(size: Size, threads: int, pairs: int, only: str = "") -> list[Row]:
     return rows
 
 
-def control_step_us(repeats: int = 2000) -> float:
-    """Median time [us] of a control step: VAND-GRU of 128 units, 64 inputs, and its head."""
+@torch.inference_mode()
+def measure_control(pairs: int = 2000) -> Row:
+    """Measure a control step, VAND-GRU and head, against a bare cell and readout of `torch.nn`."""
     torch.set_num_threads(1)
-    layer = GRU(64, 128, regularizer=Vand()).eval()
-    head = GaussianHead(128, 10)
-    x, state = torch.randn(1, 64), layer.initial_state(1)
-    times = []
-    with torch.inference_mode():
-        for _ in range(repeats):
-            start = time.perf_counter()
-            output, state = layer.step(x, state)
-            head.mean(output)
-            times.append(time.perf_counter() - start)
-    return 1e6 * statistics.median(times)
+    size, actions = Size(1, 1, 64, 128), 10
+    layer = GRU(size.inputs, size.units, regularizer=Vand()).eval()
+    head = GaussianHead(size.units, actions)
+    cell, readout = nn.GRUCell(size.inputs, size.units), nn.Linear(size.units, actions)
+    x, state = torch.randn(1, size.inputs), layer.initial_state(1)
+    h = state[0]
+
+    def ours() -> None:
+        nonlocal state
+        output, state = layer.step(x, state)
+        head.mean(output)
+
+    def reference() -> None:
+        nonlocal h
+        h = cell(x, h)
+        readout(h)
+
+    return Row("GRU step / nn.GRUCell", size, 1, *time_pair(ours, reference, pairs))
 
 
 def main() -> None:
@@ -167,9 +175,9 @@ def main() -> None:
         for threads in options.threads
         for row in measure(size, threads, options.pairs, options.only)
     ]
-    control = control_step_us()
+    control = measure_control()
     if options.json:
-        print(json.dumps({"rows": [asdict(row) for row in rows], "control_step_us": control}))
+        print(json.dumps([asdict(row) for row in (*rows, control)]))
         return
     columns = f"{'batch steps in units':22}{'threads':>8}  {'contenders':24}"
     print(f"{columns}{'ratio':>6}{'ms':>9}{'ref ms':>9}")
@@ -179,7 +187,10 @@ def main() -> None:
             f"{size:22}{row.threads:8d}  {row.name:24}{row.ratio:6.2f}"
             f"{row.ours_ms:9.1f}{row.reference_ms:9.1f}"
         )
-    print(f"control step with head, batch 1, 64 in, 128 units, 1 thread: {control:.0f} us")
+    print(
+        "control step with head, batch 1, 64 in, 128 units, 1 thread:"
+        f" {1e3 * control.ours_ms:.0f} us, {control.ratio:.2f} of a bare nn.GRUCell and nn.Linear"
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Constructor, call, parameter names and initialisation are those of `torch.nn.RNN`, `GRU` and
 `LSTM`; state dictionaries load both ways (a regulariser's own parameters come on top, under
-`regularizer.`). Variable lengths are given as `lengths` instead of a packed sequence.
+`regularizer.`). Variable lengths are given as a packed sequence, as there, or as `lengths`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear
+from torch.nn.utils.rnn import PackedSequence
 
 from vand_robot.nn.cells import Cell, ElmanCell, GRUCell, LSTMCell, Nonlinearity, Weights
+from vand_robot.nn.packed import in_order, packed_like, padded
 from vand_robot.nn.regularizer import (
     NoRegularizer,
     Regularizer,
@@ -204,7 +206,6 @@ class Recurrent(nn.Module, Generic[Hx]):
             return self.regularizer.sample(layer, steps, like)
         return Sample(self.regularizer.expected(like))
 
-    @torch.no_grad()
     def step(self, x: Tensor, state: Tensor, deterministic: bool = True) -> tuple[Tensor, Tensor]:
         """Advance one step, for control. No gradients.
 
@@ -217,6 +218,9 @@ class Recurrent(nn.Module, Generic[Hx]):
         Returns:
             (B, H) output and (num_layers, B, S) next state.
         """
+        if torch.is_grad_enabled():  # where it is off, to switch it would cost a tenth of a step
+            with torch.no_grad():
+                return self.step(x, state, deterministic)
         if not deterministic:
             result = self.run(x.unsqueeze(0), state, deterministic=False)
             return result.output[0], result.state
@@ -252,37 +256,50 @@ class Recurrent(nn.Module, Generic[Hx]):
             output = states[-1][:, : self.hidden_size]
         return output, torch.stack(states)
 
+    @overload
     def forward(
         self, x: Tensor, hx: Hx | None = None, lengths: Tensor | None = None
-    ) -> tuple[Tensor, Hx]:
+    ) -> tuple[Tensor, Hx]: ...
+
+    @overload
+    def forward(
+        self, x: PackedSequence, hx: Hx | None = None, lengths: None = None
+    ) -> tuple[PackedSequence, Hx]: ...
+
+    def forward(
+        self, x: Tensor | PackedSequence, hx: Hx | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor | PackedSequence, Hx]:
         """Run as the layer of `torch.nn` does.
 
         The regulariser's terms of the loss are not returned; `run` returns them.
 
         Args:
-            x: (T, B, I), or (B, T, I) with `batch_first`, or (T, I) unbatched.
+            x: (T, B, I), or (B, T, I) with `batch_first`, or (T, I) unbatched; or a packed
+                sequence, sorted or not.
             hx: initial state as in `torch.nn`, (num_layers, B, H), a pair of them for the LSTM;
-                None for zeros.
-            lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all.
+                None for zeros. The order of the sequences is that before packing.
+            lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all, and
+                with a packed sequence, which has its own.
 
         Returns:
-            Output (T, B, H), laid out as x, zero at padding; and the final state, as hx.
+            Output (T, B, H), laid out as x, zero at padding, or packed as x; and the final state,
+            as hx.
 
         Raises:
             ValueError: if a shape or a length does not fit.
-            TypeError: if x is a packed sequence.
+            TypeError: if x is neither a tensor nor a packed sequence.
         """
+        name = type(self).__name__
+        if isinstance(x, PackedSequence):
+            if lengths is not None:
+                raise ValueError(f"{name} expects no lengths with a packed sequence: it has them")
+            return self._forward_packed(x, hx)
         if not isinstance(x, Tensor):
-            raise TypeError(
-                f"{type(self).__name__} expects a padded tensor and lengths=;"
-                f" got {type(x).__name__}"
-            )
+            raise TypeError(f"{name} expects a tensor or a packed sequence; got {type(x).__name__}")
         batched = x.dim() == 3
         if not batched:
             if x.dim() != 2:
-                raise ValueError(
-                    f"{type(self).__name__} expects x of 2 or 3 dimensions; got {tuple(x.shape)}"
-                )
+                raise ValueError(f"{name} expects x of 2 or 3 dimensions; got {tuple(x.shape)}")
             x = x.unsqueeze(1)  # (T, 1, I)
         elif self.batch_first:
             x = x.transpose(0, 1)  # (T, B, I)
@@ -291,6 +308,17 @@ class Recurrent(nn.Module, Generic[Hx]):
         if not batched:
             return output.squeeze(1), final
         return output.transpose(0, 1) if self.batch_first else output, final
+
+    def _forward_packed(self, packed: PackedSequence, hx: Hx | None) -> tuple[PackedSequence, Hx]:
+        """See `forward`."""
+        x, lengths = padded(packed)  # (T, B, I) and (B,), longest first
+        state = None if hx is None else self._join(hx, batched=True)
+        if state is not None:
+            self._check(x, state, lengths)  # before its order is changed
+            state = in_order(state, packed.sorted_indices)
+        result = self.run(x, state, lengths)
+        final = in_order(result.state, packed.unsorted_indices)
+        return packed_like(packed, result.output, lengths), self._split(final, batched=True)
 
     @abstractmethod
     def _join(self, hx: Hx, batched: bool) -> Tensor:

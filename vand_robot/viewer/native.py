@@ -8,6 +8,7 @@ import copy
 import queue
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -45,7 +46,10 @@ def show(session: Session) -> None:
     Raises:
         VandError: There is no display.
     """
-    if not glfw.init():  # the viewer would wait for ever
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", glfw.GLFWError)  # which says less than the line below
+        ready = glfw.init()
+    if not ready:  # the viewer would wait for ever
         raise VandError(
             "the native viewer needs a display (DISPLAY is not set, or nothing answers there);"
             " without one, use --viewer web"
@@ -180,7 +184,7 @@ class _Window:
         picture = self._plot.draw(session.source.moments, session.step)
         height, width = picture.shape[:2]
         port = self._viewer.viewport
-        if port is not None and port.width > 2 * width:
+        if port is not None and port.width > 1.6 * width:
             place = mujoco.MjrRect(port.left + port.width - width, port.bottom, width, height)
             self._viewer.set_images((place, np.ascontiguousarray(picture)))
 

@@ -12,6 +12,9 @@ SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Speeds to choose from [of real time]."""
 
 
+_SAME = 1e-6  # A time so close to a moment is that moment [control step].
+
+
 class Session:
     """Plays episodes.
 
@@ -85,8 +88,9 @@ class Session:
         self.paused = False
 
     def pause(self) -> None:
-        """Stop at the moment that is shown."""
+        """Stop at the next moment."""
         self.paused = True
+        self._at = float(math.ceil(self._at))
 
     def toggle(self) -> None:
         """Play or pause."""
@@ -191,7 +195,10 @@ class Session:
         return live, math.ceil(self._at)
 
     def _move_to(self, at: float) -> None:
-        self._at = min(max(at, 0.0), float(self.source.length - 1))
+        nearest = round(at)
+        if abs(at - nearest) < _SAME:
+            at = nearest
+        self._at = min(max(float(at), 0.0), float(self.source.length - 1))
         for source in (self.source, self.beside):
             if source is None:
                 continue

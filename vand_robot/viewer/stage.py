@@ -70,15 +70,18 @@ class Stage:
 
 
 def _joined(left: World, right: World, offset_m: float) -> Any:
-    """One model of two worlds, the second further along x, without a floor of its own."""
+    """One model of two worlds, the second further along x, on the same floor."""
     spec, other = (mujoco.MjSpec.from_string(world.xml) for world in (left, right))
     for plane in [geom for geom in other.geoms if geom.type == mujoco.mjtGeom.mjGEOM_PLANE]:
         other.delete(plane)
     for light in list(other.lights):
         other.delete(light)
+    for plane in [geom for geom in spec.geoms if geom.type == mujoco.mjtGeom.mjGEOM_PLANE]:
+        half = plane.size[0] and offset_m / 2  # an endless one has no size
+        plane.size, plane.pos = np.add(plane.size, [half, 0, 0]), np.add(plane.pos, [half, 0, 0])
     spec.attach(other, prefix=_BESIDE, frame=spec.worldbody.add_frame(pos=[offset_m, 0.0, 0.0]))
     spec.stat.center = np.add(spec.stat.center, [offset_m / 2, 0.0, 0.0])
-    spec.stat.extent = spec.stat.extent + offset_m / 4
+    spec.stat.extent = spec.stat.extent + 0.6 * offset_m  # so that both fit in
     view = spec.visual.global_  # from in front of both
     view.azimuth, view.elevation = 90.0, -35.0
     return spec.compile()

@@ -1,0 +1,108 @@
+"""The native viewer with real key presses, and without a display."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import glfw
+from browser import until
+from display import display, press  # noqa: F401  (a fixture)
+
+from vand_demos.teleop.window import EVENT_KEYS
+from vand_robot.viewer.native import QUIT_KEY, key_actions
+from vand_robot.viewer.opening import open_session
+
+VIEWER = """
+import json, sys
+from pathlib import Path
+from vand_robot.viewer import native
+from vand_robot.viewer.opening import open_session
+
+def show(self, session, keys, show=native._Window.show):
+    show(self, session, keys)
+    live = session.live
+    print(json.dumps([session.paused, session.step, session.speed, session.source.number,
+                      session.moment.task, live.touched if live else False]), flush=True)
+
+native._Window.show = show
+native.show(open_session(Path(sys.argv[1]), task="wipe"))
+"""
+
+
+@contextlib.contextmanager
+def viewer(display, source):  # noqa: F811
+    """A window; gives the process, and how its session stood last."""
+    environment = {**os.environ, "DISPLAY": display}
+    environment.pop("MUJOCO_GL", None)
+    process = subprocess.Popen(
+        [sys.executable, "-c", VIEWER, str(source)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    told = []
+
+    def listen():
+        told.extend(json.loads(line) for line in process.stdout)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        until(lambda: told, 60)
+        yield process, lambda: told[-1]
+    finally:
+        process.kill()
+        process.wait()
+        listener.join()
+
+
+def test_a_policy_is_watched_and_interfered_with_by_keys(display, run):  # noqa: F811
+    with viewer(display, run) as (process, told):
+        assert told() == [True, 0, 1.0, 0, "wipe", False]
+        press(display, "Return")
+        until(lambda: told()[1] >= 3)
+        press(display, "Return")
+        until(lambda: told()[0])
+        step = told()[1]
+        press(display, "Up")
+        until(lambda: told()[1] == step + 1)
+        press(display, "Down")
+        until(lambda: told()[1] == step)
+        press(display, "9", "Insert")
+        until(lambda: told()[1] == step + 50 and told()[2] == 2.0)
+        assert not told()[5]
+        press(display, "7")
+        until(lambda: told()[5])
+        press(display, "6")
+        until(lambda: told()[4] == "stow-cube")
+        press(display, "F8")
+        until(lambda: told()[1] == 0 and told()[3] == 1 and not told()[5])
+        press(display, "F12")
+        assert process.wait(timeout=60) == 0
+
+
+def test_keys_are_the_viewers_own_and_mean_one_thing(run, demos):
+    live, recorded = (key_actions(open_session(source)) for source in (run, demos))
+    assert len({name for name, _, _ in live.values()}) == len(live)
+    assert set(recorded) == set(live) - {glfw.KEY_6, glfw.KEY_7}
+    quits = {key for key, (event, _) in EVENT_KEYS.items() if event == "quit"}
+    assert quits == {QUIT_KEY}  # as in the window for driving
+
+
+def test_without_a_display_one_line_names_the_page(run):
+    environment = {key: value for key, value in os.environ.items() if "DISPLAY" not in key}
+    ended = subprocess.run(
+        [sys.executable, "-m", "vand_robot.cli", "replay", str(run), "--viewer", "native"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "DISPLAY" in line
+    assert "use --viewer web" in line
