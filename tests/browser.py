@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -59,6 +60,25 @@ def browser(folder, size=(1100, 760)):
             page.drop()
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def serving(*arguments):
+    """Runs a command that serves a page; gives the process and the page's address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vand_robot.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said = process.stderr.readline()
+        assert said.startswith("open http://127.0.0.1:"), said
+        assert process.stderr.readline().startswith("from another machine: ssh -L")
+        yield process, said.split()[1]
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def until(condition, limit_s=60.0, every_s=0.02):

@@ -1,10 +1,15 @@
 """A display without a screen, and real key presses on it."""
 
+import contextlib
+import json
 import os
 import shutil
 import subprocess
+import sys
+import threading
 
 import pytest
+from browser import until
 
 
 @pytest.fixture
@@ -31,3 +36,33 @@ def press(display, *keys):
     subprocess.run(
         ["xdotool", "key", *keys], env={**os.environ, "DISPLAY": display}, check=True, timeout=60
     )
+
+
+@contextlib.contextmanager
+def telling(display, program, argument):
+    """Runs a program that opens a window and prints, line by line in JSON, how it stands.
+
+    Gives the process, and how it stood last.
+    """
+    environment = {**os.environ, "DISPLAY": display}
+    environment.pop("MUJOCO_GL", None)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(argument)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    told = []
+
+    def listen():
+        told.extend(json.loads(line) for line in process.stdout)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        until(lambda: told, 60)
+        yield process, lambda: told[-1]
+    finally:
+        process.kill()
+        process.wait()
+        listener.join()

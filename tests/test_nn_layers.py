@@ -186,6 +186,31 @@ def test_steps_equal_run_in_eval(name, regularizer):
     torch.testing.assert_close(state, whole.state, **TOLERANCE)
 
 
+@pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
+def test_steps_follow_weights_however_they_change_and_keep_no_graph(name):
+    layer = make_cell(name, INPUTS, UNITS, 2, dtype=torch.float64).eval()
+    x, start = torch.randn(1, INPUTS, dtype=torch.float64), layer.initial_state(1)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+
+    def train():
+        layer.run(x.unsqueeze(0)).output.sum().backward()
+        optimizer.step()
+
+    def replace():
+        layer.weight_ih_l0.data = torch.randn_like(layer.weight_ih_l0)
+
+    other = make_cell(name, INPUTS, UNITS, 2, dtype=torch.float64)
+    before, _ = layer.step(x, start)
+    for change in (train, replace, lambda: layer.load_state_dict(other.state_dict())):
+        change()
+        output, state = layer.step(x, start)
+        assert not output.requires_grad
+        assert not state.requires_grad
+        assert not torch.allclose(output, before)
+        torch.testing.assert_close(output, layer.run(x.unsqueeze(0)).output[0], **TOLERANCE)
+        before = output
+
+
 def test_dropout_between_layers_acts_in_training_only():
     layer = GRU(INPUTS, UNITS, 2, dropout=0.5)
     x = torch.randn(STEPS, BATCH, INPUTS)

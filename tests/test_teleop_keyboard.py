@@ -1,18 +1,15 @@
 """The native window with real key presses."""
 
-import contextlib
-import json
 import os
 import subprocess
 import sys
-import threading
 
 import glfw
 import mujoco
 import numpy as np
 import pytest
 from browser import until
-from display import display, press  # noqa: F401  (a fixture)
+from display import display, press, telling  # noqa: F401  (a fixture)
 from teleop_samples import TASK
 
 from vand_demos import DemoDataset, check_file
@@ -36,35 +33,9 @@ record({TASK!r}, sys.argv[1], episodes=1, device="keyboard", keep_failures=True,
 """
 
 
-@contextlib.contextmanager
-def session(display, path):  # noqa: F811
-    environment = {**os.environ, "DISPLAY": display}
-    environment.pop("MUJOCO_GL", None)
-    process = subprocess.Popen(
-        [sys.executable, "-c", SESSION, str(path)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    told = []
-
-    def listen():
-        told.extend(json.loads(line) for line in process.stdout)
-
-    listener = threading.Thread(target=listen)
-    listener.start()
-    try:
-        until(lambda: told, 60)
-        yield process, lambda: told[-1]
-    finally:
-        process.kill()
-        process.wait()
-        listener.join()
-
-
 def test_an_episode_is_recorded_with_real_key_presses(display, tmp_path):  # noqa: F811
     out = tmp_path / "set.hdf5"
-    with session(display, out) as (process, told):
+    with telling(display, SESSION, out) as (process, told):
         press(display, "Return")
         until(lambda: told()[0] == "driving")
         press(display, "Up", "Up")
@@ -99,7 +70,8 @@ def test_no_display_is_one_clear_line(tmp_path):
     )
     assert result.returncode == 1
     *_, last = result.stderr.splitlines()
-    assert last == ("error: the native window needs a display; without one, use --device web")
+    assert last.startswith("error: the native window needs a display")
+    assert last.endswith("without one, use --device web")
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
 

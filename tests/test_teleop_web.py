@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import browser, until
+from browser import browser, serving, until
 from PIL import Image
 from teleop_samples import TASK
 from websockets.exceptions import InvalidStatus
@@ -41,24 +41,10 @@ def chromium(tmp_path_factory):
         yield go
 
 
-@contextlib.contextmanager
 def session(out, *options):
     """A recording session of the command; gives the process and the page's address."""
     arguments = ["record", TASK, "--device", "web", "--out", str(out), "--keep-failures", *options]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vand_robot.cli", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        said = process.stderr.readline()
-        assert said.startswith("open http://127.0.0.1:"), said
-        assert process.stderr.readline().startswith("from another machine: ssh -L")
-        yield process, said.split()[1]
-    finally:
-        process.kill()
-        process.communicate()
+    return serving(*arguments)
 
 
 def visit(chromium, address):

@@ -1,15 +1,12 @@
 """The native viewer with real key presses, and without a display."""
 
-import contextlib
-import json
 import os
 import subprocess
 import sys
-import threading
 
 import glfw
 from browser import until
-from display import display, press  # noqa: F401  (a fixture)
+from display import display, press, telling  # noqa: F401  (a fixture)
 
 from vand_demos.teleop.window import EVENT_KEYS
 from vand_robot.viewer.native import QUIT_KEY, key_actions
@@ -32,35 +29,8 @@ native.show(open_session(Path(sys.argv[1]), task="wipe"))
 """
 
 
-@contextlib.contextmanager
-def viewer(display, source):  # noqa: F811
-    """A window; gives the process, and how its session stood last."""
-    environment = {**os.environ, "DISPLAY": display}
-    environment.pop("MUJOCO_GL", None)
-    process = subprocess.Popen(
-        [sys.executable, "-c", VIEWER, str(source)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    told = []
-
-    def listen():
-        told.extend(json.loads(line) for line in process.stdout)
-
-    listener = threading.Thread(target=listen)
-    listener.start()
-    try:
-        until(lambda: told, 60)
-        yield process, lambda: told[-1]
-    finally:
-        process.kill()
-        process.wait()
-        listener.join()
-
-
 def test_a_policy_is_watched_and_interfered_with_by_keys(display, run):  # noqa: F811
-    with viewer(display, run) as (process, told):
+    with telling(display, VIEWER, run) as (process, told):
         assert told() == [True, 0, 1.0, 0, "wipe", False]
         press(display, "Return")
         until(lambda: told()[1] >= 3)

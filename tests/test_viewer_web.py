@@ -1,16 +1,13 @@
 """The viewer's page in a real browser, as a person uses it; and whom its server does not answer."""
 
-import contextlib
 import re
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 
 import numpy as np
 import pytest
-from browser import browser
+from browser import browser, serving
 from browser import until as until_often
 from PIL import Image
 from websockets.exceptions import InvalidStatus
@@ -29,24 +26,9 @@ def chromium(tmp_path_factory):
         yield go
 
 
-@contextlib.contextmanager
 def viewer(*arguments):
     """A viewer of the command; gives the process and the page's address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vand_robot.cli", "replay", "--viewer", "web"]
-        + [str(argument) for argument in arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        said = process.stderr.readline()
-        assert said.startswith("open http://127.0.0.1:"), said
-        assert process.stderr.readline().startswith("from another machine: ssh -L")
-        yield process, said.split()[1]
-    finally:
-        process.kill()
-        process.communicate()
+    return serving("replay", "--viewer", "web", *arguments)
 
 
 class Controls:

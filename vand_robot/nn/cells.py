@@ -342,17 +342,19 @@ class LSTMCell:
 
     def activate(self, trace: Trace, before: Tensor, mu: Tensor) -> Step:
         """See `Cell.activate`."""
-        pre, squashed = trace  # will hold i, f, (1 + g) / 2, o; and tanh(c)
-        i_t, f_t, half_g_t, o_t = (gate.unbind(0) for gate in pre.chunk(4, -1))
+        pre, squashed = trace  # will hold i, f, g, o; and tanh(c)
+        i_t, f_t, g_t, o_t = (gate.unbind(0) for gate in pre.chunk(4, -1))
         pre_t, squashed_t = pre.unbind(0), squashed.unbind(0)
         _, c_before_t = (part.unbind(0) for part in before.chunk(2, -1))
         mu_h_t, mu_c_t = (part.unbind(0) for part in mu.chunk(2, -1))
+        minus_one, two = mu.new_full((), -1), mu.new_full((), 2)
 
         def step(t: int) -> None:
             pre_t[t].sigmoid_()
-            c = torch.mul(f_t[t], c_before_t[t], out=mu_c_t[t])
-            c.addcmul_(i_t[t], half_g_t[t], value=2).sub_(i_t[t])
-            torch.mul(o_t[t], torch.tanh(c, out=squashed_t[t]), out=mu_h_t[t])
+            g = torch.add(minus_one, g_t[t], alpha=2, out=g_t[t])
+            c = torch.mul(f_t[t], c_before_t[t], out=mu_c_t[t]).addcmul_(i_t[t], g)
+            half = torch.mul(c, two, out=squashed_t[t]).sigmoid_()
+            torch.mul(o_t[t], torch.add(minus_one, half, alpha=2, out=half), out=mu_h_t[t])
 
         return step
 
@@ -360,15 +362,15 @@ class LSTMCell:
         """See `Cell.fold`."""
         pre, squashed = trace
         size = squashed.shape[-1]
-        i, f, half_g, o = pre.chunk(4, -1)  # (T, B, H) each
-        g = 2 * half_g - 1
+        i, f, g, o = pre.chunk(4, -1)  # (T, B, H) each
         d_pre = torch.empty_like(pre)  # (T, B, 4H) slopes d pre / d (c, c, c, h), for now
         to_i, to_f, to_g, to_o = d_pre.chunk(4, -1)
+        one = pre.new_ones(())
         torch.addcmul(i, i, i, value=-1, out=to_i).mul_(g)
         torch.addcmul(f, f, f, value=-1, out=to_f).mul_(before[..., size:])
-        torch.addcmul(pre.new_ones(()), g, g, value=-1, out=to_g).mul_(i)
+        torch.addcmul(one, g, g, value=-1, out=to_g).mul_(i)
         torch.addcmul(o, o, o, value=-1, out=to_o).mul_(squashed)
-        to_c = torch.addcmul(pre.new_ones(()), squashed, squashed, value=-1).mul_(o)  # d h / d c
+        to_c = torch.addcmul(one, squashed, squashed, value=-1).mul_(o)  # d h / d c
         d_pre_c_t = d_pre.view(*squashed.shape[:2], 4, size)[:, :, :3].unbind(0)
         d_pre_o_t = to_o.unbind(0)
         to_c_t, f_t = to_c.unbind(0), f.unbind(0)

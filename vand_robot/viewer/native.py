@@ -4,23 +4,17 @@ A body is pulled as in MuJoCo's own simulator: double-click it, then drag with C
 (force) or left (torque) button held.
 """
 
-import copy
-import queue
-import threading
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import glfw
 import mujoco
-import mujoco.viewer
 import numpy as np
 
+from vand_demos.native import BOTTOM_LEFT, TOP_LEFT, NativeWindow, require_display
 from vand_demos.teleop.loop import FRAMES_PER_S, Timing
-from vand_demos.teleop.window import CLOSING_S
-from vand_envs.errors import VandError
 from vand_envs.typing import FloatArray
 from vand_robot.viewer.memory_plot import MemoryPlot
 from vand_robot.viewer.session import Session
@@ -32,9 +26,6 @@ SKIP_S = 5.0
 QUIT_KEY = glfw.KEY_F12
 
 _PLOT_S = 0.2  # The plot of the memory is drawn anew after this time.
-_TOP_LEFT = mujoco.mjtGridPos.mjGRID_TOPLEFT
-_BOTTOM_LEFT = mujoco.mjtGridPos.mjGRID_BOTTOMLEFT
-_SMALL = mujoco.mjtFontScale.mjFONTSCALE_100
 
 
 def show(session: Session) -> None:
@@ -46,14 +37,7 @@ def show(session: Session) -> None:
     Raises:
         VandError: There is no display.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", glfw.GLFWError)  # which says less than the line below
-        ready = glfw.init()
-    if not ready:  # the viewer would wait for ever
-        raise VandError(
-            "the native viewer needs a display (DISPLAY is not set, or nothing answers there);"
-            " without one, use --viewer web"
-        )
+    require_display("--viewer web")
     keys = key_actions(session)
     window = _Window(Stage(session))
     timing, last = Timing(1.0 / FRAMES_PER_S), time.perf_counter()
@@ -116,83 +100,44 @@ def key_actions(session: Session) -> dict[int, tuple[str, Callable[[], object], 
     return keys
 
 
-class _Window:
-    """MuJoCo's passive viewer of a stage."""
+class _Window(NativeWindow):
+    """The window of a stage."""
 
     def __init__(self, stage: Stage) -> None:
+        super().__init__(stage.model)
         self.stage = stage
-        self._keys: queue.SimpleQueue[int] = queue.SimpleQueue()  # filled by the viewer's thread
-        model = copy.copy(stage.model)
-        # Without a graphics card, shadows take several times as long as all the rest.
-        model.vis.quality.shadowsize = 0
-        self._model, self._data = model, mujoco.MjData(model)
         self._plot, self._plotted = MemoryPlot(), -np.inf
-        others = set(threading.enumerate())
-        self._viewer = mujoco.viewer.launch_passive(
-            model,
-            self._data,
-            key_callback=self._keys.put,
-            show_left_ui=False,
-            show_right_ui=False,
-        )
-        self._threads = set(threading.enumerate()) - others
         if stage.camera != -1:
-            with self._viewer.lock():
-                self._viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FREE
-                _look_as(self._viewer.cam, model, stage.pose(), str(stage.camera))
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nobody has closed it."""
-        return bool(self._viewer.is_running())
-
-    def pressed(self) -> list[int]:
-        """Keys pressed since the last call (glfw codes), in their order."""
-        keys = []
-        while not self._keys.empty():
-            keys.append(self._keys.get())
-        return keys
+            with self.viewer.lock():
+                self.viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FREE
+                _look_as(self.viewer.cam, self.model, stage.pose(), str(stage.camera))
 
     def pulled(self, bodies: int) -> FloatArray | None:
         """Forces with which the mouse pulls the first bodies, (bodies, 6) [N, N m]; or None."""
-        with self._viewer.lock():
-            if not self._viewer.perturb.active or self._viewer.perturb.select >= bodies:
+        with self.viewer.lock():
+            if not self.viewer.perturb.active or self.viewer.perturb.select >= bodies:
                 return None
-            self._data.xfrc_applied[:] = 0.0
-            mujoco.mjv_applyPerturbForce(self._model, self._data, self._viewer.perturb)
-            wrenches: FloatArray = self._data.xfrc_applied[:bodies].copy()
-            self._data.xfrc_applied[:] = 0.0
+            self.data.xfrc_applied[:] = 0.0
+            mujoco.mjv_applyPerturbForce(self.model, self.data, self.viewer.perturb)
+            wrenches: FloatArray = self.data.xfrc_applied[:bodies].copy()
+            self.data.xfrc_applied[:] = 0.0
         return wrenches
 
     def show(self, session: Session, keys: dict[str, str]) -> None:
         """Draw how the session stands, and what the keys do."""
-        with self._viewer.lock():
-            mujoco.mj_copyData(self._data, self._model, self.stage.pose())
-        lines = _lines(session)
-        self._viewer.set_texts(
-            [
-                (_SMALL, _TOP_LEFT, "\n".join(lines), "\n".join(lines.values())),
-                (_SMALL, _BOTTOM_LEFT, "\n".join(keys), "\n".join(keys.values())),
-            ]
-        )
+        self.put(self.stage.pose(), {TOP_LEFT: _lines(session), BOTTOM_LEFT: keys})
         if session.live is not None and time.perf_counter() - self._plotted > _PLOT_S:
             self._plotted = time.perf_counter()
             self._show_memory(session)
-        self._viewer.sync()
+        self.viewer.sync()
 
     def _show_memory(self, session: Session) -> None:
         picture = self._plot.draw(session.source.moments, session.step)
         height, width = picture.shape[:2]
-        port = self._viewer.viewport
+        port = self.viewer.viewport
         if port is not None and port.width > 1.6 * width:
             place = mujoco.MjrRect(port.left + port.width - width, port.bottom, width, height)
-            self._viewer.set_images((place, np.ascontiguousarray(picture)))
-
-    def close(self) -> None:
-        """Close it."""
-        self._viewer.close()
-        for thread in self._threads:  # one that still draws when Python ends is a crash
-            thread.join(CLOSING_S)
+            self.viewer.set_images((place, np.ascontiguousarray(picture)))
 
 
 def _look_as(view: Any, model: Any, data: Any, camera: str) -> None:

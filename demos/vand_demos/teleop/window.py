@@ -1,18 +1,14 @@
 """The native window: the robot, what to do next, and the keys that a session needs."""
 
-import copy
-import queue
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 import glfw
 import mujoco
-import mujoco.viewer
 
+from vand_demos.native import BOTTOM_RIGHT, TOP_LEFT, NativeWindow, require_display
 from vand_demos.teleop.device import Event
 from vand_demos.teleop.status import Status
-from vand_envs.errors import VandError
 
 EVENT_KEYS: Mapping[int, tuple[Event, str]] = {
     glfw.KEY_ENTER: ("start", "Enter"),
@@ -24,17 +20,11 @@ EVENT_KEYS: Mapping[int, tuple[Event, str]] = {
 }
 """Key -> what it asks for, and how it is called. The viewer uses none of them."""
 
-CLOSING_S = 10.0
-"""Time that the viewer is given to close [s]."""
-
 _CAMERA = "chase"
-_TOP_LEFT = mujoco.mjtGridPos.mjGRID_TOPLEFT
-_BOTTOM_RIGHT = mujoco.mjtGridPos.mjGRID_BOTTOMRIGHT
-_SMALL = mujoco.mjtFontScale.mjFONTSCALE_100
 
 
-class Window:
-    """MuJoCo's own viewer. It tells of presses only, so nothing here can be held.
+class Window(NativeWindow):
+    """The window of a session.
 
     Args:
         model: The world.
@@ -44,37 +34,11 @@ class Window:
     """
 
     def __init__(self, model: Any) -> None:
-        if not glfw.init():  # the viewer would wait for ever
-            raise VandError("the native window needs a display; without one, use --device web")
-        self._keys: queue.SimpleQueue[int] = queue.SimpleQueue()  # filled by the viewer's thread
-        model = copy.copy(model)
-        # Without a graphics card, shadows take several times as long as all the rest.
-        model.vis.quality.shadowsize = 0
-        self._model, self._data = model, mujoco.MjData(model)
-        others = set(threading.enumerate())
-        self._viewer = mujoco.viewer.launch_passive(
-            model,
-            self._data,
-            key_callback=self._keys.put,
-            show_left_ui=False,
-            show_right_ui=False,
-        )
-        self._threads = set(threading.enumerate()) - others
-        with self._viewer.lock():
-            self._viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FIXED
-            self._viewer.cam.fixedcamid = model.camera(f"robot/{_CAMERA}").id
-
-    def pressed(self) -> list[int]:
-        """Keys pressed since the last call (glfw codes), in their order."""
-        keys = []
-        while not self._keys.empty():
-            keys.append(self._keys.get())
-        return keys
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nobody has closed it."""
-        return bool(self._viewer.is_running())
+        require_display("--device web")
+        super().__init__(model)
+        with self.viewer.lock():
+            self.viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FIXED
+            self.viewer.cam.fixedcamid = model.camera(f"robot/{_CAMERA}").id
 
     def show(self, status: Status, pose: Any, controls: Mapping[str, str]) -> None:
         """Draw the robot, and say what to do.
@@ -84,24 +48,10 @@ class Window:
             pose: The robot, as `mujoco.MjData`.
             controls: What the device's parts do, or how they stand, line by line.
         """
-        with self._viewer.lock():
-            mujoco.mj_copyData(self._data, self._model, pose)
-        lines = _lines(status)
         help_ = dict(controls)
         help_.update(EVENT_KEYS.values())
-        self._viewer.set_texts(
-            [
-                (_SMALL, _TOP_LEFT, "\n".join(lines), "\n".join(lines.values())),
-                (_SMALL, _BOTTOM_RIGHT, "\n".join(help_), "\n".join(help_.values())),
-            ]
-        )
-        self._viewer.sync()
-
-    def close(self) -> None:
-        """Close it."""
-        self._viewer.close()
-        for thread in self._threads:  # one that still draws when Python ends is a crash
-            thread.join(CLOSING_S)
+        self.put(pose, {TOP_LEFT: _lines(status), BOTTOM_RIGHT: help_})
+        self.viewer.sync()
 
 
 def events_of(keys: list[int]) -> tuple[Event, ...]:
