@@ -218,7 +218,7 @@ class Recurrent(nn.Module, Generic[Hx]):
         Returns:
             (B, H) output and (num_layers, B, S) next state.
         """
-        if torch.is_grad_enabled():  # where it is off, to switch it would cost a tenth of a step
+        if torch.is_grad_enabled():  # else no_grad would cost 6 % of a control step for nothing
             with torch.no_grad():
                 return self.step(x, state, deterministic)
         if not deterministic:
