@@ -43,7 +43,9 @@ def test_a_damaged_file_is_answered_with_lines(index, sound, tmp_path):
     assert all(line.strip() and len(line) < 600 for line in faults), (what, check)
     errors = [line for line in train.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == (1 if train.code else 0), (what, train)
-    if check.code == 0:  # damage that changes nothing that can be read
-        assert train.code == 0, (what, train)
+    if (
+        check.code == 0
+    ):  # nothing that can be read was changed, or it became another task set's file
+        assert train.code == 0 or "acts for instructions" in train.err, (what, train)
     if train.code == 0:
         assert all(any(word in fault for word in UNREAD) for fault in faults), (what, faults)
