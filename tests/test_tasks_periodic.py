@@ -8,7 +8,7 @@ import pytest
 from vand_demos.experts import Disturbance, patrol, stir, wipe, wipe_4
 from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.experts.expert import Expert
-from vand_demos.experts.skills import DOCK, OPEN, drive, reach, rest
+from vand_demos.experts.skills import DOCK, OPEN, drive, raise_hand, rest
 from vand_envs import TaskBatch, get_task
 from vand_envs.progress import Winding
 from vand_robot.metrics.periodic import score_periodic
@@ -42,14 +42,7 @@ def _wiping_in_parts(*parts):
         wiping = wipe.Wiping.draw(motion, view)
         for turns in parts:
             view = yield from wipe.wipe(motion, view, wiping, turns)
-            view = yield from reach(
-                motion,
-                view,
-                lambda _: motion.style.travel_hand,
-                base_world=wiping.stand,
-                gripper=OPEN,
-                within=0.10,
-            )
+            view = yield from raise_hand(motion, view, wiping.stand)
         view = yield from drive(motion, view, DOCK, gripper=OPEN, within=(0.05, 0.06))
         return (yield from rest(motion, view, DOCK, gripper=OPEN, duration_s=1.0))
 

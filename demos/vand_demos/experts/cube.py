@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vand_demos.experts.motion import Motion, Vector, View, to_world
-from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, funnel, grip, reach
+from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, funnel, grip, raise_hand, reach
 
 REACH_M = 0.50
 """Distance ahead of the base at which the hand works best."""
@@ -77,16 +77,7 @@ def drop(
     view = yield from grip(
         motion, view, base_world=stand, gripper=OPEN, duration_s=rng.uniform(0.5, 0.7)
     )
-    return (
-        yield from reach(
-            motion,
-            view,
-            lambda _: motion.style.travel_hand,
-            base_world=stand,
-            gripper=OPEN,
-            within=0.10,
-        )
-    )
+    return (yield from raise_hand(motion, view, stand))
 
 
 def stand_before(

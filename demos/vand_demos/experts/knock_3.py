@@ -5,13 +5,12 @@ import numpy as np
 from vand_demos.experts.motion import Motion, Vector, View, position, to_world
 from vand_demos.experts.skills import (
     CLOSED,
-    DOCK,
     OPEN,
     Skill,
     drive,
     funnel,
-    reach,
-    rest,
+    go_home,
+    raise_hand,
     stand_still,
 )
 from vand_envs.robot import VANDER
@@ -50,16 +49,8 @@ def script(motion: Motion, view: View) -> Skill:
             view = yield from _hover(motion, view, stand)
     for _ in range(round(rng.uniform(*WAIT_S) / motion.dt)):
         view = yield _act(motion, view, _above(view, HOVER_M), stand)
-    view = yield from reach(
-        motion,
-        view,
-        lambda _: motion.style.travel_hand,
-        base_world=stand,
-        gripper=OPEN,
-        within=0.10,
-    )
-    view = yield from drive(motion, view, DOCK, gripper=OPEN, within=(0.05, 0.06))
-    return (yield from rest(motion, view, DOCK, gripper=OPEN, duration_s=rng.uniform(1.0, 2.5)))
+    view = yield from raise_hand(motion, view, stand)
+    return (yield from go_home(motion, view))
 
 
 def _strike(motion: Motion, view: View, stand: Vector) -> Skill:

@@ -109,6 +109,27 @@ def rest(
     return view
 
 
+def raise_hand(motion: Motion, view: View, base_world: Vector) -> Skill:
+    """Let go and bring the hand to about where it is carried, the base at its place."""
+    return (
+        yield from reach(
+            motion,
+            view,
+            lambda _: motion.style.travel_hand,
+            base_world=base_world,
+            gripper=OPEN,
+            within=0.10,
+        )
+    )
+
+
+def go_home(motion: Motion, view: View) -> Skill:
+    """Drive to the dock and rest there for a while, which differs between demonstrations."""
+    view = yield from drive(motion, view, DOCK, gripper=OPEN, within=(0.05, 0.06))
+    duration_s = motion.style.rng.uniform(1.0, 2.5)
+    return (yield from rest(motion, view, DOCK, gripper=OPEN, duration_s=duration_s))
+
+
 def stand_still(view: View, base_world: Vector) -> Vector | None:
     """The base's goal while the hand works: none, unless it was pushed out of reach of its place.
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from vand_demos.experts.cube import drop, fetch, held, out_of_reach
 from vand_demos.experts.motion import Motion, Vector, View, position
-from vand_demos.experts.skills import DOCK, OPEN, Skill, drive, rest
+from vand_demos.experts.skills import Skill, go_home
 
 DROP_M = np.array([0.0, 0.0, 0.15])
 """Where the hand lets go, from the middle of the bin's floor."""
@@ -24,12 +24,7 @@ def script(motion: Motion, view: View) -> Skill:
             view = yield from drop(
                 motion, view, _above_bin, spread_m=DROP_SPREAD_M, free_m=BIN_FREE_M, height_m=0.15
             )
-    view = yield from drive(motion, view, DOCK, gripper=OPEN, within=(0.05, 0.06))
-    return (
-        yield from rest(
-            motion, view, DOCK, gripper=OPEN, duration_s=motion.style.rng.uniform(1.0, 2.5)
-        )
-    )
+    return (yield from go_home(motion, view))
 
 
 def _above_bin(view: View) -> Vector:
