@@ -132,6 +132,49 @@ def test_padding_has_no_part_in_loss_or_gradients(cell: str):
     assert all(torch.equal(a, b) for a, b in zip(grad_a, grad_b, strict=True))
 
 
+def test_foresight_predicts_the_actions_of_later_steps_and_then_the_last():
+    batch = make_batch([6, 3])
+    later = batch.with_future_actions([1, 4]).actions
+    now, next_one, fourth = later.split(10, -1)
+    assert torch.equal(now, batch.actions)
+    assert torch.equal(next_one[:5, 0], batch.actions[1:, 0])
+    assert torch.equal(fourth[1, 0], batch.actions[5, 0])
+    assert torch.equal(fourth[:3, 1], batch.actions[2, 1].expand(3, 10))
+
+
+@pytest.mark.parametrize("values", [{}, {"reset_every": 4}])
+@pytest.mark.parametrize("truncate", [None, 3])
+def test_foresight_looks_beyond_cuts_of_the_sequence(values: dict[str, int], truncate: int | None):
+    policy = make_policy(foresight={"ahead_s": [0.2], "weight": 0.5}, **values)
+    batch = make_batch([10, 7])
+    loss = policy.loss(batch, truncate_steps=truncate)
+    known = batch.observations  # the policy's answers, from what it has seen by then
+    state, expected, steps = None, 0.0, 0
+    for t in range(10):
+        if values and t % 4 == 0:
+            state = None
+        running = batch.lengths > t
+        x = policy.encoder(policy.normaliser(known[t]))
+        output, state = policy.core.step(
+            x, policy.core.initial_state(2) if state is None else state
+        )
+        later = (batch.lengths - 1).clamp(max=t + 2)
+        target = batch.actions[later, torch.arange(2)]
+        count = int(running.sum())
+        expected += count * policy.foresight.nll(output[running], target[running]).item()
+        steps += count
+    assert loss.foresight.item() == pytest.approx(expected / steps, rel=1e-5)
+    assert loss.total.item() == pytest.approx((loss.nll + 0.5 * loss.foresight).item(), rel=1e-6)
+
+
+def test_foresight_can_be_left_out():
+    policy = make_policy(foresight={"ahead_s": []})
+    loss = policy.loss(make_batch([5, 3]))
+    assert policy.foresight is None
+    assert loss.foresight == 0
+    assert torch.equal(loss.total, loss.nll + loss.penalty)
+
+
 @pytest.mark.parametrize("truncate", [1, 3, 8, 50])
 def test_truncation_cuts_gradients_but_not_the_state(truncate: int):
     policy = make_policy(cell="lstm")

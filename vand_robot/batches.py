@@ -39,6 +39,19 @@ class Batch:
         """Number of valid steps in all."""
         return int(self.lengths.sum())
 
+    def with_future_actions(self, ahead: Sequence[int]) -> "Batch":
+        """The batch whose actions are followed by those of some steps later, (T, B, (1 + K) A).
+
+        After its end each sequence goes on with its last action.
+
+        Args:
+            ahead: How many steps later, K numbers.
+        """
+        steps = torch.arange(len(self.actions))[:, None]  # (T, 1)
+        columns = torch.arange(len(self.lengths))  # (B,)
+        later = [self.actions[(steps + k).minimum(self.lengths - 1), columns] for k in ahead]
+        return replace(self, actions=torch.cat([self.actions, *later], -1))
+
     def pieces(self, size: int | None) -> Iterator["Batch"]:
         """Cuts along time into pieces of at most `size` steps; None: one piece, the whole.
 

@@ -52,6 +52,21 @@ class ImageConfig:
 
 
 @dataclass(frozen=True)
+class ForesightConfig:
+    """A second head that predicts actions to come, in training alone: it never acts.
+
+    A cloned policy can tell the next action from its own motion, and so never learns what it must
+    remember: which button comes next shows in the motion a moment after it was decided. What it
+    will do in a second or three does not, and has to be known from memory.
+    """
+
+    ahead_s: tuple[Amount, ...] = (0.5, 1.0, 1.5, 2.0, 3.0)
+    """How far ahead [s], rounded to control steps; empty: no such head."""
+    weight: Amount = 0.3
+    """Weight of its negative log likelihood, which is summed over times and dimensions."""
+
+
+@dataclass(frozen=True)
 class PolicyConfig:
     """The shape of a policy: encoder -> recurrent core -> action head."""
 
@@ -65,6 +80,8 @@ class PolicyConfig:
     """What lies before the recurrent core."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     """What acts on the recurrent state in training."""
+    foresight: ForesightConfig = field(default_factory=ForesightConfig)
+    """Prediction of later actions, as an exercise of memory."""
     observations: tuple[str, ...] = ()
     """Observation keys that the policy sees; empty: all that are not images."""
     images: ImageConfig = field(default_factory=ImageConfig)

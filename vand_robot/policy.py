@@ -32,7 +32,6 @@ from vand_robot.nn import (
     REGULARIZERS,
     GaussianHead,
     Regularizer,
-    RegularizerTerms,
     make_cell,
     make_regularizer,
 )
@@ -41,6 +40,9 @@ from vand_robot.spec import PolicySpec
 
 EXACT_KEYS = ("instruction",)
 """One-hot codes: they get no input noise."""
+
+FORESIGHT_MIN_STD = 0.1
+"""Floor of the spread of predicted later actions: nobody needs them more exactly."""
 
 CLOSE_SUFFIX = "_rel"
 """Ends the keys of positions relative to the end effector, which are seen at close range too."""
@@ -61,9 +63,11 @@ class PolicyLoss:
     """The terms of the loss of a batch."""
 
     total: Tensor
-    """Scalar: what is minimised, `nll + penalty`."""
+    """Scalar: what is minimised, `nll + foresight.weight * foresight + penalty`."""
     nll: Tensor
     """Scalar [nats per step]: negative log likelihood of the demonstrated actions."""
+    foresight: Tensor
+    """Scalar [nats per step]: that of the actions to come; zero for a policy without foresight."""
     penalty: Tensor
     """Scalar: the regulariser's explicit term; zero for most."""
     stats: Mapping[str, float]
@@ -123,6 +127,18 @@ class RecurrentPolicy(nn.Module):
             min_std=config.min_std,
             shared_std=config.shared_std,
         )
+        times = config.foresight.ahead_s
+        self._ahead = [max(1, round(time / spec.control_dt_s)) for time in times]  # [steps]
+        self.foresight = (
+            GaussianHead(
+                config.hidden_size,
+                spec.action_size * len(self._ahead),
+                min_std=FORESIGHT_MIN_STD,
+                shared_std=True,
+            )
+            if self._ahead
+            else None
+        )  # trains only: `act` has no use for it
 
     def fit_normaliser(self, observations: Tensor) -> None:
         """Takes the normaliser's statistics from the observations (M, D) of the training data."""
@@ -144,11 +160,13 @@ class RecurrentPolicy(nn.Module):
         Returns:
             The terms of the loss; means over the valid steps of the batch.
         """
+        batch = batch.with_future_actions(self._ahead)  # A (1 + K) numbers to predict
         if self.config.reset_every is not None:
             batch = batch.windows(self.config.reset_every)
         state: Tensor | None = None
         outputs: list[Tensor] = []  # (T', B, H) each
-        weighted: list[tuple[int, Tensor, RegularizerTerms]] = []
+        stats: list[tuple[float, Mapping[str, float]]] = []  # share of the steps, figures
+        weighted: list[Tensor] = []  # (nll, foresight, penalty) times its share of the steps, each
         for piece in batch.pieces(truncate_steps):
             valid = piece.mask  # (T', B'): what is computed for padding is thrown away
             x = self.normaliser(piece.observations[valid])  # (N, D) of N valid steps
@@ -159,20 +177,20 @@ class RecurrentPolicy(nn.Module):
             if state is not None:
                 state = state[:, : len(piece.lengths)].detach()  # (num_layers, B', S)
             result = self.core.run(x, state, piece.lengths)
-            nll = self.head.nll(result.output[valid], piece.actions[valid])
-            weighted.append((piece.steps, nll, result.terms))
+            output = result.output[valid]  # (N, H)
+            now, later = piece.actions[valid].tensor_split([self.spec.action_size], -1)
+            nll = self.head.nll(output, now)
+            foresight = self.foresight.nll(output, later) if self.foresight else torch.zeros(())
+            share = piece.steps / batch.steps
+            weighted.append(share * torch.stack([nll, foresight, result.terms.penalty]))
+            stats.append((share, result.terms.stats))
             finished = batch.lengths.shape[0] - len(piece.lengths)
             outputs.append(nn.functional.pad(result.output.detach(), (0, 0, 0, finished)))
             state = result.state
-        share = [steps / batch.steps for steps, _, _ in weighted]
-        nll = torch.stack([w * nll for w, (_, nll, _) in zip(share, weighted, strict=True)]).sum()
-        terms = [terms for _, _, terms in weighted]
-        penalty = torch.stack([w * t.penalty for w, t in zip(share, terms, strict=True)]).sum()
-        stats = {
-            key: sum(w * t.stats[key] for w, t in zip(share, terms, strict=True))
-            for key in terms[0].stats
-        }
-        return PolicyLoss(nll + penalty, nll, penalty, stats, torch.cat(outputs))
+        nll, foresight, penalty = torch.stack(weighted).sum(0)
+        total = nll + self.config.foresight.weight * foresight + penalty
+        mean = {key: sum(share * it[key] for share, it in stats) for key in stats[0][1]}
+        return PolicyLoss(total, nll, foresight, penalty, mean, torch.cat(outputs))
 
     def initial_state(self, n: int) -> PolicyState:
         """What the policy remembers at the beginning of n episodes: nothing."""

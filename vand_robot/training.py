@@ -176,6 +176,7 @@ class Run:
         figures = {
             "loss": loss.total.item(),
             "nll": loss.nll.item(),
+            "foresight": loss.foresight.item(),
             "penalty": loss.penalty.item(),
             "gradient_norm": float(norm),
             "learning_rate": rate,
