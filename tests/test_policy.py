@@ -202,16 +202,17 @@ def test_noise_acts_in_training_only_and_never_on_the_instruction():
     assert torch.equal(only_instruction.loss(batch, input_noise_std=1.0).nll, clean)
 
 
-def test_the_normaliser_sees_millimetres_near_by_and_still_tells_metres():
-    normaliser = Normaliser(2, clip=5.0, close=[1], close_range=0.02)
+def test_the_normaliser_sees_millimetres_near_by_and_no_difference_far_away():
+    normaliser = Normaliser(2, clip=5.0, close=[1], ranges=[0.03, 0.5])
     normaliser.fit(torch.randn(500, 2), torch.tensor([False, False]), 0.02)
     here, beside, far, further = normaliser(
-        torch.tensor([[0, 0.0], [0, 0.005], [0, 1.0], [0, 2.0]])
+        torch.tensor([[0, 0.0], [0, 0.005], [0, 2.0], [0, 3.0]])
     )
-    assert here.shape == (3,)
+    assert here.shape == (4,)
     assert (beside - here)[1] < 0.01  # as it is: half a centimetre is nothing
-    assert (beside - here)[2] > 0.05
-    assert (further - far)[2] > 0.1
+    assert (beside - here)[2] > 0.1
+    assert (further - far)[1] > 0.5  # as it is, which still tells metres
+    assert (further - far)[2:].abs().max() < 1e-3
 
 
 def test_the_normaliser_scales_floors_and_clips():

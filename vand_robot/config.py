@@ -91,9 +91,9 @@ class PolicyConfig:
     observation_std_floor: Annotated[float, Range(1e-6)] = 0.02
     """No observation is divided by less than this [its own unit], so that what barely varies in
     the demonstrations (the place of a table) is not blown up into a signal."""
-    close_range_m: Amount = 0.02
-    """Positions relative to the end effector are also seen through asinh(x / this) [m], which
-    resolves millimetres near by; 0: only as they are."""
+    close_ranges_m: tuple[Annotated[float, Range(1e-3)], ...] = (0.03, 0.12, 0.5)
+    """Positions relative to the end effector are also seen through tanh(x / range) [m], the
+    shortest of which resolves millimetres; empty: only as they are."""
     min_std: Annotated[float, Range(1e-3)] = 0.05
     """Floor of the predicted standard deviation of an action [1]."""
     shared_std: bool = True

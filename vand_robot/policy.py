@@ -99,8 +99,8 @@ class RecurrentPolicy(nn.Module):
         self.normaliser = Normaliser(
             spec.observation_size,
             config.observation_clip,
-            close if config.close_range_m else (),
-            config.close_range_m,
+            close,
+            config.close_ranges_m,
         )
         if spec.images and not config.images.channels:
             raise UsageError("policy.images.channels: expected at least one layer, got none")

@@ -1,15 +1,18 @@
 """How fast policies are rolled out: `python -m vand_robot.bench.rollout`.
 
-Control steps per second of 32 simulations with policy, controller, observation and judging, over
-those of bare `Batch.step` on the same model and from the same states. The two are timed in turn,
-in stretches of a rollout, so that both see the same contacts and the same load on the machine.
+Control steps per second of 32 simulations with policy, controller, observation and judging, by the
+task's own criteria and by those of all tasks (as evaluations judge), over those of bare
+`Batch.step` on the same model and from the same states. The three are timed in turn, in stretches
+of a rollout, so that all see the same contacts and the same load on the machine.
 """
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
-from vand_envs import TaskBatch, task_ids
+from vand_envs import TaskBatch, get_task, task_ids
+from vand_envs.progress import Judge
 from vand_robot.config import PolicyConfig
 from vand_robot.policy import RecurrentPolicy
 from vand_robot.spec import PolicySpec
@@ -23,39 +26,61 @@ STRETCHES = 30
 def main() -> None:
     """Prints one line for each task."""
     for task_id in task_ids():
-        ours, bare, share = throughput(task_id)
+        speed = throughput(task_id)
         print(
-            f"{task_id:10}: {SIMULATIONS} simulations, {ours:6.0f} control steps/s in all,"
-            f" bare Batch.step {bare:6.0f}, share {share:.2f}"
+            f"{task_id:10}: {SIMULATIONS} simulations, {speed.own:6.0f} control steps/s in all,"
+            f" bare Batch.step {speed.bare:6.0f}, share {speed.own_share:.2f},"
+            f" with all {len(task_ids())} judges {speed.all_share:.2f}"
         )
 
 
-def throughput(task_id: str) -> tuple[float, float, float]:
-    """Control steps per second of a rollout and of bare stepping, and the median of their ratios.
+@dataclass(frozen=True)
+class Speed:
+    """Control steps per second, and the medians of their ratios to bare stepping."""
+
+    own: float
+    """Of a rollout that is judged by its own task."""
+    bare: float
+    """Of bare stepping."""
+    own_share: float
+    """Of a rollout, over bare stepping."""
+    all_share: float
+    """Of a rollout that is judged by every task, over bare stepping."""
+
+
+def throughput(task_id: str) -> Speed:
+    """Measures rollouts of one task.
 
     The policy is untrained: the robot moves, and nothing about the speed depends on what it learnt.
     """
     batch = TaskBatch(task_id, SIMULATIONS)
     policy = RecurrentPolicy(PolicyConfig(), _spec(batch)).eval()
+    others = [other for other in task_ids() if other != task_id]
+    judges = [Judge(get_task(other), batch.simulation) for other in others]
     observation = batch.reset(range(SIMULATIONS))
+    for judge in judges:
+        judge.reset(np.arange(SIMULATIONS), observation)
     state = policy.initial_state(SIMULATIONS)
-    ours, bare = [], []
-    for _ in range(STRETCHES):
-        start = time.perf_counter()
-        for _ in range(STRETCH):
-            actions, state = policy.act(observation, state)
-            observation = batch.step(actions)
-            _ = batch.progress
-        ours.append(time.perf_counter() - start)
+    times = np.empty((STRETCHES, 3))  # own, all, bare [s]
+    for i in range(STRETCHES):
+        for column, beside in enumerate(([], judges)):
+            start = time.perf_counter()
+            for _ in range(STRETCH):
+                actions, state = policy.act(observation, state)
+                observation = batch.step(actions)
+                _ = batch.progress
+                for judge in beside:
+                    judge.judge(observation)
+            times[i, column] = time.perf_counter() - start
         saved = batch.state.copy()
         start = time.perf_counter()
         for _ in range(STRETCH):
             batch.simulation.batch.step(nstep=batch.simulation.substeps)
-        bare.append(time.perf_counter() - start)
+        times[i, 2] = time.perf_counter() - start
         batch.simulation.restore(saved)
-    steps = STRETCH * SIMULATIONS
-    share = float(np.median(np.array(bare) / np.array(ours)))
-    return steps / float(np.median(ours)), steps / float(np.median(bare)), share
+    own, _, bare = STRETCH * SIMULATIONS / np.median(times, 0)
+    own_share, all_share = np.median(times[:, 2:] / times[:, :2], 0)
+    return Speed(float(own), float(bare), float(own_share), float(all_share))
 
 
 def _spec(batch: TaskBatch) -> PolicySpec:
