@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -65,6 +66,9 @@ def browser(folder, size=(1100, 760)):
 @contextlib.contextmanager
 def serving(*arguments):
     """Runs a command that serves a page; gives the process and the page's address."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell makes what it runs in the background deaf to Ctrl-C, and children inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "vand_robot.cli", *map(str, arguments)],
         stdout=subprocess.PIPE,

@@ -126,6 +126,13 @@ def test_what_is_undone_before_the_verdict_is_cut_off(recorder, path):
     assert done - 1.0 < len(episode) * 0.1 <= done + 1.0
 
 
+def test_a_hair_the_wrong_way_round_is_not_minus_nothing(drive):
+    status = replace(drive.status(), cycle_name="circle", cycles=-0.02, cycles_needed=3)
+    assert status.wound == "0.0 of 3"
+    assert replace(status, cycles=-0.6).wound == "-0.6 of 3"
+    assert replace(status, cycles=3.04).wound == "3.0 of 3"
+
+
 def test_nothing_moves_before_start_and_in_a_pause(drive):
     before = drive.batch.state.copy()
     go(drive, *[FORWARD] * 3)

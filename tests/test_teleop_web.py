@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ from websockets.sync.client import connect
 
 from vand_demos import DemoDataset, check_file
 from vand_demos.session import record
-from vand_demos.teleop import DeviceOptions, open_device
+from vand_demos.teleop import DeviceOptions, Status, open_device
+from vand_demos.teleop.loop import InBetween
 from vand_demos.web.server import invitation, web_server
+from vand_envs import TaskBatch
 from vand_envs.errors import UsageError
 from vand_envs.world import make_world
 from vand_robot.configs import find_config
@@ -202,6 +205,41 @@ def test_a_closed_tab_stops_the_robot_and_ctrl_c_keeps_what_was_saved(chromium, 
         assert complaints == ""
         page.close()
     assert check_file(out) == []
+
+
+def test_the_page_counts_circles(chromium):
+    device = open_device("web", DeviceOptions(make_world(), announce=lambda text: None))
+    batch = TaskBatch("wipe", 1)
+    batch.reset([0])
+    pose = InBetween(batch.model).at(batch.state[0], batch.state[0], 0.0)
+    status = Status(
+        instruction=batch.task.instruction,
+        phase="driving",
+        message="",
+        time_s=1.0,
+        stage_names=(),
+        stages_done=0,
+        cycle_name="circle",
+        cycles=0.0,
+        cycles_needed=3,
+        success=False,
+        saved=0,
+        wanted=1,
+        total=0,
+    )
+    try:
+        page = chromium(f"http://127.0.0.1:{device.port}")
+        for cycles, shown in ((-0.02, "0.0"), (1.26, "1.3"), (-1.0, "-1.0")):
+            wound = replace(status, cycles=cycles)
+
+            def says(wound=wound, shown=shown):
+                device.show(wound, pose)
+                return page.text("#cycles") == f"circles: {shown} of 3"
+
+            until(says)
+        page.close()
+    finally:
+        device.close()
 
 
 def test_a_page_of_another_origin_cannot_drive(chromium):

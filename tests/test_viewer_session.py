@@ -187,6 +187,10 @@ def test_demonstrations_are_chosen_by_task_and_number(recorded, demos):
     assert "demo_6" in open_session(demos, episode="demo_6").source.title
 
 
+def test_a_hair_the_wrong_way_round_is_not_minus_nothing():
+    assert Moment(np.zeros(1), "wipe", 0, -0.02, success=False).phase == "0.0 circles"
+
+
 def test_a_recording_cannot_be_interfered_with(recorded):
     recorded.attempt(lambda: recorded.push("base", "left"))
     assert recorded.message.startswith("a recording cannot be interfered with")

@@ -13,7 +13,10 @@ from PIL import Image
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from vand_demos.web.server import web_server
 from vand_envs import get_task
+from vand_robot.viewer.opening import open_session
+from vand_robot.viewer.web import _Page
 
 
 def until(condition):
@@ -149,6 +152,27 @@ def test_demonstrations_are_chosen_and_the_page_of_another_origin_is_refused(chr
         request = urllib.request.Request(address, headers={"Host": "evil.example"})
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(request, timeout=10)
+
+
+def test_a_choice_is_not_set_back_before_it_is_heard(demos):
+    with web_server() as server:
+        page = _Page(server, open_session(demos))
+
+        def draw():
+            page._slow_at = -np.inf  # the next one is due
+            page.draw()
+
+        page._task.value = "wipe"  # as viser does when a person chooses it, before it tells
+        draw()
+        assert page._task.value == "wipe"
+        page._ask(lambda: page._session.open("wipe", 99))  # there is no such demonstration
+        page.obey()
+        draw()
+        assert page._task.value == "stow-cube"
+        page._ask(lambda: page._session.open("wipe", 1))
+        page.obey()
+        draw()
+        assert (page._task.value, page._number.value) == ("wipe", 1)
 
 
 def test_options_that_do_not_fit_the_viewer_are_refused(fails, demos, tmp_path):

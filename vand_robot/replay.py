@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from vand_demos import DemoDataset
-from vand_demos.embedded import world_of
 from vand_envs import get_task, make_world
-from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_envs.errors import UsageError, unknown_name
 from vand_envs.typing import FloatArray
 from vand_robot.conditions import CONDITIONS, NOMINAL
 from vand_robot.rollout import TEST_SEED
 from vand_robot.subject import Subject, find_subject
 from vand_robot.units import Unit, plan, play
 from vand_robot.viewer.html import write_html
+from vand_robot.viewer.recorded import Demonstrations
 from vand_robot.viewer.video import write_video
 
 FILES = ("html", "video")
@@ -219,30 +218,19 @@ def unit_motion(subject: Subject, unit: Unit) -> Motion:
 
 def demonstration_motion(file: Path, task: str | None, episode: str | None) -> Motion:
     """A recorded demonstration, from its states: exactly as it was."""
-    with DemoDataset.open(file, guarded=True) as dataset:
-        if not dataset.names:
-            raise VandError(f"{file}: the data set is empty")
-        if task is not None and task not in dataset.tasks:
-            raise unknown_name("task", task, dataset.tasks)
-        names = [n for n in dataset.names if task in (None, dataset.attribute(n, "task"))]
-        name = names[0] if episode is None else episode
-        if name not in names:
-            raise unknown_name("episode", name, names)
-        demo = dataset.episode(name, next_observations=False)
-    if demo.states is None:
-        raise VandError(f"{file}: {name} was recorded without states; record with --states")
-    model = world_of(demo).model
-    reward = np.concatenate([[0], np.cumsum(demo.rewards)])[: len(demo)].astype(int)
-    stages = get_task(demo.task).stage_names
-    captions = tuple(
-        _caption(demo.instruction, stages[min(k, len(stages)) - 1] if stages and k else "")
-        for k in reward
+    shown = Demonstrations(file, task, episode)
+    moments, dt = shown.moments, shown.control_dt_s
+    names = ("", *get_task(shown.task).stage_names)
+    captions = tuple(_caption(m.instruction, names[m.stages_done]) for m in moments)
+    outcome = f"{'success' if moments[-1].success else 'failure'} after {len(moments) * dt:.1f} s"
+    return Motion(
+        shown.world.model,
+        np.stack([moment.state for moment in moments]),
+        dt,
+        f"{shown.title}: {moments[-1].instruction}",
+        captions,
+        outcome,
     )
-    outcome = (
-        f"{'success' if demo.success else 'failure'} after {len(demo) * demo.control_dt_s:.1f} s"
-    )
-    title = f"{file.name} {name}: {demo.instruction} ({demo.device})"
-    return Motion(model, demo.states, demo.control_dt_s, title, captions, outcome)
 
 
 def _caption(instruction: str, stage: str) -> str:

@@ -22,7 +22,7 @@ from vand_demos.teleop import Command, DeviceOptions, Drive, Status, run
 from vand_demos.teleop.web import WebDevice
 from vand_envs import TaskBatch, task_ids
 
-SECONDS = 20.0
+SECONDS = 80.0
 """Length of each measurement [s]."""
 STEPS = 200
 """Steps whose cost is measured."""

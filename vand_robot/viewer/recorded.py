@@ -32,15 +32,14 @@ class Demonstrations:
                 self._names.setdefault(dataset.attribute(name, "task"), []).append(name)
         if not self._names:
             raise VandError(f"{file}: the data set is empty")
-        everywhere = [name for names in self._names.values() for name in names]
-        if episode is not None and task is None and episode in everywhere:
-            task = next(task for task, names in self._names.items() if episode in names)
-        task = self.tasks[0] if task is None else task
-        if task not in self._names:
+        if task is not None and task not in self._names:
             raise unknown_name("task", task, self.tasks)
-        if episode is not None and episode not in self._names[task]:
-            raise unknown_name("episode", episode, self._names[task])
-        self.open(task, 0 if episode is None else self._names[task].index(episode))
+        among = [name for each in self.tasks if task in (None, each) for name in self._names[each]]
+        name = among[0] if episode is None else episode
+        if name not in among:
+            raise unknown_name("episode", name, among)
+        task = next(each for each in self.tasks if name in self._names[each])
+        self.open(task, self._names[task].index(name))
 
     def open(self, task: str, number: int) -> None:
         """As `Source.open`."""
@@ -60,13 +59,13 @@ class Demonstrations:
         self.task, self.number, self.count = task, number, len(names)
         self.title = f"{self._file.name} {names[number]} ({demo.device})"
         done = np.concatenate([[0], np.cumsum(demo.rewards)])[: len(demo)]  # what a reward is for
-        staged = bool(get_task(task).stage_names)
+        stages = len(get_task(task).stage_names)
         self.moments = [
             Moment(
                 state,
                 task,
-                int(gained) if staged else 0,
-                0.0 if staged else float(gained),
+                min(int(gained), stages),
+                0.0 if stages else float(gained),
                 demo.success and step == len(demo) - 1,
             )
             for step, (state, gained) in enumerate(zip(demo.states, done, strict=True))

@@ -41,7 +41,7 @@ class Moment:
         if names:
             return f"stage {self.stages_done + 1} of {len(names)}: {names[self.stages_done]}"
         assert task.cycle is not None  # noqa: S101  (a task has stages or a cycle)
-        return f"{self.cycles:.1f} {task.cycle.name}s"
+        return f"{self.cycles:z.1f} {task.cycle.name}s"
 
 
 class Source(Protocol):

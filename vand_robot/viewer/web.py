@@ -73,6 +73,7 @@ class _Page:
         self._asked: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._plot = MemoryPlot()
         self._drawn: tuple[Any, ...] = ()
+        self._values: dict[str, Any] = {}  # what each control was last set to
         self._slow_at = self._moved_at = -np.inf
         self._set_up_scene()
         self._add_controls()
@@ -82,6 +83,7 @@ class _Page:
         """Do what was asked for since the last call."""
         while not self._asked.empty():
             self._session.attempt(self._asked.get())
+            self._values.clear()
             self._slow_at = -np.inf
 
     def draw(self) -> None:
@@ -108,9 +110,8 @@ class _Page:
 
     def _add_controls(self) -> None:
         session, gui = self._session, self._server.gui
-        gui.configure_theme(
-            control_layout="fixed", control_width="large", show_logo=False, show_share_button=False
-        )
+        gui.main_panel.dock_right()
+        gui.configure_theme(control_width="large", show_logo=False, show_share_button=False)
         self._heading = gui.add_markdown("")
         self._play = gui.add_button(
             "Play", hint="Keys: K plays or pauses, J and L step, N opens the next episode."
@@ -168,35 +169,45 @@ class _Page:
         """Whether a person changed a control, and not the loop."""
         return event.client_id is not None
 
-    def _on_step(self, event: Any) -> None:
+    # Coroutines, because viser awaits these at once, and lets a thread call others some time later:
+    # the control might then have another value.
+
+    async def _on_step(self, event: Any) -> None:
         self._ask(partial(self._session.step_by, 1 if event.target.value == _ON else -1))
 
-    def _on_time(self, event: Any) -> None:
+    async def _on_time(self, event: Any) -> None:
         if self._changed(event):
             self._moved_at = time.perf_counter()
             self._ask(partial(self._session.seek, float(event.target.value)))
 
-    def _on_speed(self, event: Any) -> None:
+    async def _on_speed(self, event: Any) -> None:
         if self._changed(event):
             speeds = {_speed(speed): speed for speed in SPEEDS}
             self._ask(partial(self._session.set_speed, speeds[event.target.value]))
 
-    def _on_task(self, event: Any) -> None:
+    async def _on_task(self, event: Any) -> None:
         if self._changed(event):
             self._ask(partial(self._session.open, event.target.value, 0))
 
-    def _on_number(self, event: Any) -> None:
+    async def _on_number(self, event: Any) -> None:
         if self._changed(event):
-            self._ask(
-                lambda: self._session.open(self._session.source.task, int(event.target.value))
-            )
+            number = int(event.target.value)
+            self._ask(lambda: self._session.open(self._session.source.task, number))
 
-    def _on_instruction(self, event: Any) -> None:
+    async def _on_instruction(self, event: Any) -> None:
         if self._changed(event):
             self._ask(partial(self._session.instruct, event.target.value))
 
-    def _on_push(self, part: str, event: Any) -> None:
+    async def _on_push(self, part: str, event: Any) -> None:
         self._ask(partial(self._session.push, part, str(event.target.value)))
+
+    def _set(self, control: Any, value: object) -> None:
+        """Set a control to what holds, if that changed or somebody asked for a change.
+
+        Not else: what a person has just chosen would be set back before it is heard.
+        """
+        if control.label not in self._values or self._values[control.label] != value:
+            self._values[control.label] = control.value = value
 
     def _refresh(self) -> None:
         """Bring texts, controls and the plot up to date."""
@@ -207,11 +218,11 @@ class _Page:
             self._time.max = max(session.length_s, source.control_dt_s)
             if time.perf_counter() - self._moved_at > _OWN_S:
                 self._time.value = round(session.step * source.control_dt_s, 6)
-            self._task.value = source.task
-            self._number.value = source.number
-            self._speed.value = _speed(session.speed)
+            self._set(self._task, source.task)
+            self._set(self._number, source.number)
+            self._set(self._speed, _speed(session.speed))
             if session.live:
-                self._instruction.value = session.moment.task
+                self._set(self._instruction, session.moment.task)
                 self._picture.image = self._plot.draw(source.moments, session.step)
 
 

@@ -47,16 +47,21 @@ class Status:
         return self.measured_hz >= 0.9 * self.rate_hz
 
     @property
+    def wound(self) -> str:
+        """How many of the cycles are wound; negative the wrong way round, and never minus 0."""
+        return f"{self.cycles:z.1f} of {self.cycles_needed}"
+
+    @property
     def next_step(self) -> str:
         """What to do now."""
         if self.phase == "ready":
             if self.saved >= self.wanted:
-                return f"All {self.wanted} are recorded. Quit, or start another one."
+                return f"All {self.wanted} are recorded. Finish (quit), or start another one."
             return "Press Start. Recording begins with your first motion."
         if self.success:
             return "Done. Press Save if it is a good example, Discard if not."
         if self.phase == "paused":
-            return "The robot stands still. Start goes on; Discard and Reset begin anew."
+            return "The robot stands still. Go on (start), or begin anew (discard, reset)."
         return f"Now: {self.goal}."
 
     @property

@@ -164,6 +164,7 @@ class WebDevice:
         content = {
             **asdict(status),
             "next_step": status.next_step,
+            "wound": status.wound,
             "keeps_up": status.keeps_up,
             "gripper": self._gripper,
             "sent_ms": sent_ms,

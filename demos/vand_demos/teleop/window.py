@@ -73,5 +73,5 @@ def _lines(status: Status) -> dict[str, str]:
     if status.stage_names:
         lines["stages"] = f"{status.stages_done} of {len(status.stage_names)}"
     elif status.cycle_name is not None:
-        lines[f"{status.cycle_name}s"] = f"{status.cycles:.1f} of {status.cycles_needed}"
+        lines[f"{status.cycle_name}s"] = status.wound
     return lines
