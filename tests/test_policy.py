@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from vand_envs.errors import UsageError, VandError
 from vand_robot import schema
 from vand_robot.batches import Batch, Demonstrations
 from vand_robot.config import PolicyConfig
+from vand_robot.nn.heads import gaussian_nll
 from vand_robot.normaliser import Normaliser
 from vand_robot.policy import RecurrentPolicy
 from vand_robot.spec import PolicySpec
@@ -130,6 +133,62 @@ def test_padding_has_no_part_in_loss_or_gradients(cell: str):
     (loss_a, grad_a), (loss_b, grad_b) = gradients
     assert torch.equal(loss_a, loss_b)
     assert all(torch.equal(a, b) for a, b in zip(grad_a, grad_b, strict=True))
+
+
+SEEN = {"ee_pos": 3, "cube_rel": 3, "bin_rel": 3, "instruction": 2}
+
+
+def make_gazing_policy(**values: object) -> RecurrentPolicy:
+    torch.manual_seed(3)
+    config = schema.build(PolicyConfig, {"hidden_size": 7, "encoder": {"sizes": [5]}, **values})
+    policy = RecurrentPolicy(config, dataclasses.replace(SPEC, observations=SEEN))
+    policy.fit_normaliser(torch.randn(50, 11))
+    return policy.eval()
+
+
+def split_observation(x: Tensor) -> dict[str, np.ndarray]:
+    parts = torch.split(x, list(SEEN.values()), -1)
+    return {key: part.numpy() for key, part in zip(SEEN, parts, strict=True)}
+
+
+@pytest.mark.parametrize("heads", [0, 1, 3])
+def test_acting_with_gaze_is_what_training_saw(heads: int):
+    policy = make_gazing_policy(gaze_heads=heads)
+    x = torch.randn(6, 4, 11) * 0.3
+    actions, state = [], None
+    for now in x:
+        action, state = policy.act(split_observation(now), state)
+        actions.append(torch.from_numpy(action))
+    mean = torch.stack(actions)
+    assert mean.abs().max() < 1  # nothing is clipped
+    batch = Batch(x, torch.zeros(6, 4, 10), torch.tensor([6] * 4))
+    _, log_std = policy.head(torch.zeros(7))
+    expected = gaussian_nll(mean, log_std, batch.actions)
+    assert policy.loss(batch).nll.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_an_action_follows_the_thing_that_is_looked_at_and_no_other():
+    policy = make_gazing_policy(gaze_heads=1)
+    with torch.no_grad():
+        policy.gaze.choice.weight.zero_()
+        policy.gaze.choice.bias.copy_(torch.tensor([-50.0, 50.0]))  # the bin, always
+        policy.encoder[0].weight.zero_()  # nothing reaches the action by way of the memory
+    x = torch.zeros(3, 11)
+    x[1, 3:6] = 0.05  # the cube is elsewhere
+    x[2, 6:9] = 0.05  # the bin is
+    still, cube, bin_ = policy.act(split_observation(x))[0]
+    np.testing.assert_allclose(still, cube, atol=1e-6)
+    assert np.abs(still - bin_).max() > 1e-3
+
+
+def test_gaze_weighs_all_things_and_is_left_out_where_there_are_none():
+    gaze = make_gazing_policy(gaze_heads=3).gaze
+    weights = gaze.weights(torch.randn(5, 7))
+    assert weights.shape == (5, 3, 2)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(5, 3))
+    assert make_policy().gaze is None
+    assert make_gazing_policy(gaze_heads=0).gaze is None
+    assert make_gazing_policy(close_ranges_m=[]).gaze is None
 
 
 def test_foresight_predicts_the_actions_of_later_steps_and_then_the_last():

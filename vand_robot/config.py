@@ -80,6 +80,9 @@ class PolicyConfig:
     """What lies before the recurrent core."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     """What acts on the recurrent state in training."""
+    gaze_heads: Annotated[int, Range(0)] = 2
+    """Things that the action can follow at once, chosen by the memory among those whose position
+    relative to the end effector is seen; 0: the action is read off the memory alone."""
     foresight: ForesightConfig = field(default_factory=ForesightConfig)
     """Prediction of later actions, as an exercise of memory."""
     observations: tuple[str, ...] = ()

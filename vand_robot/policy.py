@@ -1,7 +1,10 @@
-"""The recurrent policy: normaliser -> encoder -> recurrent core -> Gaussian over actions.
+"""The recurrent policy: normaliser -> encoder -> recurrent core -> gaze -> Gaussian over actions.
 
 Camera images, where the policy sees any, pass through a convolutional network each, and join the
 normalised observation before the encoder.
+
+**Gaze** (`vand_robot.gaze`) lets the memory choose the things whose positions the action follows.
+**Foresight** (`vand_robot.config.ForesightConfig`) has it predict later actions, in training alone.
 
 **Actions.** The mean is a linear readout, clipped to [-1, 1] only when the policy acts. Actions of
 demonstrations lie *on* the bounds for long stretches (a gripper is told to be open or shut, a twist
@@ -27,6 +30,7 @@ from vand_envs.typing import Float32Array
 from vand_robot.batches import Batch
 from vand_robot.config import PolicyConfig, RegularizerConfig
 from vand_robot.encoder import make_encoder
+from vand_robot.gaze import Gaze
 from vand_robot.image_encoder import ImageEncoder, shift
 from vand_robot.nn import (
     REGULARIZERS,
@@ -121,6 +125,14 @@ class RecurrentPolicy(nn.Module):
             config.num_layers,
             regularizer=regularizer_of(config.regularizer),
         )
+        sizes = [size for key, size in spec.observations.items() if key.endswith(CLOSE_SUFFIX)]
+        numbers = 0 if len(set(sizes)) != 1 else sizes[0] * len(config.close_ranges_m)
+        self._things = len(sizes)
+        self.gaze = (
+            Gaze(config.hidden_size, self._things, numbers, config.gaze_heads)
+            if config.gaze_heads and numbers
+            else None
+        )
         self.head = GaussianHead(
             config.hidden_size,
             spec.action_size,
@@ -172,6 +184,7 @@ class RecurrentPolicy(nn.Module):
             x = self.normaliser(piece.observations[valid])  # (N, D) of N valid steps
             if self.training and input_noise_std > 0:
                 x = x + input_noise_std * self.normaliser.noise * torch.randn_like(x)
+            seen = x
             x = self.encoder(torch.cat([x, *self._look(piece.images)], -1))  # (N, F)
             x = x.new_zeros(*valid.shape, x.shape[-1]).index_put((valid,), x)  # (T', B', F)
             if state is not None:
@@ -179,7 +192,7 @@ class RecurrentPolicy(nn.Module):
             result = self.core.run(x, state, piece.lengths)
             output = result.output[valid]  # (N, H)
             now, later = piece.actions[valid].tensor_split([self.spec.action_size], -1)
-            nll = self.head.nll(output, now)
+            nll = self.head.nll(self._read(output, seen), now)
             foresight = self.foresight.nll(output, later) if self.foresight else torch.zeros(())
             share = piece.steps / batch.steps
             weighted.append(share * torch.stack([nll, foresight, result.terms.penalty]))
@@ -225,13 +238,27 @@ class RecurrentPolicy(nn.Module):
         if self.spec.images:
             seen = self._look(_images(self.spec, observation, len(x)))  # (n, 2 C) each
             features = torch.cat([features, *seen], -1)
+        encoded = features
         for layer in self.encoder:
-            features = layer.forward(features)  # (n, F) in the end
-        output, core = self.core.step(features, state.core)  # (n, H), (num_layers, n, S)
-        actions = self.head.mean(output).clamp_(-1.0, 1.0).numpy()  # (n, A)
+            encoded = layer.forward(encoded)  # (n, F) in the end
+        output, core = self.core.step(encoded, state.core)  # (n, H), (num_layers, n, S)
+        actions = self.head.mean(self._read(output, features)).clamp_(-1.0, 1.0).numpy()  # (n, A)
         if not np.isfinite(actions).all():
             raise VandError(_not_finite(observation, self._keys))
         return actions, PolicyState(core, state.steps + 1)
+
+    def _read(self, output: Tensor, seen: Tensor) -> Tensor:
+        """What the action is read off, (N, H): the core's output (N, H), and what it looks at.
+
+        Args:
+            output: Of the core.
+            seen: (N, D + R F) normalised observations, which end with what is seen at close range.
+        """
+        if self.gaze is None:
+            return output
+        d, ranges = self.spec.observation_size, len(self.config.close_ranges_m)
+        close = seen[:, d : self.normaliser.width].reshape(len(seen), ranges, self._things, -1)
+        return self.gaze.forward(output, close.transpose(1, 2).flatten(2))
 
     def _look(self, images: Mapping[str, Tensor]) -> list[Tensor]:
         """What the convolutional networks make of images (N, H, W, 3): (N, 2 C) of each camera."""

@@ -1,0 +1,45 @@
+"""Gaze: the memory says what to look at, and the action follows from where that is."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Gaze(nn.Module):
+    """Soft attention over the positions of things, directed by the state of the core.
+
+    "Go to B" is a product: of a choice, which is remembered, and of a position, which is seen. A
+    recurrent cell that adds the two before its nonlinearity has to approximate such a product with
+    many units for each thing that it may go to. Here it is one: each head weighs the positions by
+    a softmax of the core's output, and a layer sees the core's output and the positions that the
+    heads look at.
+
+    Args:
+        hidden_size: Units of the core's output, H.
+        things: Things whose positions are seen, J.
+        numbers: Numbers that tell where a thing is, P.
+        heads: Things that can be looked at at once, K.
+    """
+
+    def __init__(self, hidden_size: int, things: int, numbers: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.choice = nn.Linear(hidden_size, heads * things)
+        self.layer = nn.Linear(hidden_size + heads * numbers, hidden_size)
+
+    def forward(self, output: Tensor, positions: Tensor) -> Tensor:
+        """What the action follows from.
+
+        Args:
+            output: (N, H) output of the core.
+            positions: (N, J, P) where things are.
+
+        Returns:
+            (N, H) features.
+        """
+        weights = self.weights(output)  # (N, K, J)
+        seen = torch.matmul(weights, positions).flatten(1)  # (N, K P)
+        return torch.tanh(self.layer.forward(torch.cat([output, seen], -1)))
+
+    def weights(self, output: Tensor) -> Tensor:
+        """How much each head looks at each thing, (N, K, J); sums to 1 over things."""
+        return torch.softmax(self.choice.forward(output).view(len(output), self.heads, -1), -1)
