@@ -15,8 +15,12 @@ from vand_robot.config import PolicyConfig
 from vand_robot.policy import RecurrentPolicy
 from vand_robot.spec import PolicySpec
 
-OBSERVATIONS = {f"key_{i}": 3 for i in range(22)} | {"instruction": 9}
-"""As many keys and numbers as the workshop has."""
+OBSERVATIONS = {
+    **{f"key_{i}": 3 for i in range(10)},
+    **{f"thing_{i}_rel": 3 for i in range(12)},
+    "instruction": 9,
+}
+"""As many keys and numbers as the workshop has, and as many things to look at."""
 
 ACTION_SIZE = 10
 SIMULATIONS = (1, 32, 50)
