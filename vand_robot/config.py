@@ -57,11 +57,13 @@ class ForesightConfig:
 
     A cloned policy can tell the next action from its own motion, and so never learns what it must
     remember: which button comes next shows in the motion a moment after it was decided. What it
-    will do in a second or three does not, and has to be known from memory.
+    will do in a second or three does not, and has to be known from memory. With a handful of
+    demonstrations the memory learns those by heart instead: then leave it out.
     """
 
-    ahead_s: tuple[Amount, ...] = (0.5, 1.0, 1.5, 2.0, 3.0)
-    """How far ahead [s], rounded to control steps; empty: no such head."""
+    ahead_s: tuple[Amount, ...] = ()
+    """How far ahead [s], rounded to control steps, for instance [0.5, 1, 1.5, 2, 3]; empty: no
+    such head."""
     weight: Amount = 0.3
     """Weight of its negative log likelihood, which is summed over times and dimensions."""
 
