@@ -4,6 +4,9 @@ Control steps per second of 32 simulations with policy, controller, observation 
 task's own criteria and by those of all tasks (as evaluations judge), over those of bare
 `Batch.step` on the same model and from the same states. The three are timed in turn, in stretches
 of a rollout, so that all see the same contacts and the same load on the machine.
+
+On one thread, as each job of an evaluation runs, and on all processors: there only the physics is
+shared out, and what is left on one thread weighs more.
 """
 
 import time
@@ -25,15 +28,17 @@ STRETCHES = 30
 
 
 def main() -> None:
-    """Prints one line for each task."""
+    """Prints one line for each number of threads and task."""
     torch.set_num_threads(1)  # as evaluations do; several would wait for processors in use
-    for task_id in task_ids():
-        speed = throughput(task_id)
-        print(
-            f"{task_id:10}: {SIMULATIONS} simulations, {speed.own:6.0f} control steps/s in all,"
-            f" bare Batch.step {speed.bare:6.0f}, share {speed.own_share:.2f},"
-            f" with all {len(task_ids())} judges {speed.all_share:.2f}"
-        )
+    for num_threads, name in ((1, "one thread"), (0, "all processors")):
+        print(f"{SIMULATIONS} simulations on {name}")
+        for task_id in task_ids():
+            speed = throughput(task_id, num_threads)
+            print(
+                f"  {task_id:11}: {speed.own:6.0f} control steps/s in all,"
+                f" bare Batch.step {speed.bare:6.0f}, share {speed.own_share:.2f},"
+                f" with all {len(task_ids())} judges {speed.all_share:.2f}"
+            )
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,12 @@ class Speed:
     """Of a rollout that is judged by every task, over bare stepping."""
 
 
-def throughput(task_id: str) -> Speed:
-    """Measures rollouts of one task.
+def throughput(task_id: str, num_threads: int = 0) -> Speed:
+    """Measures rollouts of one task, the physics on a number of threads; 0: one per processor.
 
     The policy is untrained: the robot moves, and nothing about the speed depends on what it learnt.
     """
-    batch = TaskBatch(task_id, SIMULATIONS)
+    batch = TaskBatch(task_id, SIMULATIONS, num_threads=num_threads)
     policy = RecurrentPolicy(PolicyConfig(), _spec(batch)).eval()
     others = [other for other in task_ids() if other != task_id]
     judges = [Judge(get_task(other), batch.simulation) for other in others]
