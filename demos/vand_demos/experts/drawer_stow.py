@@ -33,10 +33,15 @@ AIM_M = 0.010
 """Distance beside the knob at which the hand may come down to it."""
 KNOB_HELD_M = 0.022
 """Distance of the hand from the place where it grips beyond which it has lost the knob."""
-PULL_M, PUSH_M = 0.17, -0.01
-"""Openings that the hand pulls and pushes for."""
+PULL_M, PUSH_M = 0.21, -0.03
+"""Openings that the hand pulls and pushes for: beyond the stops, so that it comes to rest there."""
+PULLED_M, PUSHED_M = 0.172, 0.005
+"""Openings at which it has done so: the drawer is at a stop. A hand that let go where the drawer
+counts as open or closed would leave no margin to whoever copies it."""
 OPENED_M, SHUT_M = 0.15, 0.008
-"""Openings at which it has done so: the drawer is open, or shut."""
+"""Openings at which the drawer need not be pulled open, or pushed shut, any more."""
+HOLD_S = (0.2, 0.5)
+"""Range of the time for which it is held against its stop [s]."""
 SLIDE_AHEAD_M = 0.05
 """How far ahead of the knob the hand's goal is at most: faster, the knob slips from the fingers."""
 DROP_M = np.array([0.135, 0.0, -0.025])
@@ -53,7 +58,7 @@ def script(motion: Motion, view: View) -> Skill:
         if out_of_reach(view):
             return view
         if not _open(view):
-            view = yield from _slide(motion, view, PULL_M, _open)
+            view = yield from _slide(motion, view, PULL_M, _pulled)
             continue
         view = yield from fetch(motion, view)
         if held(view):
@@ -61,14 +66,14 @@ def script(motion: Motion, view: View) -> Skill:
                 motion, view, _drop_place, spread_m=DROP_SPREAD_M, free_m=DROP_FREE_M, height_m=0.15
             )
     while not _shut(view):
-        view = yield from _slide(motion, view, PUSH_M, _shut)
+        view = yield from _slide(motion, view, PUSH_M, _pushed)
     for _ in range(round(motion.style.rng.uniform(1.0, 2.0) / motion.dt)):
         view = yield motion.command(view, hand=motion.style.travel_hand)
     return view
 
 
 def _slide(motion: Motion, view: View, opening: float, there: Callable[[View], bool]) -> Skill:
-    """Grip the knob, move it towards an opening until it is there, let go, draw the hand back."""
+    """Grip the knob, move it to a stop, hold it there, let go, draw the hand back."""
     rng = motion.style.rng
     stand = stand_before(np.array(CLOSED_KNOB_M), rng, reach_m=REACH_M, spread_m=SPREAD_M)
     hover = 0.10 + rng.uniform(0.0, 0.04)
@@ -88,7 +93,9 @@ def _slide(motion: Motion, view: View, opening: float, there: Callable[[View], b
         duration_s=rng.uniform(0.4, 0.6),
         yaw=_yaw(view),
     )
-    while _holding_knob(view) and not there(view):
+    hold = round(rng.uniform(*HOLD_S) / motion.dt)
+    while _holding_knob(view) and hold > 0:
+        hold -= there(view)
         way = np.clip(_opening(view) - opening, -SLIDE_AHEAD_M, SLIDE_AHEAD_M)
         view = yield motion.command(
             view,
@@ -127,6 +134,14 @@ def _open(view: View) -> bool:
 
 def _shut(view: View) -> bool:
     return _opening(view) < SHUT_M
+
+
+def _pulled(view: View) -> bool:
+    return _opening(view) > PULLED_M
+
+
+def _pushed(view: View) -> bool:
+    return _opening(view) < PUSHED_M
 
 
 def _grip_place(view: View) -> Vector:

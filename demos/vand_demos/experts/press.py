@@ -24,6 +24,9 @@ AIM_M = 0.010
 """Distance beside a button's middle at which the fingers may come down on it."""
 PUSH_M = 0.030
 """How far below its rest a button is pushed towards: more than it travels, so as not to be slow."""
+DOWN_M = 0.017
+"""Depth at which the hand turns back [m]: well beyond where a press counts. A hand that turned
+there would show presses that barely count, and whoever copies them falls short of that."""
 
 
 def script(order: str) -> Script:
@@ -60,8 +63,12 @@ def script(order: str) -> Script:
 
 
 def _press(motion: Motion, view: View, button: str, stand: Vector) -> Skill:
-    """Press a button and come back to above it."""
-    while _depth(view, button) < PRESSED_M:  # it is seen when it counts: none is pressed twice
+    """Press a button down and come back to above it."""
+    counted = False
+    while (depth := _depth(view, button)) < DOWN_M:
+        if counted and depth < PRESSED_M:
+            break  # slipped off after it counted, which is seen: none is pressed twice
+        counted = counted or depth >= PRESSED_M
         goal = funnel(view, _above(view, button, -PUSH_M), AIM_M, HOVER_M + PUSH_M)
         view = yield _act(motion, view, goal, stand)
     return (yield from _hover(motion, view, button, stand))
