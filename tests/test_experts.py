@@ -10,6 +10,8 @@ from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.experts.skills import OPEN
 from vand_envs import TaskBatch, task_ids
 from vand_envs.errors import UsageError
+from vand_envs.tasks.buttons import BUTTON_HEIGHT_M, PRESSED_M
+from vand_envs.tasks.drawer_stow import CLOSED_KNOB_M, CLOSED_M, OPEN_M
 
 every_task = pytest.mark.parametrize("task_id", task_ids())
 
@@ -52,6 +54,29 @@ def test_demonstrations_vary_in_length_and_path(task_id):
     shortest = min(len(episode) for episode in episodes)
     paths = np.stack([episode.observations["ee_pos"][:shortest] for episode in episodes])
     assert paths.std(axis=0).mean() > 0.01
+
+
+def test_presses_go_well_beyond_where_they_count():
+    """A copy that falls short by a few millimetres still presses."""
+    for episode in demonstrate("press-caba", range(4), parallel=4):
+        seen = episode.observations
+        rest = BUTTON_HEIGHT_M - seen["ee_pos"][:, 2]
+        for letter, presses in (("a", 2), ("b", 1), ("c", 1)):
+            depth = rest - seen[f"button_{letter}_rel"][:, 2]
+            down = depth >= PRESSED_M
+            begins = np.flatnonzero(down[1:] & ~down[:-1]) + 1
+            deepest = [depth[begin : begin + 5].max() for begin in begins]
+            assert len(begins) == presses
+            assert min(deepest) >= PRESSED_M + 0.003
+
+
+def test_the_drawer_is_pulled_and_pushed_to_its_stops():
+    for episode in demonstrate("drawer-stow", range(4), parallel=4):
+        x, _, cos, sin = episode.observations["base_pose"].T
+        ahead, left = episode.observations["drawer_pos"].T
+        opening = CLOSED_KNOB_M[0] - (x + cos * ahead - sin * left)
+        assert opening.max() > OPEN_M + 0.025
+        assert opening[-1] < CLOSED_M - 0.005
 
 
 def test_a_demonstration_does_not_depend_on_its_neighbours():
