@@ -41,7 +41,8 @@ def _finish(batch, observation, seed=0):
 
 
 def test_a_drawer_that_is_not_quite_shut_is_not_closed(monkeypatch):
-    monkeypatch.setattr(drawer_stow, "SHUT_M", 0.04)
+    for name, opening in (("PUSH_M", 0.03), ("PUSHED_M", 0.04), ("SHUT_M", 0.04)):
+        monkeypatch.setattr(drawer_stow, name, opening)
     episode = next(demonstrate(TASK.id, [0], parallel=1))
     assert episode.rewards.sum() == 3
     assert not episode.success
