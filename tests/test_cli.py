@@ -76,6 +76,33 @@ def test_record_info_check_repair(command, tmp_path):
     assert "2 episodes" in command("demos", "info", path)[1]
 
 
+def test_an_interrupted_session_goes_on_with_the_same_command(command, tmp_path):
+    path = tmp_path / "demos.hdf5"
+    words = ("record", "stow-cube", "--seed", "5", "--out", str(path), "--resume")
+    _, out, _ = command(*words, "--episodes", "1")
+    assert "1 episodes of stow-cube recorded in 1 attempts" in out
+    _, out, _ = command(*words, "--episodes", "2")
+    assert "1 episodes of stow-cube recorded in 1 attempts" in out
+    code, out, _ = command(*words, "--episodes", "2")
+    assert code == 0
+    assert "all episodes of stow-cube are there; another --seed records others" in out
+    whole = tmp_path / "whole.hdf5"
+    command("record", "stow-cube", "--seed", "5", "--out", str(whole), "--episodes", "2")
+    with h5py.File(path) as a, h5py.File(whole) as b:
+        for demo in ("demo_0", "demo_1"):
+            assert np.array_equal(a["data"][demo]["actions"], b["data"][demo]["actions"])
+
+
+def test_square_brackets_are_printed_as_they_are(command, tmp_path):
+    _, out, _ = command("train", "--help")
+    assert "data=[wipe.hdf5]" in " ".join(out.split())
+    _, out, _ = command("tasks")
+    assert "x and y [m]" in out
+    path = tmp_path / "[bold]odd.hdf5"
+    _, out, _ = command("record", "stow-cube", "--episodes", "1", "--out", str(path))
+    assert out.startswith(str(path))
+
+
 def test_check_reports_a_nan_with_its_place(command, demos, tmp_path):
     path = tmp_path / "bad.hdf5"
     shutil.copy(demos, path)

@@ -1,11 +1,13 @@
 """Quickstart from end to end, small."""
 
+import dataclasses
 import json
 
 import pytest
 from conftest import TINY
 
-from vand_envs.errors import UsageError
+from vand_demos.session import record
+from vand_envs.errors import UsageError, VandError
 from vand_robot.quickstart import quickstart
 
 
@@ -26,6 +28,31 @@ def test_quickstart_records_trains_evaluates_replays_and_can_go_on(tmp_path):
     again = quickstart(out, resume=True, **small)
     assert (out / "run" / "best" / "policy.safetensors").read_bytes() == weights
     assert again == results == json.loads((out / "results.json").read_text())
+
+
+def test_quickstart_says_before_the_work_that_nothing_can_be_drawn(tmp_path, monkeypatch, capsys):
+    def stop(*_: object, **__: object) -> None:
+        assert "no video will be written: cannot render" in capsys.readouterr().err
+        raise KeyboardInterrupt
+
+    for name in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("vand_envs.rendering._available", lambda backend: False)
+    monkeypatch.setattr("vand_robot.quickstart.record", stop)
+    with pytest.raises(KeyboardInterrupt):
+        quickstart(tmp_path / "quick")
+
+
+def test_quickstart_stops_when_recording_is_interrupted(tmp_path, monkeypatch):
+    def interrupted(task, path, **options):
+        report = record(task, path, **{**options, "episodes": 1})
+        return dataclasses.replace(report, interrupted=True)
+
+    monkeypatch.setattr("vand_robot.quickstart.record", interrupted)
+    with pytest.raises(VandError, match="--resume goes on") as error:
+        quickstart(tmp_path / "quick", demonstrations=2)
+    assert error.value.exit_code == 130
+    assert not (tmp_path / "quick" / "run").exists()
 
 
 def test_quickstart_leaves_a_folder_alone_that_it_did_not_make(tmp_path):

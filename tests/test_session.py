@@ -5,7 +5,7 @@ import pytest
 
 from vand_demos import DemoDataset, check_file
 from vand_demos.experts import Disturbance
-from vand_demos.session import SEEDS_PER_SESSION, record
+from vand_demos.session import SEEDS_PER_SESSION, missing, record
 from vand_envs.errors import UsageError, VandError
 
 
@@ -36,6 +36,21 @@ def test_resuming_goes_on_with_new_seeds(tmp_path):
         seeds = [dataset.attribute(name, "seed") for name in dataset.names]
     assert len(set(seeds)) == 3
     assert all(SEEDS_PER_SESSION <= seed < 2 * SEEDS_PER_SESSION for seed in seeds)
+
+
+def test_what_a_session_misses_is_counted_by_task_seed_and_success(tmp_path):
+    path = tmp_path / "demos.hdf5"
+    assert missing(path, "stow-cube", episodes=3, seed=1) == 3
+    record("stow-cube", path, episodes=2, seed=1)
+    wild = Disturbance(scale=3.0, rate_hz=10.0)
+    failed = record(
+        "stow-cube", path, episodes=1, seed=1, disturbance=wild, keep_failures=True, resume=True
+    )
+    assert failed.total == 3
+    assert missing(path, "stow-cube", episodes=3, seed=1) == 1
+    assert missing(path, "stow-cube", episodes=1, seed=1) == 0
+    assert missing(path, "stow-cube", episodes=3, seed=2) == 3
+    assert missing(path, "wipe", episodes=3, seed=1) == 3
 
 
 def test_failures_are_kept_and_marked_when_asked_for(tmp_path):

@@ -66,7 +66,7 @@ def info(file: DataFile, json: Json = False) -> None:
         ),
     }
     for name, text in lines.items():
-        console.out.print(f"[bold]{name}[/bold]: {text}")
+        console.out.print(f"{name}: {text}")
     if facts["pending_parts"]:
         console.out.print(
             f"{facts['pending_parts']} recorded episodes are not packed yet:"
@@ -145,8 +145,8 @@ def filter_command(
     success: Annotated[
         bool | None, typer.Option("--success/--failure", help="Which outcome.")
     ] = None,
-    min_seconds: Annotated[float, typer.Option(help="At least this long [s].")] = 0.0,
-    max_seconds: Annotated[float, typer.Option(help="At most this long [s].")] = math.inf,
+    min_seconds: Annotated[float, typer.Option(help="At least this many seconds long.")] = 0.0,
+    max_seconds: Annotated[float, typer.Option(help="At most this many seconds long.")] = math.inf,
     mask: Annotated[str | None, typer.Option(help="In this mask: train, valid.")] = None,
     force: Force = False,
     json: Json = False,

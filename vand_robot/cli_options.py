@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from vand_envs.cameras import IMAGE_CAMERAS
 
@@ -15,9 +16,9 @@ ALL_IMAGES = ",".join(IMAGE_CAMERAS)
 """Every image observation, as `Images` takes them."""
 
 Images = Annotated[str, typer.Option(help=f"Camera images to store, of {ALL_IMAGES}.")]
-ImageSize = Annotated[str, typer.Option(help="Size of the images, WIDTHxHEIGHT [pixel].")]
+ImageSize = Annotated[str, typer.Option(help="Size of the images in pixels, WIDTHxHEIGHT.")]
 
 
 def example(command: str) -> str:
     """The line under a command's help that shows how it is used."""
-    return f"Example: [bold]{command}[/bold]"
+    return f"Example: [bold]{escape(command)}[/bold]"

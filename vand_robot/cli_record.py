@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from vand_demos import DemoDataset
 from vand_demos.experts import Disturbance
-from vand_demos.session import RECORDING_DEVICES, Connect, SessionReport, record
+from vand_demos.session import RECORDING_DEVICES, Connect, SessionReport, missing, record
 from vand_demos.teleop import DeviceOptions, TeleopDevice, open_device
 from vand_demos.web import LOOPBACK
 from vand_envs import task_ids
@@ -32,7 +33,7 @@ def record_command(
     device: Annotated[
         str, typer.Option(help=f"Who drives: {', '.join(RECORDING_DEVICES)}.")
     ] = "expert",
-    episodes: Annotated[int, typer.Option(help="Successful episodes to record.")] = 30,
+    episodes: Annotated[int, typer.Option(help="Successful episodes of the session.")] = 30,
     seed: Annotated[int, typer.Option(help="Seed of the session, 0 to 999.")] = 0,
     disturb: Annotated[
         float, typer.Option(help="Expert: scale of the disturbance while demonstrating; 0: none.")
@@ -51,7 +52,14 @@ def record_command(
     mapping: Annotated[
         Path | None, typer.Option(help="gamepad, spacemouse: YAML file with the mapping.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Add to the data set.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Add to the data set. Expert: what is missing of this session, so that the same"
+            " command goes on where it was stopped.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Record demonstrations of a task into a data set, by an expert or by hand."""
@@ -69,11 +77,17 @@ def record_command(
         connect = partial(_connect, device, host=host, port=port, mapping=mapping)
     tasks = task_ids() if task == ALL else (task,)
     for i, task_id in enumerate(tasks):
-        with console.progress_bar(f"recording {task_id}", episodes, visible=not by_hand) as bar:
+        wanted = episodes
+        if resume and not by_hand:
+            wanted = missing(out, task_id, episodes=episodes, seed=seed)
+        if wanted == 0 < episodes:
+            _tell(task_id, _complete(out), as_json=json)
+            continue
+        with console.progress_bar(f"recording {task_id}", wanted, visible=not by_hand) as bar:
             report = record(
                 task_id,
                 out,
-                episodes=episodes,
+                episodes=wanted,
                 seed=seed,
                 device=device,
                 connect=connect,
@@ -87,10 +101,7 @@ def record_command(
                 resume=resume or i > 0,
                 progress=bar,
             )
-        if json:
-            console.print_json({**vars(report), "task": task_id, "path": str(report.path)})
-        else:
-            console.out.print(_summary(task_id, report))
+        _tell(task_id, report, as_json=json)
         if report.interrupted:
             raise typer.Exit(INTERRUPTED)
 
@@ -104,7 +115,22 @@ def _connect(
     return open_device(device, options)
 
 
+def _complete(path: Path) -> SessionReport:
+    """The report of a session that has nothing left to record."""
+    with DemoDataset.open(path) as dataset:
+        return SessionReport(path, recorded=0, attempts=0, total=len(dataset), steps=0)
+
+
+def _tell(task: str, report: SessionReport, *, as_json: bool) -> None:
+    if as_json:
+        console.print_json({**vars(report), "task": task, "path": str(report.path)})
+    else:
+        console.out.print(_summary(task, report))
+
+
 def _summary(task: str, report: SessionReport) -> str:
+    if not report.attempts and not report.interrupted:
+        return f"{report.path}: all episodes of {task} are there; another --seed records others"
     return (
         f"{report.path}: {report.recorded} episodes of {task} recorded in {report.attempts}"
         f" attempts, {report.steps} steps; {report.total} episodes in all"

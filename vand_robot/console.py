@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=True)
-"""Results."""
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False)
+"""Results. Without markup: a path or a unit in square brackets is printed as it is."""
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 """Progress and errors: kept apart, so that results can be piped."""
 
 

@@ -2,14 +2,15 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vand_demos import DemoDataset
-from vand_demos.session import record
-from vand_envs.errors import UsageError
+from vand_demos.session import missing, record
+from vand_envs.errors import UsageError, VandError
+from vand_envs.rendering import Renderer
+from vand_envs.world import make_world
 from vand_robot import console
 from vand_robot.checkpoint import LAST
 from vand_robot.configs import find_config
@@ -18,6 +19,7 @@ from vand_robot.replay import policy_motion, write_motion
 from vand_robot.suite import processors
 
 TASKS = ("stow-cube", "wipe")
+VIDEO_TASK = "stow-cube"
 DEMONSTRATIONS = 120
 """Recorded for each task."""
 EPISODES = 50
@@ -28,6 +30,12 @@ SESSION_SEED = 1
 """Seed of the recording session; the shipped data set was recorded with another."""
 MARKER = "quickstart"
 """File that marks a folder as made by quickstart, so that force removes nothing else."""
+
+
+class QuickstartInterruptedError(VandError):
+    """Ctrl-C while demonstrations were recorded; what was finished is safe."""
+
+    exit_code = 130
 
 
 def quickstart(
@@ -61,6 +69,7 @@ def quickstart(
     _prepare(out, resume=resume, force=force)
     demos, run = out / "demos.hdf5", out / "run"
     began = time.monotonic()
+    drawable = _can_draw()
     with _step(1, f"recording {demonstrations} demonstrations of each task"):
         _record(demos, demonstrations)
     with _step(2, "training one policy on both tasks"):
@@ -73,6 +82,7 @@ def quickstart(
             console=console.err,
         )
     pages = {f"Replay of {task}": f"replay-{task}.html" for task in TASKS}
+    videos = {f"Video of {VIDEO_TASK}": f"replay-{VIDEO_TASK}.mp4"} if drawable else {}
     with (
         _step(3, f"evaluating {episodes} held-out episodes of each task"),
         console.progress_bar("evaluating", 1) as progress,
@@ -84,11 +94,15 @@ def quickstart(
             jobs=processors(),
             resume=True,
             force=(out / RESULTS).exists(),
-            links={**pages, "Video of stow-cube": "replay-stow-cube.mp4"},
+            links={**pages, **videos},
             progress=progress,
         )
     with _step(4, "writing replays"):
-        _replay(run, out, pages, replay_s)
+        for task, page in zip(TASKS, pages.values(), strict=True):
+            motion = policy_motion(run, task, 0, replay_s)
+            write_motion(motion, out / page, "html")
+            for video in videos.values() if task == VIDEO_TASK else ():
+                write_motion(motion, out / video, "video")
     console.err.print(f"done in {time.monotonic() - began:.0f} s: {out / REPORT}")
     return results
 
@@ -107,7 +121,7 @@ def _prepare(out: Path, *, resume: bool, force: bool) -> None:
 
 @contextmanager
 def _step(number: int, what: str) -> Iterator[None]:
-    console.err.print(f"[bold]{number}/4[/bold] {what}")
+    console.err.print(f"{number}/4 {what}", style="bold")
     began = time.monotonic()
     yield
     console.err.print(f"    {time.monotonic() - began:.0f} s")
@@ -115,24 +129,22 @@ def _step(number: int, what: str) -> Iterator[None]:
 
 def _record(path: Path, wanted: int) -> None:
     for task in TASKS:
-        missing = wanted - _recorded(path, task)
-        if missing > 0:
-            with console.progress_bar(f"recording {task}", missing) as progress:
-                record(
-                    task, path, episodes=missing, seed=SESSION_SEED, resume=True, progress=progress
-                )
+        wanting = missing(path, task, episodes=wanted, seed=SESSION_SEED)
+        if wanting == 0:
+            continue
+        with console.progress_bar(f"recording {task}", wanting) as progress:
+            report = record(
+                task, path, episodes=wanting, seed=SESSION_SEED, resume=True, progress=progress
+            )
+        if report.interrupted:
+            raise QuickstartInterruptedError("interrupted; --resume goes on with what is recorded")
 
 
-def _recorded(path: Path, task: str) -> int:
-    if not path.exists():
-        return 0
-    with DemoDataset.open(path) as dataset:
-        return sum(dataset.attribute(name, "task") == task for name in dataset.names)
-
-
-def _replay(run: Path, out: Path, pages: Mapping[str, str], seconds: float) -> None:
-    for task, page in zip(TASKS, pages.values(), strict=True):
-        motion = policy_motion(run, task, 0, seconds)
-        write_motion(motion, out / page, "html")
-        if task == "stow-cube":
-            write_motion(motion, out / "replay-stow-cube.mp4", "video")
+def _can_draw() -> bool:
+    """Whether a video can be drawn here; where it cannot, a line says why before the work."""
+    try:
+        with Renderer(make_world().model, 64, 48):
+            return True
+    except VandError as error:
+        console.err.print(f"no video will be written: {error}")
+        return False

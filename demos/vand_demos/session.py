@@ -164,6 +164,39 @@ def record(
     return SessionReport(path, recorder.saved, attempts, len(recorder), recorder.steps, interrupted)
 
 
+def missing(path: str | Path, task_id: str, *, episodes: int, seed: int = 0) -> int:
+    """How many episodes a session that was interrupted still has to record.
+
+    What a killed session left behind is taken into the data set first.
+
+    Args:
+        path: The data set; it need not exist.
+        task_id: The task.
+        episodes: Successful episodes that the session is to have in the end.
+        seed: Seed of the session.
+
+    Returns:
+        Episodes to add, 0 or more.
+
+    Raises:
+        VandError: The data set cannot be read.
+    """
+    path = Path(path).expanduser()
+    if part_files(path):
+        repair(path)
+    if not path.exists():
+        return episodes
+    first = seed * SEEDS_PER_SESSION
+    with DemoDataset.open(path) as dataset:
+        there: int = sum(
+            dataset.attribute(name, "task") == task_id
+            and first <= dataset.attribute(name, "seed") < first + SEEDS_PER_SESSION
+            and bool(dataset.attribute(name, "success"))
+            for name in dataset.names
+        )
+    return max(episodes - there, 0)
+
+
 def _operate(drive: Drive, connect: Connect) -> bool:
     """Let a person drive until they quit; whether by Ctrl-C."""
     try:
