@@ -191,6 +191,14 @@ def test_a_hair_the_wrong_way_round_is_not_minus_nothing():
     assert Moment(np.zeros(1), "wipe", 0, -0.02, success=False).phase == "0.0 circles"
 
 
+def test_a_rhythm_has_no_success_before_it_has_gone_on():
+    state = np.zeros(1)
+    going = Moment(state, "wipe", 0, 8.7, success=True)
+    assert going.standing == "8.7 circles (3 make a demonstration)"
+    assert Moment(state, "wipe", 0, 2.1, success=False).standing == "2.1 circles"
+    assert Moment(state, "stow-cube", 4, 0.0, success=True).standing == "all 4 stages done, success"
+
+
 def test_a_recording_cannot_be_interfered_with(recorded):
     recorded.attempt(lambda: recorded.push("base", "left"))
     assert recorded.message.startswith("a recording cannot be interfered with")

@@ -146,7 +146,7 @@ def test_demonstrations_are_chosen_and_the_page_of_another_origin_is_refused(chr
         controls.choose("stow-cube", "wipe")
         until(lambda: "demo_4" in controls.text)
         controls.seek(1.0)
-        until(lambda: "success" in controls.text)
+        until(lambda: "circles (3 make a demonstration)" in controls.text)
         with pytest.raises(InvalidStatus, match="403"):
             connect(address.replace("http", "ws"), origin="http://evil.example").close()
         request = urllib.request.Request(address, headers={"Host": "evil.example"})

@@ -154,7 +154,7 @@ def _lines(session: Session) -> dict[str, str]:
     """How the session stands: heading -> text."""
     now = session.moment
     lines = {
-        now.instruction: now.phase + (", success" if now.success else ""),
+        now.instruction: now.standing,
         "time": f"{session.time_s:.1f} of {session.length_s:.1f} s, {session.speed:g} x"
         + (", paused" if session.paused else ""),
         "shown": session.source.title

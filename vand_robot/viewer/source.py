@@ -43,6 +43,20 @@ class Moment:
         assert task.cycle is not None  # noqa: S101  (a task has stages or a cycle)
         return f"{self.cycles:z.1f} {task.cycle.name}s"
 
+    @property
+    def standing(self) -> str:
+        """The phase, and whether the task is done.
+
+        Of a rhythm it says how many cycles make a demonstration: that it goes on, which an
+        evaluation asks for, shows in the end alone.
+        """
+        if not self.success:
+            return self.phase
+        cycle = get_task(self.task).cycle
+        if cycle is None or get_task(self.task).stages:
+            return f"{self.phase}, success"
+        return f"{self.phase} ({cycle.min_cycles:g} make a demonstration)"
+
 
 class Source(Protocol):
     """Episodes that can be looked at, one of which is open."""

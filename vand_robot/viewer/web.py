@@ -229,11 +229,10 @@ class _Page:
 def _heading(session: Session) -> str:
     """What is shown, in words."""
     now = session.moment
-    done = ", success" if now.success else ""
     time_s = f"{session.time_s:.1f} of {session.length_s:.1f} s"
     lines = [
         f"#### {now.instruction[0].upper()}{now.instruction[1:]}",
-        f"**{now.phase}{done}** · {time_s}",
+        f"**{now.standing}** · {time_s}",
     ]
     title = session.source.title
     if session.live and session.live.touched:

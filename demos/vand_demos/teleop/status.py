@@ -61,7 +61,7 @@ class Status:
         if self.success:
             return "Done. Press Save if it is a good example, Discard if not."
         if self.phase == "paused":
-            return "The robot stands still. Go on (start), or begin anew (discard, reset)."
+            return "The robot stands still. Go on, discard it, or take the same start again."
         return f"Now: {self.goal}."
 
     @property
