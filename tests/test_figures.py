@@ -76,11 +76,16 @@ def test_confusion_matrix_shows_shares_and_frames_success():
 def test_methods_are_drawn_with_their_intervals():
     score = {"iqm": 0.6, "bootstrap_95": [0.4, 0.7], "tasks": {"wipe": 0.5, "stir": 0.7}}
     method = {"seeds": [0, 1], "conditions": {"nominal": score, "push": score}}
-    study = {"conditions": ["nominal", "push"], "methods": {"vand": method, "plain": method}}
+    methods = {"vand": method, "input_noise": method}
+    study = {"conditions": ["nominal", "push"], "methods": methods}
     chart = method_chart(study)
     assert list(chart.axes[1].lines[0].get_xdata()) == [0.4, 0.7]
     matrix = method_matrix(study)
     assert [text.get_text() for text in matrix.axes[0].texts] == ["50", "70"] * 2
+    assert [text.get_text() for text in matrix.axes[1].texts] == ["60"] * 2
+    names = [label.get_text() for label in matrix.axes[0].get_yticklabels()]
+    assert names == ["vand", "input noise"]
+    assert "2 training seeds each" in matrix.axes[0].get_xlabel()
 
 
 def test_stage_completion_ends_at_the_share_completed_in_order():

@@ -52,6 +52,12 @@ def test_runs_are_grouped_by_method_and_seed(folder):
     ]
 
 
+def test_methods_come_in_the_order_of_the_folders(folder):
+    given = [folder / f"gru-{name}" for name in ("vand-1", "plain-seed0", "vand-0")]
+    runs = [(run.method, run.seed) for run in find_runs(given)]
+    assert runs == [("gru-vand", 0), ("gru-vand", 1), ("gru-plain", 0)]
+
+
 def test_methods_are_scored_over_tasks_and_seeds(folder):
     study = compare(find_runs([folder]))
     vand = study["methods"]["gru-vand"]["conditions"]["nominal"]

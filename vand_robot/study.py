@@ -52,6 +52,8 @@ class Run:
 def find_runs(folders: Sequence[Path]) -> list[Run]:
     """The evaluated runs in folders, at any depth, by method and training seed.
 
+    Methods come in the order of the folders; those within one, by name.
+
     Raises:
         UsageError: A folder is missing or holds no evaluation; two runs are of one method and
             seed.
@@ -65,7 +67,8 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
         if not files:
             raise UsageError(f"{folder}: no {RESULTS} in it; evaluate its runs first")
         found += [_read_run(file) for file in files]
-    found.sort(key=lambda run: (run.method, run.seed))
+    order = {method: i for i, method in reversed(list(enumerate(run.method for run in found)))}
+    found.sort(key=lambda run: (order[run.method], run.seed))
     for one, other in pairwise(found):
         if (one.method, one.seed) == (other.method, other.seed):
             raise UsageError(

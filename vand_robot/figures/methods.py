@@ -33,14 +33,17 @@ def method_chart(study: Mapping[str, Any]) -> Figure:
         axes.set_xticks([0, 0.5, 1])
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.spines["left"].set_visible(False)
-    panels[0].set_yticks(range(len(methods)), list(methods), color=INK)
+    panels[0].set_yticks(range(len(methods)), list(map(_label, methods)), color=INK)
     panels[0].set_ylim(len(methods) - 0.5, -0.5)
     return figure
 
 
 @styled
 def method_matrix(study: Mapping[str, Any]) -> Figure:
-    """Mean success of each method on each task under the first condition, as a heat map."""
+    """Mean success of each method on each task under the first condition, as a heat map.
+
+    The last column, apart, is the mean over the tasks.
+    """
     condition = study["conditions"][0]
     methods = study["methods"]
     tasks = list(next(iter(methods.values()))["conditions"][condition]["tasks"])
@@ -48,16 +51,27 @@ def method_matrix(study: Mapping[str, Any]) -> Figure:
         [[it["conditions"][condition]["tasks"][task] for task in tasks] for it in methods.values()]
     )
     figure = Figure(figsize=(2.4 + 0.62 * len(tasks), 1.5 + 0.36 * len(methods)))
-    axes = figure.add_subplot()
-    axes.set_title(condition)
-    axes.imshow(rates, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for i, k in np.ndindex(rates.shape):
-        colour = "white" if rates[i, k] > 0.55 else INK
-        axes.text(k, i, f"{100 * rates[i, k]:.0f}", ha="center", va="center", color=colour)
+    axes, mean = figure.subplots(
+        1, 2, sharey=True, width_ratios=[len(tasks), 1], gridspec_kw={"wspace": 0.02}
+    )
+    axes.set_title(f"Success on held-out episodes [%], {condition}")
+    for panel, columns in ((axes, rates), (mean, rates.mean(axis=1, keepdims=True))):
+        panel.imshow(columns, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        for i, k in np.ndindex(columns.shape):
+            colour = "white" if columns[i, k] > 0.55 else INK
+            text = f"{100 * columns[i, k]:.0f}"
+            panel.text(k, i, text, ha="center", va="center", color=colour)
+        panel.grid(visible=False)
+        for spine in panel.spines.values():
+            spine.set_visible(False)
     axes.set_xticks(range(len(tasks)), tasks, rotation=40, ha="right", color=INK)
-    axes.set_yticks(range(len(methods)), list(methods), color=INK)
-    axes.set_xlabel("success [% of the episodes], mean over training seeds")
-    axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    mean.set_xticks([0], ["mean"], rotation=40, ha="right", color=INK, fontweight="bold")
+    axes.set_yticks(range(len(methods)), list(map(_label, methods)), color=INK)
+    seeds = sorted({len(it["seeds"]) for it in methods.values()})
+    axes.set_xlabel(f"{' to '.join(map(str, seeds))} training seeds each")
     return figure
+
+
+def _label(method: str) -> str:
+    """A method's name, as it is read: it comes from a folder's."""
+    return method.replace("_", " ")
