@@ -82,8 +82,8 @@ def _joined(left: World, right: World, offset_m: float) -> Any:
     spec.attach(other, prefix=_BESIDE, frame=spec.worldbody.add_frame(pos=[offset_m, 0.0, 0.0]))
     spec.stat.center = np.add(spec.stat.center, [offset_m / 2, 0.0, 0.0])
     spec.stat.extent = spec.stat.extent + 0.6 * offset_m  # so that both fit in
-    view = spec.visual.global_  # from in front of both
-    view.azimuth, view.elevation = 90.0, -35.0
+    view = spec.visual.global_  # from in front of both, and from above the hands
+    view.azimuth, view.elevation = 90.0, -52.0
     return spec.compile()
 
 
