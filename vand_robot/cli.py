@@ -146,7 +146,7 @@ def quickstart_command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
     force: Force = False,
 ) -> None:
-    """Record, train, evaluate and replay both tasks, end to end, in a few minutes."""
+    """Record, train, evaluate and replay stow-cube and wipe, end to end, in a few minutes."""
     from vand_robot.quickstart import quickstart  # noqa: PLC0415
 
     results = quickstart(out, resume=resume, force=force)

@@ -12,7 +12,7 @@ from vand_robot.cli_options import Force, Json
 
 def evaluate_command(
     source: Annotated[
-        Path, typer.Argument(metavar="RUN|FILE", help="Training run; with --expert, or data set.")
+        Path, typer.Argument(metavar="RUN|FILE", help="Training run; with --expert a data set too.")
     ],
     suite: Annotated[
         str,
