@@ -48,6 +48,7 @@ def test_what_a_session_misses_is_counted_by_task_seed_and_success(tmp_path):
     )
     assert failed.total == 3
     assert missing(path, "stow-cube", episodes=3, seed=1) == 1
+    assert missing(path, "stow-cube", episodes=3, seed=1, keep_failures=True) == 0
     assert missing(path, "stow-cube", episodes=1, seed=1) == 0
     assert missing(path, "stow-cube", episodes=3, seed=2) == 3
     assert missing(path, "wipe", episodes=3, seed=1) == 3

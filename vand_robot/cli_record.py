@@ -79,9 +79,12 @@ def record_command(
     for i, task_id in enumerate(tasks):
         wanted = episodes
         if resume and not by_hand:
-            wanted = missing(out, task_id, episodes=episodes, seed=seed)
+            wanted = missing(
+                out, task_id, episodes=episodes, seed=seed, keep_failures=keep_failures
+            )
         if wanted == 0 < episodes:
-            _tell(task_id, _complete(out), as_json=json)
+            there = f"{out}: all episodes of {task_id} are there; another --seed records others"
+            _tell(task_id, _nothing_added(out), there, as_json=json)
             continue
         with console.progress_bar(f"recording {task_id}", wanted, visible=not by_hand) as bar:
             report = record(
@@ -101,7 +104,7 @@ def record_command(
                 resume=resume or i > 0,
                 progress=bar,
             )
-        _tell(task_id, report, as_json=json)
+        _tell(task_id, report, _summary(task_id, report), as_json=json)
         if report.interrupted:
             raise typer.Exit(INTERRUPTED)
 
@@ -115,22 +118,20 @@ def _connect(
     return open_device(device, options)
 
 
-def _complete(path: Path) -> SessionReport:
-    """The report of a session that has nothing left to record."""
+def _nothing_added(path: Path) -> SessionReport:
+    """The report of a session that is complete already."""
     with DemoDataset.open(path) as dataset:
         return SessionReport(path, recorded=0, attempts=0, total=len(dataset), steps=0)
 
 
-def _tell(task: str, report: SessionReport, *, as_json: bool) -> None:
+def _tell(task: str, report: SessionReport, summary: str, *, as_json: bool) -> None:
     if as_json:
         console.print_json({**vars(report), "task": task, "path": str(report.path)})
     else:
-        console.out.print(_summary(task, report))
+        console.out.print(summary)
 
 
 def _summary(task: str, report: SessionReport) -> str:
-    if not report.attempts and not report.interrupted:
-        return f"{report.path}: all episodes of {task} are there; another --seed records others"
     return (
         f"{report.path}: {report.recorded} episodes of {task} recorded in {report.attempts}"
         f" attempts, {report.steps} steps; {report.total} episodes in all"

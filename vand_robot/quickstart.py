@@ -20,6 +20,7 @@ from vand_robot.suite import processors
 
 TASKS = ("stow-cube", "wipe")
 VIDEO_TASK = "stow-cube"
+"""Of which a video is written beside the pages."""
 DEMONSTRATIONS = 120
 """Recorded for each task."""
 EPISODES = 50
@@ -129,12 +130,12 @@ def _step(number: int, what: str) -> Iterator[None]:
 
 def _record(path: Path, wanted: int) -> None:
     for task in TASKS:
-        wanting = missing(path, task, episodes=wanted, seed=SESSION_SEED)
-        if wanting == 0:
+        rest = missing(path, task, episodes=wanted, seed=SESSION_SEED)
+        if rest == 0:
             continue
-        with console.progress_bar(f"recording {task}", wanting) as progress:
+        with console.progress_bar(f"recording {task}", rest) as progress:
             report = record(
-                task, path, episodes=wanting, seed=SESSION_SEED, resume=True, progress=progress
+                task, path, episodes=rest, seed=SESSION_SEED, resume=True, progress=progress
             )
         if report.interrupted:
             raise QuickstartInterruptedError("interrupted; --resume goes on with what is recorded")

@@ -164,7 +164,9 @@ def record(
     return SessionReport(path, recorder.saved, attempts, len(recorder), recorder.steps, interrupted)
 
 
-def missing(path: str | Path, task_id: str, *, episodes: int, seed: int = 0) -> int:
+def missing(
+    path: str | Path, task_id: str, *, episodes: int, seed: int = 0, keep_failures: bool = False
+) -> int:
     """How many episodes a session that was interrupted still has to record.
 
     What a killed session left behind is taken into the data set first.
@@ -172,8 +174,10 @@ def missing(path: str | Path, task_id: str, *, episodes: int, seed: int = 0) -> 
     Args:
         path: The data set; it need not exist.
         task_id: The task.
-        episodes: Successful episodes that the session is to have in the end.
+        episodes: Episodes that the session is to have in the end: successful ones, or all with
+            `keep_failures`.
         seed: Seed of the session.
+        keep_failures: Whether the session keeps failed episodes.
 
     Returns:
         Episodes to add, 0 or more.
@@ -191,7 +195,7 @@ def missing(path: str | Path, task_id: str, *, episodes: int, seed: int = 0) -> 
         there: int = sum(
             dataset.attribute(name, "task") == task_id
             and first <= dataset.attribute(name, "seed") < first + SEEDS_PER_SESSION
-            and bool(dataset.attribute(name, "success"))
+            and (keep_failures or bool(dataset.attribute(name, "success")))
             for name in dataset.names
         )
     return max(episodes - there, 0)
