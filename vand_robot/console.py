@@ -127,4 +127,4 @@ _RESULTS_COLUMNS = ("task", ">success", ">rate", "95 % interval", "stages, or me
 
 
 def _value(number: float | None, scale: float) -> str:
-    return "-" if number is None else f"{scale * number:.1f}"
+    return "-" if number is None else f"{scale * number:z.1f}"
