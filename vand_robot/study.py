@@ -67,8 +67,8 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
         if not files:
             raise UsageError(f"{folder}: no {RESULTS} in it; evaluate its runs first")
         found += [_read_run(file) for file in files]
-    order = {method: i for i, method in reversed(list(enumerate(run.method for run in found)))}
-    found.sort(key=lambda run: (order[run.method], run.seed))
+    methods = list(dict.fromkeys(run.method for run in found))
+    found.sort(key=lambda run: (methods.index(run.method), run.seed))
     for one, other in pairwise(found):
         if (one.method, one.seed) == (other.method, other.seed):
             raise UsageError(

@@ -188,16 +188,8 @@ def missing(
     path = Path(path).expanduser()
     if part_files(path):
         repair(path)
-    if not path.exists():
-        return episodes
-    first = seed * SEEDS_PER_SESSION
-    with DemoDataset.open(path) as dataset:
-        there: int = sum(
-            dataset.attribute(name, "task") == task_id
-            and first <= dataset.attribute(name, "seed") < first + SEEDS_PER_SESSION
-            and (keep_failures or bool(dataset.attribute(name, "success")))
-            for name in dataset.names
-        )
+    session = _session(path, task_id, seed * SEEDS_PER_SESSION)
+    there = sum(success or keep_failures for _, success in session)
     return max(episodes - there, 0)
 
 
@@ -238,13 +230,17 @@ def _collect(
 
 def _next_seed(path: Path, task_id: str, first: int) -> int:
     """The first seed of a session that the data set does not hold of this task."""
+    return max((seed for seed, _ in _session(path, task_id, first)), default=first - 1) + 1
+
+
+def _session(path: Path, task_id: str, first: int) -> list[tuple[int, bool]]:
+    """Seed and success of the episodes of a session, from its first seed on, in the data set."""
     if not path.exists():
-        return first
+        return []
     with DemoDataset.open(path) as dataset:
-        used = [
-            dataset.attribute(name, "seed")
+        return [
+            (int(seed), bool(dataset.attribute(name, "success")))
             for name in dataset.names
             if dataset.attribute(name, "task") == task_id
+            and first <= (seed := dataset.attribute(name, "seed")) < first + SEEDS_PER_SESSION
         ]
-    session = [s for s in used if first <= s < first + SEEDS_PER_SESSION]
-    return max(session, default=first - 1) + 1
