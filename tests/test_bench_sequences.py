@@ -7,13 +7,13 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from vand_demos.interrupt import Interrupt
 from vand_robot.bench.sequences import figures, study
 from vand_robot.bench.sequences.plan import METHODS, VAND, VARIATIONS, Plan
 from vand_robot.bench.sequences.signals import DT_S, SIGNALS, draw, reference, walk
 from vand_robot.bench.sequences.summary import WORST, figure, summarise
 from vand_robot.bench.sequences.trial import SCORES, Trial, run_trial
 from vand_robot.bench.sequences.trials import Trials
-from vand_robot.interrupt import Interrupt
 from vand_robot.metrics.periodic import score_periodic
 from vand_robot.nn import Vand, make_regularizer
 

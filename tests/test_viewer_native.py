@@ -1,6 +1,7 @@
 """The native viewer with real key presses, and without a display."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from vand_robot.viewer.native import QUIT_KEY, key_actions
 from vand_robot.viewer.opening import open_session
 
 VIEWER = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 from vand_robot.viewer import native
 from vand_robot.viewer.opening import open_session
@@ -25,7 +26,11 @@ def show(self, session, keys, show=native._Window.show):
                       session.moment.task, live.touched if live else False]), flush=True)
 
 native._Window.show = show
-native.show(open_session(Path(sys.argv[1]), task="wipe"))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background is deaf to it
+try:
+    native.show(open_session(Path(sys.argv[1]), task="wipe"))
+except KeyboardInterrupt:
+    sys.exit(130)
 """
 
 
@@ -52,6 +57,12 @@ def test_a_policy_is_watched_and_interfered_with_by_keys(display, run):  # noqa:
         until(lambda: told()[1] == 0 and told()[3] == 1 and not told()[5])
         press(display, "F12")
         assert process.wait(timeout=60) == 0
+
+
+def test_ctrl_c_closes_the_window(display, run):  # noqa: F811
+    with telling(display, VIEWER, run) as (process, _):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
 
 
 def test_keys_are_the_viewers_own_and_mean_one_thing(run, demos):

@@ -22,6 +22,7 @@ from rich.console import Console
 from torch import Tensor
 
 from vand_demos.files import disk_errors, exclusive, write_bytes
+from vand_demos.interrupt import Interrupt
 from vand_envs.errors import UsageError, VandError
 from vand_robot import schema
 from vand_robot.batches import Batch, BatchStream, Demonstrations
@@ -37,7 +38,6 @@ from vand_robot.checkpoint import (
 )
 from vand_robot.config import OptimizerConfig, TrainConfig
 from vand_robot.data import TrainingData, load_data
-from vand_robot.interrupt import Interrupt
 from vand_robot.policy import PolicyLoss, RecurrentPolicy
 from vand_robot.progress import METRICS, TENSORBOARD, Display, Means, RunLog
 

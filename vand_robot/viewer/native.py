@@ -13,6 +13,7 @@ import glfw
 import mujoco
 import numpy as np
 
+from vand_demos.interrupt import Interrupt
 from vand_demos.native import BOTTOM_LEFT, TOP_LEFT, NativeWindow, require_display
 from vand_demos.teleop.loop import FRAMES_PER_S, Timing
 from vand_envs.typing import FloatArray
@@ -36,34 +37,37 @@ def show(session: Session) -> None:
 
     Raises:
         VandError: There is no display.
+        KeyboardInterrupt: After Ctrl-C, when what was being drawn is drawn.
     """
     require_display("--viewer web")
     keys = key_actions(session)
-    window = _Window(Stage(session))
-    timing, last = Timing(1.0 / FRAMES_PER_S), time.perf_counter()
-    done = 0  # control steps in which the mouse had its say
-    try:
-        while window.is_open:
-            for key in window.pressed():
-                if key == QUIT_KEY:
-                    return
-                if key in keys:
-                    session.attempt(keys[key][1])
-            now = time.perf_counter()
-            session.tick(min(now - last, 0.25))  # a long stop is no jump
-            last = now
-            if not window.stage.is_current:  # another world: another window
-                window.close()
-                window = _Window(Stage(session))
-            live = session.live
-            if live is not None and not session.paused and len(live.moments) != done:
-                done = len(live.moments)
-                if (wrenches := window.pulled(live.world.model.nbody)) is not None:
-                    session.attempt(partial(session.pull, wrenches))
-            window.show(session, {name: about for name, _, about in keys.values()})
-            timing.wait()
-    finally:
-        window.close()
+    with Interrupt() as interrupt:
+        window = _Window(Stage(session))
+        timing, last = Timing(1.0 / FRAMES_PER_S), time.perf_counter()
+        done = 0  # control steps in which the mouse had its say
+        try:
+            while window.is_open:
+                interrupt.obey()
+                for key in window.pressed():
+                    if key == QUIT_KEY:
+                        return
+                    if key in keys:
+                        session.attempt(keys[key][1])
+                now = time.perf_counter()
+                session.tick(min(now - last, 0.25))  # a long stop is no jump
+                last = now
+                if not window.stage.is_current:  # another world: another window
+                    window.close()
+                    window = _Window(Stage(session))
+                live = session.live
+                if live is not None and not session.paused and len(live.moments) != done:
+                    done = len(live.moments)
+                    if (wrenches := window.pulled(live.world.model.nbody)) is not None:
+                        session.attempt(partial(session.pull, wrenches))
+                window.show(session, {name: about for name, _, about in keys.values()})
+                timing.wait()
+        finally:
+            window.close()
 
 
 def key_actions(session: Session) -> dict[int, tuple[str, Callable[[], object], str]]:

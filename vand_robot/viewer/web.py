@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vand_demos.interrupt import Interrupt
 from vand_demos.teleop.loop import FRAMES_PER_S, Timing
 from vand_demos.web import LOOPBACK
 from vand_demos.web.scene import add_scene, place_camera
@@ -49,14 +50,16 @@ def serve(
 
     Raises:
         UsageError: Nothing can listen there.
+        KeyboardInterrupt: After Ctrl-C, when what was being drawn is drawn.
     """
     stop = stop or threading.Event()
-    with web_server(host, port, overlay=_STYLE) as server:
+    with Interrupt() as interrupt, web_server(host, port, overlay=_STYLE) as server:
         page = _Page(server, session)
         announce(invitation(server, host))
         timing = Timing(1.0 / FRAMES_PER_S)
         last = time.perf_counter()
         while not stop.is_set():
+            interrupt.obey()
             page.obey()
             now = time.perf_counter()
             session.tick(min(now - last, 0.25))  # a long stop is no jump

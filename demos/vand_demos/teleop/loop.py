@@ -10,6 +10,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from vand_demos.interrupt import Interrupt
 from vand_demos.teleop.device import TeleopDevice
 from vand_demos.teleop.drive import Drive
 from vand_envs.typing import FloatArray
@@ -70,6 +71,9 @@ def run(drive: Drive, device: TeleopDevice, timing: Timing | None = None) -> Tim
 
     Returns:
         The timing, with what was measured.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, at the end of a control step: what is being saved is saved.
     """
     dt = drive.batch.control_dt_s
     frames = max(1, round(FRAMES_PER_S * dt))
@@ -78,19 +82,21 @@ def run(drive: Drive, device: TeleopDevice, timing: Timing | None = None) -> Tim
     begun: deque[float] = deque(maxlen=round(3.0 / dt) + 1)  # of the last three seconds
     switch_s = sys.getswitchinterval()
     sys.setswitchinterval(THREAD_SWITCH_S)
-    try:
-        while not drive.finished:
-            begun.append(timing.clock())
-            drive.follow(device.read())
-            held = (len(begun) - 1) / (begun[-1] - begun[0]) if len(begun) > 1 else 1 / dt
-            status = drive.status(1 / dt, held)
-            on_time = True
-            for frame in range(1, frames + 1):
-                if on_time or frame == frames:
-                    device.show(status, pose.at(drive.before, drive.after, frame / frames))
-                on_time = timing.wait()
-    finally:
-        sys.setswitchinterval(switch_s)
+    with Interrupt() as interrupt:
+        try:
+            while not drive.finished:
+                interrupt.obey()
+                begun.append(timing.clock())
+                drive.follow(device.read())
+                held = (len(begun) - 1) / (begun[-1] - begun[0]) if len(begun) > 1 else 1 / dt
+                status = drive.status(1 / dt, held)
+                on_time = True
+                for frame in range(1, frames + 1):
+                    if on_time or frame == frames:
+                        device.show(status, pose.at(drive.before, drive.after, frame / frames))
+                    on_time = timing.wait()
+        finally:
+            sys.setswitchinterval(switch_s)
     return timing
 
 

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from vand_demos.files import disk_errors, exclusive, write_bytes
+from vand_demos.interrupt import Interrupt
 from vand_envs.errors import VandError
 from vand_robot.bench.sequences.trial import Trial, run_trial
-from vand_robot.interrupt import Interrupt
 
 Outcome = dict[str, Any]
 """What `run_trial` gives."""

@@ -1,4 +1,9 @@
-"""Ctrl-C as a request, so that work in progress can be put away first."""
+"""Ctrl-C as a request, so that work in progress can be put away first.
+
+Python raises KeyboardInterrupt between any two instructions, within a library's constructor or
+destructor too, whose complaint then lands on the terminal. A loop that looks for a request between
+its rounds has none of that.
+"""
 
 import signal
 import threading
@@ -29,6 +34,15 @@ class Interrupt:
     ) -> None:
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
+
+    def obey(self) -> None:
+        """Raise what Ctrl-C raises, if it was pressed.
+
+        Raises:
+            KeyboardInterrupt: It was.
+        """
+        if self.requested:
+            raise KeyboardInterrupt
 
     def _request(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  (given by signal)
         self.requested = True
