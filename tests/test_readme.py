@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vand_demos import DemoDataset, check_file
+
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "configs/README.md", "demos/README.md", "envs/README.md"]
 PAGES += ["configs/STUDY.md", "vand_robot/nn/README.md"]
@@ -22,6 +24,23 @@ def test_the_examples_in_python_run(run, tmp_path, monkeypatch):
     assert names["batch"].progress.cycles.shape == (4,)
     exec(compile(library, "README.md", "exec"), names)
     assert np.isfinite(names["loss"].item())
+
+
+def test_demonstrations_are_read_and_made_as_the_page_says(tmp_path, monkeypatch):
+    text = (ROOT / "demos" / "README.md").read_text("utf-8")
+    (reading,) = re.findall(
+        r"```python\n(from vand_demos import DemoDataset.*?)```", text, re.DOTALL
+    )
+    (making,) = re.findall(r"```python\n(import numpy.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    exec(compile(reading, "demos/README.md", "exec"), {})
+    monkeypatch.chdir(tmp_path)
+    exec(compile(making, "demos/README.md", "exec"), {})
+    assert check_file("own.hdf5") == []
+    with DemoDataset.open("own.hdf5") as dataset:
+        assert [episode.seed for episode in dataset] == [0, 1, 2]
+        waiting = dataset.episode("demo_0").actions[:10]
+    np.testing.assert_array_equal(waiting, np.tile([*[0.0] * 9, 1.0], (10, 1)))
 
 
 @pytest.mark.parametrize("page", PAGES)
