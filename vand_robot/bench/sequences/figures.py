@@ -51,7 +51,7 @@ def comparison_figure(methods: Sequence[Summary]) -> Figure:
             row = names.index(entry["method"]) + 0.19 * (group - (len(groups) - 1) / 2)
             _draw_interval(axes, entry[score], row, *LOOKS[group])
         axes.set_xlim(left=0)
-        axes.set_xlabel(label)
+        axes.set_title(label)
         axes.spines["left"].set_visible(False)
         for row in range(1, len(names)):
             axes.axhline(row - 0.5, color="#eef1f4", linewidth=0.8)
@@ -61,7 +61,8 @@ def comparison_figure(methods: Sequence[Summary]) -> Figure:
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     for name, (colour, mark) in zip(groups, LOOKS, strict=False):
         panels[0].plot([], [], mark, color=colour, label=name, markersize=4.5)
-    figure.legend(loc="outside upper right", ncols=len(groups), frameon=False)
+    # below: above the panels, four entries would read as their titles
+    figure.legend(loc="outside lower center", ncols=len(groups), frameon=False)
     return figure
 
 
