@@ -1,5 +1,6 @@
 """Small episodes for the tests of the demonstration store, and processes that record them."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from vand_demos import Episode, Recorder
+from vand_demos.dataset import parts_folder
 from vand_demos.episode import utc_now
+from vand_demos.files import exclusive
 from vand_envs.errors import VandError
 
 ENV_ARGS: dict[str, Any] = {
@@ -149,3 +152,12 @@ def record_with_file_limit(path: Path, limit: int, steps: int, report: Path) -> 
     except VandError as error:
         said.append(f"close: {error}")
     report.write_text("\n".join(said))
+
+
+def count_under_lock(path: Path, counter: Path, times: int) -> None:
+    """Counts a file up so many times, each time while holding the lock of a data set."""
+    for _ in range(times):
+        while True:
+            with contextlib.suppress(VandError), exclusive(parts_folder(path), path):
+                counter.write_text(str(int(counter.read_text()) + 1))
+                break

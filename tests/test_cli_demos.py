@@ -1,10 +1,12 @@
 """The `demos` commands: what they print, and that every mistake is one line and an exit code."""
 
 import json
+import shutil
 
 import pytest
 
-from vand_demos import DemoDataset
+from vand_demos import DemoDataset, Recorder
+from vand_demos.experts.demonstrate import demonstrate
 
 
 def names_in(path):
@@ -61,6 +63,27 @@ def test_export_and_import(command, demos, tmp_path, format_name):
     assert code == 0, err
     assert json.loads(out)["episodes"] == 8
     assert names_in(path) == names_in(demos)
+
+
+def test_what_waits_to_be_packed_is_noted_and_what_no_mask_holds_is_told(command, demos, tmp_path):
+    path = tmp_path / "mine.hdf5"
+    shutil.copy(demos, path)
+    code, _, err = command("demos", "split", path)
+    assert (code, err) == (0, "")
+    with DemoDataset.open(path) as dataset:
+        env_args = dataset.env_args
+    later = next(demonstrate("stow-cube", [77], parallel=1))
+    with Recorder(path, env_args, resume=True) as recorder:
+        recorder.save(later)
+        code, _, err = command("demos", "check", path)
+        assert code == 0
+        assert "note: 1 recorded episodes wait beside" in err
+    _, out, err = command("demos", "info", path)
+    assert "in neither, so not trained on (1)" in out
+    assert err == ""
+    _, _, err = command("train", "gru-vand", f"data=[{path}]", "tasks=[nothing]", "--out", tmp_path)
+    assert f"note: 1 of 9 demonstrations of {path}, such as demo_8, are in neither" in err
+    assert f"vand-robot demos split {path}" in err
 
 
 def test_mistakes_are_one_line(fails, demos, tmp_path):

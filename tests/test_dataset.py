@@ -221,6 +221,8 @@ def test_split_holds_out_the_same_share_of_every_task(tmp_path):
     assert split(path, 0.2, seed=4) != masks
     with pytest.raises(UsageError, match="valid_fraction"):
         split(path, 1.0)
+    with pytest.raises(UsageError, match="seed: expected 0 or more, got -1"):
+        split(path, 0.2, seed=-1)
 
 
 def test_split_never_holds_out_the_only_episode_of_a_task(tmp_path):

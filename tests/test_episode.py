@@ -1,8 +1,10 @@
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
-from demo_samples import episode, fields, put
+from demo_samples import episode, fields, put, same
 
 from vand_demos import Episode, EpisodeError
 from vand_envs.errors import VandError
@@ -26,6 +28,15 @@ def test_arrays_cannot_be_changed_by_anybody():
     before = built.actions.copy()
     given["actions"][:] = 0
     np.testing.assert_array_equal(built.actions, before)
+
+
+def test_an_episode_goes_to_another_process_as_it_is():
+    built = episode(image=True)
+    for copied in (pickle.loads(pickle.dumps(built)), copy.deepcopy(built)):
+        assert same(copied, built)
+        assert copied.uid == built.uid
+        with pytest.raises(ValueError, match="read-only"):
+            copied.observations["key_0"][0, 0] = 0
 
 
 def test_every_recording_has_an_identity_of_its_own():

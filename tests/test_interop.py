@@ -145,6 +145,13 @@ def test_minari_loads_it_by_name_and_recovers_the_environment(demos, tmp_path, m
     environment.close()
 
 
+def test_a_folder_may_be_named_from_where_one_stands(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export_dataset(source, "wipe-v0", "minari")
+    import_dataset("wipe-v0", "again.hdf5", "minari")
+    assert_equal(source, tmp_path / "again.hdf5")
+
+
 def test_robomimic_is_the_native_layout(source, tmp_path):
     for convert in (export_dataset, import_dataset):
         with pytest.raises(UsageError, match="robomimic's layout is the native one"):

@@ -12,6 +12,7 @@ import time
 import pytest
 from demo_samples import (
     ENV_ARGS,
+    count_under_lock,
     env_args,
     episode,
     record_forever,
@@ -21,8 +22,9 @@ from demo_samples import (
     same,
 )
 
-from vand_demos import DemoDataset, Recorder, check_file, repair, write_dataset
+from vand_demos import DemoDataset, Recorder, check_file, delete, repair, write_dataset
 from vand_demos.dataset import parts_folder
+from vand_demos.guard import readable
 from vand_envs.errors import UsageError, VandError
 
 KILLS = 20
@@ -246,6 +248,56 @@ def test_a_damaged_part_is_set_aside_and_the_others_are_packed(path):
     (aside,) = report.damaged
     assert aside.exists()
     assert aside.name == f"{second.name}.damaged"
+
+
+def test_a_part_on_which_hdf5_never_returns_stops_no_other(path):
+    leave_parts(path, [episode(1), episode(2), episode(3)])
+    parts = sorted(parts_folder(path).glob("*.hdf5"))
+    parts[1].unlink()
+    os.mkfifo(parts[1])  # whoever opens it waits for ever
+    assert readable(parts, patience_s=1.0) == [parts[0], parts[2]]
+
+
+def test_a_recording_is_not_saved_twice(path):
+    first = episode(1)
+    with Recorder(path, ENV_ARGS) as recorder:
+        recorder.save(first)
+        with pytest.raises(VandError, match="holds this recording already"):
+            recorder.save(first)
+        recorder.undo()
+        assert recorder.save(first) == 1
+    with (
+        Recorder(path, ENV_ARGS, resume=True) as recorder,
+        pytest.raises(VandError, match="holds this recording already"),
+    ):
+        recorder.save(first)
+    assert check_file(path) == []
+
+
+def test_a_link_to_a_data_set_is_that_data_set(path, tmp_path):
+    write_dataset(path, [episode(0)], ENV_ARGS)
+    path.chmod(0o640)
+    link = tmp_path / "link.hdf5"
+    link.symlink_to(path)
+    with Recorder(link, ENV_ARGS, resume=True) as recorder:
+        recorder.save(episode(1))
+        with pytest.raises(VandError, match="being written by another process"):
+            Recorder(path, ENV_ARGS, resume=True)
+    delete(link, ["demo_0"])
+    assert link.is_symlink()
+    assert seeds(path) == [1]
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_lock_that_many_want_at_once_goes_to_one_after_the_other(path, processes):
+    counter = path.with_suffix(".count")
+    counter.write_text("0")
+    started = [processes(count_under_lock, path, counter, 60) for _ in range(3)]
+    for process in started:
+        process.join(60)
+        assert process.exitcode == 0
+    assert counter.read_text() == "180"
+    assert not parts_folder(path).exists()
 
 
 def test_repair_of_nothing_is_a_usage_error(path):

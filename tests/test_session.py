@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from vand_demos import DemoDataset, check_file
+from vand_demos import DemoDataset, Recorder, check_file
 from vand_demos.experts import Disturbance
+from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.session import SEEDS_PER_SESSION, missing, record
+from vand_envs import TaskBatch
 from vand_envs.errors import UsageError, VandError
 
 
@@ -52,6 +54,17 @@ def test_what_a_session_misses_is_counted_by_task_seed_and_success(tmp_path):
     assert missing(path, "stow-cube", episodes=1, seed=1) == 0
     assert missing(path, "stow-cube", episodes=3, seed=2) == 3
     assert missing(path, "wipe", episodes=3, seed=1) == 3
+
+
+def test_a_session_stays_within_its_own_starts(tmp_path):
+    path = tmp_path / "last.hdf5"
+    last = 2 * SEEDS_PER_SESSION - 1
+    with Recorder(path, TaskBatch("wipe", 1).env_args) as recorder:
+        recorder.save(next(demonstrate("wipe", [last], parallel=1)))
+    with pytest.raises(VandError, match=r"session 1 has used all of its 10000 starts.*--seed"):
+        record("wipe", path, episodes=1, seed=1, resume=True)
+    with DemoDataset.open(path) as dataset:
+        assert [episode.seed for episode in dataset] == [last]
 
 
 def test_failures_are_kept_and_marked_when_asked_for(tmp_path):

@@ -217,6 +217,10 @@ def test_a_file_changes_the_mapping(tmp_path):
     path.write_text("motions:\n  base_ahead: left_y\nactions:\n  save: back\ndead_zone: 0.3\n")
     mapping = load_mapping(path, MAPPING, (*AXES, *BUTTONS))
     assert mapping.twist({"left_y": 0.5})[0] == 0.5
+    path.write_text("motions:\n  hand_up: ' dpad_up*x - dpad_down * !x + left_y'\n")
+    product = load_mapping(path, MAPPING, (*AXES, *BUTTONS))
+    assert product.twist({"dpad_up": 1.0, "dpad_down": 1.0, "left_y": 0.5})[5] == -0.5
+    assert product.twist({"dpad_up": 1.0, "dpad_down": 1.0, "x": 1.0})[5] == 1.0
     assert mapping.twist({"left_y": 0.2})[0] == 0.0
     assert mapping.twist({"right_y": 0.5})[3] == -0.5
     assert mapping.actions["save"] == "back"
@@ -227,6 +231,10 @@ def test_a_file_changes_the_mapping(tmp_path):
     ("text", "message"),
     [
         ("motion: {}", "unknown key in .* 'motion' .did you mean 'motions'"),
+        ("motions: {base_ahead: 2 * left_y}", "base_ahead: expected inputs like .*2 . left_y"),
+        ("motions: {base_ahead: left_y right_y}", "expected inputs like .*left_y right_y"),
+        ("actions: {save: -back}", "save: expected one input like 'x', got '-back'"),
+        ("actions: {save: back * x}", "save: expected one input"),
         ("motions: {base_ahed: left_y}", "'base_ahed' .did you mean 'base_ahead'"),
         ("motions: {base_ahead: lefty}", "unknown input .* 'lefty' .did you mean 'left_y'"),
         ("motions: {base_ahead: left_y +}", "base_ahead: expected inputs like"),

@@ -1,10 +1,10 @@
 """The `vand-robot demos` commands: parsing and printing only."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +25,17 @@ from vand_demos.playback import (
 from vand_envs.cameras import parse_image_sizes
 from vand_envs.errors import unknown_name
 from vand_robot import console
-from vand_robot.cli_options import ALL_IMAGES, DataFile, Force, Images, ImageSize, Json, example
+from vand_robot.cli_options import (
+    ALL_IMAGES,
+    AnyFile,
+    DataFile,
+    Force,
+    Images,
+    ImageSize,
+    Json,
+    example,
+    note_waiting,
+)
 
 demos = typer.Typer(help="Look after data sets of demonstrations.", no_args_is_help=True)
 
@@ -34,7 +44,7 @@ Format = Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")]
 
 
 @demos.command(epilog=example("vand-robot demos info demos/data/workshop.hdf5"))
-def info(file: DataFile, json: Json = False) -> None:
+def info(file: AnyFile, json: Json = False) -> None:
     """Tell what is in a data set."""
     facts = describe(file)
     if json:
@@ -59,7 +69,7 @@ def info(file: DataFile, json: Json = False) -> None:
         "robot": facts["robot"],
         "actions": f"{facts['action_mode']} at {1 / facts['control_dt_s']:g} Hz",
         "devices": ", ".join(f"{name} ({n})" for name, n in facts["devices"].items()),
-        "masks": ", ".join(f"{name} ({n})" for name, n in facts["masks"].items()) or "none",
+        "masks": ", ".join(f"{name} ({n})" for name, n in _masks(facts).items()) or "none",
         "states": "stored" if facts["states"] else "left out",
         "observations": ", ".join(
             f"{key} {'x'.join(map(str, shape))}" for key, shape in facts["observations"].items()
@@ -72,6 +82,12 @@ def info(file: DataFile, json: Json = False) -> None:
             f"{facts['pending_parts']} recorded episodes are not packed yet:"
             f" vand-robot demos repair {file}"
         )
+
+
+def _masks(facts: Mapping[str, Any]) -> dict[str, int]:
+    """Mask -> episodes, and how many are in none where that matters."""
+    left = facts["in_no_mask"]
+    return {**facts["masks"], **({"in neither, so not trained on": left} if left else {})}
 
 
 @demos.command(epilog=example("vand-robot demos check demos/data/workshop.hdf5"))
@@ -90,7 +106,7 @@ def check(file: DataFile, json: Json = False) -> None:
 
 
 @demos.command("repair", epilog=example("vand-robot demos repair wipe.hdf5"))
-def repair_command(file: DataFile, json: Json = False) -> None:
+def repair_command(file: AnyFile, json: Json = False) -> None:
     """Pack the episodes that a crashed recording has left into the data set."""
     report = repair(file)
     if json:
@@ -129,6 +145,7 @@ def merge_command(
     json: Json = False,
 ) -> None:
     """Put several data sets into a new one, in their order; masks of one name are joined."""
+    note_waiting(files)
     _print_names(out, merge(out, files, overwrite=force), as_json=json)
 
 

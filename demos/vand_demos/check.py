@@ -25,7 +25,7 @@ from vand_demos.dataset import (
     steps_of,
 )
 from vand_demos.episode import Episode, EpisodeError
-from vand_demos.files import disk_errors
+from vand_demos.files import disk_errors, file_path
 from vand_demos.guard import PATIENCE_S, require_readable
 from vand_demos.isolation import LostProcessError, run_apart
 from vand_envs.errors import UsageError, VandError
@@ -51,7 +51,7 @@ def check_file(path: str | Path, *, patience_s: float = 60.0) -> list[str]:
         UsageError: There is no such file.
         VandError: The check itself cannot run.
     """
-    path = Path(path).expanduser()
+    path = file_path(path)
     require_file(path)
     faults, place = [], "the head of the file"
     with suppress(VandError):  # what HDF5 refuses to read, the check describes better
@@ -124,6 +124,21 @@ def iterate_descriptions(path: str) -> Iterator[str]:
             _touch("", demo)
             demo.visititems(_touch)
             yield name
+
+
+def iterate_files(*paths: str) -> Iterator[str]:
+    """Reads the descriptions of several files, see `iterate_descriptions`.
+
+    Yields:
+        Each file, once its description has been read.
+
+    Raises:
+        VandError: The next file is not there, or HDF5 refuses to read it.
+    """
+    for path in paths:
+        for _ in iterate_descriptions(path):
+            pass
+        yield path
 
 
 def _touch(_: str, item: Any) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vand_demos.episode import Episode, EpisodeError, Unreadable, utc_now
-from vand_demos.files import disk_errors, exclusive, replacing, reserve
+from vand_demos.files import disk_errors, exclusive, file_path, replacing, reserve
 from vand_demos.guard import require_readable
 from vand_envs.errors import UsageError, VandError, unknown_name
 
@@ -114,7 +114,7 @@ class DemoDataset:
             UsageError: There is no such file.
             VandError: It is no data set, is damaged, or is of a newer format.
         """
-        path = Path(path).expanduser()
+        path = file_path(path)
         require_file(path)
         if guarded:
             require_readable(path)
@@ -293,6 +293,14 @@ class DemoDataset:
         return names
 
     @property
+    def in_no_mask(self) -> tuple[str, ...]:
+        """Names of the episodes in neither `train` nor `valid`, where there are both masks."""
+        if not {"train", "valid"} <= set(self.filter_keys):
+            return ()
+        masked = {*self.mask("train"), *self.mask("valid")}
+        return tuple(name for name in self.names if name not in masked)
+
+    @property
     def pending_parts(self) -> int:
         """Number of episodes recorded but not packed into the file: `repair` packs them."""
         packed = {self.attribute(name, "uid") for name in self.names}
@@ -334,6 +342,18 @@ def open_file(path: Path) -> Any:
 def part_files(path: Path) -> list[Path]:
     """The part files of a data set, in the order of recording."""
     return sorted(parts_folder(path).glob("*.hdf5"))
+
+
+def waiting_note(path: str | Path) -> str:
+    """A line on the episodes that were recorded for a data set and are not in it; else empty."""
+    path = file_path(path)
+    waiting = len(part_files(path)) if path.is_file() else 0
+    if not waiting:
+        return ""
+    return (
+        f"note: {waiting} recorded episodes wait beside {path} and are not in it yet; unless"
+        f" somebody is recording, run: vand-robot demos repair {path}"
+    )
 
 
 def part_uid(part: Path) -> str:
@@ -782,7 +802,7 @@ def write_dataset(
         VandError: There is no episode, one does not fit the environment or the others, a mask
             names one that does not exist, or the disk is full; an old file stays as it was.
     """
-    path = Path(path).expanduser()
+    path = file_path(path)
     require_env_args("the environment", env_args)
 
     def sources() -> Iterator[Source]:

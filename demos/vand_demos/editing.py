@@ -17,7 +17,7 @@ from vand_demos.dataset import (
     write_masks,
 )
 from vand_demos.episode import Episode
-from vand_demos.files import disk_errors
+from vand_demos.files import disk_errors, file_path
 from vand_envs.errors import UsageError, VandError, unknown_name
 
 
@@ -36,12 +36,14 @@ def split(
         The masks: filter key -> names of episodes, by number.
 
     Raises:
-        UsageError: The fraction is not in (0, 1), or there is no such file.
+        UsageError: The fraction is not in (0, 1), the seed negative, or there is no such file.
         VandError: The file is damaged or being written, or the disk is full.
     """
     if not 0 < valid_fraction < 1:
         raise UsageError(f"valid_fraction: expected a number in (0, 1), got {valid_fraction}")
-    path = Path(path).expanduser()
+    if seed < 0:
+        raise UsageError(f"seed: expected 0 or more, got {seed}")
+    path = file_path(path)
     rng = np.random.default_rng(seed)
     with rewriting(path) as temporary, DemoDataset.open(path, guarded=True) as dataset:
         held_out: set[str] = set()
@@ -85,7 +87,7 @@ def merge(
             (dataset, dict(zip(dataset.names, new, strict=True)))
             for dataset, new in zip(datasets, names, strict=True)
         ]
-        _rebuild(Path(out).expanduser(), picks, overwrite=overwrite)
+        _rebuild(file_path(out), picks, overwrite=overwrite)
     return tuple(name for group in names for name in group)
 
 
@@ -107,7 +109,7 @@ def filter_dataset(
     """
     with DemoDataset.open(path, guarded=True) as dataset:
         kept = {episode.name: episode.name for episode in dataset if predicate(episode)}
-        _rebuild(Path(out).expanduser(), [(dataset, kept)], overwrite=overwrite)
+        _rebuild(file_path(out), [(dataset, kept)], overwrite=overwrite)
     return tuple(kept)
 
 
@@ -127,7 +129,7 @@ def pick(
     with DemoDataset.open(path, guarded=True) as dataset:
         _require_known(dataset, wanted)
         kept = {name: name for name in dataset.names if name in wanted}
-        _rebuild(Path(out).expanduser(), [(dataset, kept)], overwrite=overwrite)
+        _rebuild(file_path(out), [(dataset, kept)], overwrite=overwrite)
     return tuple(kept)
 
 
@@ -141,7 +143,7 @@ def delete(path: str | Path, names: Iterable[str]) -> tuple[str, ...]:
         UsageError: There is no such file or episode.
         VandError: No episode would be left, or the file is damaged.
     """
-    path, unwanted = Path(path).expanduser(), set(names)
+    path, unwanted = file_path(path), set(names)
     # Locked before it is read: nobody adds episodes in between, to lose them.
     with rewriting(path) as temporary, DemoDataset.open(path, guarded=True) as dataset:
         require_new(path, overwrite=True)

@@ -115,6 +115,11 @@ class Episode:
         if faults:
             raise EpisodeError(self.label, faults)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it goes to another process: read-only mappings cannot be pickled."""
+        values = {item.name: _thawed(getattr(self, item.name)) for item in fields(self)}
+        return _remade, (values,)
+
     def __len__(self) -> int:
         """Number of steps N."""
         return len(self.actions)
@@ -284,6 +289,14 @@ def _key_faults(episode: Episode, mode_parts: Sequence[str]) -> Iterator[str]:
     for part in mode_parts:
         if part not in episode.action_parts:
             yield f"action_dict: {part!r} is missing, mode {episode.action_mode!r} is made of it"
+
+
+def _remade(values: dict[str, Any]) -> Episode:
+    return Episode(**values)
+
+
+def _thawed(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _frozen(value: Any) -> Any:

@@ -3,8 +3,9 @@
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vand_envs.errors import VandError
@@ -17,6 +18,16 @@ _BLOCK_BYTES = 1 << 20
 
 _ATTEMPTS = 100
 """How often to try for a lock file that others keep deleting, before giving up."""
+
+
+def file_path(path: str | Path) -> Path:
+    """The file that a path names: `~` is expanded, and a link to a file followed.
+
+    A new file would take the place of a link, not of what it leads to, and a lock beside the link
+    would be another than the one beside the file.
+    """
+    path = Path(path).expanduser()
+    return path.resolve() if path.is_symlink() else path
 
 
 @contextmanager
@@ -61,6 +72,8 @@ def replacing(path: Path, folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         with disk_errors("write", path):
+            if path.exists():
+                shutil.copymode(path, temporary)
             sync(temporary)
             temporary.replace(path)
             sync(path.parent)
@@ -122,13 +135,15 @@ def exclusive(folder: Path, what: Path) -> Iterator[None]:
     with disk_errors("lock", what):
         descriptor = _acquire(folder, what)
     try:
-        for leftover in folder.glob(f"*{TEMPORARY_SUFFIX}"):
-            leftover.unlink()
+        with disk_errors("lock", what):
+            for leftover in folder.glob(f"*{TEMPORARY_SUFFIX}"):
+                leftover.unlink(missing_ok=True)
         yield
     finally:
-        # Removed while it is held: whoever opened it meanwhile sees that and tries anew.
-        _lock_file(folder).unlink(missing_ok=True)
-        if folder.is_dir() and not any(folder.iterdir()):
+        # Removed while it is held: whoever opened it meanwhile sees that and tries anew. A folder
+        # that is not empty, or in which somebody has just made another lock file, stays.
+        with suppress(OSError):
+            _lock_file(folder).unlink(missing_ok=True)
             folder.rmdir()
         os.close(descriptor)
 
@@ -141,10 +156,10 @@ def _acquire(folder: Path, what: Path) -> int:
     """Descriptor of the locked lock file."""
     path = _lock_file(folder)
     for _ in range(_ATTEMPTS):
-        folder.mkdir(parents=False, exist_ok=True)
         try:
+            folder.mkdir(parents=False, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:  # the folder was removed just now
+        except (FileNotFoundError, FileExistsError):  # the folder was removed just now
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,10 +6,12 @@ another process reads all that describes the file first. Arrays need no such car
 them is read with the rest, and their numbers have checksums of their own.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from vand_demos.isolation import LostProcessError, run_apart
+from vand_envs.errors import VandError
 
 PATIENCE_S = 10.0
 """How long one episode's description may take to be read [s]."""
@@ -28,6 +30,30 @@ def require_readable(path: Path, patience_s: float = PATIENCE_S) -> None:
     stat = path.stat()
     version = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
     _require_readable(path, patience_s, version)
+
+
+def readable(paths: Sequence[Path], patience_s: float = PATIENCE_S) -> list[Path]:
+    """Those of several files that HDF5 can read the description of; one process reads them in turn.
+
+    What stops it is left out, and another process goes on behind that.
+    """
+    good: list[Path] = []
+    rest = list(paths)
+    while rest:
+        done = 0
+        try:
+            for _ in run_apart(
+                "vand_demos.check:iterate_files",
+                list(map(str, rest)),
+                patience_s=patience_s,
+                memory_bytes=MEMORY_BYTES,
+            ):
+                done += 1
+        except VandError:
+            pass
+        good += rest[:done]
+        rest = rest[done + 1 :]
+    return good
 
 
 @lru_cache(maxsize=256)

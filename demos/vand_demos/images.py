@@ -21,6 +21,7 @@ from vand_demos.dataset import (
 )
 from vand_demos.embedded import world_of
 from vand_demos.episode import Episode
+from vand_demos.files import file_path
 from vand_envs.cameras import Cameras, ImageSizes, image_sizes
 from vand_envs.errors import UsageError, VandError
 
@@ -80,7 +81,7 @@ def augment(
     wanted = image_sizes(sizes)
     if not wanted:
         raise UsageError("no image observation is asked for, such as head_rgb")
-    out = Path(out).expanduser()
+    out = file_path(out)
     with DemoDataset.open(path, guarded=True) as dataset, rewriting(out) as temporary:
         require_new(out, overwrite=overwrite)
         kwargs = dataset.env_args["env_kwargs"]

@@ -25,7 +25,8 @@ from vand_demos.dataset import (
     signature,
 )
 from vand_demos.episode import Episode
-from vand_demos.files import disk_errors, exclusive, replacing, sync, write_bytes
+from vand_demos.files import disk_errors, exclusive, file_path, replacing, sync, write_bytes
+from vand_demos.guard import readable, require_readable
 from vand_envs.errors import UsageError, VandError
 
 DAMAGED_SUFFIX = ".damaged"
@@ -75,7 +76,7 @@ class Recorder:
         resume: bool = False,
         states: bool = True,
     ) -> None:
-        self.path = Path(path).expanduser()
+        self.path = file_path(path)
         self.env_args = dict(env_args)
         self._states = states
         self._folder = parts_folder(self.path)
@@ -86,7 +87,9 @@ class Recorder:
             if not resume:
                 require_new(self.path)
             self._packed, self._signature = self._survey()
-            self._parts = len(_pending(self.path))
+            pending = _pending(self.path)
+            self._parts = len(pending)
+            self._uids = {*_packed_uids(self.path), *map(part_uid, pending)}
             self._saved: list[tuple[Path, int]] = []  # part and steps, in their order
             self._lock: ExitStack | None = stack.pop_all()
 
@@ -101,12 +104,14 @@ class Recorder:
             The number of episodes in the data set now.
 
         Raises:
-            VandError: It does not fit the data set, or the disk is full; nothing is changed then,
-                and the recorder can go on.
+            VandError: It does not fit the data set or is in it already, or the disk is full;
+                nothing is changed then, and the recorder can go on.
         """
         if self._lock is None:
             raise VandError(f"{self.path}: the recorder is closed")
         require_fits(episode, self.env_args, self._signature)
+        if episode.uid in self._uids:
+            raise VandError(f"{episode.label}: {self.path} holds this recording already")
         if not episode.next_observations:
             raise VandError(f"{episode.label}: next_obs: expected what obs holds, got nothing")
         image = encode_episode(episode, self.env_args, states=self._states)
@@ -115,6 +120,7 @@ class Recorder:
         write_bytes(part, image)
         self._signature = self._signature or signature(episode)
         self._saved.append((part, len(episode)))
+        self._uids.add(episode.uid)
         self._parts += 1
         return len(self)
 
@@ -144,7 +150,7 @@ class Recorder:
         with disk_errors("remove the last episode of", self.path):
             self._saved[-1][0].unlink()
             sync(self._folder)
-        self._saved.pop()
+        self._uids.discard(part_uid(self._saved.pop()[0]))
         self._parts -= 1
         if not len(self):
             self._signature = {}
@@ -206,15 +212,21 @@ def repair(path: str | Path) -> RepairReport:
         VandError: Another process is writing it, the data set itself is damaged, or the disk is
             full; the parts stay.
     """
-    path = Path(path).expanduser()
+    path = file_path(path)
     if not path.exists() and not part_files(path):
         raise UsageError(f"there is no data set {path}, and no recorded episodes of one")
     with exclusive(parts_folder(path), path):
-        return pack(path)
+        if path.exists():
+            require_readable(path)
+        return pack(path, guarded=True)
 
 
-def pack(path: Path) -> RepairReport:
+def pack(path: Path, *, guarded: bool = False) -> RepairReport:
     """Moves the episodes of the part files into the data set; the caller holds its lock.
+
+    Args:
+        path: The data set.
+        guarded: Whether the part files may be damaged so that HDF5 would crash or hang on them.
 
     The data set is replaced before the parts are removed, so a crash between leaves parts whose
     episodes are packed: they are told by their identity, and only removed.
@@ -223,7 +235,10 @@ def pack(path: Path) -> RepairReport:
     parts = part_files(path)
     done = [part for part in parts if part_uid(part) in packed]
     pending = [part for part in parts if part_uid(part) not in packed]
-    damaged = tuple(_set_aside(part) for part in pending if not _is_sound(part))
+    whole = readable(pending) if guarded else pending
+    damaged = tuple(
+        _set_aside(part) for part in pending if part not in whole or not _is_sound(part)
+    )
     sound = [part for part in pending if part.exists()]
     if sound:
         with replacing(path, parts_folder(path)) as temporary:

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 from vand_demos.dataset import DemoDataset, part_files
 from vand_demos.episode import Episode
 from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.experts.disturbance import Disturbance
+from vand_demos.files import file_path
+from vand_demos.guard import require_readable
 from vand_demos.images import with_images
 from vand_demos.recorder import Recorder, repair
 from vand_demos.teleop import TELEOP_DEVICES, Drive, TeleopDevice, run
@@ -104,8 +105,8 @@ def record(
     Raises:
         UsageError: An unknown task, device or camera, a number out of range, or a file that exists.
         VandError: The data set is of another robot, action mode or control step, the disk is full,
-            the device cannot be used, or too many demonstrations fail. Finished episodes are safe,
-            and so they are when Ctrl-C ends the session.
+            the device cannot be used, too many demonstrations fail, or the session has no starts
+            left. Finished episodes are safe, and so they are when Ctrl-C ends the session.
     """
     get_task(task_id)
     if device not in RECORDING_DEVICES:
@@ -118,17 +119,21 @@ def record(
         raise UsageError(f"seed: expected 0 to {MAX_SESSION_SEED}, got {seed}")
     if episodes < 1:
         raise UsageError(f"episodes: expected at least 1, got {episodes}")
-    path = Path(path).expanduser()
+    path = file_path(path)
     batch = TaskBatch(
         task_id, 1, action_mode=action_mode, control_dt_s=control_dt_s, cameras=cameras
     )
     if resume and part_files(path):
         repair(path)  # a session before this one was killed; its seeds count as used
+    elif resume and path.is_file():
+        require_readable(path)
     with (
         closing(Cameras(batch.model, batch.image_sizes)) as eyes,
         Recorder(path, batch.env_args, resume=resume, states=states) as recorder,
     ):
-        first = _next_seed(path, task_id, seed * SEEDS_PER_SESSION)
+        first, end = _next_seed(path, task_id, seed * SEEDS_PER_SESSION), _end(seed)
+        if first >= end:
+            raise _used_up(path, seed)
         if connect is not None:
             drive = Drive(
                 TaskBatch(task_id, 1, control_dt_s=control_dt_s),
@@ -146,7 +151,7 @@ def record(
         else:
             demonstrations = demonstrate(
                 task_id,
-                count(first),
+                range(first, end),
                 disturbance=disturbance,
                 action_mode=action_mode,
                 control_dt_s=control_dt_s,
@@ -161,6 +166,8 @@ def record(
                         progress(recorder.saved, episodes)
 
             attempts, interrupted = _collect(demonstrations, keep, recorder, episodes, task_id)
+            if recorder.saved < episodes and not interrupted:
+                raise _used_up(path, seed)
     return SessionReport(path, recorder.saved, attempts, len(recorder), recorder.steps, interrupted)
 
 
@@ -185,12 +192,24 @@ def missing(
     Raises:
         VandError: The data set cannot be read.
     """
-    path = Path(path).expanduser()
+    path = file_path(path)
     if part_files(path):
         repair(path)
     session = _session(path, task_id, seed * SEEDS_PER_SESSION)
     there = sum(success or keep_failures for _, success in session)
     return max(episodes - there, 0)
+
+
+def _end(seed: int) -> int:
+    """The first start that belongs to the session after this one."""
+    return (seed + 1) * SEEDS_PER_SESSION
+
+
+def _used_up(path: Path, seed: int) -> VandError:
+    return VandError(
+        f"{path}: session {seed} has used all of its {SEEDS_PER_SESSION} starts; what was recorded"
+        " is kept, and another --seed goes on"
+    )
 
 
 def _operate(drive: Drive, connect: Connect) -> bool:
@@ -237,7 +256,7 @@ def _session(path: Path, task_id: str, first: int) -> list[tuple[int, bool]]:
     """Seed and success of the episodes of a session, from its first seed on, in the data set."""
     if not path.exists():
         return []
-    with DemoDataset.open(path) as dataset:
+    with DemoDataset.open(path, guarded=True) as dataset:
         return [
             (int(seed), bool(dataset.attribute(name, "success")))
             for name in dataset.names

@@ -20,6 +20,7 @@ from vand_demos.dataset import (
     write_masks,
 )
 from vand_demos.episode import Episode
+from vand_demos.files import file_path
 from vand_demos.interop.extras import Extras, new_folder
 from vand_envs.errors import UsageError, VandError, unknown_name
 
@@ -60,7 +61,7 @@ def export_dataset(path: str | Path, out: str | Path, format_name: str) -> Conve
         if not dataset.names:
             raise VandError(f"{path}: the data set is empty")
         with new_folder(out) as folder:
-            converter.write(dataset, folder, out.name)
+            converter.write(dataset, folder.resolve(), out.name)  # Minari joins relative ones twice
         return Conversion(out, len(dataset), dataset.total, str(converter.NOTE))
 
 
@@ -81,7 +82,7 @@ def import_dataset(
             full.
     """
     converter = _converter(format_name, folder)
-    folder, out = Path(folder).expanduser(), Path(out).expanduser()
+    folder, out = Path(folder).expanduser(), file_path(out)
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
     extras: Extras = converter.read_extras(folder)

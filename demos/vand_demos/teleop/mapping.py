@@ -1,7 +1,7 @@
 """What the axes and buttons of a device do: a table that a small YAML file can change."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,10 @@ MOTIONS = (
 ACTIONS = ("gripper", "slow", *EVENTS)
 """What a press can do: the gripper and slow mode are switches."""
 
-_TERM = re.compile(r"([+-]?)\s*(!?\w+(?:\s*\*\s*!?\w+)*)\s*")
+_INPUT = r"[A-Za-z_]\w*"
+_PRODUCT = rf"!?{_INPUT}(?:\s*\*\s*!?{_INPUT})*"
+_TERM = re.compile(rf"([+-]?)\s*({_PRODUCT})")
+_SUM = re.compile(rf"\s*[+-]?\s*{_PRODUCT}(?:\s*[+-]\s*{_PRODUCT})*\s*")
 
 
 @dataclass(frozen=True)
@@ -93,18 +96,26 @@ def load_mapping(path: Path | None, default: InputMapping, inputs: tuple[str, ..
             raise unknown_name(f"key in {path}", str(key), ("motions", "actions", "dead_zone"))
     motions = _table(path, content, "motions", MOTIONS)
     actions = _table(path, content, "actions", ACTIONS)
-    for name, expression in (*motions.items(), *actions.items()):
-        if not re.fullmatch(rf"({_TERM.pattern})+", expression.strip()):
-            raise UsageError(f"{path}: {name}: expected inputs like '-left_y', got {expression!r}")
-        for used in re.findall(r"[A-Za-z_]\w*", expression):
-            if used not in inputs:
-                raise unknown_name(f"input in {path}", used, inputs)
+    _require_inputs(path, motions, _SUM, "inputs like '-left_y'", inputs)
+    _require_inputs(path, actions, re.compile(_INPUT), "one input like 'x'", inputs)
     dead_zone = content.get("dead_zone", default.dead_zone)
     if not isinstance(dead_zone, float | int) or not 0 <= dead_zone < 1:
         raise UsageError(f"{path}: dead_zone: expected a number in [0, 1), got {dead_zone!r}")
     return InputMapping(
         {**default.motions, **motions}, {**default.actions, **actions}, float(dead_zone)
     )
+
+
+def _require_inputs(
+    path: Path, table: Mapping[str, str], form: re.Pattern[str], expected: str, known: Sequence[str]
+) -> None:
+    """Raises UsageError for an expression that is not of a form, or an unknown input in it."""
+    for name, expression in table.items():
+        if not form.fullmatch(expression):
+            raise UsageError(f"{path}: {name}: expected {expected}, got {expression!r}")
+        for used in re.findall(_INPUT, expression):
+            if used not in known:
+                raise unknown_name(f"input in {path}", used, known)
 
 
 def _table(

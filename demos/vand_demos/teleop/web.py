@@ -242,7 +242,7 @@ class WebDevice:
     def _hear(self, page: ServerConnection, text: str | bytes) -> None:
         try:
             said = _checked(json.loads(text))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return  # not from our page
         with self._lock:
             if self._pages[0] is not page:
