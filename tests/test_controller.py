@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vand_envs import TaskBatch
+from vand_envs.errors import UsageError
 
 LINEAR, ANGULAR = 0.5, 1.5  # speeds of the built-in robot at action 1 [m/s, rad/s]
 
@@ -126,3 +127,17 @@ def test_gripper_opens_and_closes():
         closed = batch.step(action)
     assert opened["gripper"][0, 0] == pytest.approx(0.084, abs=0.003)
     assert closed["gripper"][0, 0] < 0.004
+
+
+@pytest.mark.parametrize("mode", ["ee_twist", "joint"])
+def test_the_arm_still_follows_after_an_action_that_was_refused(mode):
+    batch = _batch(mode)
+    action = _still(mode_size=batch.action_size)
+    with pytest.raises(UsageError, match="expected finite numbers"):
+        batch.step(np.full_like(action, np.nan))
+    before = batch.step(action)
+    action[0, 3:-1] = 0.3
+    for _ in range(5):
+        after = batch.step(action)
+    assert np.isfinite(batch.state).all()
+    assert np.abs(after["ee_pos"] - before["ee_pos"]).max() > 0.02

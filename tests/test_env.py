@@ -1,5 +1,7 @@
 """The Gymnasium environments."""
 
+import copy
+import pickle
 import subprocess
 import sys
 import warnings
@@ -10,7 +12,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from vand_envs import MobileManipulationEnv, task_ids
+from vand_envs import MobileManipulationEnv, MobileManipulationVectorEnv, task_ids
 from vand_envs.errors import UsageError
 from vand_envs.tasks import TASKS
 
@@ -93,11 +95,175 @@ def test_environments_import_neither_torch_nor_h5py():
         ({"robot": "vanderr"}, "unknown robot 'vanderr' .did you mean 'vander'"),
         ({"render_mode": "rgb"}, "unknown render mode .rgb. .did you mean .rgb_array."),
         ({"instructions": ["wipe"]}, "unknown instruction set"),
+        ({"control_dt_s": 0}, "control_dt_s: expected a time step .* got 0"),
+        ({"control_dt_s": float("nan")}, "control_dt_s: .* got nan"),
+        ({"control_dt_s": 3.0}, "control_dt_s: .* got 3.0"),
+        ({"physics_dt_s": 0}, "physics_dt_s: expected a time step .* got 0"),
     ],
 )
 def test_impossible_options_are_usage_errors(options, message):
-    with pytest.raises(UsageError, match=message):
-        MobileManipulationEnv("wipe", **options)
+    for make in (MobileManipulationEnv, MobileManipulationVectorEnv):
+        with pytest.raises(UsageError, match=message):
+            make("wipe", **options)
+
+
+def test_frames_a_second_are_a_whole_number_at_the_longest_step():
+    env = gymnasium.make("VandRobot/Wipe-v0", control_dt_s=1.0)
+    assert env.metadata["render_fps"] == 1
+
+
+def test_an_action_that_is_not_finite_is_refused_and_the_episode_goes_on():
+    env, spared = (gymnasium.make("VandRobot/Wipe-v0") for _ in range(2))
+    actions = np.random.default_rng(0).uniform(-1, 1, (5, 10)).astype(np.float32)
+    bad = actions[0].copy()
+    bad[7] = np.nan
+    for each in (env, spared):
+        each.reset(seed=3)
+    with pytest.raises(UsageError, match=r"actions: .* got nan in simulation 0 at index 7"):
+        env.step(bad)
+    for action in actions:
+        one, other = env.step(action)[0], spared.step(action)[0]
+    assert all(np.array_equal(one[key], other[key]) for key in other)
+
+
+def test_a_vector_action_that_is_not_finite_is_refused_unless_it_is_ignored():
+    vector, spared = (_vector(2, control_dt_s=1.0) for _ in range(2))
+    for each in (vector, spared):
+        each.reset(seed=0)
+    still, bad = np.zeros((2, 10), np.float32), np.zeros((2, 10), np.float32)
+    bad[1, 3] = np.nan
+    with pytest.raises(UsageError, match=r"actions: .* got nan in simulation 1 at index 3"):
+        vector.step(bad)
+    for _ in range(vector.batch.horizon):
+        for each in (vector, spared):
+            _, _, _, truncated, _ = each.step(still)
+    assert truncated.all()
+    one, other = vector.step(bad)[0], spared.step(still)[0]  # both begin anew
+    assert all(np.array_equal(one[key], other[key]) for key in other)
+    with pytest.raises(UsageError, match=r"expected shape \(2, 10\), got \(10,\)"):
+        vector.step(still[0])
+
+
+def _vector(n, **options):
+    return gymnasium.make_vec("VandRobot/Wipe-v0", num_envs=n, **options)
+
+
+def _after_the_horizon(vector):
+    """First observation of the episodes that follow the present ones."""
+    still = np.zeros(vector.action_space.shape, np.float32)
+    for _ in range(vector.unwrapped.batch.horizon + 1):
+        observation, *_ = vector.step(still)
+    return observation
+
+
+def test_an_episode_after_seeds_from_a_list_is_that_of_a_single_environment():
+    vector = _vector(3, control_dt_s=1.0)
+    vector.reset(seed=[5, 1, np.int64(7)])
+    begun = _after_the_horizon(vector)
+    _, info = vector.reset()
+    env = gymnasium.make("VandRobot/Wipe-v0", control_dt_s=1.0)
+    for i, seed in enumerate([5, 1, 7]):
+        env.reset(seed=seed)
+        observation, _ = env.reset()
+        assert np.array_equal(observation["cube_pos"], begun["cube_pos"][i])
+        assert env.reset()[1]["seed"] == info["seed"][i]
+
+
+def test_a_seed_of_none_in_a_list_goes_on_where_that_place_was():
+    vector, env = _vector(2), gymnasium.make("VandRobot/Wipe-v0")
+    vector.reset(seed=[5, 1])
+    _, info = vector.reset(seed=[None, 2])
+    env.reset(seed=5)
+    assert info["seed"].tolist() == [env.reset()[1]["seed"], 2]
+    seeds = [_vector(2).reset(seed=[None, 2])[1]["seed"][0] for _ in range(2)]
+    assert seeds[0] != seeds[1]
+
+
+def test_an_integer_seed_decides_all_later_episodes_whatever_came_before():
+    one, other = _vector(2), _vector(2)
+    other.reset(seed=[8, 9])
+    seeds = []
+    for vector in (one, other):
+        _, first = vector.reset(seed=5)
+        _, second = vector.reset()
+        seeds.append([*first["seed"].tolist(), *second["seed"].tolist()])
+    # what it always was: one generator, seeded with 5, for all places
+    drawn = np.random.default_rng(5).integers(2**31 - 1, size=2).tolist()
+    assert seeds == [[5, 6, *drawn]] * 2
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+def test_seeds_may_be_numpy_integers(kind):
+    env = gymnasium.make("VandRobot/Wipe-v0").unwrapped
+    assert env.reset(seed=kind(1))[1]["seed"] == 1
+    after = env.reset()[1]["seed"]
+    env.reset(seed=1)
+    assert env.reset()[1]["seed"] == after
+    assert _vector(2).reset(seed=kind(1))[1]["seed"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("seed", "message"),
+    [
+        (-1, "seed: expected an integer of at least 0, got -1"),
+        (1.5, "seed: expected an integer.* got 1.5"),
+        ("a", "seed.*: expected .* got 'a'"),
+        ([1], "seed.*: expected .* got"),
+    ],
+)
+def test_impossible_seeds_are_usage_errors_and_seed_nothing(seed, message):
+    for env in (gymnasium.make("VandRobot/Wipe-v0").unwrapped, _vector(2)):
+        env.reset(seed=4)
+        with pytest.raises(UsageError, match=message):
+            env.reset(seed=seed)
+        drawn = np.ravel(env.reset()[1]["seed"])
+        assert drawn[0] == np.random.default_rng(4).integers(2**31 - 1)
+
+
+def test_a_list_with_an_impossible_seed_seeds_no_place():
+    vector = _vector(2)
+    vector.reset(seed=4)
+    with pytest.raises(UsageError, match="seed: expected an integer of at least 0, got -1"):
+        vector.reset(seed=[3, -1])
+    assert vector.reset()[1]["seed"][0] == np.random.default_rng(4).integers(2**31 - 1)
+
+
+def test_a_vector_environment_renders_what_single_ones_do():
+    size = {"width": 64, "height": 48}
+    vector = _vector(2, render_mode="rgb_array", **size)
+    vector.reset(seed=3)
+    pictures = vector.render()
+    assert isinstance(pictures, tuple)
+    env = gymnasium.make("VandRobot/Wipe-v0", render_mode="rgb_array", **size)
+    for seed, picture in zip((3, 4), pictures, strict=True):
+        env.reset(seed=seed)
+        assert np.array_equal(env.render(), picture)
+    assert vector.metadata["render_fps"] == env.metadata["render_fps"] == 10
+    vector.close()
+    env.close()
+    assert _vector(2).render() is None
+    with pytest.raises(UsageError, match="unknown render mode 'human'; known: rgb_array"):
+        _vector(2, render_mode="human")
+
+
+@pytest.mark.parametrize("env_id", ["VandRobot/PressABAC-v0", "VandRobot/Wipe-v0"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_an_environment_can_be_sent_to_another_process(env_id, copied):
+    options = {"control_dt_s": 0.05, "action_mode": "joint", "render_mode": "rgb_array"}
+    env = gymnasium.make(env_id, **options)
+    vector = gymnasium.make_vec(env_id, num_envs=3, **options)
+    sent, sent_vector = copied(env), copied(vector)
+    assert sent.spec == env.spec
+    assert sent_vector.spec == vector.spec
+    assert sent.unwrapped.batch.env_args == env.unwrapped.batch.env_args
+    assert sent_vector.num_envs == 3
+    assert sent_vector.render_mode == sent.render_mode == "rgb_array"
+    one, _ = sent.reset(seed=4)
+    other, _ = env.reset(seed=4)
+    several, _ = sent_vector.reset(seed=3)
+    for key, value in other.items():
+        assert np.array_equal(one[key], value)
+        assert np.array_equal(several[key][1], value)
 
 
 def test_every_task_is_registered():

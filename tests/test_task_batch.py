@@ -1,12 +1,16 @@
 """Invariants that hold for every task."""
 
+import pickle
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from vand_envs import TaskBatch, get_task, task_ids
+from vand_envs import TaskBatch, get_task, make_world, task_ids
 from vand_envs.errors import UsageError
+from vand_envs.progress import Judge
+from vand_envs.simulation import Simulation
+from vand_envs.world import World
 
 STEPS = 25
 every_task = pytest.mark.parametrize("task_id", task_ids())
@@ -167,12 +171,31 @@ def test_an_unknown_task_is_met_with_the_nearest_name():
     [
         ({"action_mode": "ee_twits"}, "did you mean 'ee_twist'"),
         ({"control_dt_s": 0.0123}, "multiple of the physics step"),
+        ({"control_dt_s": 0}, "control_dt_s: expected a time step from .* to 1 s, got 0"),
+        ({"control_dt_s": float("nan")}, "control_dt_s: .* got nan"),
+        ({"control_dt_s": float("inf")}, "control_dt_s: .* got inf"),
+        ({"control_dt_s": "0.1"}, "control_dt_s: .* got '0.1'"),
+        ({"control_dt_s": None}, "control_dt_s: .* got None"),
+        ({"control_dt_s": 3.0}, "control_dt_s: .* got 3.0"),
+        ({"physics_dt_s": 0}, "physics_dt_s: expected a time step from 1e-05 .* got 0"),
+        ({"physics_dt_s": float("nan")}, "physics_dt_s: .* got nan"),
+        ({"physics_dt_s": -0.005}, "physics_dt_s: .* got -0.005"),
+        ({"physics_dt_s": 1e-320}, "physics_dt_s: .* got 1e-320"),
+        ({"physics_dt_s": "fast"}, "physics_dt_s: .* got 'fast'"),
         ({"n": 0}, "at least 1, got 0"),
     ],
 )
 def test_impossible_options_are_usage_errors(options, message):
     with pytest.raises(UsageError, match=message):
         TaskBatch("wipe", **{"n": 1, **options})
+
+
+def test_a_world_of_a_file_without_time_is_a_usage_error():
+    world = make_world()
+    still = world.model.__copy__()
+    still.opt.timestep = 0.0
+    with pytest.raises(UsageError, match=r"physics_dt_s: .* got 0.0"):
+        Simulation(World(world.robot, still, world.xml), 1)
 
 
 def test_actions_and_seeds_of_another_shape_are_usage_errors():
@@ -182,3 +205,79 @@ def test_actions_and_seeds_of_another_shape_are_usage_errors():
     batch.reset([0, 1])
     with pytest.raises(UsageError, match=r"expected shape \(2, 10\), got \(10,\)"):
         batch.step(np.zeros(10, np.float32))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("mode", ["ee_twist", "joint"])
+def test_an_action_that_is_not_finite_is_refused_before_anything_moves(mode, value):
+    batch, spared = (TaskBatch("wipe", 3, action_mode=mode) for _ in range(2))
+    actions = _actions(3, batch.action_size)
+    for both in (batch, spared):
+        both.reset([0, 1, 2])
+        both.step(actions[0])
+    before = batch.state.copy()
+    bad = actions[1].copy()
+    bad[2, 4] = value
+    message = f"actions: expected finite numbers, got {value} in simulation 2 at index 4"
+    with pytest.raises(UsageError, match=message):
+        batch.step(bad)
+    assert np.array_equal(batch.state, before)
+    for action in actions[1:10]:  # the arm is as alive as if nothing had been
+        observation, expected = batch.step(action), spared.step(action)
+    assert np.array_equal(batch.state, spared.state)
+    assert all(np.array_equal(observation[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "ids", "message"),
+    [
+        ([-1, 0, 0], None, "seed: expected an integer of at least 0, got -1"),
+        ([0, 1.5, 0], None, "seed: expected an integer of at least 0, got 1.5"),
+        ([0, None, 0], None, "seed: expected an integer of at least 0, got None"),
+        ([0, 0, "1"], None, "seed: expected an integer of at least 0, got '1'"),
+        (5, None, "seeds: expected 3, one per simulation, got 5"),
+        (np.array(5), None, "seeds: expected 3, one per simulation, got 5"),
+        ("123", None, "seeds: expected 3, one per simulation, got '123'"),
+        ([1, 2], [1, 0], "ids: expected numbers from 0 to 2, ascending, got 0 after 1"),
+        ([1, 2], [1, 1], "ids: .* got 1 after 1"),
+        ([1], [3], "ids: expected numbers from 0 to 2, ascending, got 3"),
+        ([1], [-1], "ids: .* got -1"),
+        ([1, 2, 3], [0, 1, 5], "ids: .* got 5"),
+        ([1], [1.5], r"ids: .* got \[1.5\]"),
+        ([1], ["a"], r"ids: .* got \['a'\]"),
+        ([1, 2], [True, False], r"ids: .* got \[True, False\]"),
+        ([1], 1, "ids: .* got 1"),
+        ([1], [], "seeds: expected 0, one per simulation, got 1"),
+    ],
+)
+def test_impossible_resets_are_usage_errors_and_change_nothing(seeds, ids, message):
+    batch = TaskBatch("wipe", 3)
+    batch.reset([7, 8, 9])
+    before = batch.state.copy()
+    with pytest.raises(UsageError, match=message):
+        batch.reset(seeds, ids)
+    assert np.array_equal(batch.state, before)
+
+
+def test_seeds_and_ids_may_be_numpy_integers():
+    batch, same = TaskBatch("wipe", 3), TaskBatch("wipe", 3)
+    batch.reset(np.array([7, 8, 9]))
+    batch.reset(np.array([5], np.uint8), np.array([2], np.int32))
+    same.reset([7, 8, 5])
+    assert np.array_equal(batch.state, same.state)
+
+
+@every_task
+def test_a_task_can_be_sent_to_another_process_and_judges_the_same_there(task_id):
+    task = get_task(task_id)
+    sent = pickle.loads(pickle.dumps(task))
+    assert sent == task
+    batch = TaskBatch(sent, 2)
+    observation = batch.reset([0, 1])
+    assert task_ids() == tuple(batch.env_args["env_kwargs"]["instructions"])
+    judges = [Judge(t, batch.simulation) for t in (task, sent)]
+    for judge in judges:
+        judge.reset(np.arange(2), observation)
+    for action in _actions(2):
+        observation = batch.step(action)
+        assert np.array_equal(*(judge.judge(observation) for judge in judges))

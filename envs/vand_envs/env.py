@@ -1,22 +1,26 @@
 """The Gymnasium environments: one episode, and n side by side. Both are thin over `TaskBatch`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, SupportsFloat
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from vand_envs.controller import ActionMode
 from vand_envs.errors import unknown_name
+from vand_envs.randomisation import require_seed
 from vand_envs.rendering import Renderer
 from vand_envs.robot import VANDER, RobotSpec
-from vand_envs.task_batch import TaskBatch
+from vand_envs.task_batch import TaskBatch, require_one_each
 from vand_envs.tasks import TASKS
-from vand_envs.typing import BoolArray, Float32Array, FloatArray
+from vand_envs.typing import BoolArray, Float32Array, FloatArray, ImageArray
 from vand_envs.world import PHYSICS_DT_S
 
 MAX_SEED = 2**31 - 1
@@ -49,12 +53,46 @@ def _action_space(batch: TaskBatch) -> spaces.Box:
     return spaces.Box(-1.0, 1.0, (batch.action_size,), np.float32)
 
 
-class MobileManipulationEnv(gymnasium.Env[Any, Any]):
+class _Rebuilt:
+    """Is pickled and copied as the arguments it was made with: MuJoCo's batch cannot travel."""
+
+    _arguments: Mapping[str, Any]
+    spec: EnvSpec | None
+
+    def __reduce__(self) -> tuple[Callable[[], Any], tuple[()], dict[str, Any]]:
+        return partial(type(self), **self._arguments), (), {"spec": self.spec}
+
+
+class _Pictures:
+    """Draws simulations for people; its renderer is made at the first picture."""
+
+    def __init__(self, batch: TaskBatch, camera: str, width: int, height: int) -> None:
+        self._batch = batch
+        self._make = partial(Renderer, batch.model, width, height, camera=camera)
+        self._renderer: Renderer | None = None
+
+    def draw(self, i: int) -> ImageArray:
+        """Simulation i, (height, width, 3)."""
+        if self._renderer is None:
+            self._renderer = self._make()
+        return self._renderer.render(self._batch.simulation.data(i))
+
+    def close(self) -> None:
+        """Free the renderer; more than once is allowed, and drawing makes a new one."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+
+class MobileManipulationEnv(_Rebuilt, gymnasium.Env[Any, Any]):
     """One mobile manipulator with one instruction.
 
     Observations are the flat dictionary of `vand_envs.observation`; actions are in [-1, 1], see
     `vand_envs.controller`; the reward is 1 where a stage completes or a cycle closes. A sequential
     task terminates on success; every episode is truncated at the task's horizon.
+
+    It can be pickled and copied: the other one is made anew from the same arguments. The running
+    episode and the generator of seeds do not travel, so reset it first.
 
     Args:
         task_id: The task, one of `vand_envs.task_ids()`.
@@ -88,10 +126,21 @@ class MobileManipulationEnv(gymnasium.Env[Any, Any]):
         width: int = 640,
         height: int = 480,
     ) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise unknown_name("render mode", str(render_mode), ("rgb_array",))
+        _check_render_mode(render_mode)
+        self._arguments = {
+            "task_id": task_id,
+            "render_mode": render_mode,
+            "robot": robot,
+            "action_mode": action_mode,
+            "control_dt_s": control_dt_s,
+            "physics_dt_s": physics_dt_s,
+            "instructions": instructions,
+            "cameras": cameras,
+            "camera": camera,
+            "width": width,
+            "height": height,
+        }
         self.render_mode = render_mode
-        self.metadata = {**self.metadata, "render_fps": round(1 / control_dt_s)}
         self.batch = TaskBatch(
             task_id,
             1,
@@ -102,10 +151,10 @@ class MobileManipulationEnv(gymnasium.Env[Any, Any]):
             cameras=cameras,
         )
         _check_instructions(instructions)
+        self.metadata = {**self.metadata, "render_fps": round(1 / control_dt_s)}
         self.observation_space = _observation_space(self.batch)
         self.action_space = _action_space(self.batch)
-        self._camera, self._size = camera, (width, height)
-        self._renderer: Renderer | None = None
+        self._pictures = _Pictures(self.batch, camera, width, height)
         self._steps = 0
 
     def reset(
@@ -114,7 +163,11 @@ class MobileManipulationEnv(gymnasium.Env[Any, Any]):
         """Begin the episode of that seed, or of one drawn from the environment's generator.
 
         `info` is as in `step`, with the episode's seed.
+
+        Raises:
+            UsageError: The seed is negative or no integer.
         """
+        seed = None if seed is None else require_seed(seed)
         super().reset(seed=seed, options=options)
         episode_seed = seed if seed is not None else int(self.np_random.integers(MAX_SEED))
         observation = self.batch.reset([episode_seed])
@@ -127,6 +180,9 @@ class MobileManipulationEnv(gymnasium.Env[Any, Any]):
         """Carry out an action (A,) for one control step.
 
         `info` holds `success`, `at_end`, `stages_done`, `out_of_order` and `cycles`.
+
+        Raises:
+            UsageError: The action has another shape, or is not finite; nothing has changed then.
         """
         observation = self.batch.step(np.asarray(action, np.float32)[None])
         self._steps += 1
@@ -137,19 +193,12 @@ class MobileManipulationEnv(gymnasium.Env[Any, Any]):
 
     def render(self) -> np.ndarray | None:
         """The scene as (height, width, 3) uint8 in mode "rgb_array", else None."""
-        if self.render_mode is None:
-            return None
-        if self._renderer is None:
-            width, height = self._size
-            self._renderer = Renderer(self.batch.model, width, height, camera=self._camera)
-        return self._renderer.render(self.batch.simulation.data(0))
+        return None if self.render_mode is None else self._pictures.draw(0)
 
     def close(self) -> None:
         """Release the renderers."""
         self.batch.close()
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        self._pictures.close()
 
     def _info(self) -> dict[str, Any]:
         progress = self.batch.progress
@@ -162,12 +211,15 @@ class MobileManipulationEnv(gymnasium.Env[Any, Any]):
         }
 
 
-class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
+class MobileManipulationVectorEnv(_Rebuilt, VectorEnv[Any, Any, Any]):
     """n episodes of one task, stepped on a thread pool; episodes begin anew on the next step.
+
+    It can be pickled and copied as `MobileManipulationEnv` can.
 
     Args:
         task_id: The task.
         num_envs: Number of episodes side by side.
+        render_mode: None or "rgb_array".
         robot: Name of the robot, or its `RobotSpec`.
         action_mode: "ee_twist" or "joint".
         control_dt_s: Duration of one step [s].
@@ -175,10 +227,14 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
         num_threads: Threads to step on; 0 means one per processor.
         instructions: As for `MobileManipulationEnv`.
         cameras: As for `MobileManipulationEnv`.
+        camera: Camera to render.
+        width: Width of each picture [px].
+        height: Height of each picture [px].
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  (Gymnasium's)
-        "render_modes": [],
+        "render_modes": ["rgb_array"],
+        "render_fps": 10,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
 
@@ -187,6 +243,7 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
         task_id: str,
         num_envs: int = 1,
         *,
+        render_mode: Literal["rgb_array"] | None = None,
         robot: str | RobotSpec = VANDER,
         action_mode: ActionMode = "ee_twist",
         control_dt_s: float = 0.1,
@@ -194,8 +251,28 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
         num_threads: int = 0,
         instructions: list[str] | None = None,
         cameras: Mapping[str, Sequence[int]] | None = None,
+        camera: str = "overview",
+        width: int = 640,
+        height: int = 480,
     ) -> None:
         super().__init__()
+        _check_render_mode(render_mode)
+        self._arguments = {
+            "task_id": task_id,
+            "num_envs": num_envs,
+            "render_mode": render_mode,
+            "robot": robot,
+            "action_mode": action_mode,
+            "control_dt_s": control_dt_s,
+            "physics_dt_s": physics_dt_s,
+            "num_threads": num_threads,
+            "instructions": instructions,
+            "cameras": cameras,
+            "camera": camera,
+            "width": width,
+            "height": height,
+        }
+        self.render_mode = render_mode
         self.batch = TaskBatch(
             task_id,
             num_envs,
@@ -207,23 +284,51 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
             cameras=cameras,
         )
         _check_instructions(instructions)
+        self.metadata = {**self.metadata, "render_fps": round(1 / control_dt_s)}
         self.num_envs = num_envs
         self.single_observation_space = _observation_space(self.batch)
         self.single_action_space = _action_space(self.batch)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        self._pictures = _Pictures(self.batch, camera, width, height)
+        # Places that were seeded one by one, each with the generator that a single environment
+        # would have; the others share `np_random`.
+        self._generators: dict[int, np.random.Generator] = {}
         self._steps = np.zeros(num_envs, np.int64)
         self._over = np.zeros(num_envs, bool)
 
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
     ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Begin all episodes; an integer seed gives them seed, seed + 1, ..."""
-        super().reset(seed=seed if isinstance(seed, int) else None, options=options)
-        if isinstance(seed, int):
-            seed = [seed + i for i in range(self.num_envs)]
-        wanted = seed if seed is not None else [None] * self.num_envs
-        seeds = [s if s is not None else int(self.np_random.integers(MAX_SEED)) for s in wanted]
+        """Begin all episodes.
+
+        Args:
+            seed: An integer gives the places seed, seed + 1, ..., and seeds one generator, of which
+                they all draw their later episodes. A sequence gives each place a seed and a
+                generator of its own: its later episodes are those of a single environment with that
+                seed. None, alone or in a sequence, draws from the generator that is there.
+            options: Not used.
+
+        Raises:
+            UsageError: A seed is negative or no integer, or there is not one for each place.
+        """
+        places = range(self.num_envs)
+        given: list[int | None] = [None] * self.num_envs
+        if isinstance(seed, Sequence | np.ndarray):
+            several = require_one_each(seed, self.num_envs)
+            given = [None if s is None else require_seed(s) for s in several]
+            for i, own in zip(places, given, strict=True):
+                if own is not None:
+                    self._generators[i] = seeding.np_random(own)[0]
+        elif seed is not None:
+            first = require_seed(seed)
+            super().reset(seed=first, options=options)
+            self._generators.clear()
+            given = [first + i for i in places]
+        seeds = [self._draw(i) if s is None else s for i, s in zip(places, given, strict=True)]
         observation = self.batch.reset(seeds)
         self._steps[:] = 0
         self._over[:] = False
@@ -232,14 +337,22 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
     def step(
         self, actions: Float32Array
     ) -> tuple[dict[str, NDArray[Any]], FloatArray, BoolArray, BoolArray, dict[str, Any]]:
-        """Carry out actions (n, A); episodes that were over begin anew and ignore theirs."""
+        """Carry out actions (n, A); episodes that were over begin anew and ignore theirs.
+
+        Raises:
+            UsageError: The actions have another shape, or those of episodes that go on are not
+                finite; nothing has changed then.
+        """
         begin = np.flatnonzero(self._over)
-        observation = self.batch.step(np.asarray(actions, np.float32))
+        actions = np.asarray(actions, np.float32)
+        if begin.size and actions.shape == self.action_space.shape:
+            actions = np.where(self._over[:, None], np.float32(0), actions)  # whatever they are
+        observation = self.batch.step(actions)
         reward = self.batch.reward.astype(np.float64)
         self._steps += 1
         if begin.size:
-            seeds = [int(s) for s in self.np_random.integers(MAX_SEED, size=begin.size)]
-            observation = self.batch.reset(seeds, [int(i) for i in begin])
+            places = begin.tolist()
+            observation = self.batch.reset([self._draw(i) for i in places], places)
             reward[begin] = 0.0
             self._steps[begin] = 0
         info = self._info()
@@ -250,9 +363,20 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
         self._over = terminated | truncated
         return observation, reward, terminated, truncated, info
 
+    def render(self) -> tuple[ImageArray, ...] | None:
+        """Each scene as (height, width, 3) uint8 in mode "rgb_array", else None."""
+        if self.render_mode is None:
+            return None
+        return tuple(self._pictures.draw(i) for i in range(self.num_envs))
+
     def close_extras(self, **_: Any) -> None:
         """Release the renderers."""
         self.batch.close()
+        self._pictures.close()
+
+    def _draw(self, i: int) -> int:
+        """Seed of the next episode in place i."""
+        return int(self._generators.get(i, self.np_random).integers(MAX_SEED))
 
     def _info(self) -> dict[str, Any]:
         progress = self.batch.progress
@@ -267,6 +391,11 @@ class MobileManipulationVectorEnv(VectorEnv[Any, Any, Any]):
 
 def _first(observation: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {key: value[0] for key, value in observation.items()}
+
+
+def _check_render_mode(mode: str | None) -> None:
+    if mode not in (None, "rgb_array"):
+        raise unknown_name("render mode", str(mode), ("rgb_array",))
 
 
 def _check_instructions(instructions: list[str] | None) -> None:

@@ -4,10 +4,12 @@ The draw is a function of the episode's seed alone, and the same for every task:
 instructions.
 """
 
+import numbers
 from collections.abc import Sequence
 
 import numpy as np
 
+from vand_envs.errors import UsageError
 from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.simulation import Simulation
 from vand_envs.typing import FloatArray, IntArray
@@ -35,6 +37,17 @@ CUBE_REST_M = 0.0285
 """Height of the resting cube's centre above the table top."""
 
 _FRICTION_GEOMS = ("cube", "board_top")
+
+
+def require_seed(seed: object) -> int:
+    """An episode's seed, of any integer type, as Python's.
+
+    Raises:
+        UsageError: It is no integer, or negative.
+    """
+    if not isinstance(seed, numbers.Integral) or seed < 0:
+        raise UsageError(f"seed: expected an integer of at least 0, got {seed!r}")
+    return int(seed)
 
 
 class Randomiser:

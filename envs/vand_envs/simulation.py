@@ -9,7 +9,7 @@ from mujoco.batch import Batch
 from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.typing import FloatArray, IntArray
-from vand_envs.world import World
+from vand_envs.world import World, require_time_step
 
 _POSITIONS = int(mujoco.mjtStage.mjSTAGE_POS)
 _NOTHING = int(mujoco.mjtStage.mjSTAGE_NONE)
@@ -29,7 +29,8 @@ class Simulation:
         num_threads: Threads to step on; 0 means one per processor.
 
     Raises:
-        UsageError: The control step is no multiple of the physics step, or n is not positive.
+        UsageError: The control step is no multiple of the physics step, one of them is out of
+            range, or n is not positive.
     """
 
     def __init__(
@@ -38,6 +39,8 @@ class Simulation:
         if n < 1:
             raise UsageError(f"number of simulations: expected at least 1, got {n}")
         dt = float(world.model.opt.timestep)
+        require_time_step("physics_dt_s", dt)  # the world may be a file's
+        require_time_step("control_dt_s", control_dt_s)
         self.substeps = round(control_dt_s / dt)
         if self.substeps < 1 or abs(self.substeps * dt - control_dt_s) > 1e-9:
             raise UsageError(

@@ -1,5 +1,6 @@
 """TaskBatch: n episodes of one task side by side. Everything that runs a task runs this."""
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from vand_envs.controller import ActionMode, Controller
 from vand_envs.errors import UsageError, unknown_name
 from vand_envs.observation import OBSERVATION_SIZES, Observer
 from vand_envs.progress import Judge, Progress
-from vand_envs.randomisation import Randomiser
+from vand_envs.randomisation import Randomiser, require_seed
 from vand_envs.robot import VANDER, RobotSpec
 from vand_envs.simulation import Simulation
 from vand_envs.tasks import TASKS, Task
@@ -141,12 +142,12 @@ class TaskBatch:
             The first observation of all n simulations, as `observe` gives it.
 
         Raises:
-            UsageError: The number of seeds is not that of the simulations.
+            UsageError: A seed is negative or no integer, there is not one for each simulation, or
+                the ids are not as said; nothing has changed then.
         """
-        which: IntArray = np.arange(self.n) if ids is None else np.asarray(ids, np.int64)
-        if len(seeds) != len(which):
-            raise UsageError(f"seeds: expected {len(which)}, one per simulation, got {len(seeds)}")
-        self._randomiser.apply(which, seeds)
+        which = np.arange(self.n) if ids is None else self._checked_ids(ids)
+        wanted = [require_seed(seed) for seed in require_one_each(seeds, len(which))]
+        self._randomiser.apply(which, wanted)
         self.controller.hold(which)
         self.simulation.forward(which)
         observation = self.observe()
@@ -197,22 +198,45 @@ class TaskBatch:
         """Carry out one action in every simulation.
 
         Args:
-            actions: (n, A) in [-1, 1].
+            actions: (n, A) in [-1, 1]; numbers beyond are clipped.
 
         Returns:
             The next observation, as `observe` gives it. `reward` and `progress` follow.
 
         Raises:
-            UsageError: The actions have another shape.
+            UsageError: The actions have another shape, or are not finite; nothing has changed then.
         """
         if np.shape(actions) != (self.n, self.action_size):
             raise UsageError(
                 f"actions: expected shape {(self.n, self.action_size)}, got {np.shape(actions)}"
             )
+        finite = np.isfinite(actions)  # (n, A)
+        if not finite.all():
+            # Joint targets are integrated: one NaN would stay in them, and the arm be dead.
+            i, k = np.argwhere(~finite)[0]
+            raise UsageError(
+                f"actions: expected finite numbers, got {actions[i][k]} in simulation {i}"
+                f" at index {k}"
+            )
         self.simulation.step(self.controller.controls(actions))
         observation = self.observe()
         self.reward = self._judge.judge(observation)
         return observation
+
+    def _checked_ids(self, ids: Sequence[int]) -> IntArray:
+        """Ids of simulations, ascending and each once, (k,)."""
+        expected = f"ids: expected numbers from 0 to {self.n - 1}, ascending"
+        which = np.asarray(ids)
+        if which.ndim != 1 or (which.size and which.dtype.kind not in "iu"):
+            raise UsageError(f"{expected}, got {reprlib.repr(which.tolist())}")
+        before: Any = None
+        for i in which.tolist():
+            if not 0 <= i < self.n:
+                raise UsageError(f"{expected}, got {i}")
+            if before is not None and i <= before:
+                raise UsageError(f"{expected}, got {i} after {before}")
+            before = i
+        return which.astype(np.int64)
 
     def _find(self, task_id: str) -> Task:
         if task_id not in self._tasks:
@@ -222,3 +246,18 @@ class TaskBatch:
     def _code(self) -> Float32Array:
         """One-hot code of the instruction, (K,)."""
         return np.array([task_id == self.task.id for task_id in self._tasks], np.float32)
+
+
+def require_one_each(seeds: object, n: int) -> Sequence[object]:
+    """Seeds of n simulations, or whatever else stands in their places.
+
+    Raises:
+        UsageError: They are not n.
+    """
+    if isinstance(seeds, np.ndarray):
+        seeds = seeds.tolist()
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence):
+        raise UsageError(f"seeds: expected {n}, one per simulation, got {seeds!r}")
+    if len(seeds) != n:
+        raise UsageError(f"seeds: expected {n}, one per simulation, got {len(seeds)}")
+    return seeds

@@ -1,11 +1,14 @@
 """The world: one scene with a robot in it, in which every task takes place."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 import mujoco
+import numpy as np
 
+from vand_envs.errors import UsageError
 from vand_envs.robot import ROBOT_PREFIX, VANDER, RobotSpec
 
 MOVABLES = ("cube",)
@@ -30,6 +33,10 @@ position, in the robot's frame."""
 PHYSICS_DT_S = 0.005
 """Physics time step [s]."""
 
+TIME_STEPS_S = (1e-5, 1.0)
+"""Range of time steps, of physics and of control [s]: with shorter ones the physics steps of one
+control step fill the memory, with longer ones the control rate is less than one a second."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -39,6 +46,20 @@ class World:
     model: mujoco.MjModel
     xml: str
     """The scene as one MJCF text, as stored in data sets."""
+
+
+def require_time_step(name: str, value_s: object) -> None:
+    """Checks a time step [s] that goes by that name.
+
+    Raises:
+        UsageError: It is no number in `TIME_STEPS_S`.
+    """
+    low, high = TIME_STEPS_S
+    number = value_s if isinstance(value_s, float | int | np.floating | np.integer) else math.nan
+    if not low <= number <= high:  # NaN is not between them
+        raise UsageError(
+            f"{name}: expected a time step from {low:g} to {high:g} s, got {value_s!r}"
+        )
 
 
 @cache
@@ -51,7 +72,11 @@ def make_world(robot: RobotSpec = VANDER, physics_dt_s: float = PHYSICS_DT_S) ->
 
     Returns:
         The compiled world, cached: equal arguments give the same object.
+
+    Raises:
+        UsageError: There is no such time step.
     """
+    require_time_step("physics_dt_s", physics_dt_s)
     text = files("vand_envs").joinpath("assets", "workshop.xml").read_text("utf-8")
     scene = mujoco.MjSpec.from_string(text)
     scene.attach(robot.load(), prefix=ROBOT_PREFIX, frame=scene.worldbody.add_frame())

@@ -8,7 +8,8 @@ from vand_envs.simulation import Simulation
 from vand_envs.typing import BoolArray, FloatArray, Observation
 
 Predicate = Callable[[Simulation], BoolArray]
-"""Whether something holds at present, in each of n simulations, (n,)."""
+"""Whether something holds at present, in each of n simulations, (n,). A function of a module, or a
+frozen dataclass with `__call__`, can be sent to another process; a closure cannot."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class Stage:
     name: str
     """What was achieved, as a table's heading: "cube lifted"."""
     holds: Predicate
-    """Whether it is achieved at present. Stages that share the same function are the same event,
-    come again: each needs it to come true anew."""
+    """Whether it is achieved at present. Stages whose functions are equal are the same event, come
+    again: each needs it to come true anew."""
     until: Predicate | None = None
     """What ends it, once it holds: a button that is pressed stays so until it is well up again.
     None: it ends when it no longer holds."""

@@ -1,9 +1,9 @@
 """The console's three buttons: what a press is, and the stages of pressing them in an order."""
 
-from functools import cache
+from dataclasses import dataclass
 
 from vand_envs.simulation import Simulation
-from vand_envs.tasks.base import Predicate, Stage
+from vand_envs.tasks.base import Stage
 from vand_envs.typing import BoolArray, FloatArray
 
 # Constants
@@ -40,18 +40,27 @@ def presses(order: str) -> tuple[Stage, ...]:
 
 
 def _press(letter: str, name: str) -> Stage:
-    pressed, released = _limits(letter)
-    return Stage(name, pressed, until=released, exact=True)
+    return Stage(name, _Pressed(letter), until=_Released(letter), exact=True)
 
 
-@cache
-def _limits(letter: str) -> tuple[Predicate, Predicate]:
-    """Whether a button is pressed, whether released: the same functions at each call."""
+# Classes and no closures: equal letters are the same event, and a task can be pickled.
 
-    def pressed(sim: Simulation) -> BoolArray:
-        return depth(sim, letter) >= PRESSED_M
 
-    def released(sim: Simulation) -> BoolArray:
-        return depth(sim, letter) < RELEASED_M
+@dataclass(frozen=True)
+class _Pressed:
+    """Whether a button is pressed, (n,)."""
 
-    return pressed, released
+    letter: str
+
+    def __call__(self, sim: Simulation) -> BoolArray:
+        return depth(sim, self.letter) >= PRESSED_M
+
+
+@dataclass(frozen=True)
+class _Released:
+    """Whether a button is well up again, (n,)."""
+
+    letter: str
+
+    def __call__(self, sim: Simulation) -> BoolArray:
+        return depth(sim, self.letter) < RELEASED_M
