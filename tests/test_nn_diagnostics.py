@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vand_robot.nn import GRU, LSTM, Elman, Vand, Zoneout
+from vand_robot.nn import GRU, LSTM, Chain, Elman, GaussianNoise, Vand, Zoneout
 from vand_robot.nn.diagnostics import gradient_norms, lyapunov_exponent, memory_nats, pca
 
 STEPS, BATCH, INPUTS, UNITS = 6, 3, 2, 4
@@ -94,6 +94,23 @@ def test_memory_of_vand_uses_its_own_noise_and_first_step_has_none():
     assert torch.all(found[:, 1:] > nothing)
 
 
+def test_memory_finds_vand_in_a_chain():
+    torch.manual_seed(0)
+    layer = GRU(INPUTS, UNITS, regularizer=Vand(sigma=0.2))
+    chained = GRU(INPUTS, UNITS, regularizer=Chain((Vand(sigma=0.2), GaussianNoise())))
+    chained.load_state_dict(layer.state_dict(), strict=False)
+    x = torch.randn(STEPS, BATCH, INPUTS)
+    torch.testing.assert_close(memory_nats(chained, x), memory_nats(layer, x))
+    with pytest.raises(ValueError, match="sigma"):
+        memory_nats(GRU(INPUTS, UNITS, regularizer=Chain((GaussianNoise(),))), x)
+
+
+def test_memory_is_measured_where_the_network_is():
+    layer = GRU(INPUTS, UNITS, device="meta")
+    x = torch.zeros(STEPS, BATCH, INPUTS, device="meta")
+    assert memory_nats(layer, x, 0.1, torch.tensor([6, 2, 3])).is_meta
+
+
 def test_components_are_those_of_the_cloud():
     torch.manual_seed(0)
     basis = random_rotation()
@@ -108,6 +125,8 @@ def test_components_are_those_of_the_cloud():
     assert found.project(states).shape == (50, 40, 2)
     with pytest.raises(ValueError, match=r"count in 1\.\.4"):
         pca(states, 5)
+    with pytest.raises(TypeError, match=r"torch\.bool"):
+        pca(states, 2, mask.long())
 
 
 @pytest.mark.parametrize("regularizer", [None, Zoneout(0.4)], ids=["plain", "zoneout"])

@@ -26,6 +26,17 @@ def test_mask_leaves_out_steps_whatever_they_hold():
     assert torch.all(gradient[mask].isfinite())
 
 
+def test_a_mask_that_is_none_is_refused():
+    values = torch.randn(3, 6, 2, 3)
+    for dtype in (torch.int64, torch.uint8, torch.float32):
+        with pytest.raises(TypeError, match=f"torch.bool, .* got {dtype}"):
+            gaussian_nll(*values, torch.ones(6, 2, dtype=dtype))
+    with pytest.raises(ValueError, match="at least one step"):
+        gaussian_nll(*values, torch.zeros(6, 2, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"shape \(6, 2\); got \(6, 2, 3\)"):
+        gaussian_nll(*values, torch.ones(6, 2, 3, dtype=torch.bool))
+
+
 def test_spread_stays_within_bounds_and_keeps_a_gradient():
     head = GaussianHead(2, 1, min_std=0.1, max_std=1.0)
     h = (5 * torch.randn(1000, 2)).requires_grad_()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
-from vand_robot.nn import GRU, LSTM, Elman, Vand, Zoneout, make_cell, make_regularizer
+from vand_robot.nn import GRU, LSTM, Elman, Noisin, Vand, Zoneout, make_cell, make_regularizer
 
 TOLERANCE = {"rtol": 0, "atol": 1e-10}
 PAIRS = {
@@ -255,6 +255,31 @@ def test_backward_may_run_twice_over_a_retained_graph():
             lambda: GRU(3, 5).run(torch.zeros(7, 4, 3), lengths=torch.tensor([1, 2])),
             "integers of shape",
         ),
+        (
+            lambda: GRU(3, 5).run(torch.zeros(7, 4, 3), lengths=torch.ones(4)),
+            r"integers; got torch\.float32",
+        ),
+        (lambda: GRU(3, 5).run(torch.zeros(7, 2, 3), lengths=[True, True]), "integers; got"),
+        (
+            lambda: GRU(3, 5).run(torch.zeros(7, 4, 3, dtype=torch.float64)),
+            r"x of its weights' torch\.float32; got torch\.float64",
+        ),
+        (
+            lambda: LSTM(3, 5)(torch.zeros(7, 4, 3), (torch.zeros(1, 4, 4), torch.zeros(1, 4, 6))),
+            r"h and c of one shape \(\.\.\., 5\)",
+        ),
+        (
+            lambda: GRU(3, 5).step(torch.zeros(4, 3), torch.zeros(2, 4, 5)),
+            r"state of shape \(1, 4, 5\); got \(2, 4, 5\)",
+        ),
+        (
+            lambda: GRU(3, 5).transition(torch.zeros(4, 3), torch.zeros(2, 4, 5)),
+            r"state of shape \(1, 4, 5\); got \(2, 4, 5\)",
+        ),
+        (
+            lambda: make_regularizer({"name": "vand", "beta": "1e-3"}),
+            r"beta must be a number in \[0, inf\); got '1e-3'",
+        ),
         (lambda: GRU(3, 5)(PACKED, lengths=torch.tensor([7, 3])), "no lengths with a packed"),
         (lambda: GRU(4, 5)(PACKED), "steps, batch, 4"),
         (lambda: GRU(3, 5)(PACKED, torch.zeros(1, 1, 5)), "state of shape"),
@@ -268,6 +293,10 @@ def test_bad_input_raises_a_clear_error(make, message):
 def test_foreign_input_and_foreign_regularizer_raise_type_errors():
     with pytest.raises(TypeError, match="a tensor or a packed sequence; got list"):
         GRU(3, 5)([[0.0, 0.0, 0.0]])
+    with pytest.raises(TypeError, match="hx to be a tensor; got tuple"):
+        GRU(3, 5)(torch.zeros(7, 4, 3), (torch.zeros(1, 4, 5), torch.zeros(1, 4, 5)))
+    with pytest.raises(TypeError, match=r"a pair \(h, c\); got Tensor"):
+        LSTM(3, 5)(torch.zeros(7, 4, 3), torch.zeros(2, 4, 5))
     with pytest.raises(TypeError, match="make_regularizer"):
         GRU(3, 5, regularizer={"name": "vand"})
 
@@ -282,3 +311,141 @@ def test_a_pass_leaves_the_weights_alone_however_small_the_layer(name, regulariz
     layer.eval().run(torch.randn(5, 2, inputs))
     for key, value in layer.state_dict().items():
         assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.parametrize("lengths", [[2, 200], [200, 2]], ids=["ascending", "descending"])
+@pytest.mark.parametrize(
+    "regularizer", [None, Vand(explicit=True), Zoneout(0.02)], ids=lambda r: type(r).__name__
+)
+def test_a_state_that_overflows_past_its_sequences_end_spoils_no_gradient(regularizer, lengths):
+    torch.manual_seed(0)
+    layer = Elman(1, 2, nonlinearity="relu", regularizer=regularizer)
+    with torch.no_grad():
+        layer.weight_hh_l0.copy_(60 * torch.eye(2))
+        layer.bias_ih_l0.zero_()
+        layer.bias_hh_l0.zero_()
+        layer.weight_ih_l0.fill_(-1.0)
+    short = lengths.index(2)
+    start = torch.zeros(1, 2, 2)
+    start[0, short] = 1e10  # 4e13 after two steps, infinite 16 later
+    x = torch.full((200, 2, 1), 1e6)  # the long sequence's units are off throughout
+    x[:, short] = 0
+    result = layer.run(x, start, torch.tensor(lengths))
+    loss = 1e-10 * result.output[:2].sum() + result.terms.penalty
+    assert loss.isfinite()
+    for gradient in torch.autograd.grad(loss, [layer.weight_hh_l0, layer.weight_ih_l0]):
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("regularizer", [None, Vand(), Zoneout()], ids=lambda r: type(r).__name__)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_double_backward_is_refused_not_wrong(regularizer, create_graph):
+    layer = GRU(INPUTS, UNITS, regularizer=regularizer)
+    x = torch.randn(STEPS, BATCH, INPUTS, requires_grad=True)
+    output, _ = layer(x)
+    if create_graph:
+        with pytest.raises(RuntimeError, match=r"double backward .* transition"):
+            torch.autograd.grad(output.sum(), x, create_graph=True)
+    else:
+        (gradient,) = torch.autograd.grad(output.sum(), x)
+        assert not gradient.requires_grad
+
+
+@pytest.mark.parametrize("regularizer", [None, Vand()], ids=lambda r: type(r).__name__)
+@pytest.mark.parametrize("name", PAIRS)
+def test_what_a_layer_returns_may_be_written_on(name, regularizer):
+    ours, _, extra = PAIRS[name]
+    torch.manual_seed(0)
+    layer = ours(INPUTS, UNITS, regularizer=regularizer, **extra)
+    x = torch.randn(STEPS, BATCH, INPUTS)
+    outcomes = []
+    for inplace in (False, True):
+        torch.manual_seed(1)
+        output, state = layer(x)
+        first = tensors(state)[0]
+        first = first.mul_(2) if inplace else first * 2
+        output = output.add_(0.1) if inplace else output + 0.1
+        output = torch.nn.functional.relu(output, inplace=inplace)
+        loss = output.square().sum() + first.sum()
+        outcomes.append((output, *torch.autograd.grad(loss, list(layer.parameters())[:4])))
+    for ours, expected in zip(*outcomes, strict=True):
+        assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("lengths", [None, []], ids=["whole", "lengths"])
+@pytest.mark.parametrize(
+    "regularizer", [None, Vand(prior="learned"), Noisin()], ids=lambda r: type(r).__name__
+)
+@pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
+def test_a_batch_of_no_sequences_has_zero_gradients(name, regularizer, lengths):
+    layer = make_cell(name, INPUTS, UNITS, 2, regularizer=regularizer)
+    x = torch.zeros(STEPS, 0, INPUTS, requires_grad=True)
+    result = layer.run(x, lengths=lengths)
+    assert result.output.shape == (STEPS, 0, UNITS)
+    (result.output.sum() + result.terms.penalty).backward()
+    assert x.grad.shape == x.shape
+    for parameter in layer.parameters():
+        assert parameter.grad is None or torch.all(parameter.grad == 0)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.int16, torch.uint8, list])
+@pytest.mark.parametrize("lengths", [[7, 5, 2, 1], [3, 7, 1, 5]])
+def test_lengths_may_be_integers_of_any_type(kind, lengths):
+    layer, _ = make_pair("lstm")
+    x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
+    expected, state = layer(x, lengths=torch.tensor(lengths))
+    given = lengths if kind is list else torch.tensor(lengths, dtype=kind)
+    output, found = layer(x, lengths=given)
+    assert torch.equal(output, expected)
+    assert torch.equal(found[1], state[1])
+
+
+@pytest.mark.parametrize("regularizer", [None, Vand()], ids=lambda r: type(r).__name__)
+@pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
+def test_an_autocast_changes_neither_results_nor_gradients(name, regularizer):
+    layer = make_cell(name, INPUTS, UNITS, regularizer=regularizer)
+    x, y = torch.randn(2, STEPS, BATCH, INPUTS, requires_grad=True)
+    start = layer.initial_state(BATCH)
+    outcomes = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            output = layer.run(x).output
+            gradients = torch.autograd.grad(output.square().sum(), [x, layer.weight_hh_l0])
+            after, _ = layer.transition(y[0], start)
+        outcomes.append((output, *gradients, after))
+    for ours, expected in zip(*outcomes, strict=True):
+        assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", PAIRS)
+def test_half_precision_keeps_its_digits(name, dtype):
+    ours, _, extra = PAIRS[name]
+    layer = ours(INPUTS, UNITS, **extra).to(dtype)
+    exact = ours(INPUTS, UNITS, dtype=torch.float64, **extra)
+    exact.load_state_dict(layer.state_dict())
+    with torch.no_grad():
+        for parameter in (*layer.parameters(), *exact.parameters()):
+            if parameter.dim() == 1:
+                parameter.zero_()
+    x = (1e-2 * torch.randn(100, BATCH, INPUTS)).to(dtype)  # where a tanh is small
+    (output, _), (expected, _) = layer(x), exact(x.double())
+    assert output.dtype == dtype
+    scale = expected.abs().mean()
+    assert (output - expected).abs().mean() < torch.finfo(dtype).eps * scale
+    pair = ((layer, output), (exact, expected))
+    found, wanted = (torch.autograd.grad(o.double().sum(), m.weight_hh_l0)[0] for m, o in pair)
+    assert (found - wanted).abs().mean() < torch.finfo(dtype).eps * wanted.abs().mean()
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_what_else_torchs_layers_have(name):
+    layer, reference = make_pair(name)
+    assert layer.flatten_parameters() is None
+    assert layer.bidirectional == reference.bidirectional
+
+
+def test_a_pass_needs_no_data_to_tell_its_shapes():
+    layer = GRU(INPUTS, UNITS, device="meta")
+    assert layer.run(torch.zeros(STEPS, BATCH, INPUTS, device="meta")).output.is_meta

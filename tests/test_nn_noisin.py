@@ -123,6 +123,21 @@ def test_explicit_regularizer_counts_the_masked_steps_only():
     torch.testing.assert_close(explicit_regularizer(draws, mask=mask), expected)
     with pytest.raises(ValueError, match="at least 2"):
         explicit_regularizer(draws[:1])
+    with pytest.raises(TypeError, match=r"got torch\.int64"):
+        explicit_regularizer(draws, mask=mask.long())
+    with pytest.raises(ValueError, match="at least one step"):
+        explicit_regularizer(draws, mask=mask & ~mask)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_noise_of_half_precision_is_finite_and_of_the_tables_variance(distribution, dtype):
+    torch.manual_seed(0)
+    recipe, variance = make_recipe(distribution), CASES[distribution][2]
+    eps = recipe.noise(torch.empty(200_000, dtype=dtype))
+    assert eps.dtype == dtype
+    assert eps.isfinite().all()
+    assert eps.double().var().item() == pytest.approx(variance, rel=0.1)
 
 
 def test_dropout_lstm_masks_input_state_and_output():
@@ -201,6 +216,10 @@ def test_chain_is_made_from_nested_options():
         (lambda: Noisin("bernoulli", spread=1.5), "spread must lie"),
         (lambda: Noisin(form="both"), "additive, multiplicative"),
         (lambda: DropoutLSTM(recurrent=1.0), "recurrent must lie"),
+        (lambda: Noisin(unbiased="strong", on="state"), 'leave on="hidden"'),
+        (lambda: Noisin(spread="0.1"), r"spread must be a number in .* got '0\.1'"),
+        (lambda: Chain((GaussianNoise(),), on="hidden"), 'leave on="state"'),
+        (lambda: InputNoise(on="hidden"), 'leave on="state"'),
         (lambda: Chain((GaussianNoise(), Vand())), "first in a chain"),
         (lambda: Chain(()), "at least one"),
     ],

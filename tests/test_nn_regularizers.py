@@ -16,6 +16,7 @@ from vand_robot.nn import (
     make_cell,
     make_regularizer,
 )
+from vand_robot.nn.mask import draw_mask
 
 STEPS, BATCH, INPUTS, UNITS = 5, 3, 2, 4
 CELLS = ["elman", "gru", "lstm"]
@@ -122,6 +123,25 @@ def test_no_amount_of_it_gives_the_plain_network(cell, recipe):
     x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
     plain, regularized = make_layer(cell, None), make_layer(cell, recipe)
     torch.testing.assert_close(regularized(x)[0], plain(x)[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(), (3,)], ids=["number", "by_unit"])
+def test_masks_of_probability_zero_and_one_have_no_exceptions(shape):
+    torch.manual_seed(0)
+    like = torch.zeros(1000, 3)
+    for probability in (0.0, 1.0):
+        given = torch.full(shape, probability) if shape else probability
+        assert torch.all(
+            draw_mask(given, 1000, like) == bool(probability)
+        )  # 2^-16 is seen 46 times
+
+
+@pytest.mark.parametrize(
+    "recipe", [Dropout(0.0), DropoutLSTM(0.0, 0.0, 0.0)], ids=lambda r: type(r).__name__
+)
+def test_dropout_of_nothing_drops_nothing(recipe):
+    torch.manual_seed(0)
+    assert torch.all(recipe.draw(1000, torch.zeros(100, 10)).A == 1)
 
 
 def test_dropout_per_sequence_silences_a_unit_throughout():

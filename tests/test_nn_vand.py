@@ -329,6 +329,44 @@ def test_dual_ascent_rests_without_gradients_and_in_eval():
     assert layer.regularizer.beta.item() == pytest.approx(1e-3)
 
 
+@pytest.mark.parametrize("kl", [math.nan, math.inf, 0.0, -1e-6])
+def test_a_budget_learns_nothing_from_a_kl_that_is_none(kl):
+    sampler = make_layer("gru", Vand(budget=1.0, beta=0.1)).regularizer
+    for _ in range(3):
+        sampler.terms(torch.tensor(kl, dtype=torch.float64))
+    assert sampler.beta.item() == pytest.approx(0.1)
+    sampler.terms(torch.tensor(2.0, dtype=torch.float64))
+    assert sampler.beta.item() > 0.1
+
+
+def test_an_empty_batch_leaves_the_budget_alone_and_costs_nothing():
+    layer = make_layer("gru", Vand(budget=1.0, beta=0.1))
+    terms = layer.run(make_x(batch=0)).terms
+    assert terms.penalty == 0
+    assert layer.regularizer.beta.item() == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("noise", [True, False])
+def test_the_gradients_of_the_samples_refuse_to_be_differentiated(noise):
+    sampler = Vand(noise=noise).bind(1, 3, 3)
+    affine = sampler.sample(0, 5, torch.zeros(4, 3)).affine
+    for coefficient in (affine.keep, affine.B) if noise else (affine.keep,):
+        with pytest.raises(RuntimeError, match="double backward"):
+            torch.autograd.grad(coefficient.sum(), sampler.drop_logit, create_graph=True)
+
+
+@pytest.mark.parametrize("estimator", ["straight-through", "trapezoid", "relaxed"])
+def test_half_precision_trains(estimator):
+    torch.manual_seed(0)
+    recipe = Vand(estimator=estimator, budget=5.0)
+    layer = GRU(INPUTS, UNITS, regularizer=recipe, dtype=torch.bfloat16)
+    result = layer.run(make_x(50, 40).bfloat16())
+    (result.output.square().mean() + result.terms.penalty).backward()
+    for name, parameter in layer.named_parameters():
+        assert parameter.grad.dtype == torch.bfloat16, name
+        assert parameter.grad.isfinite().all(), name
+
+
 def test_fixed_noise_and_drop_are_not_learned():
     layer = make_layer("gru", Vand(adaptive=False))
     assert not any(p.requires_grad for p in layer.regularizer.parameters())

@@ -28,6 +28,8 @@ class Chain(Regularizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.on != "state":
+            raise ValueError('Chain acts on what its members act on; leave on="state"')
         if not self.regularizers:
             raise ValueError("a chain needs at least one regularizer")
         if any(isinstance(member, Vand) for member in self.regularizers[1:]):
@@ -54,12 +56,13 @@ class ChainSampler(Sampler):
             member.bind(num_layers, hidden_size, state_size) for member in recipe.regularizers
         )
 
-    def _samplers(self) -> Iterable[Sampler]:
+    def samplers(self) -> Iterable[Sampler]:
+        """The members' samplers, in order."""
         return (member for member in self.members if isinstance(member, Sampler))
 
     def sample(self, layer: int, steps: int, like: Tensor) -> Sample:
         """See `Sampler.sample`."""
-        first, *rest = (sampler.sample(layer, steps, like) for sampler in self._samplers())
+        first, *rest = (sampler.sample(layer, steps, like) for sampler in self.samplers())
         affine = first.affine
         for sample in rest:
             affine = affine.then(sample.affine)
@@ -68,31 +71,31 @@ class ChainSampler(Sampler):
     def expected(self, like: Tensor) -> AffineMap:
         """See `Sampler.expected`."""
         affine = IDENTITY
-        for sampler in self._samplers():
+        for sampler in self.samplers():
             affine = affine.then(sampler.expected(like))
         return affine
 
     def perturb_input(self, x: Tensor, layer: int) -> Tensor:
         """See `Sampler.perturb_input`."""
-        for sampler in self._samplers():
+        for sampler in self.samplers():
             x = sampler.perturb_input(x, layer)
         return x
 
     def perturb_output(self, output: Tensor) -> Tensor:
         """See `Sampler.perturb_output`."""
-        for sampler in self._samplers():
+        for sampler in self.samplers():
             output = sampler.perturb_output(output)
         return output
 
     def terms(self, kl: Tensor) -> RegularizerTerms:
         """See `Sampler.terms`: the KL is the first member's, the only one that can pay any."""
-        first, *rest = self._samplers()
+        first, *rest = self.samplers()
         terms = first.terms(kl)
         return RegularizerTerms(terms.kl, terms.penalty, {**_merged(rest), **terms.stats})
 
     def stats(self) -> dict[str, float]:
         """See `Sampler.stats`."""
-        return _merged(self._samplers())
+        return _merged(self.samplers())
 
 
 def _merged(samplers: Iterable[Sampler]) -> dict[str, float]:

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.autograd.functional import jvp
 
 from vand_robot.nn.affine import AffineMap
+from vand_robot.nn.chain import ChainSampler
+from vand_robot.nn.mask import require_mask
 from vand_robot.nn.scan import Trajectory, scan
 from vand_robot.nn.vand import VandSampler, kl_bound
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vand_robot.nn.recurrent import Recurrent
+    from vand_robot.nn.regularizer import Sampler
 
 
 @torch.no_grad()
@@ -29,7 +32,7 @@ def memory_nats(
     """Measure what memory costs, unit by unit: VAND's bound along the deterministic path.
 
     Args:
-        layer: a network. With `Vand`, its own scales and ratios are used.
+        layer: a network. With `Vand`, in a chain too, its own scales and ratios are used.
         x: (T, B, I) inputs.
         sigma: scale of the noise to measure with [units of the state], unit prior, nothing
             dropped; needed for a network without `Vand`, and takes precedence with it.
@@ -41,14 +44,15 @@ def memory_nats(
     Raises:
         ValueError: if there is no sigma to measure with.
     """
-    sampler = layer.regularizer
+    sampler = _vand(layer.regularizer)
     found = []
     paths = _layers(layer, x, lambda like: AffineMap(keep=torch.ones_like(like)))
     for index, path in enumerate(paths):
         own: list[Tensor | None]
         if sigma is not None:
-            own = [torch.full((layer.state_size,), sigma, dtype=x.dtype), None, None]
-        elif isinstance(sampler, VandSampler):
+            scale = torch.full((layer.state_size,), sigma, dtype=x.dtype, device=x.device)
+            own = [scale, None, None]
+        elif sampler is not None:
             own = [
                 None if value is None else value[index]
                 for value in (sampler.sigma, sampler.drop, sampler.prior_scale)
@@ -58,10 +62,18 @@ def memory_nats(
         assert path.gap is not None  # noqa: S101  (the map drops memory, so there is a gap)
         nats = kl_bound(path.gap.square(), *own)  # (T, B, S)
         if lengths is not None:
-            valid = torch.arange(x.shape[0], device=x.device).unsqueeze(1) < lengths  # (T, B)
+            over = lengths.to(x.device)
+            valid = torch.arange(x.shape[0], device=x.device).unsqueeze(1) < over  # (T, B)
             nats = nats.masked_fill(~valid.unsqueeze(-1), torch.nan)
         found.append(nats.nanmean(1))
     return torch.stack(found)
+
+
+def _vand(sampler: Sampler) -> VandSampler | None:
+    """Find VAND, by itself or as a chain's first member, the only one it can be."""
+    while isinstance(sampler, ChainSampler):
+        sampler = next(iter(sampler.samplers()))
+    return sampler if isinstance(sampler, VandSampler) else None
 
 
 @torch.no_grad()
@@ -130,14 +142,18 @@ def pca(states: Tensor, count: int = 2, mask: Tensor | None = None) -> PCA:
     Args:
         states: (..., S).
         count: how many components, K.
-        mask: (...) which states count; None for all.
+        mask: (...) booleans, which states count; None for all.
 
     Returns:
         The components.
 
     Raises:
-        ValueError: if there are not enough states or dimensions for that many.
+        TypeError: if the mask is not of booleans.
+        ValueError: if there are not enough states or dimensions for that many, if the mask's shape
+            does not fit, or if no state counts.
     """
+    if mask is not None:
+        require_mask(mask, states.shape[:-1])
     cloud = states.flatten(0, -2) if mask is None else states[mask]  # (N, S)
     most = min(cloud.shape[0] - 1, cloud.shape[1])
     if not 1 <= count <= most:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from vand_robot.nn.mask import require_mask
+
 MIN_STD = 0.01
 """Smallest standard deviation by default [units of the target]: 1 % of a target scaled to 1."""
 
@@ -90,10 +92,14 @@ class GaussianHead(nn.Module):
         Args:
             h: (..., F) features.
             target: (..., A).
-            mask: (...) which steps count; None for all.
+            mask: (...) booleans, which steps count; None for all.
 
         Returns:
             Scalar [nats per step]: sum over dimensions, mean over the steps that count.
+
+        Raises:
+            TypeError: if the mask is not of booleans.
+            ValueError: if its shape does not fit, or no step counts.
         """
         mean, log_std = self.forward(h)
         return gaussian_nll(mean, log_std, target, mask)
@@ -108,12 +114,18 @@ def gaussian_nll(
         mean: (..., A).
         log_std: (..., A).
         target: (..., A).
-        mask: (...) which steps count; None for all. What the others hold, even NaN, is ignored.
+        mask: (...) booleans, which steps count; None for all. What the others hold, even NaN, is
+            ignored.
 
     Returns:
         Scalar [nats per step]: sum over dimensions, mean over the steps that count.
+
+    Raises:
+        TypeError: if the mask is not of booleans.
+        ValueError: if its shape does not fit, or no step counts.
     """
     if mask is not None:
+        require_mask(mask, mean.shape[:-1])
         mean, log_std, target = mean[mask], log_std[mask], target[mask]  # (N, A)
     error = (target - mean) * torch.exp(-log_std)
     per_step = (error.square() / 2 + log_std + HALF_LN_2PI).sum(-1)

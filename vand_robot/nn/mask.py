@@ -1,4 +1,4 @@
-"""Random masks, four for every 64 random bits: a mask needs no more than 16 of them."""
+"""Masks: drawn, four for every 64 random bits (one needs no more than 16), and checked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 RESOLUTION = 2**16
-"""Probabilities are rounded to multiples of 1 / RESOLUTION, and kept below 1."""
+"""Probabilities are rounded to multiples of 1 / RESOLUTION; only 1 itself is rounded to 1."""
 
 
 def draw_mask(probability: Tensor | float, steps: int, like: Tensor) -> Tensor:
@@ -28,4 +28,28 @@ def draw_mask(probability: Tensor | float, steps: int, like: Tensor) -> Tensor:
     drawn = bits.view(torch.int16)[:count].view(steps, *like.shape)  # uniform in -2^15 .. 2^15 - 1
     level = torch.as_tensor(probability, device=like.device).detach().double() * RESOLUTION
     threshold = level.round() - RESOLUTION // 2
-    return drawn < threshold.clamp_max(RESOLUTION // 2 - 1).to(torch.int16)
+    mask = drawn < threshold.clamp_max(RESOLUTION // 2 - 1).to(torch.int16)
+    return mask.logical_or_(level >= RESOLUTION)  # which no threshold of 16 bits is above
+
+
+def require_mask(mask: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise unless a mask tells which steps count, and some do.
+
+    Numbers, even 0 and 1, would be taken for indices of steps.
+
+    Args:
+        mask: booleans, True where a step counts.
+        shape: of the steps.
+
+    Raises:
+        TypeError: if it is not of booleans.
+        ValueError: if it is of another shape, or no step counts.
+    """
+    if mask.dtype != torch.bool:
+        raise TypeError(f"a mask must be of torch.bool, True where a step counts; got {mask.dtype}")
+    if mask.shape != shape:
+        raise ValueError(
+            f"a mask must have the steps' shape {tuple(shape)}; got {tuple(mask.shape)}"
+        )
+    if not mask.any():
+        raise ValueError("a mask must count at least one step; got none")

@@ -46,6 +46,8 @@ class InputNoise(Regularizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.on != "state":
+            raise ValueError('InputNoise is on the input alone; leave on="state"')
         require_range("scale", self.scale, 0)
 
     def perturb_input(self, x: Tensor, layer: int) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from vand_robot.nn.affine import IDENTITY, AffineMap
-from vand_robot.nn.mask import draw_mask
+from vand_robot.nn.mask import draw_mask, require_mask
 from vand_robot.nn.regularizer import Part, Regularizer, require_choice, require_range
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ class Noisin(Regularizer):
         require_choice("distribution", self.distribution, get_args(Distribution))
         require_choice("form", self.form, ("additive", "multiplicative"))
         require_choice("unbiased", self.unbiased, ("weak", "strong"))
+        if self.unbiased == "strong" and self.on != "hidden":
+            raise ValueError('Noisin that is strongly unbiased is on the output; leave on="hidden"')
         require_range("alpha", self.alpha, math.ulp(0.0))
         high = math.nextafter(1.0, 2.0) if self.distribution == "bernoulli" else math.inf
         require_range("spread", self.spread, math.ulp(0.0), high)
@@ -139,7 +141,10 @@ class Noisin(Regularizer):
 
     def noise(self, like: Tensor) -> Tensor:
         """Draw eps, of mean 0, in the shape of `like`."""
-        return DISTRIBUTIONS[self.distribution].draw(self.spread, self.alpha, like)
+        # Not in half precision: a uniform draw is 0 there once in 2^8 or 2^11, whose logarithm is
+        # not finite, and half of the distributions have no draws of it at all.
+        wide = like.to(torch.promote_types(like.dtype, torch.float32))
+        return DISTRIBUTIONS[self.distribution].draw(self.spread, self.alpha, wide).to(like.dtype)
 
     def draw(self, steps: int, like: Tensor) -> AffineMap:
         """See `Regularizer.draw`."""
@@ -207,16 +212,21 @@ def explicit_regularizer(
     Args:
         predictions: (K, ..., A) means predicted under K draws of the noise, K > 1.
         std: (..., A) or number, the likelihood's standard deviation.
-        mask: (...) which steps count; None for all.
+        mask: (...) booleans, which steps count; None for all.
 
     Returns:
         Scalar [nats per step].
 
     Raises:
-        ValueError: if there are fewer than two draws.
+        TypeError: if the mask is not of booleans.
+        ValueError: if there are fewer than two draws, if the mask's shape does not fit, or if no
+            step counts.
     """
     if predictions.shape[0] < 2:
         raise ValueError(f"a covariance needs at least 2 draws; got {predictions.shape[0]}")
     variance = predictions.var(0)  # (..., A)
     per_step = (variance / torch.as_tensor(std).square() / 2).sum(-1)  # (...)
-    return per_step.mean() if mask is None else per_step[mask].mean()
+    if mask is None:
+        return per_step.mean()
+    require_mask(mask, per_step.shape)
+    return per_step[mask].mean()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,9 @@ from vand_robot.nn.regularizer import (
     require_choice,
 )
 from vand_robot.nn.scan import scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Hx = TypeVar("Hx")
 
@@ -50,6 +53,9 @@ class Recurrent(nn.Module, Generic[Hx]):
 
     S is the size of a layer's state: H, or 2H for the LSTM, [hidden; cell].
     """
+
+    bidirectional = False
+    """As `torch.nn` has it."""
 
     def __init__(
         self,
@@ -120,6 +126,9 @@ class Recurrent(nn.Module, Generic[Hx]):
         bias_ih, bias_hh = found.get(f"bias_ih_l{layer}"), found.get(f"bias_hh_l{layer}")
         return Weights(weight_ih, weight_hh, bias_ih, bias_hh)
 
+    def flatten_parameters(self) -> None:
+        """Do nothing: in `torch.nn` it lays weights out for cuDNN, which is not used here."""
+
     def extra_repr(self) -> str:
         """Show sizes in the module's printout."""
         return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
@@ -138,11 +147,13 @@ class Recurrent(nn.Module, Generic[Hx]):
         self,
         x: Tensor,
         state: Tensor | None = None,
-        lengths: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
         *,
         deterministic: bool | None = None,
     ) -> ScanResult:
         """Run over whole sequences, time first whatever `batch_first` says.
+
+        Within `torch.autocast` too it runs, and answers, in the weights' own type.
 
         Args:
             x: (T, B, I) inputs.
@@ -157,8 +168,14 @@ class Recurrent(nn.Module, Generic[Hx]):
             Outputs, final state and the regulariser's terms.
 
         Raises:
-            ValueError: if a shape or a length does not fit.
+            ValueError: if a shape, a type or a length does not fit.
         """
+        if _in_autocast(x):
+            own = self.weights(0).hh.dtype
+            with torch.autocast(x.device.type, enabled=False):
+                x, state = x.to(own), None if state is None else state.to(own)
+                return self.run(x, state, lengths, deterministic=deterministic)
+        lengths = None if lengths is None else self._as_lengths(lengths)
         self._check(x, state, lengths)
         steps, batch, _ = x.shape
         state = self.initial_state(batch, dtype=x.dtype) if state is None else state
@@ -167,7 +184,7 @@ class Recurrent(nn.Module, Generic[Hx]):
         if lengths is not None:
             lengths = lengths.to(x.device)
             valid = torch.arange(steps, device=x.device).unsqueeze(1) < lengths  # (T, B)
-            x = x.masked_fill(~valid.unsqueeze(-1), 0.0)
+            x = _without_padding(x, valid)
 
         kl = x.new_zeros(())
         finals = []
@@ -180,7 +197,8 @@ class Recurrent(nn.Module, Generic[Hx]):
             sample = self._draw(layer, steps, state[layer], sampled)
             weights = self.weights(layer)
             path = scan(self.cell, output, weights, state[layer], sample.affine, lengths)
-            if sample.kl is not None and path.gap is not None and self.training:
+            # A batch of no sequences pays nothing; its mean would be NaN, and so the parameters.
+            if sample.kl is not None and path.gap is not None and self.training and batch:
                 kl = kl + sample.kl(path.gap, valid)
             states = path.states  # (T, B, S)
             output = states[..., : self.hidden_size]  # (T, B, H)
@@ -189,11 +207,13 @@ class Recurrent(nn.Module, Generic[Hx]):
             else:
                 last = (lengths - 1).view(1, batch, 1).expand(1, batch, self.state_size)
                 finals.append(states.gather(0, last)[0])
-                output = output.masked_fill(~valid.unsqueeze(-1), 0.0)
+                output = _without_padding(output, valid)
+        scanned = output
         if sampled:
-            output = self.regularizer.perturb_output(output)
-            if valid is not None:
-                output = output.masked_fill(~valid.unsqueeze(-1), 0.0)
+            output = _without_padding(self.regularizer.perturb_output(output), valid)
+        if valid is None and output is scanned and output.requires_grad:
+            # The scan keeps its states for the backward pass; the caller may write on a copy.
+            output = output.clone(memory_format=torch.contiguous_format)
         if sampled and self.training:
             terms = self.regularizer.terms(kl)
         else:
@@ -217,6 +237,9 @@ class Recurrent(nn.Module, Generic[Hx]):
 
         Returns:
             (B, H) output and (num_layers, B, S) next state.
+
+        Raises:
+            ValueError: if the state is of another number of layers.
         """
         if torch.is_grad_enabled():  # else no_grad would cost 6 % of a control step for nothing
             with torch.no_grad():
@@ -226,8 +249,10 @@ class Recurrent(nn.Module, Generic[Hx]):
             return result.output[0], result.state
         states = []
         output, parts = x, self.cell.parts
-        for layer in range(self.num_layers):
-            previous = state[layer]  # (B, S)
+        before = state.unbind(0)
+        if len(before) != self.num_layers:
+            raise ValueError(self._misfit(state, x.shape[0]))
+        for layer, previous in enumerate(before):  # (B, S)
             mu = self.cell.step(output, previous, self.weights(layer))
             affine = self.regularizer.expected(previous)
             states.append(mu if affine.is_identity else affine(mu, previous)[0])
@@ -243,7 +268,16 @@ class Recurrent(nn.Module, Generic[Hx]):
 
         Returns:
             (B, H) output and (num_layers, B, S) next state.
+
+        Raises:
+            ValueError: if the state is of another number of layers.
         """
+        if _in_autocast(x):
+            own = self.weights(0).hh.dtype
+            with torch.autocast(x.device.type, enabled=False):
+                return self.transition(x.to(own), state.to(own))
+        if state.shape[0] != self.num_layers:
+            raise ValueError(self._misfit(state, x.shape[0]))
         output = x
         states = []
         for layer in range(self.num_layers):
@@ -258,7 +292,7 @@ class Recurrent(nn.Module, Generic[Hx]):
 
     @overload
     def forward(
-        self, x: Tensor, hx: Hx | None = None, lengths: Tensor | None = None
+        self, x: Tensor, hx: Hx | None = None, lengths: Tensor | Sequence[int] | None = None
     ) -> tuple[Tensor, Hx]: ...
 
     @overload
@@ -267,7 +301,10 @@ class Recurrent(nn.Module, Generic[Hx]):
     ) -> tuple[PackedSequence, Hx]: ...
 
     def forward(
-        self, x: Tensor | PackedSequence, hx: Hx | None = None, lengths: Tensor | None = None
+        self,
+        x: Tensor | PackedSequence,
+        hx: Hx | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Tensor | PackedSequence, Hx]:
         """Run as the layer of `torch.nn` does.
 
@@ -286,8 +323,8 @@ class Recurrent(nn.Module, Generic[Hx]):
             as hx.
 
         Raises:
-            ValueError: if a shape or a length does not fit.
-            TypeError: if x is neither a tensor nor a packed sequence.
+            ValueError: if a shape, a type or a length does not fit.
+            TypeError: if x is neither a tensor nor a packed sequence, or hx not as in `torch.nn`.
         """
         name = type(self).__name__
         if isinstance(x, PackedSequence):
@@ -338,15 +375,19 @@ class Recurrent(nn.Module, Generic[Hx]):
             raise ValueError(f"{name} expects at least one step; got none")
         expected = (self.num_layers, x.shape[1], self.state_size)
         if state is not None and state.shape != expected:
-            raise ValueError(
-                f"{name} expects a state of shape {expected}; got {tuple(state.shape)}"
-            )
+            raise ValueError(self._misfit(state, x.shape[1]))
+        dtype = self.weights(0).hh.dtype
+        for what, value in (("x", x), ("a state", state)):
+            if value is not None and value.dtype != dtype:
+                raise ValueError(
+                    f"{name} expects {what} of its weights' {dtype}; got {value.dtype}"
+                )
         if lengths is None:
             return
-        if lengths.shape != (x.shape[1],) or lengths.is_floating_point():
+        if lengths.shape != (x.shape[1],):
             raise ValueError(
                 f"{name} expects lengths: integers of shape ({x.shape[1]},);"
-                f" got {lengths.dtype} of shape {tuple(lengths.shape)}"
+                f" got shape {tuple(lengths.shape)}"
             )
         if lengths.numel() and not (lengths.min() >= 1 and lengths.max() <= x.shape[0]):
             raise ValueError(
@@ -354,11 +395,38 @@ class Recurrent(nn.Module, Generic[Hx]):
                 f" got {int(lengths.min())}..{int(lengths.max())}"
             )
 
+    def _misfit(self, state: Tensor, batch: int) -> str:
+        """Tell what state was expected."""
+        expected = (self.num_layers, batch, self.state_size)
+        name = type(self).__name__
+        return f"{name} expects a state of shape {expected}; got {tuple(state.shape)}"
+
+    def _as_lengths(self, lengths: Tensor | Sequence[int]) -> Tensor:
+        """Turn integers of any type, in a tensor or a list, into int64."""
+        found = torch.as_tensor(lengths)
+        if found.numel() and (found.dtype.is_floating_point or found.dtype == torch.bool):
+            raise ValueError(f"{type(self).__name__} expects lengths: integers; got {found.dtype}")
+        return found.long()
+
+
+def _in_autocast(x: Tensor) -> bool:
+    """Tell whether `torch.autocast` would choose the type of a product on the device of x."""
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+
+
+def _without_padding(value: Tensor, valid: Tensor | None) -> Tensor:
+    """Zero the padding of (T, B, .); valid (T, B) or None for none."""
+    return value if valid is None else value.masked_fill(~valid.unsqueeze(-1), 0.0)
+
 
 class _OneTensorState(Recurrent[Tensor]):
     """Layers whose state in `torch.nn` is one tensor."""
 
-    def _join(self, hx: Tensor, batched: bool) -> Tensor:
+    def _join(self, hx: Any, batched: bool) -> Tensor:
+        if not isinstance(hx, Tensor):
+            name = type(self).__name__
+            raise TypeError(f"{name} expects hx to be a tensor; got {type(hx).__name__}")
         return hx if batched else hx.unsqueeze(1)
 
     def _split(self, state: Tensor, batched: bool) -> Tensor:
@@ -520,11 +588,18 @@ class LSTM(Recurrent[tuple[Tensor, Tensor]]):
             regularizer=regularizer,
         )
 
-    def _join(self, hx: tuple[Tensor, Tensor], batched: bool) -> Tensor:
+    def _join(self, hx: Any, batched: bool) -> Tensor:
+        if isinstance(hx, Tensor) or len(hx) != 2:
+            raise TypeError(f"LSTM expects hx to be a pair (h, c); got {type(hx).__name__}")
+        shapes = [tuple(part.shape) for part in hx]
+        if shapes[0] != shapes[1] or shapes[0][-1:] != (self.hidden_size,):
+            raise ValueError(
+                f"LSTM expects h and c of one shape (..., {self.hidden_size}); got {shapes}"
+            )
         state = torch.cat(hx, -1)  # (num_layers, B, 2H)
         return state if batched else state.unsqueeze(1)
 
     def _split(self, state: Tensor, batched: bool) -> tuple[Tensor, Tensor]:
         state = state if batched else state.squeeze(1)
-        h, c = state.chunk(2, -1)
-        return h, c
+        # Not by chunk(), whose parts may not be written on.
+        return state[..., : self.hidden_size], state[..., self.hidden_size :]

@@ -161,5 +161,9 @@ def require_choice(name: str, value: str, known: tuple[str, ...]) -> None:
 
 def require_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
     """Raise ValueError unless low <= value < high."""
-    if not low <= value < high:
+    try:
+        inside = low <= value < high
+    except TypeError:  # configurations know no types: "1e-3"
+        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}); got {value!r}") from None
+    if not inside:
         raise ValueError(f"{name} must lie in [{low:g}, {high:g}); got {value!r}")

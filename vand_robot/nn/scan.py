@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from vand_robot.nn.affine import AffineMap
 from vand_robot.nn.cells import Weights
-from vand_robot.nn.stretch import cut
+from vand_robot.nn.first_order import first_order
+from vand_robot.nn.stretch import cut, padding_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vand_robot.nn.affine import AffineMap
     from vand_robot.nn.cells import Cell, Fold, Prepared, Step, Trace
     from vand_robot.nn.stretch import Stretch
 
@@ -45,6 +45,10 @@ def _keep_freed_memory() -> None:
 
 
 _keep_freed_memory()
+
+
+HALF = (torch.float16, torch.bfloat16)
+"""Types whose scan runs in float32."""
 
 
 class Trajectory(NamedTuple):
@@ -74,23 +78,57 @@ def scan(
         initial: (B, S) the state before the first step.
         affine: the map of the state, drawn for every step; coefficients (T or 1, B, S).
         lengths: (B,) valid steps of each sequence; None for all. Padding must be finite, and the
-            loss must not look at what comes out there: an answer to it, or zero.
+            loss must not look at what comes out there, which is zero.
 
     Returns:
-        The trajectory, differentiable in every tensor given.
+        The trajectory, differentiable in every tensor given, once; of the type of x.
+
+    Raises:
+        RuntimeError: in the backward pass, under `create_graph=True`.
     """
+    if x.dtype in HALF:
+        return _scan_in_single(cell, x, weights, initial, affine, lengths)
     shape = (x.shape[0], *initial.shape)
-    steps, batch, _ = x.shape
-    stretches = cut(steps, batch, None if lengths is None else lengths.tolist())
+    valid_steps = None if lengths is None else lengths.tolist()
     coefficients = (
         None if value is None else value.expand(shape)
         for value in (affine.A, affine.B, affine.C, affine.keep)
     )
     states, gap = cast(
         "tuple[Tensor, Tensor | None]",
-        _Scan.apply(cell, stretches, x, *weights, initial, *coefficients),  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
+        _Scan.apply(cell, valid_steps, x, *weights, initial, *coefficients),  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
     )
     return Trajectory(states, gap)
+
+
+def _scan_in_single(
+    cell: Cell,
+    x: Tensor,
+    weights: Weights,
+    initial: Tensor,
+    affine: AffineMap,
+    lengths: Tensor | None,
+) -> Trajectory:
+    """See `scan`: half precision at both ends, float32 between them.
+
+    Hundreds of rounded steps, their gradients summed, would leave few digits of 8 to 11 bits; and
+    where a tanh is small, what `cells` puts in its place would leave none.
+    """
+    ih, hh, *biases = weights
+    given = (affine.A, affine.B, affine.C, affine.keep)
+    states, gap = scan(
+        cell,
+        x.float(),
+        Weights(ih.float(), hh.float(), *(_as_type(bias, torch.float32) for bias in biases)),
+        initial.float(),
+        AffineMap(*(_as_type(value, torch.float32) for value in given)),
+        lengths,
+    )
+    return Trajectory(states.to(x.dtype), _as_type(gap, x.dtype))
+
+
+def _as_type(value: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if value is None else value.to(dtype)
 
 
 class _Scan(torch.autograd.Function):
@@ -100,7 +138,7 @@ class _Scan(torch.autograd.Function):
     def forward(
         ctx: Any,
         cell: Cell,
-        stretches: Sequence[Stretch],
+        lengths: Sequence[int] | None,
         x: Tensor,
         weight_ih: Tensor,
         weight_hh: Tensor,
@@ -114,6 +152,7 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
         steps, batch, _ = x.shape
+        stretches = cut(steps, batch, lengths)
         hidden = weight_hh.shape[1]
         mapped = any(value is not None for value in (A, B, C, keep))
         rows = stretches[-1].packed.stop
@@ -150,6 +189,8 @@ class _Scan(torch.autograd.Function):
             if gap is not None and m is not None:
                 torch.sub(answer, m, out=gap[now])
 
+        if lengths:
+            _forget_padding(stretches, lengths, padded=(states, mu, gap), packed=trace)
         ctx.cell, ctx.stretches = cell, stretches
         ctx.inner = len(trace)
         ctx.has_bias = bias_ih is not None
@@ -157,7 +198,7 @@ class _Scan(torch.autograd.Function):
         return states, gap
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, d_states: Tensor | None, d_gap: Tensor | None) -> tuple[Any, ...]:
         x, weight_ih, weight_hh, A, C, keep, path, mu, gap, *buffers = ctx.saved_tensors
         cell: Cell = ctx.cell
@@ -216,7 +257,7 @@ class _Scan(torch.autograd.Function):
             d_weight_ih.addmm_(_rows(d_gates).t(), _rows(x[now]))
             d_bias_ih += d_gates.sum((0, 1))
             if d_x is not None:
-                d_x[now] = torch.mm(_rows(d_gates), weight_ih).view(*d_gates.shape[:2], -1)
+                d_x[now] = _to_inputs(d_gates, weight_ih)
 
         return (
             None,
@@ -245,7 +286,30 @@ def _rows(value: Tensor) -> Tensor:
 
 def _as_one_step(value: Tensor) -> Tensor:
     """View (t, B, .) as (1, t B, .): steps that do not depend on each other are one step."""
-    return value.view(1, -1, value.shape[-1])
+    return value.view(1, value.shape[0] * value.shape[1], value.shape[2])
+
+
+def _forget_padding(
+    stretches: Sequence[Stretch],
+    lengths: Sequence[int],
+    padded: Sequence[Tensor | None],
+    packed: Sequence[Tensor],
+) -> None:
+    """Zero what was computed past the sequences' ends, padded (T, B, .) and packed (R, .).
+
+    A state that runs on past its end may overflow there. Its gradient is zero, but zero times
+    infinity is not, and the gradient of the weights would sum it.
+    """
+    in_padded, in_packed = (
+        torch.tensor(rows, device=packed[0].device) for rows in padding_rows(stretches, lengths)
+    )
+    if not in_packed.numel():
+        return
+    for buffer in padded:
+        if buffer is not None:
+            _rows(buffer).index_fill_(0, in_padded, 0)
+    for buffer in packed:
+        buffer.index_fill_(0, in_packed, 0)
 
 
 def _project(x: Tensor, prepared: Prepared, out: Tensor) -> None:
@@ -254,6 +318,14 @@ def _project(x: Tensor, prepared: Prepared, out: Tensor) -> None:
         torch.mm(_rows(x), prepared.to_gates, out=_rows(out))
     else:
         torch.addmm(prepared.bias, _rows(x), prepared.to_gates, out=_rows(out))
+
+
+def _to_inputs(d_gates: Tensor, weight_ih: Tensor) -> Tensor:
+    """Return the gradient of the input's part, (t, B, G), as that of the input, (t, B, I)."""
+    d_x = d_gates.new_empty((*d_gates.shape[:2], weight_ih.shape[1]))
+    # Into a buffer, so that an autocast around backward() has no say in its type.
+    torch.mm(_rows(d_gates), weight_ih, out=_rows(d_x))
+    return d_x
 
 
 def _answer_memoryless(cell: Cell, trace: Trace, gates: Tensor, inner: Tensor | None) -> Tensor:

@@ -71,6 +71,30 @@ def cut(steps: int, batch: int, lengths: Sequence[int] | None = None) -> list[St
     return found
 
 
+def padding_rows(
+    stretches: Sequence[Stretch], lengths: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """Find the steps that the stretches do past the end of a sequence.
+
+    Args:
+        stretches: of `cut`.
+        lengths: (B,) the valid steps of each sequence.
+
+    Returns:
+        Their rows in what is padded, (T B, .), and in packed buffers, (R, .).
+    """
+    batch = len(lengths)
+    padded: list[int] = []
+    packed: list[int] = []
+    for steps, sequences, rows in stretches:
+        for index in range(sequences.stop):
+            first = max(steps.start, lengths[index])
+            padded += range(first * batch + index, steps.stop * batch, batch)
+            offset = (first - steps.start) * sequences.stop + index
+            packed += range(rows.start + offset, rows.stop, sequences.stop)
+    return padded, packed
+
+
 def _running(lengths: Sequence[int]) -> list[int]:
     """Tell for each step how many of the first sequences hold all that are not over."""
     counts: list[int] = []

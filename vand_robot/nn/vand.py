@@ -52,9 +52,9 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from vand_robot.nn.affine import IDENTITY, AffineMap
+from vand_robot.nn.first_order import first_order
 from vand_robot.nn.mask import draw_mask
 from vand_robot.nn.regularizer import (
     Mask,
@@ -245,8 +245,10 @@ class VandSampler(Sampler):
         if drop is None:
             return None, None if sigma is None or eps is None else sigma * eps
         if self.vand.estimator == "relaxed":
+            # In half precision a uniform draw has too few values, 0 and 1 among them.
+            options["dtype"] = torch.promote_types(like.dtype, torch.float32)
             uniform = torch.rand(mask_steps, *like.shape, **options)
-            keep = relaxed_bernoulli(1 - drop, uniform, self.vand.temperature)
+            keep = relaxed_bernoulli(1 - drop, uniform, self.vand.temperature).to(like.dtype)
             if sigma is None or eps is None:
                 return keep, None
             return keep, (scale + keep * (sigma - scale)) * eps
@@ -267,7 +269,9 @@ class VandSampler(Sampler):
         beta = self.beta.clone()
         budget = self.vand.budget
         if budget is not None and self.training and torch.is_grad_enabled():
-            excess = (kl.detach() / budget).log().clamp(-1, 1)
+            # A KL that is not finite, or of nothing, says nothing of beta, and would stay in it.
+            usable = kl.isfinite() & (kl > 0)
+            excess = (kl.detach() / budget).log().clamp(-1, 1).where(usable, 0.0)
             self.beta.mul_(torch.exp(self.vand.dual_rate * excess)).clamp_(*BETA_RANGE)
             beta = self.beta * torch.exp(DAMPING * excess)
         stats = {**self.stats(), "beta": beta.item(), "memory_nats": kl.item()}
@@ -289,7 +293,7 @@ class _StraightThrough(torch.autograd.Function):
         return torch.logical_not(dropped).to(drop.dtype)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, d_keep: Tensor) -> tuple[Tensor, None, None]:
         dropped, (share_kept, share_dropped) = ctx.saved_tensors
         every, by_dropped = _split_sums(d_keep, None, dropped)  # (S,) each
@@ -318,7 +322,7 @@ class _MixtureNoise(torch.autograd.Function):
         return noise
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, d_noise: Tensor) -> tuple[Tensor | None, ...]:
         sigma, scale, dropped, noise, (share_kept, share_dropped) = ctx.saved_tensors
         every, by_dropped = _split_sums(d_noise, noise, dropped)  # (S,) each
