@@ -70,6 +70,16 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path, path: str):
         load_policy(tmp_path / path)
 
 
+@pytest.mark.parametrize("path", [".", "..", "/"])
+def test_a_path_without_a_name_is_a_folder_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UsageError, match="no checkpoint"):
+        load_policy(Path(path))
+
+
 def damage(run: Path, kind: str) -> None:
     weights, head = run / "best" / "policy.safetensors", run / "best" / "policy.json"
     content = weights.read_bytes()

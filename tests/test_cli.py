@@ -1,6 +1,7 @@
 """The command: what it prints, and that every mistake is one line and an exit code."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,21 @@ def test_the_installed_command_runs():
     )
     assert out.returncode == 0
     assert out.stdout.startswith("vand-robot ")
+
+
+@pytest.mark.parametrize("start", ["-m vand_robot.cli", "-c from~vand_robot.cli~import~main"])
+def test_a_graphics_backend_that_does_not_exist_is_one_line(start):
+    command = [sys.executable, *(word.replace("~", " ") for word in start.split())]
+    out = subprocess.run(
+        [*command, "tasks"],
+        env={**os.environ, "MUJOCO_GL": "elg"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert out.returncode == 1
+    assert out.stderr.startswith("error: MUJOCO_GL: unknown backend 'elg' (did you mean 'egl'?)")
+    assert len(out.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -189,6 +205,8 @@ def test_wrong_types_and_bad_values_are_named(fails, demos, run, tmp_path):
         (("record", "wipe", "--episodes", "0", "--out", out), "episodes"),
         (("record", "wipe", "--rate", "0", "--out", out), "--rate"),
         (("record", "wipe", "--disturb", "-1", "--out", out), "--disturb"),
+        (("record", "wipe", "--disturb", "nan", "--out", out), "--disturb"),
+        (("record", "wipe", "--disturb", "inf", "--out", out), "--disturb"),
         (("record", "wipe", "--episodes", "two", "--out", out), "--episodes"),
         (("evaluate", run, "--episodes", "0"), "--episodes"),
         (("replay", run, "--seconds", "-3", "--out", out), "--seconds"),

@@ -292,6 +292,7 @@ def test_the_normaliser_scales_floors_and_clips():
         ({"gripper": np.zeros((1, 3), np.float32)}, r"'gripper'.*\(1, 2\), got \(1, 3\)"),
         ({"gripper": np.zeros(2, np.float32)}, r"'gripper'.*\(1, 2\), got \(2,\)"),
         ({"gripper": np.full((1, 2), np.nan, np.float32)}, "'gripper' is not finite"),
+        ({"gripper": np.full((1, 2), np.inf, np.float32)}, "'gripper' is not finite"),
     ],
 )
 def test_observations_that_do_not_fit_are_named(change: dict[str, object], expected: str):
@@ -300,6 +301,12 @@ def test_observations_that_do_not_fit_are_named(change: dict[str, object], expec
     observation = {k: v for k, v in observation.items() if v is not None}
     with pytest.raises(VandError, match=expected):
         policy.act(observation)
+
+
+def test_huge_observations_are_finite_though_their_squares_are_not():
+    policy = make_policy()
+    observation = {**as_observation(torch.zeros(1, 7)), "gripper": np.full((1, 2), 3e38, "f4")}
+    assert np.isfinite(policy.act(observation)[0]).all()
 
 
 def test_observations_of_unlike_numbers_of_episodes_are_refused():

@@ -202,7 +202,8 @@ def software_versions() -> dict[str, str]:
 
 
 def _aside(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")
+    folder = folder.absolute()  # "." has no name, and "/" has none at all
+    return folder.parent / f".{folder.name}.old"
 
 
 def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -8,6 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+try:
+    import vand_envs  # noqa: F401  (first of all: it raises where MUJOCO_GL cannot be used)
+except Exception as error:
+    if not hasattr(error, "exit_code"):  # a VandError, whose class cannot be imported then either
+        raise
+    sys.exit(f"error: {error}")  # exit code 1; `main` does not exist yet
+
 import vand_robot
 from vand_envs import get_task, task_ids
 from vand_envs.errors import VandError, did_you_mean

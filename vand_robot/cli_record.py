@@ -1,5 +1,6 @@
 """`vand-robot record`: parsing and printing."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -63,7 +64,7 @@ def record_command(
     json: Json = False,
 ) -> None:
     """Record demonstrations of a task into a data set, by an expert or by hand."""
-    if disturb < 0:
+    if not (math.isfinite(disturb) and disturb >= 0):
         raise UsageError(f"--disturb: expected 0 or more, got {disturb:g}")
     if not 1 <= rate <= 100:
         raise UsageError(f"--rate: expected 1 to 100 Hz, got {rate:g}")

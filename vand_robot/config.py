@@ -15,6 +15,14 @@ from vand_robot import schema
 from vand_robot.encoder import Activation
 from vand_robot.schema import Amount, Count, Fraction, Range
 
+# Upper bounds lie far above what is of use here, and below what torch dies of without a word.
+Units = Annotated[int, Range(1, 8192)]
+"""The width of a layer."""
+Layers = Annotated[int, Range(1, 64)]
+"""Layers on top of each other."""
+Horizon = Annotated[float, Range(0, 3600)]
+"""A time to look ahead [s]."""
+
 
 @dataclass(frozen=True)
 class RegularizerConfig:
@@ -30,7 +38,7 @@ class RegularizerConfig:
 class EncoderConfig:
     """The perceptron between the observation and the recurrent core."""
 
-    sizes: tuple[Count, ...] = (128,)
+    sizes: tuple[Units, ...] = (128,)
     """Units of each layer; empty: the core sees the normalised observation itself."""
     activation: Activation = "tanh"
     """The nonlinearity."""
@@ -44,7 +52,7 @@ class ImageConfig:
 
     keys: tuple[str, ...] = ()
     """Image observations that the policy sees beside `observations`; empty: none."""
-    channels: tuple[Count, ...] = (16, 32, 32)
+    channels: tuple[Units, ...] = (16, 32, 32)
     """Channels of each layer; the last layer's are the features whose positions are found."""
     shift_px: Annotated[int, Range(0)] = 0
     """Images are moved at random by up to this many pixels in training; 0: they are not. It makes
@@ -61,7 +69,7 @@ class ForesightConfig:
     demonstrations the memory learns those by heart instead: then leave it out.
     """
 
-    ahead_s: tuple[Amount, ...] = ()
+    ahead_s: tuple[Horizon, ...] = ()
     """How far ahead [s], rounded to control steps, for instance [0.5, 1, 1.5, 2, 3]; empty: no
     such head."""
     weight: Amount = 0.3
@@ -74,17 +82,18 @@ class PolicyConfig:
 
     cell: Literal["elman", "gru", "lstm"] = "gru"
     """The recurrent cell."""
-    hidden_size: Count = 128
+    hidden_size: Units = 128
     """Units of each recurrent layer."""
-    num_layers: Count = 1
+    num_layers: Layers = 1
     """Recurrent layers, one on top of the other."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """What lies before the recurrent core."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     """What acts on the recurrent state in training."""
-    gaze_heads: Annotated[int, Range(0)] = 2
+    gaze_heads: Annotated[int, Range(0, 64)] = 2
     """Things that the action can follow at once, chosen by the memory among those whose position
-    relative to the end effector is seen; 0: the action is read off the memory alone."""
+    relative to the end effector is seen; 0: the action is read off the memory alone. Gaze looks
+    through `close_ranges_m`: without ranges it must be 0."""
     foresight: ForesightConfig = field(default_factory=ForesightConfig)
     """Prediction of later actions, as an exercise of memory."""
     observations: tuple[str, ...] = ()
@@ -98,7 +107,7 @@ class PolicyConfig:
     the demonstrations (the place of a table) is not blown up into a signal."""
     close_ranges_m: tuple[Annotated[float, Range(1e-3)], ...] = (0.03, 0.12, 0.5)
     """Positions relative to the end effector are also seen through tanh(x / range) [m], the
-    shortest of which resolves millimetres; empty: only as they are."""
+    shortest of which resolves millimetres; empty: only as they are, and `gaze_heads` must be 0."""
     min_std: Annotated[float, Range(1e-3)] = 0.05
     """Floor of the predicted standard deviation of an action [1]."""
     shared_std: bool = True
@@ -170,7 +179,7 @@ class TrainConfig:
     """Trials in simulation, which choose the best checkpoint."""
     seed: Annotated[int, Range(0)] = 0
     """Everything random follows from it: split, initial weights, batches, noise."""
-    threads: Annotated[int, Range(0)] = 0
+    threads: Annotated[int, Range(0, 1024)] = 0
     """CPU threads of torch; 0: leave as it is."""
 
 

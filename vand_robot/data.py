@@ -49,12 +49,13 @@ def load_data(config: TrainConfig) -> TrainingData:
     """Reads the demonstrations of a run and splits them.
 
     A file's own `train` and `valid` masks are obeyed (without a `valid` mask, what is not in
-    `train` validates). Files without masks are split task by task, seeded.
+    `train` validates; what is in neither of both is not used). Files without masks are split task
+    by task, seeded.
 
     Raises:
         UsageError: No file, no such file, task or observation key.
-        VandError: An empty or damaged file, files that do not belong together, or a task without
-            a usable demonstration.
+        VandError: An empty or damaged file, files that do not belong together or hold the same
+            recording, or a task without a usable demonstration.
     """
     if not config.data:
         raise UsageError("no data: name at least one demonstration file, for instance data=[PATH]")
@@ -64,6 +65,7 @@ def load_data(config: TrainConfig) -> TrainingData:
     env_args: Mapping[str, Any] = {}
     keys: tuple[str, ...] = ()
     tasks: set[str] = set()
+    places: dict[str, str] = {}
     with ExitStack() as files:
         for path in config.data:
             dataset = files.enter_context(DemoDataset.open(path, guarded=True))
@@ -72,6 +74,7 @@ def load_data(config: TrainConfig) -> TrainingData:
             what = f"{path}, beside {config.data[0]},"
             require_compatible(env_args or dataset.env_args, dataset.env_args, what)
             env_args = dataset.env_args
+            _require_distinct(dataset, places)
             keys = keys or _observation_keys(config, dataset)
             tasks |= set(dataset.tasks)
             for side, names in zip((train, valid), _split(config, dataset, rng), strict=True):
@@ -129,6 +132,19 @@ def _pack(demos: Sequence[_Demonstration], spec: PolicySpec) -> Demonstrations:
         [e.task for e in episodes],
         StoredImages(places, spec.images) if spec.images else None,
     )
+
+
+def _require_distinct(dataset: DemoDataset, places: dict[str, str]) -> None:
+    """Adds the recordings of a data set to `places` (identity -> where it is).
+
+    Raises:
+        VandError: One is there already: training would see what it is validated on.
+    """
+    for name in dataset.names:
+        place, uid = f"{dataset.path}: {name}", str(dataset.attribute(name, "uid"))
+        if uid in places:
+            raise VandError(f"{place} is the same recording as {places[uid]}")
+        places[uid] = place
 
 
 def _observation_keys(config: TrainConfig, dataset: DemoDataset) -> tuple[str, ...]:

@@ -29,11 +29,16 @@ SHOWN = {
 
 
 class Means:
-    """Running means of named figures since they were last taken."""
+    """Running means of named figures since they were last taken.
 
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._count = 0
+    Args:
+        sums: Sum of each figure so far.
+        count: Sets of figures added so far.
+    """
+
+    def __init__(self, sums: Mapping[str, float] | None = None, count: int = 0) -> None:
+        self._sums: dict[str, float] = dict(sums or {})
+        self._count = count
 
     def add(self, figures: Mapping[str, float]) -> None:
         """Adds one set of figures."""
@@ -46,6 +51,10 @@ class Means:
         means = {name: total / self._count for name, total in self._sums.items()}
         self._sums, self._count = {}, 0
         return means
+
+    def to_json(self) -> dict[str, Any]:
+        """What was added since the means were last taken, as arguments that make it again."""
+        return {"sums": dict(self._sums), "count": self._count}
 
 
 class RunLog:

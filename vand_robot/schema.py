@@ -120,7 +120,8 @@ def merge(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
         overrides: Dotted keys, values in YAML: `"policy.hidden_size=64"`.
 
     Raises:
-        UsageError: An override that is not `key=value`, or lies below a key that has no keys.
+        UsageError: An override that is not `key=value`, has `???` for a value, or lies below a key
+            that has no keys.
     """
     for text in overrides:
         key, equals, _ = text.partition("=")
@@ -128,6 +129,8 @@ def merge(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"override {text!r}: expected key=value")
         try:
             layer = OmegaConf.from_dotlist([text])
+            if OmegaConf.missing_keys(layer):  # `???`, which a merge would leave out silently
+                raise UsageError(f"override {text!r}: expected a value, got '???'")
             base = _without_stale_options(base, OmegaConf.to_container(layer))
             merged = OmegaConf.merge(OmegaConf.create(dict(base)), layer)
             base = typing.cast("dict[str, Any]", OmegaConf.to_container(merged, resolve=True))

@@ -107,27 +107,46 @@ def _compact(path: FloatArray) -> FloatArray:
 def standards_of(paths: Sequence[str | Path], tasks: Sequence[str] = ()) -> dict[str, Standard]:
     """The standards set by data sets, for each of their tasks (or the given ones).
 
+    A task that was never demonstrated with success has none.
+
     Raises:
-        VandError: A file cannot be read, or a task has no usable demonstration.
+        VandError: A file cannot be read, a demonstration is unusable, or none was successful.
     """
     episodes: dict[str, list[Episode]] = {}
+    failed = False
     for path in paths:
         with DemoDataset.open(path, guarded=True) as dataset:
             first: dict[str, str] = {}
             for name in dataset.names:
                 task = dataset.attribute(name, "task")
-                wanted = not tasks or task in tasks
-                if wanted and dataset.attribute(name, "success"):
+                if tasks and task not in tasks:
+                    continue
+                if dataset.attribute(name, "success"):
                     episode = dataset.episode(
                         name, states=False, next_observations=False, images=False
                     )
                     require_fits(episode, dataset.env_args, first)
                     first = first or signature(episode)
-                    for key in ("base_pose", "ee_pos"):
-                        if key not in episode.observations:
-                            raise VandError(f"{path}: {name}: obs/{key} is missing")
+                    _require_judgeable(path, episode)
                     episodes.setdefault(task, []).append(episode)
+                else:
+                    failed = True
+    if failed and not episodes:
+        of = f" of {', '.join(tasks)}" if tasks else ""
+        files = ", ".join(map(str, paths))
+        raise VandError(f"{files}: no successful demonstration{of}: nothing to judge a policy by")
     return {task: standard_of(task, episodes[task]) for task in sorted(episodes)}
+
+
+def _require_judgeable(path: str | Path, episode: Episode) -> None:
+    """Raises VandError where a successful demonstration lacks what a standard is taken from."""
+    for key in ("base_pose", "ee_pos"):
+        if key not in episode.observations:
+            raise VandError(f"{path}: {episode.name}: obs/{key} is missing")
+    if get_task(episode.task).kind == "sequential" and not episode.rewards.any():
+        raise VandError(
+            f"{path}: {episode.name}: success: expected a reward for it, but all rewards are zero"
+        )
 
 
 def to_extras(standards: Mapping[str, Standard]) -> dict[str, Any]:

@@ -36,10 +36,11 @@ from vand_robot.checkpoint import (
     load_trainer_state,
     save_checkpoint,
 )
-from vand_robot.config import OptimizerConfig, TrainConfig
+from vand_robot.config import OptimizerConfig, PolicyConfig, TrainConfig
 from vand_robot.data import TrainingData, load_data
 from vand_robot.policy import PolicyLoss, RecurrentPolicy
 from vand_robot.progress import METRICS, TENSORBOARD, Display, Means, RunLog
+from vand_robot.standard import EXTRAS_KEY
 
 CONFIG = "config.yaml"
 CONFIG_HEADER = "# A vand-robot training run"
@@ -113,7 +114,7 @@ def train(
 
     Raises:
         UsageError: A mistake in the configuration; the folder is taken, or holds another run
-            than the one to be resumed.
+            than the one to be resumed, or one that has made more updates.
         TrainingInterruptedError: Ctrl-C; the present update was finished and saved.
         VandError: Unusable data, a full disk, a folder that somebody else is training in, or a
             loss or gradient that is not finite.
@@ -122,14 +123,20 @@ def train(
     began = time.monotonic()
     config = schema.build(TrainConfig, schema.to_dict(config))  # bounds hold however it was made
     _require_folder(out, resume=resume, force=force)
+    if not resume:
+        _require_gaze(config.policy)
     with _torch_settings(config.threads), closing(load_data(config)) as data:
         with disk_errors("write", out):
             out.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(out, out):
             run = _resumed(config, data, out) if resume else _begun(config, data)
             run.extras = run.extras if extras is None else extras
+            if score is not None and console is not None:
+                _note_untried(run, console)
             if not resume:
-                _prepare_folder(out, config)
+                _clear_folder(out)
+            # of a resumed run too: its harmless keys may have changed
+            write_bytes(out / CONFIG, f"{CONFIG_HEADER}\n{schema.to_yaml(config)}".encode())
             with (
                 closing(_batches(config, data)) as batches,
                 RunLog(out, run.update) as log,
@@ -156,6 +163,7 @@ class Run:
         self.averaged = copy.deepcopy(policy).eval() if config.ema_decay else policy
         self.optimizer = make_optimizer(policy, config.optimizer)
         self.update = 0
+        self.means = Means()
         self.best: dict[str, float] = {}
         self.extras: Mapping[str, Any] = {}
 
@@ -204,7 +212,13 @@ class Run:
         saved = Checkpoint(self.averaged, self.config, self.update, figures, self.extras)
         state = None
         if trainer:
-            facts = {"best": self.best, "fingerprint": self.data.train.fingerprint}
+            valid = self.data.valid
+            facts = {
+                "best": self.best,
+                "fingerprint": self.data.train.fingerprint,
+                "valid_fingerprint": None if valid is None else valid.fingerprint,
+                "means": self.means.to_json(),
+            }
             state = TrainerState(self.update, facts, self._tensors())
         save_checkpoint(folder, saved, state)
 
@@ -222,6 +236,7 @@ class Run:
         if weights:
             self.policy.load_state_dict(weights)
         self.update, self.best = state.update, dict(state.facts["best"])
+        self.means = Means(**state.facts.get("means", {}))  # older states lack them
         self.extras = saved.extras
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -291,16 +306,16 @@ def _loop(
     display: Display,
     interrupt: Interrupt,
 ) -> None:
-    config, means = run.config, Means()
+    config = run.config
     while run.update < config.updates:
-        means.add(run.step(batches.batch(run.update + 1), out))
+        run.means.add(run.step(batches.batch(run.update + 1), out))
         last = run.update == config.updates
         validate = last or run.update % config.validation_interval == 0
         interval = config.rollouts.interval
         try_out = score is not None and (last or (interval > 0 and run.update % interval == 0))
         figures: dict[str, float] = {}
         if last or run.update % LOG_INTERVAL == 0:
-            figures |= {f"train/{name}": value for name, value in means.take().items()}
+            figures |= {f"train/{name}": value for name, value in run.means.take().items()}
         if (validate or try_out) and run.data.valid is not None:
             figures |= validation_nll(run.averaged, run.data.valid, config.batch_size)
         if score is not None and try_out:
@@ -344,8 +359,15 @@ def _resumed(config: TrainConfig, data: TrainingData, out: Path) -> Run:
         if before.get(key) != now.get(key):
             change = f"{key} was {before.get(key)!r}, now it is {now.get(key)!r}"
             raise UsageError(f"cannot resume {out}: {change}")
+    if config.updates < state.update:
+        change = f"expected at least the {state.update} that are done, got {config.updates}"
+        raise UsageError(f"cannot resume {out}: updates: {change}")
     if state.facts["fingerprint"] != data.train.fingerprint:
         raise UsageError(f"cannot resume {out}: data: the demonstrations are not those of the run")
+    valid = None if data.valid is None else data.valid.fingerprint
+    if state.facts.get("valid_fingerprint", valid) != valid:  # older states lack it
+        which = "the demonstrations held back for validation"
+        raise UsageError(f"cannot resume {out}: data: {which} are not those of the run")
     run = Run(config, data, saved.policy)
     run.restore(saved, state)
     return run
@@ -367,12 +389,31 @@ def _require_folder(out: Path, *, resume: bool, force: bool) -> None:
             raise UsageError(f"{out} is not a run's folder (no {CONFIG} of a run): not replaced")
 
 
+def _require_gaze(policy: PolicyConfig) -> None:
+    """Refuses gaze that would be left out; older checkpoints of such a policy remain readable."""
+    if policy.gaze_heads and not policy.close_ranges_m:
+        raise UsageError(
+            "policy.close_ranges_m: expected a range at least, got none, and"
+            f" policy.gaze_heads={policy.gaze_heads} looks through them; without ranges set"
+            " policy.gaze_heads=0 too"
+        )
+
+
+def _note_untried(run: Run, console: Console) -> None:
+    """Says which tasks are trained on and never tried out, where the extras tell."""
+    standards = run.extras.get(EXTRAS_KEY, {})
+    tasks = sorted(run.data.train.groups.keys() - standards.keys()) if standards else []
+    if tasks:
+        note = f"no trials of {', '.join(tasks)}: no successful demonstration to judge them by"
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+
+
 def _is_run(out: Path) -> bool:
     config = out / CONFIG
     return config.is_file() and config.read_text(encoding="utf-8").startswith(CONFIG_HEADER)
 
 
-def _prepare_folder(out: Path, config: TrainConfig) -> None:
+def _clear_folder(out: Path) -> None:
     """Clears what an older run left there, and nothing else."""
     with disk_errors("write", out):
         for entry in (out / name for name in RUN_ENTRIES):
@@ -380,7 +421,6 @@ def _prepare_folder(out: Path, config: TrainConfig) -> None:
                 shutil.rmtree(entry)
             else:
                 entry.unlink(missing_ok=True)
-    write_bytes(out / CONFIG, f"{CONFIG_HEADER}\n{schema.to_yaml(config)}".encode())
 
 
 @contextmanager

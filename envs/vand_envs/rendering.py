@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
-from vand_envs.errors import VandError, unknown_name
+from vand_envs.errors import VandError, did_you_mean, unknown_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,10 @@ _LIBRARIES = {
     "egl": (("libEGL.so.1", "libEGL.so"), ("libOpenGL.so.0", "libGL.so.1", "libGL.so")),
     "osmesa": (("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"),),
 }
+
+_BACKENDS = {"linux": ("egl", "osmesa", "glx"), "darwin": ("cgl",), "win32": ("wgl",)}
+"""Platform -> what `MUJOCO_GL` may be there, beside glfw and `_SWITCHES`, as MuJoCo has it."""
+_SWITCHES = ("", "enable", "enabled", "on", "true", "1", "disable", "disabled", "off", "false", "0")
 
 
 def _loads(library: str) -> bool:
@@ -62,12 +66,18 @@ def default_gl_backend() -> None:
     imported; simulations run, and a `Renderer` says what to install.
 
     Raises:
-        VandError: `MUJOCO_GL` names a backend whose libraries are missing, with which importing
-            MuJoCo would fail obscurely.
+        VandError: `MUJOCO_GL` names no backend of this platform, or one whose libraries are
+            missing, with which importing MuJoCo would fail obscurely.
     """
-    if sys.platform != "linux" or "mujoco" in sys.modules:
+    if "mujoco" in sys.modules:
         return
     chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
+    known = (*_BACKENDS.get(sys.platform, ()), "glfw")
+    if chosen not in (*known, *_SWITCHES):
+        hint = f"{did_you_mean(chosen, known)}; known: {', '.join(known)}"
+        raise VandError(f"MUJOCO_GL: unknown backend {chosen!r}{hint}")
+    if sys.platform != "linux":
+        return
     if chosen in _LIBRARIES and not _available(chosen):
         raise VandError(f"MUJOCO_GL={chosen} is set but its libraries are missing: {_INSTALL}")
     if not chosen and _headless():
