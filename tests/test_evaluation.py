@@ -2,23 +2,33 @@
 
 import dataclasses
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from vand_demos.session import record
 from vand_envs import task_ids
 from vand_envs.errors import UsageError, VandError
-from vand_robot import suite
-from vand_robot.checkpoint import load_policy
+from vand_robot import experiment, suite
+from vand_robot.checkpoint import load_checkpoint, load_policy, save_checkpoint
 from vand_robot.conditions import CONDITIONS, NOMINAL
 from vand_robot.evaluation import ValidationScore, evaluate
-from vand_robot.experiment import run_evaluation
+from vand_robot.experiment import evaluation_folder, run_evaluation
 from vand_robot.expert_policy import ExpertPolicy
 from vand_robot.results import NONE, confusion, summarise, worst
 from vand_robot.rollout import POLICY_ROWS, TEST_SEED, rollout
 from vand_robot.scoring import score, shown
 from vand_robot.standard import standards_of
+from vand_robot.subject import find_subject
 from vand_robot.suite import UnitFolder, find_suite, run_units
 from vand_robot.units import plan, run_unit
 
@@ -67,6 +77,19 @@ def test_plan_refuses_what_cannot_be_evaluated(standards):
         plan(["stir"], [NOMINAL], standards, episodes=1, control_dt_s=DT)
     with pytest.raises(UsageError, match="conditions long: none applies to stow-cube"):
         plan(["stow-cube"], [CONDITIONS["long"]], standards, episodes=1, control_dt_s=DT)
+
+
+def test_what_is_named_twice_counts_once(standards):
+    planned = plan(["wipe", "wipe"], [NOMINAL, NOMINAL], standards, episodes=2, control_dt_s=DT)
+    assert [(unit.condition, unit.task) for unit in planned] == [(NOMINAL, "wipe")]
+    done = evaluate(
+        ExpertPolicy(),
+        standards,
+        ["stow-cube", "stow-cube"],
+        conditions=[NOMINAL, NOMINAL],
+        episodes=1,
+    )
+    assert len(done.outcomes["nominal", "stow-cube"].rows) == 1
 
 
 def test_an_episode_is_a_function_of_condition_and_seed(run, standards):
@@ -257,3 +280,211 @@ def test_experts_are_evaluated_on_a_data_set(demos, tmp_path):
     results = run_evaluation(demos, tmp_path / "out", expert=True, tasks=["stow-cube"], episodes=2)
     assert results["tasks"]["stow-cube"]["conditions"]["nominal"]["successes"] == 2
     assert results["confusion"]["nominal"]["stow-cube"]["stow-cube"] == 2
+
+
+def test_experts_act_at_the_rate_of_the_data_set(tmp_path):
+    path = tmp_path / "fast.hdf5"
+    record("stow-cube", path, episodes=1, seed=3, disturbance=None, control_dt_s=0.05)
+    subject = find_subject(path, expert=True)
+    assert subject.control_dt_s == 0.05
+    assert subject.make_policy().spec.control_dt_s == 0.05
+
+
+def stopped_before(monkeypatch, stop):
+    """Makes an evaluation stop with Ctrl-C before that unit, counted from 1."""
+    begun = []
+
+    def run_unit_or_stop(*arguments, **options):
+        begun.append(arguments)
+        if len(begun) == stop:
+            raise KeyboardInterrupt
+        return run_unit(*arguments, **options)
+
+    monkeypatch.setattr(suite, "run_unit", run_unit_or_stop)
+
+
+def short(monkeypatch):
+    """Makes evaluations plan episodes of a moment."""
+
+    def planned(*arguments, **options):
+        return [dataclasses.replace(unit, steps=12) for unit in plan(*arguments, **options)]
+
+    monkeypatch.setattr(experiment, "plan", planned)
+
+
+def test_a_replacement_that_was_interrupted_can_be_resumed(run, tmp_path, monkeypatch):
+    short(monkeypatch)
+    out = tmp_path / "evaluation"
+    first = run_evaluation(run, out, episodes=1)
+    with monkeypatch.context() as patch:
+        stopped_before(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run_evaluation(run, out, episodes=1, force=True)
+    assert len(list((out / "units").iterdir())) == 1
+    assert not (out / "results.json").exists()
+    with pytest.raises(UsageError, match="--resume goes on"):
+        run_evaluation(run, out, episodes=1)
+    with monkeypatch.context() as patch:
+        stopped_before(patch, 2)  # of two units one is left
+        assert run_evaluation(run, out, episodes=1, resume=True) == first
+
+
+def test_resume_and_force_exclude_each_other(run, fails, tmp_path):
+    code, line = fails("evaluate", run, "--out", tmp_path / "out", "--resume", "--force")
+    assert code == 2
+    assert line.endswith("resume an evaluation or replace it by force, not both")
+
+
+def test_a_replay_that_fails_costs_nothing_but_itself(run, tmp_path, monkeypatch):
+    short(monkeypatch)
+
+    def fail(*_, **__):
+        raise VandError("no replay")
+
+    monkeypatch.setattr("vand_robot.replay.write_motion", fail)
+    with pytest.raises(VandError, match="no replay"):
+        run_evaluation(run, tmp_path, tasks=["stow-cube"], episodes=1, replays=1)
+    for name in ("results.json", "episodes.csv", "report.html"):
+        assert (tmp_path / name).stat().st_size > 100
+    assert "replay-" not in (tmp_path / "report.html").read_text()
+
+
+def test_results_that_could_not_all_be_written_are_written_on_resume(run, tmp_path, monkeypatch):
+    short(monkeypatch)
+
+    def fail(*_, **__):
+        raise VandError("the disk is full")
+
+    options = {"tasks": ["stow-cube"], "episodes": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "write_report", fail)
+        with pytest.raises(VandError, match="the disk is full"):
+            run_evaluation(run, tmp_path, **options)
+    with monkeypatch.context() as patch:
+        stopped_before(patch, 1)  # nothing is left to run
+        run_evaluation(run, tmp_path, resume=True, **options)
+    assert (tmp_path / "report.html").exists()
+    assert not (tmp_path / "units").exists()
+    with pytest.raises(UsageError, match="--force replaces it"):
+        run_evaluation(run, tmp_path, resume=True, **options)
+
+
+def test_a_damaged_unit_is_run_again(run, standards, tmp_path):
+    (unit,) = units_of(standards, ["nominal"])[1:]
+    folder = UnitFolder(tmp_path, "policy", standards)
+    (outcome,) = run_units(partial(load_policy, run), [unit], folder)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    kept = json.dumps(outcome.rows)
+    for damaged in [b"", b"nonsense", *(whole[:n] for n in range(1, len(whole), 97))]:
+        file.write_bytes(damaged)
+        assert folder.load(unit) is None
+    for at in range(0, len(whole), 13):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x5A]) + whole[at + 1 :])
+        loaded = folder.load(unit)
+        assert loaded is None or json.dumps(loaded.rows) == kept
+    file.write_bytes(whole[:-40])
+    again = run_units(partial(load_policy, run), [unit], folder)
+    assert json.dumps(again[0].rows) == kept
+
+
+def test_a_policy_that_changes_meanwhile_is_noticed(run, standards, tmp_path):
+    changing = tmp_path / "run"
+    shutil.copytree(run, changing)
+    subject = find_subject(changing)
+    subject.make_policy()
+    saved = load_checkpoint(changing)
+    with torch.no_grad():
+        next(saved.policy.parameters()).add_(1.0)
+    save_checkpoint(changing / "best", saved, None)
+    units = units_of(standards, ["nominal"])
+    for jobs in (1, 2):
+        folder = UnitFolder(tmp_path / str(jobs), subject.digest, standards)
+        with pytest.raises(VandError, match="run: the policy changed while it was evaluated"):
+            run_units(subject.make_policy, units, folder, jobs=jobs)
+
+
+def children(pid):
+    """Processes that a process began, those that only watch over resources apart."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            command = (stat.parent / "cmdline").read_text()
+        except OSError:  # it has just ended
+            continue
+        if parent == pid and "spawn_main" in command:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+def test_workers_end_with_the_evaluation_that_began_them(run, tmp_path):
+    call = "from vand_robot.cli import main; main()"
+    options = ["--jobs", "2", "--episodes", "500", "--out", str(tmp_path / "out")]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", call, "evaluate", str(run), *options], stderr=subprocess.DEVNULL
+    )
+    workers = []
+    try:
+        assert wait_for(lambda: len(children(parent.pid)) == 2)
+        workers = children(parent.pid)
+        parent.send_signal(signal.SIGTERM)
+        parent.wait()
+        assert wait_for(lambda: not any(map(alive, workers)))
+    finally:
+        for pid in [parent.pid] * (parent.poll() is None) + [w for w in workers if alive(w)]:
+            os.kill(pid, signal.SIGKILL)
+        parent.wait()
+
+
+def test_a_checkpoint_is_named_after_its_run_and_evaluated_beside_it(run, tmp_path, monkeypatch):
+    assert evaluation_folder(run) == run / "evaluation"
+    assert evaluation_folder(run / "best") == run / "evaluation-best"
+    assert evaluation_folder(run / "last") == run / "evaluation-last"
+    assert evaluation_folder(run / "best", expert=True) == run / "expert-evaluation"
+    assert find_subject(run / "best").facts["run"] == "tiny"
+    assert find_subject(run / "last", expert=True).facts["run"] == "experts on tiny"
+    alone = tmp_path / "best"  # a copy that belongs to no run, and a run that is called so
+    shutil.copytree(run / "best", alone)
+    assert evaluation_folder(alone) == alone / "evaluation"
+    shutil.copytree(run, tmp_path / "runs" / "best")
+    assert find_subject(tmp_path / "runs" / "best").facts["run"] == "best"
+    for folder, given, name in (
+        (run, ".", "tiny"),
+        (run, "best", "tiny"),
+        (run / "best", "..", "tiny"),
+    ):
+        monkeypatch.chdir(folder)
+        subject = find_subject(Path(given))
+        assert subject.facts["run"] == name
+        assert subject.make_policy().spec.control_dt_s == DT
+    monkeypatch.chdir(run)
+    assert evaluation_folder(Path()) == run / "evaluation"
+    assert evaluation_folder(Path("best")).resolve() == run / "evaluation-best"
+
+
+@pytest.mark.parametrize(
+    "content", ['{"update": 1, "train/nll": 3.0}\n{"upd', "\x00\xff", '{"update": 1}\n']
+)
+def test_a_damaged_training_curve_stops_no_evaluation(content, run, tmp_path, monkeypatch):
+    short(monkeypatch)
+    broken = tmp_path / "run"
+    shutil.copytree(run, broken)
+    (broken / "metrics.jsonl").write_text(content, "latin-1")
+    run_evaluation(broken, tmp_path / "out", tasks=["stow-cube"], episodes=1)
+    assert (tmp_path / "out" / "training.png").exists() == ("nll" in content)

@@ -150,8 +150,25 @@ def test_training_curve_names_the_file_that_it_cannot_use(tmp_path):
     with pytest.raises(VandError, match=r"metrics\.jsonl holds none"):
         training_curve(path)
     path.write_text('{"update": 1, "train/n')
-    with pytest.raises(VandError, match="cannot read"):
+    with pytest.raises(VandError, match=r"metrics\.jsonl holds none"):
         training_curve(path)
+
+
+def test_training_curve_passes_over_damaged_lines(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    good = [json.dumps({"update": u, "train/nll": 3.0 - u}).encode() for u in (1, 2)]
+    damaged = [b'{"update": 9, "train/n', b"\xff\x00", b"[1]", b'{"train/nll": 1.0}', b"[" * 10**6]
+    damaged += [b'{"update": "x"}', b'{"update": NaN}', b'{"update": null, "train/nll": 2.0}']
+    for line in damaged:
+        path.write_bytes(b"\n".join([good[0], line, good[1], line]))
+        (drawn,) = training_curve(path).axes[0].lines
+        assert list(drawn.get_xdata()) == [1, 2]
+
+
+def test_training_curve_with_a_loss_without_bounds_is_drawn(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"update": 1, "train/nll": 3}\n{"update": 2, "train/nll": Infinity}\n')
+    assert pixels(training_curve(path)).std() > 5
 
 
 def test_png_is_the_same_twice_and_whatever_the_process_has_set(results, tmp_path):

@@ -25,6 +25,8 @@ def test_quickstart_records_trains_evaluates_replays_and_can_go_on(tmp_path):
 
     with pytest.raises(UsageError, match="--resume goes on with it"):
         quickstart(out, **small)
+    with pytest.raises(UsageError, match="not both"):
+        quickstart(out, resume=True, force=True, **small)
     again = quickstart(out, resume=True, **small)
     assert (out / "run" / "best" / "policy.safetensors").read_bytes() == weights
     assert again == results == json.loads((out / "results.json").read_text())
@@ -61,3 +63,24 @@ def test_quickstart_leaves_a_folder_alone_that_it_did_not_make(tmp_path):
     with pytest.raises(UsageError, match="is no quickstart folder"):
         quickstart(tmp_path, force=True)
     assert mine.read_text() == "mine"
+
+
+def test_force_leaves_what_a_person_put_there(tmp_path, monkeypatch):
+    out = tmp_path / "quick"
+    mine = [out / name for name in ("notes.txt", "data/mine.hdf5", "run/notes.txt", "run/eval/r")]
+    made = ["demos.hdf5", "results.json", "report.html", "run/last/x", "run/best/x", "units/x"]
+    made += ["replay-wipe.html", "replay-stow-cube.mp4", "demos.hdf5.parts/0-a.hdf5"]
+    for file in (*mine, *(out / name for name in ("quickstart", *made))):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vand_robot.quickstart.missing", stop)
+    with pytest.raises(KeyboardInterrupt):
+        quickstart(out, force=True)
+    assert [file for file in mine if not file.exists()] == []
+    assert [name for name in made if (out / name).exists()] == []
+    with pytest.raises(UsageError, match="--resume goes on with it"):
+        quickstart(out)

@@ -7,7 +7,11 @@ from vand_demos import DemoDataset
 from vand_demos.session import record
 from vand_envs import get_task
 from vand_envs.errors import UsageError, VandError
-from vand_robot.replay import demonstration_motion
+from vand_robot.conditions import CONDITIONS
+from vand_robot.replay import demonstration_motion, unit_motion
+from vand_robot.rollout import TEST_SEED
+from vand_robot.subject import find_subject
+from vand_robot.units import Unit
 
 
 def test_a_demonstration_is_its_states_with_the_last_stage_done_as_caption(demos):
@@ -46,3 +50,40 @@ def test_a_demonstration_without_states_cannot_be_shown(tmp_path):
     record("wipe", path, episodes=1, states=False)
     with pytest.raises(VandError, match="demo_0 was recorded without states"):
         demonstration_motion(path, None, None)
+
+
+@pytest.mark.parametrize(
+    ("task", "before", "at", "steps"),
+    [("wipe", "stow-cube", 250, 260), ("stow-cube", "wipe", 90, 390)],
+)
+def test_stages_are_named_after_the_task_they_are_of(demos, task, before, at, steps):
+    """Until the instruction changes, those of the first task."""
+    subject = find_subject(demos, expert=True)
+    unit = Unit(task, CONDITIONS["switch"], (TEST_SEED,), steps, (before, at))
+    motion = unit_motion(subject, unit)
+    first, then = get_task(before), get_task(task)
+    assert len(motion.captions) == len(motion.path) > at
+    assert motion.captions[0] == first.instruction
+    assert all(caption.startswith(first.instruction) for caption in motion.captions[:at])
+    assert motion.captions[at] == then.instruction
+    if first.stage_names:
+        assert motion.captions[at - 1] == f"{first.instruction} - {first.stage_names[-1]}"
+    else:
+        names = then.stage_names
+        assert motion.outcome == f"{len(names)} of {len(names)} stages done in order"
+        done = motion.captions.index(f"{then.instruction} - {names[-1]}")
+        assert len(motion.captions) == done + round(2.0 / motion.dt) + 1
+
+
+def test_options_of_rollouts_are_refused_for_a_demonstration(demos, fails, command, tmp_path):
+    out = tmp_path / "x.html"
+    for option, value in (("--seconds", 2), ("--condition", "push"), ("--seed", 7)):
+        for viewer in (["--out", out], ["--viewer", "web"]):
+            code, line = fails("replay", demos, option, value, *viewer)
+            assert code == 2
+            assert option in line
+            assert str(demos) in line
+    assert not out.exists()
+    options = ["--task", "wipe", "--seconds", 1, "--condition", "push", "--seed", 7]
+    code, _, err = command("replay", demos, "--expert", *options, "--out", out)
+    assert code == 0, err

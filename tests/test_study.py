@@ -100,3 +100,91 @@ def test_what_cannot_be_compared_is_refused(folder, tmp_path):
     evaluated(tmp_path / "old", "gru-vand-9", 9, 1, version="1")
     with pytest.raises(VandError, match="suite versions"):
         find_runs([folder, tmp_path / "old"])
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("gru-vand-0", "gru-vand"),
+        ("gru-vand_12", "gru-vand"),
+        ("gru-vand-seed3", "gru-vand"),
+        ("vand64", "vand64"),
+        ("vand128-1", "vand128"),
+        ("noisin-0.1", "noisin-0.1"),
+        ("noisin-0.2-2", "noisin-0.2"),
+        ("noise-1e-3", "noise-1e-3"),
+        ("noise-1e-3-0", "noise-1e-3"),
+        ("7", "7"),
+    ],
+)
+def test_a_method_is_a_run_s_name_without_its_seed(tmp_path, name, method):
+    evaluated(tmp_path, name, 0, 1)
+    (run,) = find_runs([tmp_path])
+    assert run.method == method
+
+
+def change(folder, name, edit):
+    file = folder / name / "evaluation" / "results.json"
+    results = json.loads(file.read_text())
+    edit(results)
+    file.write_text(json.dumps(results))
+
+
+def test_experts_are_no_method(folder):
+    for seed in range(2):
+        evaluated(folder, f"experts on gru-vand-{seed}", 0, EPISODES)
+        change(folder, f"experts on gru-vand-{seed}", lambda it: it["policy"].update(expert=True))
+    assert {run.method for run in find_runs([folder])} == {"gru-plain", "gru-vand"}
+    with pytest.raises(UsageError, match="only the scripted experts were evaluated"):
+        find_runs([folder / "experts on gru-vand-0"])
+
+
+def test_episodes_are_compared_where_all_methods_are(folder):
+    """A task that one run lacks is in neither the scores nor the tests."""
+    before = compare(find_runs([folder]))
+    change(folder, "gru-vand-2", lambda it: it["tasks"].pop("stir"))
+    after = compare(find_runs([folder]))
+    assert after["tasks"] == ["wipe"]
+    assert before["paired"][0]["episodes"] == 2 * after["paired"][0]["episodes"] == 48
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda it: it.pop("policy"), "policy is missing"),
+        (lambda it: it["policy"].pop("run"), "policy.run is missing"),
+        (lambda it: it.update(policy=3), "policy.run is missing"),
+        (lambda it: it.pop("suite_version"), "suite_version is missing"),
+        (lambda it: it.pop("conditions"), "conditions is missing"),
+        (lambda it: it.pop("tasks"), "tasks is missing"),
+        (lambda it: it["tasks"]["wipe"].pop("conditions"), "tasks.wipe.conditions is missing"),
+        (
+            lambda it: it["tasks"]["wipe"]["conditions"]["nominal"].pop("success_rate"),
+            "tasks.wipe.conditions.nominal.success_rate is missing",
+        ),
+        (lambda it: it.update(tasks=3), "tasks: expected a mapping, got 3"),
+        (lambda it: it["policy"].update(config={"a": 1}), "policy.config.seed is missing"),
+        (lambda it: it["policy"].update(config={"seed": "x"}), "cannot read"),
+    ],
+)
+def test_what_an_evaluation_lacks_is_named(folder, edit, words):
+    change(folder, "gru-vand-1", edit)
+    with pytest.raises(VandError) as error:
+        find_runs([folder])
+    assert words in str(error.value)
+    assert str(folder / "gru-vand-1" / "evaluation" / "results.json") in str(error.value)
+
+
+def test_incomplete_evaluations_are_one_line(folder, fails, tmp_path):
+    results = folder / "gru-vand-1" / "evaluation" / "results.json"
+    for content in ('{"policy": {"run": "a-0"}}', "[]", "{", "null"):
+        results.write_text(content)
+        code, line = fails("study", folder, "--out", tmp_path / "out")
+        assert code == 1
+        assert str(results) in line
+    evaluated(tmp_path / "runs2", "gru-vand-1", 1, 3)
+    episodes = tmp_path / "runs2" / "gru-vand-1" / "evaluation" / "episodes.csv"
+    episodes.write_text("task,condition\n")
+    code, line = fails("study", tmp_path / "runs2", "--out", tmp_path / "out")
+    assert code == 1
+    assert line.endswith(f"{episodes}: column seed is missing")

@@ -12,7 +12,11 @@ from vand_robot.cli_options import Force, Json
 
 def evaluate_command(
     source: Annotated[
-        Path, typer.Argument(metavar="RUN|FILE", help="Training run; with --expert a data set too.")
+        Path,
+        typer.Argument(
+            metavar="RUN|FILE",
+            help="Training run, or one of its checkpoints; with --expert a data set too.",
+        ),
     ],
     suite: Annotated[
         str,
@@ -38,7 +42,11 @@ def evaluate_command(
         int, typer.Option(help="Pages to write of so many of the worst episodes.")
     ] = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the results; default RUN/evaluation.")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Folder for the results; default RUN/evaluation, of RUN/best RUN/evaluation-best.",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an evaluation that was interrupted.")
@@ -47,7 +55,10 @@ def evaluate_command(
     json: Json = False,
 ) -> None:
     """Roll a policy out on held-out seeds and write results, figures and a report."""
-    from vand_robot.experiment import run_evaluation  # noqa: PLC0415  (torch takes a second)
+    from vand_robot.experiment import (  # noqa: PLC0415  (torch takes a second)
+        evaluation_folder,
+        run_evaluation,
+    )
     from vand_robot.suite import processors  # noqa: PLC0415
 
     if episodes is not None and episodes < 1:
@@ -58,7 +69,7 @@ def evaluate_command(
         raise UsageError(f"--replays: expected 0 or more, got {replays}")
     if out is None and source.is_file():
         raise UsageError("--out: a folder for the results is needed where a data set is given")
-    folder = out or source / ("expert-evaluation" if expert else "evaluation")
+    folder = out or evaluation_folder(source, expert=expert)
     try:
         with console.progress_bar("evaluating", 1) as progress:
             results = run_evaluation(

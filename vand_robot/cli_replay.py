@@ -48,15 +48,22 @@ def replay_command(
     force: Force = False,
 ) -> None:
     """Show what a policy does, or what was demonstrated: a page, a window, a file, a video."""
-    from vand_robot.replay import VIEWERS, WINDOWS, replay  # noqa: PLC0415
+    from vand_robot.replay import (  # noqa: PLC0415
+        VIEWERS,
+        WINDOWS,
+        replay,
+        require_as_recorded,
+    )
 
     if viewer not in VIEWERS:
         raise unknown_name("viewer", viewer, VIEWERS)
     if viewer in WINDOWS:
         if out is not None:
             raise UsageError(f"--out: the {viewer} viewer writes no file")
-        from vand_robot.viewer.opening import open_session  # noqa: PLC0415
+        from vand_robot.viewer.opening import EXPERT, open_session  # noqa: PLC0415
 
+        if source.is_file() and not expert and beside != EXPERT:
+            require_as_recorded(source, seed, seconds, condition)
         session = open_session(
             source,
             task=task,

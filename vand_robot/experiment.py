@@ -1,13 +1,15 @@
 """Training and evaluation as runs on disk: a folder in, a folder out."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from vand_demos.dataset import DemoDataset, waiting_note
 from vand_demos.files import disk_errors, write_bytes
 from vand_envs import get_task, task_ids
 from vand_envs.errors import UsageError, VandError, unknown_name
@@ -18,7 +20,7 @@ from vand_robot.progress import METRICS
 from vand_robot.report import Picture, write_report
 from vand_robot.results import worst_episodes
 from vand_robot.standard import standards_of, to_extras
-from vand_robot.subject import Subject, find_subject
+from vand_robot.subject import Subject, find_subject, named, run_folder
 from vand_robot.suite import UnitFolder, find_suite, run_units
 from vand_robot.training import TrainResult, train
 from vand_robot.units import plan
@@ -59,6 +61,9 @@ def run_training(
         VandError: Unusable data; see `train`.
     """
     config = load_config(config_path, overrides)
+    if console is not None:
+        for note in _notes(config.data):
+            console.print(note)
     standards = standards_of(config.data, config.tasks) if config.data else {}
     return train(
         config,
@@ -69,6 +74,21 @@ def run_training(
         extras=to_extras(standards),
         console=console,
     )
+
+
+def _notes(paths: Sequence[str]) -> Iterator[str]:
+    """What a person should know of recordings that are not trained on, a line each."""
+    for path in paths:
+        if waiting := waiting_note(path):
+            yield waiting
+        with DemoDataset.open(path, guarded=True) as dataset:
+            left = dataset.in_no_mask
+        if left:
+            yield (
+                f"note: {len(left)} of {len(dataset)} demonstrations of {path}, such as {left[0]},"
+                " are in neither of its masks train and valid, so nothing learns from them; to make"
+                f" the masks anew: vand-robot demos split {path}"
+            )
 
 
 def run_evaluation(
@@ -108,10 +128,13 @@ def run_evaluation(
         The content of `results.json`.
 
     Raises:
-        UsageError: No such run, an unknown suite, condition or task, or an evaluation that is
-            there.
-        VandError: A damaged checkpoint, or the disk is full; finished units are safe.
+        UsageError: No such run, an unknown suite, condition or task, an evaluation that is there,
+            or both `resume` and `force`.
+        VandError: A damaged checkpoint, a policy that changed meanwhile, or the disk is full;
+            finished units are safe. A replay that cannot be written: everything else is.
     """
+    if resume and force:
+        raise UsageError("resume an evaluation or replace it by force, not both")
     wanted = find_suite(suite, conditions, episodes)
     subject = find_subject(source, expert=expert)
     for task in tasks:
@@ -136,19 +159,43 @@ def run_evaluation(
         suite=wanted.name,
         describe=subject.facts,
     )
-    pages = write_replays(subject, evaluation, out, replays)
     metrics = source / METRICS
     shown = metrics if metrics.exists() and not expert else None
-    results = write_evaluation(evaluation, out, shown, {**(links or {}), **pages})
+    results = evaluation.results()
+    pictures = draw(evaluation, results, shown)
+    write_evaluation(evaluation, out, pictures, links or {})
     folder.clear()
+    # only now, so that a replay that fails costs nothing but itself
+    if pages := write_replays(subject, evaluation, out, replays):
+        _write_report(out, results, pictures, {**(links or {}), **pages})
     return results
 
 
+def evaluation_folder(source: Path, *, expert: bool = False) -> Path:
+    """Where the evaluation of a run is kept unless another folder is given.
+
+    That of a checkpoint, RUN/best or RUN/last, is kept beside it as RUN/evaluation-best or
+    RUN/evaluation-last: training replaces a checkpoint's folder with everything in it.
+    """
+    source = named(source)
+    run = run_folder(source)
+    if expert:
+        return run / "expert-evaluation"
+    return run / ("evaluation" if run == source else f"evaluation-{source.name}")
+
+
 def _claim(out: Path, folder: UnitFolder, *, resume: bool, force: bool) -> None:
-    """Make sure that nothing is overwritten that was not meant to be."""
+    """Make sure that nothing is overwritten that was not meant to be.
+
+    What is replaced goes first: the results of an evaluation that is not finished would be
+    another's.
+    """
     if force:
         folder.clear()
-    elif (out / RESULTS).exists():
+        with disk_errors("remove", out):
+            for name in (RESULTS, EPISODES, REPORT):
+                (out / name).unlink(missing_ok=True)
+    elif (out / RESULTS).exists() and not (resume and folder.path.exists()):
         raise UsageError(f"{out}: there is an evaluation already; --force replaces it")
     elif folder.path.exists() and not resume:
         raise UsageError(
@@ -178,34 +225,44 @@ def write_replays(
 
 
 def write_evaluation(
-    evaluation: Evaluation, out: Path, metrics: Path | None, links: Mapping[str, str]
-) -> dict[str, Any]:
+    evaluation: Evaluation, out: Path, pictures: Sequence[Picture], links: Mapping[str, str]
+) -> None:
     """Write an evaluation's results, episodes, figures and report.
 
     Args:
         evaluation: The evaluation.
         out: Folder.
-        metrics: The run's `metrics.jsonl`, for the training curve.
+        pictures: Its figures.
         links: Pages to link: title -> address relative to the report.
 
-    Returns:
-        The content of `results.json`.
+    Raises:
+        VandError: The disk is full or fails.
     """
-    results = evaluation.results()
-    pictures = draw(evaluation, results, metrics)
     with disk_errors("write", out):
         out.mkdir(parents=True, exist_ok=True)
     write_bytes(out / RESULTS, evaluation.results_json().encode())
     write_bytes(out / EPISODES, evaluation.episodes_csv().encode())
     for picture in pictures:
         figures.write_png(picture.figure, out / f"{picture.name}.png")
+    _write_report(out, evaluation.results(), pictures, links)
+
+
+def _write_report(
+    out: Path, results: Mapping[str, Any], pictures: Sequence[Picture], links: Mapping[str, str]
+) -> None:
     # the page's first table shows the success rates already
     write_report(out / REPORT, results, [it for it in pictures if it.name != SUCCESS], links=links)
-    return results
 
 
 def draw(evaluation: Evaluation, results: Mapping[str, Any], metrics: Path | None) -> list[Picture]:
-    """The figures of an evaluation."""
+    """The figures of an evaluation.
+
+    Args:
+        evaluation: The evaluation.
+        results: The content of its `results.json`.
+        metrics: The run's `metrics.jsonl`, for the training curve, which is left out where that
+            file cannot be drawn: an evaluation must not be lost for it.
+    """
     pictures = [Picture(SUCCESS, "Success by task", figures.success_chart(results))]
     for condition, matrix in results["confusion"].items():
         pictures.append(
@@ -223,7 +280,8 @@ def draw(evaluation: Evaluation, results: Mapping[str, Any], metrics: Path | Non
             stem, title = ("phase", "Phase portrait") if kind == "periodic" else _STAGES
             pictures.append(Picture(f"{unit.task}-{stem}", title, figure, task=unit.task))
     if metrics is not None:
-        pictures.append(Picture("training", "Training", figures.training_curve(metrics)))
+        with suppress(VandError):
+            pictures.append(Picture("training", "Training", figures.training_curve(metrics)))
     return pictures
 
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vand_demos.dataset import parts_folder
+from vand_demos.files import disk_errors
 from vand_demos.session import missing, record
 from vand_envs.errors import UsageError, VandError
 from vand_envs.rendering import Renderer
@@ -14,9 +16,11 @@ from vand_envs.world import make_world
 from vand_robot import console
 from vand_robot.checkpoint import LAST
 from vand_robot.configs import find_config
-from vand_robot.experiment import REPORT, RESULTS, run_evaluation, run_training
+from vand_robot.experiment import EPISODES as EPISODES_CSV
+from vand_robot.experiment import REPORT, RESULTS, UNITS, run_evaluation, run_training
 from vand_robot.replay import policy_motion, write_motion
 from vand_robot.suite import processors
+from vand_robot.training import CONFIG, RUN_ENTRIES
 
 TASKS = ("stow-cube", "wipe")
 VIDEO_TASK = "stow-cube"
@@ -30,7 +34,10 @@ REPLAY_S = 30.0
 SESSION_SEED = 1
 """Seed of the recording session; the shipped data set was recorded with another."""
 MARKER = "quickstart"
-"""File that marks a folder as made by quickstart, so that force removes nothing else."""
+"""File that marks a folder as made by quickstart: force clears no other."""
+DEMOS, RUN = "demos.hdf5", "run"
+PAGES = {f"Replay of {task}": f"replay-{task}.html" for task in TASKS}
+VIDEOS = {f"Video of {VIDEO_TASK}": f"replay-{VIDEO_TASK}.mp4"}
 
 
 class QuickstartInterruptedError(VandError):
@@ -54,7 +61,7 @@ def quickstart(
     Args:
         out: Folder for `demos.hdf5`, `run/`, `report.html`, figures and replays.
         resume: Go on where an earlier call stopped.
-        force: Begin anew in a folder that quickstart made.
+        force: Begin anew in a folder that quickstart made; what else is there stays.
         demonstrations: To record of each task.
         episodes: Held-out episodes of each task in the evaluation.
         overrides: `key=value` texts for the training configuration.
@@ -64,11 +71,11 @@ def quickstart(
         The content of `results.json`.
 
     Raises:
-        UsageError: The folder exists.
+        UsageError: The folder exists, or both `resume` and `force`.
         VandError: Something failed; the line says what.
     """
     _prepare(out, resume=resume, force=force)
-    demos, run = out / "demos.hdf5", out / "run"
+    demos, run = out / DEMOS, out / RUN
     began = time.monotonic()
     drawable = _can_draw()
     with _step(1, f"recording {demonstrations} demonstrations of each task"):
@@ -82,8 +89,8 @@ def quickstart(
             force=run.exists() and not (run / LAST).exists(),
             console=console.err,
         )
-    pages = {f"Replay of {task}": f"replay-{task}.html" for task in TASKS}
-    videos = {f"Video of {VIDEO_TASK}": f"replay-{VIDEO_TASK}.mp4"} if drawable else {}
+    videos = VIDEOS if drawable else {}
+    evaluated = (out / RESULTS).exists()
     with (
         _step(3, f"evaluating {episodes} held-out episodes of each task"),
         console.progress_bar("evaluating", 1) as progress,
@@ -93,13 +100,13 @@ def quickstart(
             out,
             episodes=episodes,
             jobs=processors(),
-            resume=True,
-            force=(out / RESULTS).exists(),
-            links={**pages, **videos},
+            resume=not evaluated,
+            force=evaluated,
+            links={**PAGES, **videos},
             progress=progress,
         )
     with _step(4, "writing replays"):
-        for task, page in zip(TASKS, pages.values(), strict=True):
+        for task, page in zip(TASKS, PAGES.values(), strict=True):
             motion = policy_motion(run, task, 0, replay_s)
             write_motion(motion, out / page, "html")
             for video in videos.values() if task == VIDEO_TASK else ():
@@ -109,15 +116,33 @@ def quickstart(
 
 
 def _prepare(out: Path, *, resume: bool, force: bool) -> None:
+    if resume and force:
+        raise UsageError("resume a quickstart or begin it anew by force, not both")
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         if not (out / MARKER).exists():
             raise UsageError(f"{out} exists and is no quickstart folder; choose another with --out")
         if force:
-            shutil.rmtree(out)
+            _clear(out)
         elif not resume:
             raise UsageError(f"{out} exists; --resume goes on with it, --force begins anew")
     out.mkdir(parents=True, exist_ok=True)
     (out / MARKER).touch()
+
+
+def _clear(out: Path) -> None:
+    """Remove what quickstart goes on from, and the pages of what it did.
+
+    Figures stay until they are replaced, as does what a person put there.
+    """
+    # without its configuration, a run's folder that holds anything else would not be trained in
+    run = [out / RUN / name for name in RUN_ENTRIES if name != CONFIG]
+    names = (DEMOS, UNITS, RESULTS, EPISODES_CSV, REPORT, *PAGES.values(), *VIDEOS.values())
+    with disk_errors("remove", out):
+        for entry in (*run, parts_folder(out / DEMOS), *(out / name for name in names)):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -71,7 +71,8 @@ def replay(
         seconds: Length of a rollout [s]; as in the evaluation by default.
         condition: Condition of the evaluation under which a run is rolled out.
         expert: Whether the scripted expert acts in place of the run's policy; the source may then
-            be a data set.
+            be a data set. A data set's demonstrations are shown as they are: seed, seconds and
+            condition are not for them.
         camera: Where to look from.
         force: Replace a file that is there.
         progress: Called with the work done and all of it.
@@ -80,7 +81,8 @@ def replay(
         What is shown and how it ended, in words.
 
     Raises:
-        UsageError: No such source, task, episode or viewer, or a file that is there.
+        UsageError: No such source, task, episode or viewer, an option that is not for this source,
+            or a file that is there.
         VandError: It cannot be read, rendered or written.
     """
     if viewer not in FILES:
@@ -94,9 +96,28 @@ def replay(
             raise UsageError(f"--episode: no demonstration is shown of {source}; use --seed")
         motion = policy_motion(source, task, seed, seconds, condition=condition, expert=expert)
     else:
+        require_as_recorded(source, seed, seconds, condition)
         motion = demonstration_motion(source, task, episode)
     write_motion(motion, out, viewer, camera=camera, progress=progress)
     return f"{motion.title}; {motion.outcome}"
+
+
+def require_as_recorded(source: Path, seed: int, seconds: float | None, condition: str) -> None:
+    """Check that nothing is asked of a recorded demonstration that only a rollout can do.
+
+    Raises:
+        UsageError: Something is; the line names the option.
+    """
+    for option, given in (
+        ("--seconds", seconds is not None),
+        ("--condition", condition != NOMINAL.name),
+        ("--seed", seed != 0),
+    ):
+        if given:
+            raise UsageError(
+                f"{option}: a demonstration of {source} is shown as it was recorded (--episode"
+                " chooses one); expected a run, or --expert"
+            )
 
 
 def write_motion(
@@ -199,17 +220,21 @@ def unit_motion(subject: Subject, unit: Unit) -> Motion:
     dt, task = played.control_dt_s, played.task
     done, path = played.stages_done[:, 0], played.qpos[:, 0]
     told = [task.instruction] * len(path)
-    if unit.before is not None:
-        told[: played.start] = [get_task(unit.before[0]).instruction] * played.start
     names = ("", *task.stage_names)
-    captions = tuple(_caption(text, names[k]) for text, k in zip(told, done, strict=True))
+    stages = [names] * len(path)
+    if unit.before is not None:  # until the instruction changes, the first task's stages count
+        first = get_task(unit.before[0])
+        told[: played.start] = [first.instruction] * played.start
+        stages[: played.start] = [("", *first.stage_names)] * played.start
+    captions = tuple(_caption(text, of[k]) for text, of, k in zip(told, stages, done, strict=True))
     if task.kind == "periodic":
         outcome = f"{unit.steps * dt:.0f} s"
     else:
         outcome = f"{done[-1]} of {len(names) - 1} stages done in order"
         if played.progress.at_end[0]:
             # a second more than the last stage took: nothing happens after it
-            path = path[: int((done < done[-1]).sum()) + round(2.0 / dt) + 1]
+            last = played.start + int((done[played.start :] < done[-1]).sum())
+            path = path[: last + round(2.0 / dt) + 1]
     condition = "" if unit.condition == NOMINAL else f", {unit.condition.name}"
     number = unit.seeds[0] - TEST_SEED
     title = f"{subject.facts['run']}: {task.instruction} (held-out seed {number}{condition})"

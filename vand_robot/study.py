@@ -8,7 +8,7 @@ strata. Methods that were tried on the same test seeds are also compared episode
 import csv
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -26,8 +26,9 @@ from vand_robot.report.study import study_html
 RESULTS, EPISODES = "results.json", "episodes.csv"
 STUDY, STUDY_REPORT = "study.json", "study.html"
 
-_SEED_SUFFIX = re.compile(r"[-_.]?(?:seed)?[-_]?\d+$")
-"""What the names of a method's runs differ in: gru-vand-0, gru-vand-seed1, gru-vand_2."""
+_SEED_SUFFIX = re.compile(r"(?:[-_.]seed[-_]?|(?<!\d[eE])[-_])\d+$")
+"""What the names of a method's runs differ in: gru-vand-0, gru-vand-seed1, gru-vand_2. A number
+that is not set apart belongs to the method, and so do decimals: vand64, noise-0.1, noise-1e-3."""
 
 Episode = tuple[str, str, int]
 """Condition, task, seed: the same episode for every policy."""
@@ -52,12 +53,13 @@ class Run:
 def find_runs(folders: Sequence[Path]) -> list[Run]:
     """The evaluated runs in folders, at any depth, by method and training seed.
 
+    Evaluations of the scripted experts are left out: nothing was trained, so they are no method.
     Methods come in the order of the folders; those within one, by name.
 
     Raises:
-        UsageError: A folder is missing or holds no evaluation; two runs are of one method and
-            seed.
-        VandError: Evaluations cannot be read, or are of different suite versions.
+        UsageError: A folder is missing or holds no evaluation of a run; two runs are of one method
+            and seed.
+        VandError: Evaluations cannot be read, are not complete, or are of different suite versions.
     """
     found: list[Run] = []
     for folder in folders:
@@ -66,7 +68,12 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
         files = sorted(folder.rglob(RESULTS))
         if not files:
             raise UsageError(f"{folder}: no {RESULTS} in it; evaluate its runs first")
-        found += [_read_run(file) for file in files]
+        runs = [run for file in files if (run := _read_run(file)) is not None]
+        if not runs:
+            raise UsageError(
+                f"{folder}: only the scripted experts were evaluated there; expected runs"
+            )
+        found += runs
     methods = list(dict.fromkeys(run.method for run in found))
     found.sort(key=lambda run: (methods.index(run.method), run.seed))
     for one, other in pairwise(found):
@@ -83,18 +90,61 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     return found
 
 
-def _read_run(file: Path) -> Run:
+def _read_run(file: Path) -> Run | None:
+    """The run whose `results.json` that is; None: of the scripted experts.
+
+    Raises:
+        VandError: It or the episodes beside it cannot be read, or lack what a study needs.
+    """
     with disk_errors("read", file):
         results = json.loads(file.read_text("utf-8"))
-        policy = results["policy"]
-        name = str(policy["run"])
-        seed = int((policy.get("config") or {}).get("seed", 0))
-        with (file.parent / EPISODES).open(encoding="utf-8", newline="") as lines:
-            success = {
-                (row["condition"], row["task"], int(row["seed"])): row["success"] == "True"
-                for row in csv.DictReader(lines)
-            }
+    name = str(_entry(file, results, "policy", "run"))
+    if results["policy"].get("expert"):
+        return None
+    _entry(file, results, "suite_version")
+    conditions = _entries(file, results, "conditions")
+    for task in _entries(file, results, "tasks"):
+        for condition in _entries(file, results, "tasks", task, "conditions"):
+            if condition in conditions:
+                where = ("tasks", task, "conditions", condition, "success_rate")
+                with disk_errors("read", file):
+                    float(_entry(file, results, *where))
+    seed = 0
+    if results["policy"].get("config"):
+        with disk_errors("read", file):
+            seed = int(_entry(file, results, "policy", "config", "seed"))
+    success = _read_success(file.parent / EPISODES)
     return Run(_SEED_SUFFIX.sub("", name) or name, seed, file.parent, results, success)
+
+
+def _entry(file: Path, record: Any, *keys: str) -> Any:
+    """What stands in a record of a file under these keys, one inside the other."""
+    for depth, key in enumerate(keys, start=1):
+        if not isinstance(record, Mapping) or key not in record:
+            raise VandError(f"{file}: {'.'.join(keys[:depth])} is missing")
+        record = record[key]
+    return record
+
+
+def _entries(file: Path, record: Any, *keys: str) -> Mapping[str, Any]:
+    """The mapping that stands there."""
+    found = _entry(file, record, *keys)
+    if not isinstance(found, Mapping):
+        raise VandError(f"{file}: {'.'.join(keys)}: expected a mapping, got {found!r:.60}")
+    return found
+
+
+def _read_success(file: Path) -> dict[Episode, bool]:
+    """Episode -> whether it succeeded, from an `episodes.csv`."""
+    with disk_errors("read", file), file.open(encoding="utf-8", newline="") as lines:
+        reader = csv.DictReader(lines)
+        for column in ("condition", "task", "seed", "success"):
+            if column not in (reader.fieldnames or ()):
+                raise VandError(f"{file}: column {column} is missing")
+        return {
+            (row["condition"], row["task"], int(row["seed"])): row["success"] == "True"
+            for row in reader
+        }
 
 
 def compare(runs: Sequence[Run]) -> dict[str, Any]:
@@ -137,7 +187,7 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
             paired
             for first, second in combinations(methods, 2)
             for condition in conditions
-            if (paired := _pair(runs, first, second, condition)) is not None
+            if (paired := _pair(runs, first, second, condition, cells)) is not None
         ],
     }
 
@@ -171,15 +221,24 @@ def _score(runs: Sequence[Run], condition: str, tasks: Sequence[str]) -> dict[st
     }
 
 
-def _pair(runs: Sequence[Run], first: str, second: str, condition: str) -> dict[str, Any] | None:
-    """Two methods on the same episodes, training seed by training seed; None: they share none."""
+def _pair(
+    runs: Sequence[Run],
+    first: str,
+    second: str,
+    condition: str,
+    cells: Collection[tuple[str, str]],
+) -> dict[str, Any] | None:
+    """Two methods on the same episodes, training seed by training seed; None: they share none.
+
+    Only episodes of the (condition, task) in `cells` count, those that the scores are of.
+    """
     of = {(run.method, run.seed): run.success for run in runs}
     pairs = [
         (of[first, seed][episode], of[second, seed][episode])
         for method, seed in of
         if method == first and (second, seed) in of
         for episode in of[first, seed]
-        if episode[0] == condition and episode in of[second, seed]
+        if episode[0] == condition and episode[:2] in cells and episode in of[second, seed]
     ]
     if not pairs:
         return None

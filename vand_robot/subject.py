@@ -7,9 +7,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from vand_demos import DemoDataset
+from vand_demos.files import disk_errors
 from vand_envs.errors import UsageError, VandError
 from vand_robot import schema
 from vand_robot.checkpoint import (
+    BEST,
+    LAST,
+    POLICY_JSON,
     POLICY_TENSORS,
     find_checkpoint,
     load_checkpoint,
@@ -17,8 +22,10 @@ from vand_robot.checkpoint import (
     software_versions,
 )
 from vand_robot.expert_policy import ExpertPolicy
+from vand_robot.policy import RecurrentPolicy
 from vand_robot.standard import Standard, from_extras, standards_of
 from vand_robot.suite import PolicyMaker
+from vand_robot.training import CONFIG
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,8 @@ def find_subject(source: Path, *, expert: bool = False) -> Subject:
 
     Raises:
         UsageError: There is no run, or a data set without `expert`.
-        VandError: A damaged checkpoint or data set, or a run that was trained on no demonstrations.
+        VandError: A damaged checkpoint or data set, a run that was trained on no demonstrations,
+            or a data set that holds no successful one.
     """
     if not source.exists():
         raise UsageError(f"no run{' and no data set' if expert else ''} {source}")
@@ -54,11 +62,14 @@ def find_subject(source: Path, *, expert: bool = False) -> Subject:
         if not expert:
             raise UsageError(f"{source} is no run; a data set is evaluated with --expert")
         standards = standards_of([source])
+        if not standards:
+            raise VandError(f"{source}: no successful demonstration to judge by")
+        dt = _control_dt_s(source)  # the experts drive in a mode of their own, whatever the file's
         return Subject(
-            partial(ExpertPolicy, 0.1),
-            "expert",
+            partial(ExpertPolicy, dt),
+            _expert_digest(dt),
             standards,
-            0.1,
+            dt,
             {
                 "run": f"experts on {source.name}",
                 "path": str(source),
@@ -66,17 +77,20 @@ def find_subject(source: Path, *, expert: bool = False) -> Subject:
                 "versions": software_versions(),
             },
         )
-    checkpoint = load_checkpoint(source)
+    folder = named(source)
+    digest = "" if expert else _weights_digest(folder)
+    checkpoint = load_checkpoint(folder)
     standards = from_extras(checkpoint.extras)
     if not standards:
         raise VandError(f"{source}: the run holds no standards to judge by")
     dt = checkpoint.policy.spec.control_dt_s
+    name = run_folder(folder).name
     make_policy: PolicyMaker
     if expert:
-        name, make_policy, digest = f"experts on {source.name}", partial(ExpertPolicy, dt), "expert"
+        name, make_policy = f"experts on {name}", partial(ExpertPolicy, dt)
+        digest = _expert_digest(dt)
     else:
-        name, make_policy = source.name, partial(load_policy, source)
-        digest = sha256((find_checkpoint(source) / POLICY_TENSORS).read_bytes()).hexdigest()
+        make_policy = partial(_load_unchanged, folder, digest)
     facts = {
         "run": name,
         "path": str(source),
@@ -86,3 +100,48 @@ def find_subject(source: Path, *, expert: bool = False) -> Subject:
         "versions": software_versions(),
     }
     return Subject(make_policy, digest, standards, dt, facts)
+
+
+def named(folder: Path) -> Path:
+    """A path to the same folder that ends in its name: `.` and `..` have none."""
+    return folder.resolve() if folder.name in ("", "..") else folder
+
+
+def run_folder(source: Path) -> Path:
+    """The folder of the run that a run's folder, or that of one of its checkpoints, belongs to."""
+    source = named(source)
+    if source.name in (BEST, LAST) and (source / POLICY_JSON).is_file():
+        run = named(source.parent)
+        if (run / CONFIG).is_file():
+            return run
+    return source
+
+
+def _control_dt_s(file: Path) -> float:
+    """Duration of a control step of a data set [s]."""
+    with DemoDataset.open(file, guarded=True) as dataset:
+        return float(dataset.env_args["env_kwargs"]["control_dt_s"])
+
+
+def _expert_digest(control_dt_s: float) -> str:
+    """Tells the experts at one control rate from those at another."""
+    return f"expert {control_dt_s!r}"
+
+
+def _weights_digest(source: Path) -> str:
+    """Digest of the weights of the checkpoint that a folder stands for."""
+    file = find_checkpoint(source) / POLICY_TENSORS
+    with disk_errors("read", file):
+        return sha256(file.read_bytes()).hexdigest()
+
+
+def _load_unchanged(source: Path, digest: str) -> RecurrentPolicy:
+    """The policy in a folder, as long as its weights have that digest.
+
+    Raises:
+        VandError: They have another by now: somebody trains there.
+    """
+    policy = load_policy(source)
+    if _weights_digest(source) != digest:
+        raise VandError(f"{source}: the policy changed while it was evaluated")
+    return policy

@@ -7,11 +7,16 @@ import multiprocessing
 import os
 import shutil
 import signal
+import struct
+import threading
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from hashlib import sha256
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +94,7 @@ class UnitFolder:
     """What episodes are judged by."""
 
     def load(self, unit: Unit) -> Outcome | None:
-        """The outcome of a unit, or None: it was not finished.
+        """The outcome of a unit, or None: it was not finished, or what is there of it is damaged.
 
         Raises:
             VandError: The file cannot be read.
@@ -97,13 +102,12 @@ class UnitFolder:
         file = self._file(unit)
         if not file.exists():
             return None
-        with disk_errors("read", file), np.load(file, allow_pickle=False) as arrays:
-            return Outcome(
-                rows=tuple(json.loads(str(arrays["rows"]))),
-                stage_times_s=arrays["stage_times_s"],
-                signal=arrays.get("signal"),
-                valid=arrays.get("valid"),
-            )
+        with disk_errors("read", file):
+            content = file.read_bytes()
+        try:
+            return _unpacked(content)
+        except _DAMAGE:
+            return None
 
     def save(self, unit: Unit, outcome: Outcome) -> None:
         """Write the outcome of a unit; the file appears when it is whole.
@@ -139,6 +143,40 @@ class UnitFolder:
         return self.path / f"{unit.name}-{digest}.npz"
 
 
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a damaged archive raises, depending on where the damage is."""
+
+
+def _unpacked(content: bytes) -> Outcome:
+    """The outcome in a file of `UnitFolder`.
+
+    Raises:
+        One of `_DAMAGE`: It is damaged.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if (damaged := archive.testzip()) is not None:  # all sums first: arrays are read by parts
+            raise zipfile.BadZipFile(damaged)
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return Outcome(
+            rows=tuple(json.loads(str(arrays["rows"]))),
+            stage_times_s=arrays["stage_times_s"],
+            signal=arrays.get("signal"),
+            valid=arrays.get("valid"),
+        )
+
+
 def run_units(
     make_policy: PolicyMaker,
     units: Sequence[Unit],
@@ -160,7 +198,8 @@ def run_units(
         The outcomes, in the order of the units.
 
     Raises:
-        VandError: A process died, or the disk is full; finished units are safe.
+        VandError: A process died, the policy cannot be made, or the disk is full; finished units
+            are safe.
     """
     outcomes = [folder.load(unit) for unit in units]
     missing = [i for i, outcome in enumerate(outcomes) if outcome is None]
@@ -233,19 +272,33 @@ def _side_by_side(
             process.terminate()
 
 
-_worker: tuple[Policy[Any], Mapping[str, Standard]] | None = None
-"""What a process of an evaluation works with."""
+_worker: tuple[Policy[Any], Mapping[str, Standard]] | VandError | None = None
+"""What a process of an evaluation works with, or why it cannot."""
 
 
 def _begin(make_policy: PolicyMaker, standards: Mapping[str, Standard]) -> None:
     global _worker  # noqa: PLW0603  (made once in each process)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _worker = (make_policy(), standards)
+    try:
+        _worker = (make_policy(), standards)
+    except VandError as error:  # raised here, it would be a traceback and a broken pool
+        _worker = error
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that began it is gone, in whatever way."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)  # nobody is left to hear of it
 
 
 def _work(unit: Unit) -> Outcome:
     if _worker is None:
         raise RuntimeError("the process was not prepared")
+    if isinstance(_worker, VandError):
+        raise _worker
     policy, standards = _worker
     return run_unit(policy, unit, standards, num_threads=1)

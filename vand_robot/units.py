@@ -72,8 +72,8 @@ def plan(
     episode has the same neighbours however many are asked for.
 
     Args:
-        tasks: Task ids.
-        conditions: Those that do not apply to a task are left out for it.
+        tasks: Task ids; one that is named again counts once.
+        conditions: Those that do not apply to a task are left out for it; repeated ones count once.
         standards: What the demonstrations show, by every task that the policy was trained for.
         episodes: Episodes of each task under each condition.
         control_dt_s: Duration of a control step [s].
@@ -86,13 +86,14 @@ def plan(
         UsageError: An unknown task, or no condition applies to any of the tasks.
         VandError: There is no standard for a task.
     """
+    tasks = tuple(dict.fromkeys(tasks))
     for task_id in tasks:
         if get_task(task_id).id not in standards:
             raise VandError(
                 f"task {task_id!r}: the policy was not trained on it"
                 f" (trained on: {', '.join(standards) or 'none'})"
             )
-    wanted = tuple(conditions)
+    wanted = tuple(dict.fromkeys(conditions))
     known = [task for task in task_ids() if task in standards]
     seeds = range(first_seed, first_seed + episodes)
     units = []

@@ -1,6 +1,7 @@
 """What a training run wrote down."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,8 @@ def training_curve(metrics: str | Path) -> Figure:
     """What a training run wrote down: loss, memory, noise, forgetting, validation success.
 
     Args:
-        metrics: The run's `metrics.jsonl`.
+        metrics: The run's `metrics.jsonl`. Lines that are damaged, such as a last one that is half
+            written, are passed over.
 
     Returns:
         A panel for each quantity that was recorded.
@@ -92,7 +94,17 @@ def training_curve(metrics: str | Path) -> Figure:
 
 def _read_records(path: Path) -> list[dict[str, float]]:
     try:
-        lines = path.read_text("utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError) as error:
+        lines = path.read_text("utf-8", errors="replace").splitlines()
+    except OSError as error:
         raise VandError(f"cannot read {path}: {error}") from error
+    return [record for line in lines if (record := _read_record(line))]
+
+
+def _read_record(line: str) -> dict[str, float]:
+    """The figures in a line; empty where it is damaged."""
+    try:
+        record = json.loads(line)
+        figures = {name: float(value) for name, value in record.items()}
+    except (ArithmeticError, AttributeError, RecursionError, TypeError, ValueError):
+        return {}
+    return figures if math.isfinite(figures.get("update", math.nan)) else {}
