@@ -4,7 +4,7 @@ import time
 import pytest
 
 from vand_demos import DemoDataset
-from vand_demos.isolation import LostProcessError, run_apart
+from vand_demos.isolation import LostProcessError, UnstartedProcessError, run_apart
 from vand_envs.errors import VandError
 
 
@@ -55,6 +55,11 @@ def test_each_end_has_its_line_and_what_came_before_is_kept(function, kind, word
     assert next(items) == "first"
     with pytest.raises(kind, match=words):
         next(items)
+
+
+def test_a_process_that_cannot_begin_says_nothing_of_what_it_was_to_read():
+    with pytest.raises(UnstartedProcessError, match=r"could not start: .*no_such_module"):
+        list(run_apart("no_such_module:count", ["3"]))
 
 
 def test_memory_is_limited():

@@ -418,6 +418,19 @@ def test_an_autocast_changes_neither_results_nor_gradients(name, regularizer):
         assert torch.equal(ours, expected)
 
 
+def test_an_autocast_takes_a_packed_sequence_with_a_state_of_another_type():
+    layer = GRU(INPUTS, UNITS)
+    x, start = torch.randn(STEPS, BATCH, INPUTS), torch.randn(1, BATCH, UNITS)
+    lengths = torch.arange(1, BATCH + 1)
+    packed = pack_padded_sequence(x.bfloat16(), lengths, enforce_sorted=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, _ = layer(packed, start)
+    wanted, _ = layer(
+        pack_padded_sequence(x.bfloat16().float(), lengths, enforce_sorted=False), start
+    )
+    assert torch.equal(output.data.float(), wanted.data)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", PAIRS)
 def test_half_precision_keeps_its_digits(name, dtype):

@@ -289,6 +289,19 @@ def test_a_link_to_a_data_set_is_that_data_set(path, tmp_path):
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+def test_a_link_that_leads_nowhere_is_no_data_set(tmp_path):
+    loop = tmp_path / "loop.hdf5"
+    loop.symlink_to(loop)
+    with pytest.raises(UsageError, match="there is no data set"):
+        DemoDataset.open(loop)
+
+
+def test_a_lock_that_cannot_be_made_says_why(path):
+    parts_folder(path).write_text("not a folder")
+    with pytest.raises(VandError, match=r"cannot lock .*set\.hdf5: File exists"):
+        Recorder(path, ENV_ARGS)
+
+
 def test_a_lock_that_many_want_at_once_goes_to_one_after_the_other(path, processes):
     counter = path.with_suffix(".count")
     counter.write_text("0")

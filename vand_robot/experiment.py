@@ -164,10 +164,10 @@ def run_evaluation(
     results = evaluation.results()
     pictures = draw(evaluation, results, shown)
     write_evaluation(evaluation, out, pictures, links or {})
-    folder.clear()
-    # only now, so that a replay that fails costs nothing but itself
+    # only now, so that a replay that fails costs nothing but itself; resuming makes it anew
     if pages := write_replays(subject, evaluation, out, replays):
         _write_report(out, results, pictures, {**(links or {}), **pages})
+    folder.clear()
     return results
 
 

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from vand_envs.errors import UsageError, VandError
 from vand_envs.rendering import Renderer
 from vand_envs.world import make_world
 from vand_robot import console
-from vand_robot.checkpoint import LAST
+from vand_robot.checkpoint import BEST, LAST
 from vand_robot.configs import find_config
 from vand_robot.experiment import EPISODES as EPISODES_CSV
 from vand_robot.experiment import REPORT, RESULTS, UNITS, run_evaluation, run_training
@@ -135,7 +135,9 @@ def _clear(out: Path) -> None:
     Figures stay until they are replaced, as does what a person put there.
     """
     # without its configuration, a run's folder that holds anything else would not be trained in
-    run = [out / RUN / name for name in RUN_ENTRIES if name != CONFIG]
+    entries = [name for name in RUN_ENTRIES if name != CONFIG]
+    halves = [f".{name}.{state}" for name in (BEST, LAST) for state in ("old", "new")]
+    run = [out / RUN / name for name in (*entries, *halves, "lock")]
     names = (DEMOS, UNITS, RESULTS, EPISODES_CSV, REPORT, *PAGES.values(), *VIDEOS.values())
     with disk_errors("remove", out):
         for entry in (*run, parts_folder(out / DEMOS), *(out / name for name in names)):
@@ -143,6 +145,8 @@ def _clear(out: Path) -> None:
                 shutil.rmtree(entry)
             else:
                 entry.unlink(missing_ok=True)
+        with suppress(OSError):  # not empty, or not there
+            (out / RUN).rmdir()
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
         if (one.method, one.seed) == (other.method, other.seed):
             raise UsageError(
                 f"{one.folder} and {other.folder}: both are method {one.method!r} with training"
-                f" seed {one.seed}"
+                f" seed {one.seed}; name the folders to compare one by one"
             )
         if one.results["suite_version"] != other.results["suite_version"]:
             raise VandError(

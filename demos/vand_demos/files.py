@@ -27,7 +27,7 @@ def file_path(path: str | Path) -> Path:
     would be another than the one beside the file.
     """
     path = Path(path).expanduser()
-    return path.resolve() if path.is_symlink() else path
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 @contextmanager
@@ -155,11 +155,13 @@ def _lock_file(folder: Path) -> Path:
 def _acquire(folder: Path, what: Path) -> int:
     """Descriptor of the locked lock file."""
     path = _lock_file(folder)
+    failed: OSError | None = None
     for _ in range(_ATTEMPTS):
         try:
             folder.mkdir(parents=False, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except (FileNotFoundError, FileExistsError):  # the folder was removed just now
+        except (FileNotFoundError, FileExistsError) as error:  # the folder was removed just now?
+            failed = error
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -171,4 +173,4 @@ def _acquire(folder: Path, what: Path) -> int:
         except FileNotFoundError:
             pass  # its last holder removed the lock file just now
         os.close(descriptor)
-    raise VandError(f"{what}: could not get its lock {path}")
+    raise failed or VandError(f"{what}: could not get its lock {path}")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from vand_demos.isolation import LostProcessError, run_apart
+from vand_demos.isolation import LostProcessError, UnstartedProcessError, run_apart
 from vand_envs.errors import VandError
 
 PATIENCE_S = 10.0
@@ -35,7 +35,10 @@ def require_readable(path: Path, patience_s: float = PATIENCE_S) -> None:
 def readable(paths: Sequence[Path], patience_s: float = PATIENCE_S) -> list[Path]:
     """Those of several files that HDF5 can read the description of; one process reads them in turn.
 
-    What stops it is left out, and another process goes on behind that.
+    What stops it is left out if it does so by itself too, and another process goes on behind that.
+
+    Raises:
+        UnstartedProcessError: No process could be started, so nothing is known.
     """
     good: list[Path] = []
     rest = list(paths)
@@ -49,11 +52,26 @@ def readable(paths: Sequence[Path], patience_s: float = PATIENCE_S) -> list[Path
                 memory_bytes=MEMORY_BYTES,
             ):
                 done += 1
+        except UnstartedProcessError:
+            raise
         except VandError:
-            pass
-        good += rest[:done]
-        rest = rest[done + 1 :]
+            good += rest[:done]
+            good += [path for path in rest[done : done + 1] if _is_readable(path, patience_s)]
+            rest = rest[done + 1 :]
+        else:
+            return good + rest
     return good
+
+
+def _is_readable(path: Path, patience_s: float) -> bool:
+    """Whether HDF5 can read what describes a file."""
+    try:
+        require_readable(path, patience_s)
+    except UnstartedProcessError:
+        raise
+    except VandError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=256)

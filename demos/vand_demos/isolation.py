@@ -22,6 +22,10 @@ class LostProcessError(VandError):
     """The process did not end by itself, or not well; the message says how, after what it read."""
 
 
+class UnstartedProcessError(VandError):
+    """The process did not begin to work, so nothing can be said of what it was to read."""
+
+
 def run_apart(
     function: str,
     arguments: Sequence[str],
@@ -43,6 +47,7 @@ def run_apart(
 
     Raises:
         LostProcessError: It was silent for too long, or died of a signal.
+        UnstartedProcessError: It did not get as far as calling the function.
         VandError: It raised; the line is that of its error.
     """
     # The same interpreter and packages, and arguments of our own making: nothing untrusted.
@@ -53,14 +58,19 @@ def run_apart(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        error = None
+        error, started = None, False
         try:
             for message in _messages(process, patience_s):
+                started = True
                 if "error" in message:
                     error = str(message["error"])
                 elif "item" in message:
                     yield message["item"]
         except queue.Empty:
+            if not started:
+                raise UnstartedProcessError(
+                    f"another process did not start within {START_S:g} s"
+                ) from None
             raise LostProcessError(f"did not come back within {patience_s:g} s") from None
         else:
             last_words = process.stderr.read().splitlines()[-1:] if process.stderr else []
@@ -68,6 +78,9 @@ def run_apart(
             process.kill()  # the caller may have stopped listening
     if error is not None:
         raise VandError(error)
+    if not started:
+        reason = " ".join(last_words) or f"exit code {process.returncode}"
+        raise UnstartedProcessError(f"another process could not start: {reason}")
     if process.returncode < 0:
         raise LostProcessError(f"crashed (signal {-process.returncode})")
     if process.returncode > 0:

@@ -87,9 +87,9 @@ class Recorder:
             if not resume:
                 require_new(self.path)
             self._packed, self._signature = self._survey()
-            pending = _pending(self.path)
-            self._parts = len(pending)
-            self._uids = {*_packed_uids(self.path), *map(part_uid, pending)}
+            packed = set(_packed_uids(self.path))
+            waiting = set(map(part_uid, part_files(self.path))) - packed
+            self._parts, self._uids = len(waiting), packed | waiting
             self._saved: list[tuple[Path, int]] = []  # part and steps, in their order
             self._lock: ExitStack | None = stack.pop_all()
 
@@ -235,7 +235,7 @@ def pack(path: Path, *, guarded: bool = False) -> RepairReport:
     parts = part_files(path)
     done = [part for part in parts if part_uid(part) in packed]
     pending = [part for part in parts if part_uid(part) not in packed]
-    whole = readable(pending) if guarded else pending
+    whole = set(readable(pending) if guarded else pending)
     damaged = tuple(
         _set_aside(part) for part in pending if part not in whole or not _is_sound(part)
     )
@@ -265,12 +265,6 @@ def _packed_uids(path: Path) -> list[Any]:
         return []
     with DemoDataset.open(path) as dataset:
         return [dataset.attribute(name, "uid") for name in dataset.names]
-
-
-def _pending(path: Path) -> list[Path]:
-    """Part files whose episodes are not in the data set."""
-    packed = set(_packed_uids(path))
-    return [part for part in part_files(path) if part_uid(part) not in packed]
 
 
 def _part_number(part: Path) -> int:

@@ -104,7 +104,11 @@ def _read_record(line: str) -> dict[str, float]:
     """The figures in a line; empty where it is damaged."""
     try:
         record = json.loads(line)
-        figures = {name: float(value) for name, value in record.items()}
-    except (ArithmeticError, AttributeError, RecursionError, TypeError, ValueError):
+    except (ValueError, RecursionError):
         return {}
+    if not isinstance(record, dict):
+        return {}
+    figures = {
+        name: float(value) for name, value in record.items() if isinstance(value, int | float)
+    }
     return figures if math.isfinite(figures.get("update", math.nan)) else {}

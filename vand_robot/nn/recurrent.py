@@ -351,7 +351,8 @@ class Recurrent(nn.Module, Generic[Hx]):
         x, lengths = padded(packed)  # (T, B, I) and (B,), longest first
         state = None if hx is None else self._join(hx, batched=True)
         if state is not None:
-            self._check(x, state, lengths)  # before its order is changed
+            if state.shape != (self.num_layers, x.shape[1], self.state_size):
+                raise ValueError(self._misfit(state, x.shape[1]))
             state = in_order(state, packed.sorted_indices)
         result = self.run(x, state, lengths)
         final = in_order(result.state, packed.unsorted_indices)
