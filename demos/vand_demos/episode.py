@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -118,7 +119,7 @@ class Episode:
     def __reduce__(self) -> tuple[Any, ...]:
         """How it goes to another process: read-only mappings cannot be pickled."""
         values = {item.name: _thawed(getattr(self, item.name)) for item in fields(self)}
-        return _remade, (values,)
+        return partial(Episode, **values), ()
 
     def __len__(self) -> int:
         """Number of steps N."""
@@ -289,10 +290,6 @@ def _key_faults(episode: Episode, mode_parts: Sequence[str]) -> Iterator[str]:
     for part in mode_parts:
         if part not in episode.action_parts:
             yield f"action_dict: {part!r} is missing, mode {episode.action_mode!r} is made of it"
-
-
-def _remade(values: dict[str, Any]) -> Episode:
-    return Episode(**values)
 
 
 def _thawed(value: Any) -> Any:

@@ -224,12 +224,12 @@ def repair(path: str | Path) -> RepairReport:
 def pack(path: Path, *, guarded: bool = False) -> RepairReport:
     """Moves the episodes of the part files into the data set; the caller holds its lock.
 
+    The data set is replaced before the parts are removed, so a crash between leaves parts whose
+    episodes are packed: they are told by their identity, and only removed.
+
     Args:
         path: The data set.
         guarded: Whether the part files may be damaged so that HDF5 would crash or hang on them.
-
-    The data set is replaced before the parts are removed, so a crash between leaves parts whose
-    episodes are packed: they are told by their identity, and only removed.
     """
     packed = _packed_uids(path)
     parts = part_files(path)

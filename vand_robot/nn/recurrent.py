@@ -351,8 +351,7 @@ class Recurrent(nn.Module, Generic[Hx]):
         x, lengths = padded(packed)  # (T, B, I) and (B,), longest first
         state = None if hx is None else self._join(hx, batched=True)
         if state is not None:
-            if state.shape != (self.num_layers, x.shape[1], self.state_size):
-                raise ValueError(self._misfit(state, x.shape[1]))
+            self._check_state(state, x.shape[1])  # before its order is changed
             state = in_order(state, packed.sorted_indices)
         result = self.run(x, state, lengths)
         final = in_order(result.state, packed.unsorted_indices)
@@ -374,9 +373,8 @@ class Recurrent(nn.Module, Generic[Hx]):
             )
         if x.shape[0] == 0:
             raise ValueError(f"{name} expects at least one step; got none")
-        expected = (self.num_layers, x.shape[1], self.state_size)
-        if state is not None and state.shape != expected:
-            raise ValueError(self._misfit(state, x.shape[1]))
+        if state is not None:
+            self._check_state(state, x.shape[1])
         dtype = self.weights(0).hh.dtype
         for what, value in (("x", x), ("a state", state)):
             if value is not None and value.dtype != dtype:
@@ -395,6 +393,10 @@ class Recurrent(nn.Module, Generic[Hx]):
                 f"{name} expects lengths in 1..{x.shape[0]};"
                 f" got {int(lengths.min())}..{int(lengths.max())}"
             )
+
+    def _check_state(self, state: Tensor, batch: int) -> None:
+        if state.shape != (self.num_layers, batch, self.state_size):
+            raise ValueError(self._misfit(state, batch))
 
     def _misfit(self, state: Tensor, batch: int) -> str:
         """Tell what state was expected."""
