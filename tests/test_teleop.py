@@ -450,7 +450,9 @@ def test_what_was_saved_is_safe_whenever_a_session_is_killed(path, tmp_path, pro
     noted = tmp_path / "noted"
     noted.touch()
     left_parts = 0
-    for _ in range(KILLS):
+    kills = 0
+    while kills < KILLS or (kills < 10 * KILLS and not left_parts):
+        kills += 1
         size = noted.stat().st_size
         child = processes.Process(target=record_sessions, args=(path, noted), daemon=True)
         child.start()
