@@ -30,10 +30,10 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 kills: $(READY)
-	VAND_KILLS=50 $(BIN)/python -m pytest tests/test_teleop.py -k killed
+	VAND_KILLS=50 $(BIN)/python -m pytest tests/demos/test_teleop.py -k killed
 
 faults: $(READY)
-	VAND_ALL_FAULTS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/test_fault_corpus.py
+	VAND_ALL_FAULTS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/demos/test_fault_corpus.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -41,7 +41,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m vand_robot.bench
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
 
 demos: $(READY)
 	rm -rf demos/data/workshop.hdf5

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from vand_demos import DemoDataset
-from vand_demos.session import record
+from vand_demos.recording import record
 from vand_envs import TaskBatch, task_ids
 from vand_robot.cli import main
-from vand_robot.configs import find_config
-from vand_robot.experiment import run_evaluation, run_training
+from vand_robot.config.library import find_config
+from vand_robot.workflows.evaluate import run_evaluation, run_training
 
 SHIPPED = Path("demos/data/workshop.hdf5").resolve()
 TINY = ["updates=4", "batch_size=4", "policy.hidden_size=16", "policy.encoder.sizes=[16]"]

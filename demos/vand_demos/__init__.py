@@ -1,13 +1,13 @@
 """Demonstrations: recorded durably, stored in one HDF5 file, checked wherever they are read."""
 
-from vand_demos.check import check_file
-from vand_demos.criteria import Criteria
-from vand_demos.dataset import DemoDataset, require_compatible, write_dataset
-from vand_demos.describe import describe
-from vand_demos.editing import delete, filter_dataset, merge, pick, split
 from vand_demos.episode import ACTION_MODES, ACTION_PARTS, DEVICES, Episode, EpisodeError
-from vand_demos.images import augment
-from vand_demos.recorder import Recorder, RepairReport, repair
+from vand_demos.storage.augment import augment
+from vand_demos.storage.check import check_file
+from vand_demos.storage.describe import describe
+from vand_demos.storage.editing import delete, filter_dataset, merge, pick, split
+from vand_demos.storage.reader import DemoDataset, require_compatible, write_dataset
+from vand_demos.storage.recorder import Recorder, RepairReport, repair
+from vand_demos.storage.selection import Criteria
 
 __all__ = [
     "ACTION_MODES",

@@ -15,7 +15,7 @@ from xml.parsers import expat
 import mujoco
 
 from vand_demos.episode import Episode
-from vand_demos.isolation import LostProcessError, run_apart
+from vand_demos.system.isolation import LostProcessError, run_apart
 from vand_envs import VANDER, RobotSpec, World, make_world
 from vand_envs.errors import VandError
 

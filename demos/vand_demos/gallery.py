@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vand_demos.episode import Episode
 from vand_demos.experts.demonstrate import demonstrate
-from vand_demos.files import disk_errors
+from vand_demos.system.files import disk_errors
 from vand_envs import TaskBatch, task_ids
 from vand_envs.errors import UsageError, VandError
 from vand_envs.rendering import Renderer

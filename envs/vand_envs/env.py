@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vand_envs.controller import ActionMode
 from vand_envs.errors import unknown_name
-from vand_envs.randomisation import require_seed
+from vand_envs.randomization import require_seed
 from vand_envs.rendering import Renderer
 from vand_envs.robot import VANDER, RobotSpec
 from vand_envs.task_batch import TaskBatch, require_one_each

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from vand_envs.cameras import Cameras
 from vand_envs.controller import ActionMode, Controller
 from vand_envs.errors import UsageError, unknown_name
+from vand_envs.judging import Judge, Progress
 from vand_envs.observation import OBSERVATION_SIZES, Observer
-from vand_envs.progress import Judge, Progress
-from vand_envs.randomisation import Randomiser, require_seed
+from vand_envs.randomization import Randomiser, require_seed
 from vand_envs.robot import VANDER, RobotSpec
 from vand_envs.simulation import Simulation
 from vand_envs.tasks import TASKS, Task

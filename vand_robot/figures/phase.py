@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from vand_robot.figures.style import BLUE, INK, VERMILION, styled
 from vand_robot.metrics.periodic import score_periodic
-from vand_robot.metrics.reference import Reference
+from vand_robot.metrics.reference_cycle import Reference
 
 
 @styled

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from vand_demos.files import write_bytes
+from vand_demos.system.files import write_bytes
 
 INK, FAINT, GRID = "#1c2733", "#66727f", "#e3e7eb"
 BLUE, VERMILION, GREEN, ORANGE, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7"

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
-from vand_robot.metrics.reference import (
+from vand_robot.metrics.reference_cycle import (
     Bools,
     Floats,
     Reference,

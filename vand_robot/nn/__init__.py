@@ -4,15 +4,25 @@ Drop-in layers `Elman`, `GRU` and `LSTM`; regularisers, each of which is a rando
 state; and a Gaussian head. Time first: (steps, batch, features). Nothing in here knows of robots.
 """
 
-from vand_robot.nn.affine import AffineMap
-from vand_robot.nn.chain import Chain
-from vand_robot.nn.factory import CELLS, REGULARIZERS, make_cell, make_regularizer
 from vand_robot.nn.heads import GaussianHead, gaussian_nll
-from vand_robot.nn.noise import Dropout, GaussianNoise, InputNoise, Zoneout
-from vand_robot.nn.noisin import DISTRIBUTIONS, DropoutLSTM, Noisin, explicit_regularizer
-from vand_robot.nn.recurrent import GRU, LSTM, Elman, Recurrent, ScanResult
-from vand_robot.nn.regularizer import NoRegularizer, Regularizer, RegularizerTerms, Sampler
-from vand_robot.nn.vand import Vand, VandSampler, kl_bound
+from vand_robot.nn.kernel.affine import AffineMap
+from vand_robot.nn.layers import GRU, LSTM, Elman, Recurrent, ScanResult
+from vand_robot.nn.registry import CELLS, REGULARIZERS, make_cell, make_regularizer
+from vand_robot.nn.regularizers.base import (
+    NoRegularizer,
+    Regularizer,
+    RegularizerTerms,
+    Sampler,
+)
+from vand_robot.nn.regularizers.chain import Chain
+from vand_robot.nn.regularizers.classic import Dropout, GaussianNoise, InputNoise, Zoneout
+from vand_robot.nn.regularizers.noisin import (
+    DISTRIBUTIONS,
+    DropoutLSTM,
+    Noisin,
+    explicit_regularizer,
+)
+from vand_robot.nn.regularizers.vand import Vand, VandSampler, kl_bound
 
 __all__ = [
     "CELLS",

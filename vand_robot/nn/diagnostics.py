@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jvp
 
-from vand_robot.nn.affine import AffineMap
-from vand_robot.nn.chain import ChainSampler
-from vand_robot.nn.mask import require_mask
-from vand_robot.nn.scan import Trajectory, scan
-from vand_robot.nn.vand import VandSampler, kl_bound
+from vand_robot.nn.kernel.affine import AffineMap
+from vand_robot.nn.kernel.random_mask import require_mask
+from vand_robot.nn.kernel.scan import Trajectory, scan
+from vand_robot.nn.regularizers.chain import ChainSampler
+from vand_robot.nn.regularizers.vand import VandSampler, kl_bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vand_robot.nn.recurrent import Recurrent
-    from vand_robot.nn.regularizer import Sampler
+    from vand_robot.nn.layers import Recurrent
+    from vand_robot.nn.regularizers.base import Sampler
 
 
 @torch.no_grad()

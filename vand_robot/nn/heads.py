@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vand_robot.nn.mask import require_mask
+from vand_robot.nn.kernel.random_mask import require_mask
 
 MIN_STD = 0.01
 """Smallest standard deviation by default [units of the target]: 1 % of a target scaled to 1."""

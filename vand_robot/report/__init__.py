@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from vand_demos.files import write_bytes
+from vand_demos.system.files import write_bytes
 from vand_robot.report.facts import conditions, configuration, definitions
 from vand_robot.report.page import Picture, image, links, page, section
 from vand_robot.report.summary import lead, summary, worst

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from vand_robot.glossary import GLOSSARY
+from vand_robot.metrics.info import GLOSSARY
 from vand_robot.report.page import number, section, table
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from vand_robot.evaluation.summary import worst_episodes
 from vand_robot.report.page import anchor, bar, number, rate, section, table
-from vand_robot.results import worst_episodes
 
 WORST = 12
 """Rows of the table of the worst episodes."""

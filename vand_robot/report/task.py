@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from vand_robot.glossary import metric
+from vand_robot.metrics.info import metric
 from vand_robot.report.page import Picture, anchor, bar, image, number, rate, section, table
 
 

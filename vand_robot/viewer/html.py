@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from vand_demos.files import write_bytes
-from vand_demos.web.scene import add_scene, place_camera
-from vand_demos.web.server import web_server
+from vand_demos.system.files import write_bytes
+from vand_demos.ui.web_scene import add_scene, place_camera
+from vand_demos.ui.web_server import web_server
 from vand_robot.viewer.motion import poses
 
 FRAMES_PER_S = 30.0

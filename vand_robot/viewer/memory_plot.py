@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vand_envs.typing import FloatArray
 from vand_robot.nn.diagnostics import pca
-from vand_robot.viewer.source import Moment
+from vand_robot.viewer.episodes import Moment
 
 SIZE = (360, 200)
 """Width and height of the picture [pixel]."""

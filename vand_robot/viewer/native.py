@@ -13,13 +13,13 @@ import glfw
 import mujoco
 import numpy as np
 
-from vand_demos.interrupt import Interrupt
-from vand_demos.native import BOTTOM_LEFT, TOP_LEFT, NativeWindow, require_display
+from vand_demos.system.interrupt import Interrupt
 from vand_demos.teleop.loop import FRAMES_PER_S, Timing
+from vand_demos.ui.native import BOTTOM_LEFT, TOP_LEFT, NativeWindow, require_display
 from vand_envs.typing import FloatArray
 from vand_robot.viewer.memory_plot import MemoryPlot
-from vand_robot.viewer.session import Session
-from vand_robot.viewer.stage import Stage
+from vand_robot.viewer.player import Session
+from vand_robot.viewer.scene import Stage
 
 SKIP_S = 5.0
 """How far a key skips [s]."""

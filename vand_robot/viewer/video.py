@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from vand_demos.files import disk_errors, replacing
+from vand_demos.system.files import disk_errors, replacing
 from vand_envs.errors import UsageError
 from vand_envs.rendering import Renderer
 from vand_robot.viewer.motion import count_poses, poses

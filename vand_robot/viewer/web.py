@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from vand_demos.interrupt import Interrupt
+from vand_demos.system.interrupt import Interrupt
 from vand_demos.teleop.loop import FRAMES_PER_S, Timing
+from vand_demos.ui.web_scene import add_scene, place_camera
+from vand_demos.ui.web_server import invitation, web_server
 from vand_demos.web import LOOPBACK
-from vand_demos.web.scene import add_scene, place_camera
-from vand_demos.web.server import invitation, web_server
-from vand_robot.viewer.live import DIRECTIONS, PARTS
+from vand_robot.viewer.live_episodes import DIRECTIONS, PARTS
 from vand_robot.viewer.memory_plot import SIZE, MemoryPlot
-from vand_robot.viewer.session import SPEEDS, Session
-from vand_robot.viewer.stage import Stage
+from vand_robot.viewer.player import SPEEDS, Session
+from vand_robot.viewer.scene import Stage
 
 SLOW_S = 0.2
 """Time bar and plot are drawn anew after this time [s]."""

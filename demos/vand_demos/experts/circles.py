@@ -3,7 +3,7 @@
 import numpy as np
 
 from vand_demos.experts.motion import Vector, View
-from vand_envs.progress import Winding
+from vand_envs.judging import Winding
 from vand_envs.tasks.base import Cycle
 from vand_envs.typing import Observation
 

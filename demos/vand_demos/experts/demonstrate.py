@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vand_demos.episode import Episode
+from vand_demos.episode_builder import Trace
 from vand_demos.experts import Expert, Script, make_expert
 from vand_demos.experts.disturbance import Disturbance, DisturbanceProcess
-from vand_demos.trace import Trace
 from vand_envs import Task, TaskBatch
 from vand_envs.controller import ActionMode
 

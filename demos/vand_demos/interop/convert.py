@@ -6,7 +6,9 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from vand_demos.dataset import (
+from vand_demos.episode import Episode
+from vand_demos.interop.extras import Extras, new_folder
+from vand_demos.storage.reader import (
     DemoDataset,
     Source,
     append,
@@ -19,9 +21,7 @@ from vand_demos.dataset import (
     signature,
     write_masks,
 )
-from vand_demos.episode import Episode
-from vand_demos.files import file_path
-from vand_demos.interop.extras import Extras, new_folder
+from vand_demos.system.files import file_path
 from vand_envs.errors import UsageError, VandError, unknown_name
 
 FORMATS = ("lerobot", "minari", "robomimic")

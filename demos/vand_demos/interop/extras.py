@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vand_demos.dataset import DemoDataset
 from vand_demos.episode import Episode
-from vand_demos.files import disk_errors, sync
+from vand_demos.storage.reader import DemoDataset
+from vand_demos.system.files import disk_errors, sync
 from vand_envs.errors import UsageError, VandError
 
 VERSION = 1

@@ -24,9 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vand_demos.dataset import DemoDataset
 from vand_demos.episode import Episode
-from vand_demos.files import disk_errors
 from vand_demos.interop.columns import IMAGE, decode_vectors, encode_vectors, vector
 from vand_demos.interop.extras import Extras, build_episode, describe_episode
 from vand_demos.interop.lerobot_layout import (
@@ -50,6 +48,8 @@ from vand_demos.interop.lerobot_layout import (
     write_places,
     write_tasks,
 )
+from vand_demos.storage.reader import DemoDataset
+from vand_demos.system.files import disk_errors
 from vand_envs.errors import VandError
 
 NOTE = (

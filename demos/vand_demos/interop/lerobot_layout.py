@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vand_demos.dataset import DemoDataset
 from vand_demos.episode import ACTION_MODES, Episode
 from vand_demos.interop.columns import decode_images, decode_vectors, encode_images, encode_vectors
 from vand_demos.interop.extras import Extras
+from vand_demos.storage.reader import DemoDataset
 from vand_envs.errors import VandError
 
 VERSION = "v3.0"

@@ -21,10 +21,10 @@ from minari.dataset.minari_dataset import parse_dataset_id
 from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
-from vand_demos.dataset import DemoDataset
 from vand_demos.episode import Episode
-from vand_demos.files import disk_errors
 from vand_demos.interop.extras import Extras, build_episode, describe_episode
+from vand_demos.storage.reader import DemoDataset
+from vand_demos.system.files import disk_errors
 from vand_envs.errors import UsageError, VandError
 
 NOTE = (

@@ -8,10 +8,10 @@ from itertools import count
 from typing import Any
 
 from vand_demos.episode import Episode
-from vand_demos.recorder import Recorder
+from vand_demos.episode_builder import Trace
+from vand_demos.storage.recorder import Recorder
 from vand_demos.teleop.device import Command, Event
 from vand_demos.teleop.status import Phase, Status
-from vand_demos.trace import Trace
 from vand_envs import TaskBatch
 from vand_envs.controller import ActionMode
 from vand_envs.errors import VandError

@@ -10,7 +10,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from vand_demos.interrupt import Interrupt
+from vand_demos.system.interrupt import Interrupt
 from vand_demos.teleop.device import TeleopDevice
 from vand_demos.teleop.drive import Drive
 from vand_envs.typing import FloatArray

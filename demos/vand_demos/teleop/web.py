@@ -24,8 +24,8 @@ from vand_demos.teleop.device import EVENTS, SLOW, Command, Event, Vector3
 from vand_demos.teleop.devices import DeviceOptions
 from vand_demos.teleop.gizmo import product, pull, rotation_between
 from vand_demos.teleop.status import Status
-from vand_demos.web.scene import add_scene, place_camera
-from vand_demos.web.server import invitation, web_server
+from vand_demos.ui.web_scene import add_scene, place_camera
+from vand_demos.ui.web_server import invitation, web_server
 from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.typing import FloatArray
 

@@ -6,9 +6,9 @@ from typing import Any
 import glfw
 import mujoco
 
-from vand_demos.native import BOTTOM_RIGHT, TOP_LEFT, NativeWindow, require_display
 from vand_demos.teleop.device import Event
 from vand_demos.teleop.status import Status
+from vand_demos.ui.native import BOTTOM_RIGHT, TOP_LEFT, NativeWindow, require_display
 
 EVENT_KEYS: Mapping[int, tuple[Event, str]] = {
     glfw.KEY_ENTER: ("start", "Enter"),

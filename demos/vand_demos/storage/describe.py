@@ -1,0 +1,77 @@
+"""What is in a data set, as plain numbers and text."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vand_demos.storage.reader import DemoDataset
+
+
+def describe(path: str | Path) -> dict[str, Any]:
+    """Describes a data set with what JSON can hold.
+
+    Returns:
+        `path`; `size_bytes`; `episodes`; `steps`; `robot`, `action_mode`, `control_dt_s`;
+        `instructions` (task ids that the environment knows); `tasks` (task -> instruction,
+        episodes, success share, and steps as min, median, max); `devices` (device -> episodes);
+        `observations` (key -> shape of one step); `actions` (part -> min and max of each number,
+        over all episodes); `states` and `next_observations` (whether they are stored); `masks`
+        (filter key -> episodes); `in_no_mask` (episodes in neither `train` nor `valid`, where there
+        are both); `pending_parts` (recorded episodes that are not packed yet).
+
+    Raises:
+        UsageError: There is no such file.
+        VandError: It is no data set, or is damaged.
+    """
+    with DemoDataset.open(path, guarded=True) as dataset:
+        arrays = dataset.arrays(dataset.names[0]) if dataset.names else {}
+        kwargs = dataset.env_args["env_kwargs"]
+        return {
+            "path": str(dataset.path),
+            "size_bytes": dataset.path.stat().st_size,
+            "episodes": len(dataset),
+            "steps": dataset.total,
+            **{key: kwargs[key] for key in ("robot", "action_mode", "control_dt_s")},
+            "instructions": list(kwargs["instructions"]),
+            "tasks": {task: _describe_task(dataset, task) for task in dataset.tasks},
+            "devices": dict(Counter(dataset.attribute(name, "device") for name in dataset.names)),
+            "observations": {
+                key: list(shape)
+                for path, shape in arrays.items()
+                if (key := path.removeprefix("obs/")) != path
+            },
+            "actions": {
+                path.removeprefix("action_dict/"): _range(dataset, path)
+                for path in arrays
+                if path == "actions" or path.startswith("action_dict/")
+            },
+            "states": "states" in arrays,
+            "next_observations": any(path.startswith("next_obs/") for path in arrays),
+            "masks": {key: len(dataset.mask(key)) for key in dataset.filter_keys},
+            "in_no_mask": len(dataset.in_no_mask),
+            "pending_parts": dataset.pending_parts,
+        }
+
+
+def _describe_task(dataset: DemoDataset, task: str) -> dict[str, Any]:
+    names = [name for name in dataset.names if dataset.attribute(name, "task") == task]
+    return {
+        "instruction": dataset.attribute(names[0], "instruction"),
+        "episodes": len(names),
+        "success": float(np.mean([dataset.attribute(name, "success") for name in names])),
+        "steps": _spread([dataset.attribute(name, "num_samples") for name in names]),
+    }
+
+
+def _spread(values: Sequence[int]) -> dict[str, float]:
+    return {"min": min(values), "median": float(np.median(values)), "max": max(values)}
+
+
+def _range(dataset: DemoDataset, path: str) -> dict[str, list[float]]:
+    """Least and largest value of each number of an array, over all episodes."""
+    ends = [(a.min(0), a.max(0)) for a in (dataset.array(name, path) for name in dataset.names)]
+    low, high = (np.stack(end) for end in zip(*ends, strict=True))  # (episodes, A) each
+    return {"min": low.min(0).tolist(), "max": high.max(0).tolist()}

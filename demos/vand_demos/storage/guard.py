@@ -1,0 +1,89 @@
+"""Keeps a process from opening a file on which HDF5 would crash or never return.
+
+What HDF5 1.10 and newer write carries checksums, apart from the heaps that texts lie in: from one
+whose bytes are damaged, HDF5 may not come back. Nothing in the same process can stop it then, so
+another process reads all that describes the file first. Arrays need no such care: what describes
+them is read with the rest, and their numbers have checksums of their own.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from vand_demos.system.isolation import LostProcessError, UnstartedProcessError, run_apart
+from vand_envs.errors import VandError
+
+PATIENCE_S = 10.0
+"""How long one episode's description may take to be read [s]."""
+
+MEMORY_BYTES = 1 << 29
+"""How much memory reading the description of a file may take [bytes]."""
+
+
+def require_readable(path: Path, patience_s: float = PATIENCE_S) -> None:
+    """Checks that HDF5 can read what describes a file, once for each version of it.
+
+    Raises:
+        LostProcessError: HDF5 would crash or hang.
+        VandError: HDF5 refuses to read it.
+    """
+    stat = path.stat()
+    version = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    _require_readable(path, patience_s, version)
+
+
+def readable(paths: Sequence[Path], patience_s: float = PATIENCE_S) -> list[Path]:
+    """Those of several files that HDF5 can read the description of; one process reads them in turn.
+
+    What stops it is left out if it does so by itself too, and another process goes on behind that.
+
+    Raises:
+        UnstartedProcessError: No process could be started, so nothing is known.
+    """
+    good: list[Path] = []
+    rest = list(paths)
+    while rest:
+        done = 0
+        try:
+            for _ in run_apart(
+                "vand_demos.storage.check:iterate_files",
+                list(map(str, rest)),
+                patience_s=patience_s,
+                memory_bytes=MEMORY_BYTES,
+            ):
+                done += 1
+        except UnstartedProcessError:
+            raise
+        except VandError:
+            good += rest[:done]
+            good += [path for path in rest[done : done + 1] if _is_readable(path, patience_s)]
+            rest = rest[done + 1 :]
+        else:
+            return good + rest
+    return good
+
+
+def _is_readable(path: Path, patience_s: float) -> bool:
+    """Whether HDF5 can read what describes a file."""
+    try:
+        require_readable(path, patience_s)
+    except UnstartedProcessError:
+        raise
+    except VandError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def _require_readable(path: Path, patience_s: float, _version: tuple[int, ...]) -> None:
+    place = "the head of the file"
+    try:
+        for name in run_apart(
+            "vand_demos.storage.check:iterate_descriptions",
+            [str(path)],
+            patience_s=patience_s,
+            memory_bytes=MEMORY_BYTES,
+        ):
+            place = f"what follows {name}"
+    except LostProcessError as error:
+        raise LostProcessError(f"cannot read {path}: {place}: HDF5 {error}") from error

@@ -1,0 +1,1 @@
+"""Files, processes and interrupts, used by all."""

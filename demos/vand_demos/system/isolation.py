@@ -1,0 +1,133 @@
+"""Runs what a damaged or hostile file may crash, or stop for ever, in a process of its own."""
+
+import json
+import os
+import queue
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from vand_envs.errors import VandError
+
+START_S = 120.0
+"""How long another process may take to start, on a machine that is busy [s]."""
+
+
+class LostProcessError(VandError):
+    """The process did not end by itself, or not well; the message says how, after what it read."""
+
+
+class UnstartedProcessError(VandError):
+    """The process did not begin to work, so nothing can be said of what it was to read."""
+
+
+def run_apart(
+    function: str,
+    arguments: Sequence[str],
+    *,
+    patience_s: float = 60.0,
+    memory_bytes: int | None = None,
+) -> Iterator[Any]:
+    """Runs a generator function in another process and passes on what it yields.
+
+    Args:
+        function: `"package.module:name"` of a generator function of texts; it yields what JSON can
+            hold.
+        arguments: What it is called with.
+        patience_s: How long it may take from one item to the next, or to the first [s].
+        memory_bytes: How much more memory than at its start the process may take; None: no limit.
+
+    Yields:
+        What the function yields, as it comes.
+
+    Raises:
+        LostProcessError: It was silent for too long, or died of a signal.
+        UnstartedProcessError: It did not get as far as calling the function.
+        VandError: It raised; the line is that of its error.
+    """
+    # The same interpreter and packages, and arguments of our own making: nothing untrusted.
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", _CHILD, function, str(memory_bytes or 0), *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        error, started = None, False
+        try:
+            for message in _messages(process, patience_s):
+                started = True
+                if "error" in message:
+                    error = str(message["error"])
+                elif "item" in message:
+                    yield message["item"]
+        except queue.Empty:
+            if not started:
+                raise UnstartedProcessError(
+                    f"another process did not start within {START_S:g} s"
+                ) from None
+            raise LostProcessError(f"did not come back within {patience_s:g} s") from None
+        else:
+            last_words = process.stderr.read().splitlines()[-1:] if process.stderr else []
+        finally:
+            process.kill()  # the caller may have stopped listening
+    if error is not None:
+        raise VandError(error)
+    if not started:
+        reason = " ".join(last_words) or f"exit code {process.returncode}"
+        raise UnstartedProcessError(f"another process could not start: {reason}")
+    if process.returncode < 0:
+        raise LostProcessError(f"crashed (signal {-process.returncode})")
+    if process.returncode > 0:
+        raise LostProcessError(f"failed ({' '.join(last_words) or process.returncode})")
+
+
+_CHILD = "import sys; from vand_demos.system.isolation import serve; serve(*sys.argv[1:])"
+
+
+def serve(function: str, memory_bytes: str, *arguments: str) -> None:
+    """The other end of `run_apart`: prints one JSON message a line."""
+    module, _, name = function.partition(":")
+    generator = getattr(import_module(module), name)
+    if int(memory_bytes) and sys.platform == "linux":  # elsewhere the time limit must do
+        limit = _address_space() + int(memory_bytes)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _send({"started": function})
+    try:
+        for item in generator(*arguments):
+            _send({"item": item})
+    except (VandError, MemoryError) as error:
+        _send({"error": str(error) or "out of memory"})
+
+
+def _send(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def _messages(process: "subprocess.Popen[str]", patience_s: float) -> Iterator[dict[str, Any]]:
+    """What the other process says; raises queue.Empty where it says nothing for too long."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in process.stdout or ():
+            lines.put(line)
+        process.wait()
+        lines.put(None)
+
+    threading.Thread(target=listen, daemon=True).start()
+    timeout_s = START_S
+    while (line := lines.get(timeout=timeout_s)) is not None:
+        yield json.loads(line)
+        timeout_s = patience_s
+
+
+def _address_space() -> int:
+    """Address space that this process has taken up to now [bytes]."""
+    pages = Path("/proc/self/statm").read_text("ascii").split()[0]
+    return int(pages) * resource.getpagesize()

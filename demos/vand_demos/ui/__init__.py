@@ -1,0 +1,1 @@
+"""What the teleoperation and the viewers show themselves with."""

@@ -1,0 +1,272 @@
+"""The command: what it prints, and that every mistake is one line and an exit code."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.conftest import TINY
+from vand_envs import task_ids
+
+
+def test_the_installed_command_runs():
+    out = subprocess.run(
+        [sys.executable, "-m", "vand_robot", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert out.returncode == 0
+    assert out.stdout.startswith("vand-robot ")
+
+
+@pytest.mark.parametrize("start", ["-m vand_robot", "-c from~vand_robot.cli.main~import~main"])
+def test_a_graphics_backend_that_does_not_exist_is_one_line(start):
+    command = [sys.executable, *(word.replace("~", " ") for word in start.split())]
+    out = subprocess.run(
+        [*command, "tasks"],
+        env={**os.environ, "MUJOCO_GL": "elg"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert out.returncode == 1
+    assert out.stderr.startswith("error: MUJOCO_GL: unknown backend 'elg' (did you mean 'egl'?)")
+    assert len(out.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("tasks",),
+        ("record",),
+        ("demos",),
+        ("demos", "info"),
+        ("demos", "check"),
+        ("demos", "repair"),
+        ("demos", "split"),
+        ("demos", "merge"),
+        ("demos", "filter"),
+        ("demos", "delete"),
+        ("demos", "play"),
+        ("demos", "plot"),
+        ("demos", "export"),
+        ("demos", "import"),
+        ("train",),
+        ("evaluate",),
+        ("study",),
+        ("replay",),
+        ("quickstart",),
+    ],
+)
+def test_help_is_everywhere_with_an_example(command, words):
+    code, out, _ = command(*words, "--help")
+    assert code == 0
+    assert "Usage" in out
+    if words and words != ("demos",):
+        assert "Example: vand-robot " in " ".join(out.split())
+
+
+def test_tasks_are_listed_for_scripts(command):
+    code, out, _ = command("tasks", "--json")
+    assert code == 0
+    assert tuple(task["id"] for task in json.loads(out)) == task_ids()
+
+
+def test_record_info_check_repair(command, tmp_path):
+    path = tmp_path / "wipe.hdf5"
+    code, out, _ = command("record", "wipe", "--episodes", 2, "--seed", 9, "--out", path, "--json")
+    assert code == 0
+    assert json.loads(out)["recorded"] == 2
+    code, out, _ = command("demos", "info", path, "--json")
+    assert code == 0
+    assert json.loads(out)["tasks"]["wipe"]["episodes"] == 2
+    assert command("demos", "check", path)[0] == 0
+    assert command("demos", "repair", path)[0] == 0
+    assert "2 episodes" in command("demos", "info", path)[1]
+
+
+def test_an_interrupted_session_goes_on_with_the_same_command(command, tmp_path):
+    path = tmp_path / "demos.hdf5"
+    words = ("record", "stow-cube", "--seed", "5", "--out", str(path), "--resume")
+    _, out, _ = command(*words, "--episodes", "1")
+    assert "1 episodes of stow-cube recorded in 1 attempts" in out
+    _, out, _ = command(*words, "--episodes", "2")
+    assert "1 episodes of stow-cube recorded in 1 attempts" in out
+    code, out, _ = command(*words, "--episodes", "2")
+    assert code == 0
+    assert "all episodes of stow-cube are there; another --seed records others" in out
+    whole = tmp_path / "whole.hdf5"
+    command("record", "stow-cube", "--seed", "5", "--out", str(whole), "--episodes", "2")
+    with h5py.File(path) as a, h5py.File(whole) as b:
+        for demo in ("demo_0", "demo_1"):
+            assert np.array_equal(a["data"][demo]["actions"], b["data"][demo]["actions"])
+
+
+def test_square_brackets_are_printed_as_they_are(command, tmp_path):
+    _, out, _ = command("train", "--help")
+    assert "data=[wipe.hdf5]" in " ".join(out.split())
+    _, out, _ = command("tasks")
+    assert "x and y [m]" in out
+    path = tmp_path / "[bold]odd.hdf5"
+    _, out, _ = command("record", "stow-cube", "--episodes", "1", "--out", str(path))
+    assert out.startswith(str(path))
+
+
+def test_check_reports_a_nan_with_its_place(command, demos, tmp_path):
+    path = tmp_path / "bad.hdf5"
+    shutil.copy(demos, path)
+    with h5py.File(path, "r+") as file:
+        file["data/demo_1/obs/ee_pos"][3, 1] = np.nan
+    code, out, _ = command("demos", "check", path)
+    assert code == 1
+    assert "demo_1" in out
+    assert "ee_pos" in out
+    assert "nan" in out
+
+
+def test_train_evaluate_replay(command, demos, tmp_path):
+    run = tmp_path / "run"
+    code, _, err = command("train", "quickstart", f"data=[{demos}]", *TINY, "--out", run)
+    assert code == 0, err
+    code, _, err = command(
+        "train", "quickstart", f"data=[{demos}]", *TINY, "updates=6", "--out", run, "--resume"
+    )
+    assert code == 0, err
+    code, out, err = command("evaluate", run, "--episodes", 2, "--task", "wipe", "--json")
+    assert code == 0, err
+    assert json.loads(out)["tasks"]["wipe"]["conditions"]["nominal"]["episodes"] == 2
+    folder = run / "evaluation"
+    report = (folder / "report.html").read_text()
+    assert "wipe the board in circles" in report
+    assert "http://" not in report
+    assert (folder / "wipe-phase.png").stat().st_size > 5000
+    assert len((folder / "episodes.csv").read_text().splitlines()) == 3
+    page = tmp_path / "replay.html"
+    code, out, err = command("replay", run, "--task", "stow-cube", "--seconds", 2, "--out", page)
+    assert code == 0, err
+    assert "stages done" in out
+    assert page.stat().st_size > 100_000
+    video = tmp_path / "demo.mp4"
+    code, _, err = command("replay", demos, "--viewer", "video", "--task", "wipe", "--out", video)
+    assert code == 0, err
+    assert video.stat().st_size > 20_000
+
+
+def test_unknown_names_get_the_nearest_one(fails, run, demos, tmp_path):
+    out = tmp_path / "out"
+    for arguments, nearest in (
+        (("trian",), "'train'"),
+        (("record", "wpe", "--out", out), "'wipe'"),
+        (("record", "wipe", "--device", "exprt", "--out", out), "'expert'"),
+        (("record", "wipe", "--action-mode", "joints", "--out", out), "'joint'"),
+        (("train", "quickstrt", "--out", out), "'quickstart'"),
+        (("train", "quickstart", "policy.hiden_size=3", "--out", out), "'policy.hidden_size'"),
+        (("train", "quickstart", f"data=[{demos}]", "tasks=[wip]", "--out", out), "'wipe'"),
+        (("evaluate", run, "--task", "stow"), "'stow-cube'"),
+        (("replay", run, "--viewer", "htm", "--out", out), "'html'"),
+        (("replay", run, "--task", "wip", "--out", out), "'wipe'"),
+        (("replay", demos, "--episode", "demo1", "--out", out), "'demo_1'"),
+    ):
+        code, line = fails(*arguments)
+        assert code == 2, line
+        assert f"did you mean {nearest}" in line, line
+    assert not out.exists()
+
+
+def test_what_is_not_there_is_named(fails, tmp_path):
+    missing = tmp_path / "missing"
+    for arguments in (
+        ("demos", "info", missing),
+        ("demos", "check", missing),
+        ("demos", "repair", missing),
+        ("train", "quickstart", f"data=[{missing}]", "--out", tmp_path / "out"),
+        ("train", missing, "--out", tmp_path / "out"),
+        ("evaluate", missing),
+        ("replay", missing, "--out", tmp_path / "out"),
+    ):
+        code, line = fails(*arguments)
+        assert code in (1, 2), line
+        assert "missing" in line, line
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_types_and_bad_values_are_named(fails, demos, run, tmp_path):
+    out = tmp_path / "out"
+    for arguments, words in (
+        (("train", "quickstart", "updates=many", "--out", out), "updates"),
+        (("train", "quickstart", "updates=0", "--out", out), "updates"),
+        (("record", "wipe", "--episodes", "0", "--out", out), "episodes"),
+        (("record", "wipe", "--rate", "0", "--out", out), "--rate"),
+        (("record", "wipe", "--disturb", "-1", "--out", out), "--disturb"),
+        (("record", "wipe", "--disturb", "nan", "--out", out), "--disturb"),
+        (("record", "wipe", "--disturb", "inf", "--out", out), "--disturb"),
+        (("record", "wipe", "--episodes", "two", "--out", out), "--episodes"),
+        (("evaluate", run, "--episodes", "0"), "--episodes"),
+        (("replay", run, "--seconds", "-3", "--out", out), "--seconds"),
+        (("replay", run, "--camera", "overveiw", "--out", out), "overview"),
+    ):
+        code, line = fails(*arguments)
+        assert code == 2, line
+        assert words in line, line
+
+
+def test_foreign_and_damaged_files_are_one_line(fails, command, demos, tmp_path):
+    text = tmp_path / "text.hdf5"
+    text.write_text("not a data set")
+    half = tmp_path / "half.hdf5"
+    half.write_bytes(demos.read_bytes()[:20_000])
+    empty = tmp_path / "empty.hdf5"
+    empty.touch()
+    with h5py.File(tmp_path / "foreign.hdf5", "w") as file:
+        file["x"] = np.arange(3)
+    for path in (text, half, empty, tmp_path / "foreign.hdf5"):
+        code, line = fails("train", "quickstart", f"data=[{path}]", "--out", tmp_path / "out")
+        assert code == 1, line
+        assert path.name in line
+        code, line = fails("demos", "info", path)
+        assert code == 1, line
+        code, out, err = command("demos", "check", path)
+        assert code == 1
+        assert path.name in out + err
+
+
+def test_nothing_is_overwritten_without_force(fails, demos, run):
+    for arguments in (
+        ("record", "wipe", "--episodes", 1, "--out", demos),
+        ("train", "quickstart", f"data=[{demos}]", *TINY, "--out", run),
+        ("quickstart", "--out", run),
+    ):
+        before = demos.read_bytes(), sorted(run.rglob("*"))
+        code, line = fails(*arguments)
+        assert code == 2, line
+        assert "exists" in line or "--force" in line, line
+        assert (demos.read_bytes(), sorted(run.rglob("*"))) == before
+
+
+def test_a_checkpoint_that_was_cut_short_is_one_line(fails, run, tmp_path):
+    broken = tmp_path / "run"
+    shutil.copytree(run, broken)
+    weights = broken / "best" / "policy.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    code, line = fails("evaluate", broken)
+    assert code == 1
+    assert "policy.safetensors" in line
+
+
+def test_a_policy_with_other_observations_is_refused(fails, run, tmp_path):
+    other = tmp_path / "run"
+    shutil.copytree(run, other)
+    for checkpoint in (other / "best", other / "last"):
+        facts = json.loads((checkpoint / "policy.json").read_text())
+        facts["spec"]["observations"]["sonar"] = facts["spec"]["observations"].pop("ee_lag")
+        (checkpoint / "policy.json").write_text(json.dumps(facts))
+    code, line = fails("replay", other, "--out", tmp_path / "x.html")
+    assert code == 1
+    assert "'sonar' is missing" in line

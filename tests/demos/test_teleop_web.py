@@ -1,0 +1,374 @@
+"""The page in a real browser, as a person uses it; and whom its server does not talk to."""
+
+import contextlib
+import http.server
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from tests.helpers.browser import browser, serving, until
+from tests.helpers.teleop import TASK
+from vand_demos import DemoDataset, check_file
+from vand_demos.recording import record
+from vand_demos.teleop import DeviceOptions, Status, open_device
+from vand_demos.teleop.loop import InBetween
+from vand_demos.ui.web_server import invitation, web_server
+from vand_envs import TaskBatch
+from vand_envs.errors import UsageError
+from vand_envs.world import make_world
+from vand_robot.config.library import find_config
+from vand_robot.workflows.evaluate import run_training
+
+SIZE = (1000, 760)
+HAND_VIEW = (np.array([-0.75, 0.55, 0.65]), np.array([0.05, 0.0, -0.05]))
+"""Camera and target of the view of the hand, relative to it: ahead, left, up [m]."""
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with browser(tmp_path_factory.mktemp("browser"), SIZE) as go:
+        yield go
+
+
+def session(out, *options):
+    """A recording session of the command; gives the process and the page's address."""
+    arguments = ["record", TASK, "--device", "web", "--out", str(out), "--keep-failures", *options]
+    return serving(*arguments)
+
+
+def visit(chromium, address):
+    page = chromium(address)
+    until(lambda: page.text("#next").startswith("Press Start"), 60)
+    return page
+
+
+def phase(page):
+    return page.run("document.body.dataset.phase")
+
+
+def drive_on(page, hold, release):
+    """Has the robot move for half a second."""
+    if phase(page) != "driving":
+        page.press("Enter", "Enter")
+        until(lambda: phase(page) == "driving")
+    began = float(page.text("#time"))
+    hold()
+    until(lambda: float(page.text("#time")) >= began + 0.5)
+    release()
+
+
+def hold_button(page, selector):
+    x, y = page.middle(selector)
+    page.mouse("Moved", x, y)
+    drive_on(page, lambda: page.mouse("Pressed", x, y), lambda: page.mouse("Released", x, y))
+
+
+def hold_key(page, code):
+    drive_on(
+        page, lambda: page.key(code, code, down=True), lambda: page.key(code, code, down=False)
+    )
+
+
+def on_screen(point):
+    """Where a point relative to the hand, ahead, left, up [m], is in the view of it [pixel]."""
+    eye, target = HAND_VIEW
+    ahead = (target - eye) / np.linalg.norm(target - eye)
+    right = np.cross(ahead, [0, 0, 1])
+    right /= np.linalg.norm(right)
+    offset = np.asarray(point) - eye
+    return offset @ right / (offset @ ahead), offset @ np.cross(right, ahead) / (offset @ ahead)
+
+
+def test_an_episode_recorded_in_the_browser_trains(chromium, tmp_path):
+    out = tmp_path / "set.hdf5"
+    with session(out, "--episodes", "2") as (process, address):
+        page = visit(chromium, address)
+        assert page.text("#instruction")
+        assert page.text("#wanted") == "2"
+        hold_button(page, "[data-hold=turn_left]")
+        hold_key(page, "ArrowUp")
+        page.click("#gripper")
+        until(lambda: page.text("#gripper").startswith("Open"))
+        drag_gizmo(page)
+
+        picture = tmp_path / "page.png"
+        page.screenshot(picture)
+        page.click("#save")
+        until(lambda: page.text("#saved") == "1")
+        assert page.text("#message").startswith("Saved")
+
+        hold_key(page, "KeyW")  # a second one, which is taken back
+        page.press("Digit1", "1")
+        until(lambda: page.text("#saved") == "2")
+        assert page.text("#next").startswith("All 2 are recorded")
+        page.press("Digit4", "4")
+        until(lambda: page.text("#saved") == "1")
+        page.click("#quit")
+        until(lambda: "session is over" in page.text("#veil"))
+        page.close()
+        said, _ = process.communicate(timeout=90)
+        assert process.returncode == 0
+        assert re.search(r"1 episodes of \S+ recorded in 2 attempts", said)
+
+    assert np.asarray(Image.open(picture).convert("L")).std() > 20
+    assert check_file(out) == []
+    with DemoDataset.open(out) as dataset:
+        (episode,) = dataset
+    assert episode.device == "web"
+    base, hand = episode.action_parts["base_twist"], episode.action_parts["ee_twist"]
+    assert base[0, 2] > 0.3  # it turned left
+    assert hand[:, 0].max() > 0.3  # the key moved the hand ahead
+    assert np.any(hand[:, 1] > 0.02)  # and the gizmo to the left
+    assert set(np.unique(episode.action_parts["gripper"])) == {-1.0, 1.0}
+    record(TASK, out, episodes=2, seed=1, resume=True)  # whose successes set the standard
+    tiny = ["updates=2", "batch_size=3", "policy.hidden_size=8", "policy.encoder.sizes=[8]"]
+    tiny += ["validation_interval=2", "rollouts.interval=0", "threads=1", "only_successful=false"]
+    result = run_training(
+        find_config("quickstart"), [f"data=[{out}]", *tiny, "valid_fraction=0"], tmp_path / "run"
+    )
+    assert result.updates == 2
+
+
+def drag_gizmo(page):
+    """Drags the gizmo's arrow that points left."""
+    page.click("[data-view=hand]")
+    page.run("new Promise((done) => setTimeout(() => requestAnimationFrame(done), 500))")
+    width, height = page.run("[document.querySelector('#root').clientWidth, innerHeight]")
+    scale = height / 2 / np.tan(np.radians(45.0) / 2)
+
+    def pixel(left):
+        x, y = on_screen([0.0, left, 0.0])
+        return width / 2 + scale * x, height / 2 - scale * y
+
+    def grab():
+        page.mouse("Moved", *pixel(0.13))
+        page.mouse("Pressed", *pixel(0.13))
+        for left in np.linspace(0.14, 0.25, 8):
+            page.mouse("Moved", *pixel(left))
+
+    drive_on(page, grab, lambda: page.mouse("Released", *pixel(0.25)))
+
+
+def test_a_closed_tab_stops_the_robot_and_ctrl_c_keeps_what_was_saved(chromium, tmp_path):
+    out = tmp_path / "set.hdf5"
+    with session(out) as (process, address):
+        page = visit(chromium, address)
+        hold_key(page, "KeyW")
+        page.press("Digit1", "1")
+        until(lambda: page.text("#saved") == "1")
+        hold_button(page, "[data-hold=ahead]")
+        page.close()
+        page = chromium(address)
+        until(lambda: "controls are gone" in page.text("#message"))
+        assert page.text("#start").startswith("Go on")
+        time_s = float(page.text("#time"))
+        assert time_s > 0.4
+        page.key("KeyW", "w", down=True)
+        page.click("[data-view=above]")
+        page.key("KeyW", "w", down=False)
+        assert float(page.text("#time")) == time_s
+        hold_key(page, "KeyW")
+        assert float(page.text("#time")) > time_s
+
+        second = chromium(address)  # it may watch, not drive
+        until(lambda: "Another page is driving" in second.text("#veil"))
+        second.close()
+
+        refused = subprocess.run(
+            [sys.executable, "-m", "vand_robot", "record", TASK, "--out", str(out), "--resume"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert refused.returncode == 1
+        assert refused.stderr.strip() == (
+            f"error: {out} is being written by another process; wait for it"
+        )
+        process.send_signal(signal.SIGINT)
+        said, complaints = process.communicate(timeout=90)
+        assert process.returncode == 130
+        assert re.search(r"1 episodes of .*; 1 episodes in all \(interrupted\)", said)
+        assert complaints == ""
+        page.close()
+    assert check_file(out) == []
+
+
+def test_the_page_counts_circles(chromium):
+    device = open_device("web", DeviceOptions(make_world(), announce=lambda text: None))
+    batch = TaskBatch("wipe", 1)
+    batch.reset([0])
+    pose = InBetween(batch.model).at(batch.state[0], batch.state[0], 0.0)
+    status = Status(
+        instruction=batch.task.instruction,
+        phase="driving",
+        message="",
+        time_s=1.0,
+        stage_names=(),
+        stages_done=0,
+        cycle_name="circle",
+        cycles=0.0,
+        cycles_needed=3,
+        success=False,
+        saved=0,
+        wanted=1,
+        total=0,
+    )
+    try:
+        page = chromium(f"http://127.0.0.1:{device.port}")
+        for cycles, shown in ((-0.02, "0.0"), (1.26, "1.3"), (-1.0, "-1.0")):
+            wound = replace(status, cycles=cycles)
+
+            def says(wound=wound, shown=shown):
+                device.show(wound, pose)
+                return page.text("#cycles") == f"circles: {shown} of 3"
+
+            until(says)
+        page.close()
+    finally:
+        device.close()
+
+
+def test_a_page_of_another_origin_cannot_drive(chromium):
+    """A real page on another port tries every way in."""
+    device = open_device("web", DeviceOptions(make_world(), announce=lambda text: None))
+    script = """<script>
+      const outcome = [];
+      for (const path of ["/", "/pilot"])
+        for (const protocols of [[], ["viser-v1.1.1"]]) {
+          const socket = new WebSocket("ws://127.0.0.1:PORT" + path, protocols);
+          socket.onopen = () => outcome.push("open");
+          socket.onerror = () => outcome.push("refused");
+        }
+    </script>""".replace("PORT", str(device.port))
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(script.encode())
+
+        def log_message(self, *arguments):
+            pass
+
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    try:
+        page = chromium(f"http://127.0.0.1:{other.server_port}/")
+        until(lambda: page.run("outcome.length") == 4)
+        assert page.run("outcome.join()") == "refused,refused,refused,refused"
+        page.close()
+    finally:
+        other.shutdown()
+        other.server_close()
+        device.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/pilot"])
+@pytest.mark.parametrize(
+    ("host", "origin", "allowed"),
+    [
+        ("127.0.0.1:{port}", "http://127.0.0.1:{port}", True),
+        ("localhost:9000", "http://localhost:9000", True),  # through ssh
+        ("127.0.0.1:{port}", None, False),
+        ("127.0.0.1:{port}", "null", False),
+        ("127.0.0.1:{port}", "http://127.0.0.1:1", False),
+        ("127.0.0.1:{port}", "http://evil.example", False),
+        ("127.0.0.1:{port}", "http://127.0.0.1:{port}.evil.example", False),
+        ("evil.example:{port}", "http://evil.example:{port}", False),  # DNS rebinding
+    ],
+)
+def test_web_sockets_are_for_the_servers_own_page(path, host, origin, allowed):
+    async def greet(connection):
+        await connection.send("welcome")
+
+    with web_server(channels={"/pilot": greet}) as server:
+        port = server.get_port()
+        host, origin = host.format(port=port), origin and origin.format(port=port)
+        with contextlib.ExitStack() as stack:
+            if not allowed:
+                refused = stack.enter_context(pytest.raises(InvalidStatus))
+            stream = socket.create_connection(("127.0.0.1", port))
+            stack.enter_context(stream)
+            stack.enter_context(
+                connect(
+                    f"ws://{host}{path}", sock=stream, origin=origin, subprotocols=["viser-v1.1.1"]
+                )
+            )
+        assert allowed or refused.value.response.status_code == 403
+
+
+def test_the_page_is_not_given_to_names_of_others_nor_into_frames():
+    with web_server(overlay="<p id=added></p>") as server:
+        address = f"http://127.0.0.1:{server.get_port()}/"
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            assert b"<p id=added></p></body>" in answer.read()
+            assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+        request = urllib.request.Request(address, headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request, timeout=10)
+
+
+def test_the_server_is_on_loopback_alone_unless_told_otherwise():
+    with web_server() as server:
+        port = server.get_port()
+        text = invitation(server, "127.0.0.1")
+        assert f"http://127.0.0.1:{port}" in text
+        assert f"ssh -L {port}:127.0.0.1:{port}" in text
+        with Path("/proc/net/tcp").open(encoding="ascii") as table:
+            addresses = [line.split()[1] for line in table if f":{port:04X} 00000000:0000" in line]
+        assert addresses == [f"0100007F:{port:04X}"]
+    with web_server(host="0.0.0.0") as server:
+        assert "warning: whoever can reach" in invitation(server, "0.0.0.0")
+
+
+def test_a_taken_port_and_a_foreign_host_are_usage_errors():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}"),
+            web_server(port=port),
+        ):
+            pass
+    with (
+        pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.1:0"),
+        web_server("192.0.2.1"),
+    ):
+        pass
+
+
+def test_nonsense_on_the_line_is_ignored():
+    device = open_device("web", DeviceOptions(make_world(), announce=lambda text: None))
+    address = f"127.0.0.1:{device.port}"
+    good = {"held": ["ahead", "nothing"], "event": "start", "speed": 0.5}
+    good |= {"slow": True, "visible": True, "sent_ms": 0.0}
+    try:
+        assert not device.read().present
+        with connect(f"ws://{address}/pilot", origin=f"http://{address}") as line:
+            assert json.loads(line.recv()) == {"speed": 0.6}
+            for bad in (b"\xff", "{", "[]", "3", json.dumps({**good, "speed": 7})):
+                line.send(bad)
+            for change in ({"held": 3}, {"held": [[]]}, {"event": "explode"}, {"event": []}):
+                line.send(json.dumps({**good, **change}))
+            line.send(json.dumps(good))
+            command = until(lambda: (c := device.read()).present and c)
+            assert command.events == ("start",)
+            assert command.base_twist == (1.0, 0.0, 0.0)
+            assert command.speed == pytest.approx(0.15)
+        until(lambda: not device.read().present)
+    finally:
+        device.close()

@@ -1,0 +1,153 @@
+"""The comparison on periodic sequences: its signals, its fairness, and that it can be resumed."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from vand_demos.system.interrupt import Interrupt
+from vand_robot.experiments.sequences import figures, study
+from vand_robot.experiments.sequences.plan import METHODS, VAND, VARIATIONS, Plan
+from vand_robot.experiments.sequences.signals import DT_S, SIGNALS, draw, reference, walk
+from vand_robot.experiments.sequences.summary import WORST, figure, summarise
+from vand_robot.experiments.sequences.trial import SCORES, Trial, run_trial
+from vand_robot.experiments.sequences.trials import Trials
+from vand_robot.metrics.periodic import score_periodic
+from vand_robot.nn import Vand, make_regularizer
+
+TINY = Plan(updates=1, seeds=(0, 1), tuning_seeds=(9,), signals={"elman": ("figure-of-eight",)})
+
+
+def one(value):
+    return np.array([value])
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_tempo_and_size_are_what_the_metrics_measure(signal):
+    plain, other = reference(signal, 1.0, 1.0), reference(signal, 1.1, 0.9)
+    assert plain.frequency_hz == pytest.approx(1.0, rel=0.01)
+    assert other.frequency_hz == pytest.approx(1.1, rel=0.01)
+    assert other.amplitude == pytest.approx(0.9 * plain.amplitude, rel=0.01)
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_a_true_sequence_is_perfect_and_a_backward_one_is_not(signal):
+    path = walk(signal, 300, one(0.7), one(-1.05), one(1.05))[:, 0]
+    right, wrong = (
+        score_periodic(path, DT_S, reference(signal, tempo, 1.05)) for tempo in (-1.05, 1.05)
+    )
+    assert right.success
+    assert right.frequency_error < 0.01
+    assert right.in_tolerance > 0.99
+    assert wrong.in_tolerance < 0.1
+
+
+def test_a_point_does_not_tell_the_direction():
+    sequences = draw("van-der-pol", 5, 400, np.random.default_rng(0))
+    forward = sequences.tempo > 0
+    assert 0.4 < forward.mean() < 0.6
+    first = sequences.points[0]
+    np.testing.assert_allclose(first[forward].mean(0), first[~forward].mean(0), atol=0.3)
+
+
+def test_a_trial_repeats_bit_for_bit():
+    trial = Trial("sum-of-sines", "elman", 3, 2, {"name": "vand", "beta": 1e-3})
+    first, second = (run_trial(trial) for _ in range(2))
+    del first["seconds"], second["seconds"]
+    assert first == second
+    assert json.loads(json.dumps(first))["trial"] == asdict(trial)
+    assert all(set(score) == set(SCORES) for score in first["scores"])
+
+
+def test_training_brings_a_network_nearer_to_the_truth():
+    losses = [
+        run_trial(Trial("figure-of-eight", "gru", 0, updates))["training"]["nll"]
+        for updates in (1, 60)
+    ]
+    assert losses[1] < losses[0] - 1
+
+
+def test_a_motion_that_stopped_counts_as_the_worst():
+    stopped = dict.fromkeys(SCORES)
+    near = {
+        "success": True,
+        "in_tolerance": 1.0,
+        "frequency_error": 0.1,
+        "amplitude_error": 7.0,
+        "phase_drift_rad": -0.2,
+    }
+    outcome = {"trial": {"signal": "x"}, "scores": [stopped, near]}
+    assert figure(outcome, "frequency_error") == pytest.approx((1 + 0.2 / (2 * np.pi)) / 2)
+    assert figure(outcome, "amplitude_error") == 1  # cut off
+    assert figure(outcome, "phase_drift_rad") == pytest.approx((2 * np.pi + 0.2) / 2)
+    assert summarise([outcome])["in_tolerance"] == {"iqm": 0.5, "low": 0.5, "high": 0.5}
+    assert set(WORST) <= set(summarise([outcome]))
+
+
+def test_every_method_has_the_same_tuning_budget_on_seeds_that_are_not_reported():
+    plan = Plan()
+    assert not set(plan.seeds) & set(plan.tuning_seeds)
+    assert {len(settings) for settings in METHODS.values()} == {3}
+    trials = [
+        trial
+        for settings in METHODS.values()
+        for setting in settings
+        for trial in plan.tuning("lstm", setting)
+    ]
+    assert len({trial.key for trial in trials}) == len(trials)
+    for trial in trials:
+        make_regularizer(trial.regularizer)
+
+
+def test_every_row_of_variations_holds_what_it_varies_from():
+    defaults = asdict(make_regularizer(VAND))
+    for option, values in VARIATIONS.items():
+        assert defaults[option] in values
+        for value in values:
+            assert isinstance(make_regularizer({**VAND, option: value}), Vand)
+
+
+def test_a_study_reports_every_trial_and_does_nothing_twice(tmp_path, monkeypatch):
+    methods = {name: METHODS[name] for name in ("none", "VAND")}
+    for module in (study, figures):
+        monkeypatch.setattr(module, "METHODS", methods)
+    monkeypatch.setattr(study, "VARIATIONS", {"mask": ("step", "sequence")})
+    seen = []
+    results = study.run_study(tmp_path, TINY, jobs=1, progress=lambda *now: seen.append(now))
+    assert [entry["method"] for entry in results["methods"]] == list(methods)
+    assert seen[-1] == (14, 14)  # 2 x 3 to tune, 2 x 2 to compare, 2 x 2 variations
+    assert len(results["trials"]) in (12, 14)  # two are the same where the middle beta is best
+    assert json.loads((tmp_path / "results.json").read_text()) == json.loads(json.dumps(results))
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png") == 4
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()}
+    again = study.run_study(tmp_path, TINY, jobs=1, progress=lambda *_: None)
+    assert again == results
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()}
+
+
+def test_an_interrupted_study_keeps_what_was_running_and_starts_no_more(tmp_path):
+    interrupt = Interrupt()
+    interrupt.requested = True
+    done = []
+    trials = Trials(tmp_path, ThreadPoolExecutor(1), interrupt, done.append)
+    wanted = [Trial("sum-of-sines", "elman", seed, 1) for seed in range(5)]
+    with pytest.raises(KeyboardInterrupt):
+        trials.run(wanted)
+    assert 1 <= len(list(tmp_path.iterdir())) == len(done) < len(wanted)
+
+
+def test_the_command_has_an_example_and_one_line_for_a_mistake(command, fails, tmp_path):
+    code, out, _ = command("bench", "sequences", "--help")
+    assert code == 0
+    assert "Example: vand-robot bench sequences" in " ".join(out.split())
+    code, line = fails("bench", "sequences", "--jobs", 0, "--out", tmp_path)
+    assert code == 2
+    assert "--jobs: expected 1 or more, got 0" in line
+    code, line = fails("bench", "sequence")
+    assert code == 2
+    assert "did you mean 'sequences'?" in line

@@ -1,0 +1,423 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from io import StringIO
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from tests.helpers.runs import (
+    SMALL,
+    counting_episode,
+    make_episode,
+    random_episode,
+    small_config,
+    write,
+    write_random,
+)
+from vand_demos import DemoDataset
+from vand_envs.errors import UsageError, VandError
+from vand_robot.config.schema import OptimizerConfig, TrainConfig, load_config, override
+from vand_robot.data.loading import load_data
+from vand_robot.evaluation.reference import EXTRAS_KEY, standards_of
+from vand_robot.policies.checkpoint import load_checkpoint, load_extras, load_policy
+from vand_robot.policies.recurrent import RecurrentPolicy
+from vand_robot.training.trainer import TrainingInterruptedError, learning_rate, train
+
+VARIANTS = {
+    "plain": (),
+    "vand": ("policy.regularizer={name: vand, options: {budget: 5.0}}", "truncate_steps=3"),
+    "averaged": ("ema_decay=0.9", "policy.regularizer.name=dropout", "policy.cell=lstm"),
+    "reset": ("policy.reset_every=4", "input_noise_std=0.1", "policy.num_layers=2"),
+}
+
+
+def no_score(policy: RecurrentPolicy) -> Mapping[str, float]:
+    return {"score": 0.0}
+
+
+def interrupt(policy: RecurrentPolicy) -> Mapping[str, float]:
+    signal.raise_signal(signal.SIGINT)
+    return {"score": 0.0}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, variant: str):
+    config = small_config(write_random(tmp_path / "d.hdf5"), *VARIANTS[variant])
+    train(config, tmp_path / "straight", score=no_score)
+    with pytest.raises(TrainingInterruptedError, match="update 2 of 4") as caught:
+        train(config, tmp_path / "stopped", score=interrupt)
+    assert caught.value.exit_code == 130
+    assert load_checkpoint(tmp_path / "stopped" / "last").update == 2
+    train(config, tmp_path / "stopped", score=no_score, resume=True)
+    for name in (
+        "last/policy.safetensors",
+        "last/optimizer.safetensors",
+        "best/policy.safetensors",
+    ):
+        straight, stopped = (load_file(tmp_path / run / name) for run in ("straight", "stopped"))
+        assert straight.keys() == stopped.keys()
+        for key, tensor in straight.items():
+            assert tensor.numpy().tobytes() == stopped[key].numpy().tobytes(), (name, key)
+    lines = [(tmp_path / run / "metrics.jsonl").read_text() for run in ("straight", "stopped")]
+    assert len(lines[0].splitlines()) == 2
+    assert "train/nll" in lines[0]  # a mean over updates on both sides of the interruption
+    assert lines[0] == lines[1]
+
+
+def test_training_leaves_the_callers_random_numbers_alone(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"))
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    train(config, tmp_path / "run")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_ctrl_c_saves_and_the_run_can_go_on(tmp_path: Path):
+    data, out = write_random(tmp_path / "d.hdf5"), tmp_path / "run"
+    program = f"""
+import sys
+from vand_robot.config.loading import load_config
+from vand_robot.training.trainer import train
+from vand_envs.errors import VandError
+try:
+    train(load_config(None, ["data=[{data}]", *{SMALL!r}, "updates=100000"]), {str(out)!r})
+except VandError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (out / "last" / "policy.json").exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "--resume" in message
+    assert "Traceback" not in message
+    done = load_checkpoint(out / "last").update
+    config = small_config(data, f"updates={done + 2}")
+    assert train(config, out, resume=True).updates == done + 2
+
+
+def test_a_policy_with_memory_learns_to_count_and_one_without_cannot(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    data = write(tmp_path / "d.hdf5", [counting_episode(rng, seed) for seed in range(80)])
+    options = (
+        "policy.hidden_size=16",
+        "batch_size=16",
+        "updates=200",
+        "optimizer.learning_rate=0.01",
+        "validation_interval=200",
+        "policy.regularizer.name=vand",
+    )
+    errors = {}
+    for name, memory in (("memory", "null"), ("memoryless", "1")):
+        config = small_config(data, *options, f"policy.reset_every={memory}")
+        train(config, tmp_path / name)
+        policy = load_policy(tmp_path / name)
+        wrong = []
+        for seed in range(20):
+            episode = counting_episode(np.random.default_rng(1000 + seed), seed)
+            state = None
+            for t in range(len(episode)):
+                now = {key: rows[t : t + 1] for key, rows in episode.observations.items()}
+                action, state = policy.act(now, state)
+                wrong.append(np.sign(action[0, 0]) != np.sign(episode.actions[t, 0]))
+        errors[name] = np.mean(wrong)
+    assert errors["memory"] < 0.05
+    assert errors["memoryless"] > 0.2
+
+
+def test_trials_choose_the_best_checkpoint_and_validation_breaks_ties(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"), "updates=8")
+    scores = iter([0.1, 0.9, 0.9, 0.3])
+    seen: list[bool] = []
+
+    def score(policy: RecurrentPolicy) -> Mapping[str, float]:
+        seen.append(policy.training)
+        return {"score": next(scores), "time_s": float("nan")}
+
+    result = train(config, tmp_path / "run", score=score)
+    lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    nll = {line["update"]: line["valid/nll"] for line in lines if "valid/nll" in line}
+    assert result.best["update"] == min((4, 6), key=nll.get)
+    assert load_checkpoint(tmp_path / "run").update == result.best["update"]
+    assert load_checkpoint(tmp_path / "run" / "last").update == 8
+    assert seen == [False] * 4
+
+
+def test_without_trials_the_lowest_validation_loss_is_best(tmp_path: Path):
+    data = write_random(tmp_path / "d.hdf5")
+    config = small_config(data, "updates=12", "optimizer.learning_rate=0.3")
+    result = train(config, tmp_path / "run")
+    lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert result.best["valid/nll"] == min(x["valid/nll"] for x in lines if "valid/nll" in x)
+
+
+def test_extras_come_back(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"))
+    out = tmp_path / "runs" / "new" / "run"
+    extras = {"cycles": {"wipe": [[0.1, 0.2], [0.3, 0.4]]}}
+    train(config, out, extras=extras)
+    assert load_extras(out) == extras
+    train(override(config, ["updates=6"]), out, resume=True)
+    assert load_extras(out / "last") == extras
+
+
+def test_two_runs_do_not_write_to_one_folder(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"))
+    messages = []
+
+    def second(policy: RecurrentPolicy) -> Mapping[str, float]:
+        with pytest.raises(VandError) as caught:
+            train(config, tmp_path / "run", resume=True)
+        messages.append(str(caught.value))
+        return {"score": 1.0}
+
+    train(config, tmp_path / "run", score=second)
+    assert "another process" in messages[-1]  # the first finds nothing to resume yet
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_batch(tmp_path: Path):
+    data = write_random(tmp_path / "d.hdf5")
+    config = small_config(data, "optimizer.learning_rate=1e38", "optimizer.warmup_updates=0")
+    with pytest.raises(VandError, match=r"update \d: not finite.*non-finite\.safetensors"):
+        train(config, tmp_path / "run")
+    saved = load_file(tmp_path / "run" / "non-finite.safetensors")
+    assert saved["observations"].shape[:2] == saved["states"].shape[:2]
+    assert saved.keys() == {"observations", "actions", "lengths", "states"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("policy.hidden_size=9", "policy.hidden_size was 8, now it is 9"),
+        ("seed=1", "seed"),
+        ("policy.regularizer={name: vand, options: {beta: 1.0}}", "regularizer"),
+    ],
+)
+def test_resuming_another_run_is_refused_by_key(tmp_path: Path, change: str, expected: str):
+    config = small_config(write_random(tmp_path / "d.hdf5"))
+    train(config, tmp_path / "run")
+    with pytest.raises(UsageError, match=expected):
+        train(override(config, [change]), tmp_path / "run", resume=True)
+
+
+def test_resuming_with_other_demonstrations_is_refused(tmp_path: Path):
+    train(small_config(write_random(tmp_path / "a.hdf5")), tmp_path / "run")
+    other = small_config(write_random(tmp_path / "b.hdf5", seed=1))
+    with pytest.raises(UsageError, match="demonstrations"):
+        train(other, tmp_path / "run", resume=True)
+
+
+def test_resuming_with_other_validation_data_is_refused_and_old_states_are_not(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    first, second, held_back, other = (random_episode(rng, "wipe", 5, seed=i) for i in range(4))
+    masks = {"train": [0, 1], "valid": [2]}
+    data = write(tmp_path / "a.hdf5", [first, second, held_back], masks)
+    train(small_config(data), tmp_path / "run")
+    changed = small_config(write(tmp_path / "b.hdf5", [first, second, other], masks))
+    with pytest.raises(UsageError, match="held back for validation are not those of the run"):
+        train(changed, tmp_path / "run", resume=True)
+    alone = small_config(write(tmp_path / "c.hdf5", [first, second]), "valid_fraction=0")
+    with pytest.raises(UsageError, match="valid_fraction"):
+        train(alone, tmp_path / "run", resume=True)
+    file = tmp_path / "run" / "last" / "trainer.json"
+    facts = json.loads(file.read_text())
+    del facts["valid_fingerprint"], facts["means"]
+    file.write_text(json.dumps(facts))
+    assert train(override(changed, ["updates=6"]), tmp_path / "run", resume=True).updates == 6
+
+
+def test_a_resumed_run_says_what_it_is_told_now_and_never_goes_back(tmp_path: Path):
+    config, out = small_config(write_random(tmp_path / "d.hdf5")), tmp_path / "run"
+    train(config, out)
+    train(override(config, ["updates=6", "validation_interval=3"]), out, resume=True)
+    told = load_config(out / "config.yaml")
+    assert (told.updates, told.validation_interval) == (6, 3)
+    before = (out / "config.yaml").read_bytes()
+    with pytest.raises(UsageError, match="updates: expected at least the 6 that are done, got 5"):
+        train(override(config, ["updates=5"]), out, resume=True)
+    assert (out / "config.yaml").read_bytes() == before
+
+
+def test_gaze_without_anything_to_look_through_is_refused(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"), "policy.close_ranges_m=[]")
+    with pytest.raises(UsageError, match=r"policy\.gaze_heads=0"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    train(override(config, ["policy.gaze_heads=0"]), tmp_path / "run")
+
+
+def test_tasks_that_cannot_be_tried_out_are_named(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"))
+    for extras, told in (({EXTRAS_KEY: {"wipe": {}}}, True), ({}, False)):
+        text = StringIO()
+        console = Console(file=text)
+        train(config, tmp_path / "run", score=no_score, extras=extras, console=console, force=True)
+        assert ("note: no trials of stow-cube: no successful" in text.getvalue()) == told
+
+
+def test_a_run_is_replaced_only_by_force_and_other_folders_never(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"))
+    out = tmp_path / "run"
+    train(config, out)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="--force"):
+        train(config, out)
+    train(override(config, ["seed=1"]), out, force=True)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert load_checkpoint(out).config.seed == 1
+    foreign = tmp_path / "thesis"
+    foreign.mkdir()
+    (foreign / "config.yaml").write_text("chapter: 1\n")
+    with pytest.raises(UsageError, match="not a run's folder"):
+        train(config, foreign, force=True)
+    assert (foreign / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("out", ["absent", "empty"])
+def test_there_must_be_something_to_resume(tmp_path: Path, out: str):
+    config = small_config(write_random(tmp_path / "d.hdf5"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError):
+        train(config, tmp_path / out, resume=True)
+
+
+def test_a_console_without_a_terminal_gets_plain_lines(tmp_path: Path):
+    text = StringIO()
+    config = small_config(write_random(tmp_path / "d.hdf5"), "policy.regularizer.name=vand")
+    train(config, tmp_path / "run", console=Console(file=text, width=40))
+    last = text.getvalue().splitlines()[-1]
+    assert last.startswith("update 4/4")
+    assert all(word in last for word in ("loss", "valid", "nats", "sigma", "d 0.0"))
+
+
+def test_the_learning_rate_warms_up_and_comes_down():
+    config = OptimizerConfig(learning_rate=1.0, warmup_updates=10, final_fraction=0.1)
+    rates = [learning_rate(update, 100, config) for update in range(1, 101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == 1.0
+    assert rates[-1] == pytest.approx(0.1)
+    assert all(a > b for a, b in pairwise(rates[9:]))
+
+
+# ---------------------------------------------------------------------------------- data
+
+
+def test_an_empty_list_of_files_is_refused():
+    with pytest.raises(UsageError, match="no data"):
+        load_data(TrainConfig())
+
+
+def test_an_unknown_task_gets_a_suggestion(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"), "tasks=[wpie]")
+    with pytest.raises(UsageError, match="did you mean 'wipe'"):
+        load_data(config)
+
+
+def test_failures_are_left_out_unless_asked_for(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    episodes = [random_episode(rng, "wipe", 5, seed=i, success=i > 0) for i in range(4)]
+    failed = random_episode(rng, "stow-cube", 5, success=False)
+    data = write(tmp_path / "d.hdf5", [*episodes, failed])
+    config = small_config(data, "valid_fraction=0")
+    assert len(load_data(config).train) == 3
+    assert len(load_data(override(config, ["only_successful=false"])).train) == 5
+    with pytest.raises(VandError, match="no successful demonstration of task 'stow-cube'"):
+        load_data(override(config, ["tasks=[stow-cube, wipe]"]))
+
+
+@pytest.mark.parametrize(
+    "change", [{"robot": "tiago"}, {"instructions": ["wipe", "stow-cube"]}], ids=str
+)
+def test_files_that_do_not_belong_together_are_refused(tmp_path: Path, change: dict[str, object]):
+    a, b = write_random(tmp_path / "a.hdf5"), write_random(tmp_path / "b.hdf5", **change)
+    config = override(small_config(a), [f"data=[{a}, {b}]"])
+    with pytest.raises(VandError, match=f"b.hdf5.*{next(iter(change))}"):
+        load_data(config)
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_the_same_recording_twice_is_refused(tmp_path: Path, files: int):
+    data = write_random(tmp_path / "a.hdf5")
+    names = "a.hdf5: demo_0", "a.hdf5: demo_0"
+    if files == 2:
+        rng = np.random.default_rng(9)
+        with DemoDataset.open(data) as dataset:
+            copied = [random_episode(rng, "wipe", 5, seed=9), dataset.episode("demo_2")]
+        write(tmp_path / "b.hdf5", copied)
+        names = "b.hdf5: demo_1", "a.hdf5: demo_2"
+    config = override(small_config(data), [f"data=[{data}, {tmp_path / 'ab'[files - 1]}.hdf5]"])
+    with pytest.raises(VandError, match=f"{names[0]} is the same recording as .*{names[1]}$"):
+        load_data(config)
+
+
+def test_standards_need_a_success_and_its_reward(tmp_path: Path):
+    rng = np.random.default_rng(0)
+
+    def recorded(name: str, task: str, *, success: bool) -> Path:
+        steps = {key: np.zeros((5, 3), np.float32) for key in ("base_pose", "ee_pos")}
+        episode = make_episode(steps, rng.uniform(-1, 1, (5, 10)), task=task, success=success)
+        return write(tmp_path / name, [episode])
+
+    failed = recorded("failed.hdf5", "wipe", success=False)
+    with pytest.raises(VandError, match=r"failed\.hdf5: no successful demonstration of wipe"):
+        standards_of([failed], ["wipe"])
+    unpaid = recorded("unpaid.hdf5", "stow-cube", success=True)
+    with pytest.raises(VandError, match=r"unpaid\.hdf5: demo_0: success: .* rewards are zero"):
+        standards_of([unpaid])
+
+
+def test_files_with_other_observations_are_refused(tmp_path: Path):
+    a = write_random(tmp_path / "a.hdf5")
+    wide = {"ee_pos": np.zeros((5, 4), np.float32), "gripper": np.zeros((5, 2), np.float32)}
+    b = write(tmp_path / "b.hdf5", [make_episode(wide, np.zeros((5, 10)))])
+    config = override(small_config(a), [f"data=[{a}, {b}]"])
+    with pytest.raises(VandError, match="ee_pos"):
+        load_data(config)
+
+
+def test_a_file_s_own_masks_are_obeyed(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    episodes = [random_episode(rng, "wipe", 3 + i, seed=i) for i in range(6)]
+    data = write(tmp_path / "d.hdf5", episodes, {"train": [0, 2, 5], "valid": [1]})
+    loaded = load_data(small_config(data))
+    assert loaded.train.lengths.tolist() == [3, 5, 8]
+    assert loaded.valid.lengths.tolist() == [4]
+
+
+def test_the_split_is_seeded_and_holds_back_of_every_task(tmp_path: Path):
+    data = write_random(tmp_path / "d.hdf5", per_task=10)
+    config = small_config(data, "valid_fraction=0.2")
+    first, again = load_data(config), load_data(config)
+    other = load_data(override(config, ["seed=1"]))
+    assert {task: len(group) for task, group in first.valid.groups.items()} == {
+        "stow-cube": 2,
+        "wipe": 2,
+    }
+    assert first.train.fingerprint == again.train.fingerprint != other.train.fingerprint
+
+
+def test_the_policy_sees_only_the_observations_it_is_told_to(tmp_path: Path):
+    data = write_random(tmp_path / "d.hdf5")
+    config = small_config(data, "policy.observations=[instruction, ee_pos]")
+    assert list(load_data(config).spec.observations.items()) == [("instruction", 2), ("ee_pos", 3)]
+    with pytest.raises(UsageError, match="did you mean 'gripper'"):
+        load_data(override(config, ["policy.observations=[griper]"]))

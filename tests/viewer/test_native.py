@@ -1,0 +1,89 @@
+"""The native viewer with real key presses, and without a display."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import glfw
+
+from tests.helpers.browser import until
+from tests.helpers.display import display, press, telling  # noqa: F401  (a fixture)
+from vand_demos.teleop.window import EVENT_KEYS
+from vand_robot.viewer.native import QUIT_KEY, key_actions
+from vand_robot.viewer.open import open_session
+
+VIEWER = """
+import json, signal, sys
+from pathlib import Path
+from vand_robot.viewer import native
+from vand_robot.viewer.open import open_session
+
+def show(self, session, keys, show=native._Window.show):
+    show(self, session, keys)
+    live = session.live
+    print(json.dumps([session.paused, session.step, session.speed, session.source.number,
+                      session.moment.task, live.touched if live else False]), flush=True)
+
+native._Window.show = show
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background is deaf to it
+try:
+    native.show(open_session(Path(sys.argv[1]), task="wipe"))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_a_policy_is_watched_and_interfered_with_by_keys(display, run):  # noqa: F811
+    with telling(display, VIEWER, run) as (process, told):
+        assert told() == [True, 0, 1.0, 0, "wipe", False]
+        press(display, "Return")
+        until(lambda: told()[1] >= 3)
+        press(display, "Return")
+        until(lambda: told()[0])
+        step = told()[1]
+        press(display, "Up")
+        until(lambda: told()[1] == step + 1)
+        press(display, "Down")
+        until(lambda: told()[1] == step)
+        press(display, "9", "Insert")
+        until(lambda: told()[1] == step + 50 and told()[2] == 2.0)
+        assert not told()[5]
+        press(display, "7")
+        until(lambda: told()[5])
+        press(display, "6")
+        until(lambda: told()[4] == "stow-cube")
+        press(display, "F8")
+        until(lambda: told()[1] == 0 and told()[3] == 1 and not told()[5])
+        press(display, "F12")
+        assert process.wait(timeout=60) == 0
+
+
+def test_ctrl_c_closes_the_window(display, run):  # noqa: F811
+    with telling(display, VIEWER, run) as (process, _):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+
+
+def test_keys_are_the_viewers_own_and_mean_one_thing(run, demos):
+    live, recorded = (key_actions(open_session(source)) for source in (run, demos))
+    assert len({name for name, _, _ in live.values()}) == len(live)
+    assert set(recorded) == set(live) - {glfw.KEY_6, glfw.KEY_7}
+    quits = {key for key, (event, _) in EVENT_KEYS.items() if event == "quit"}
+    assert quits == {QUIT_KEY}  # as in the window for driving
+
+
+def test_without_a_display_one_line_names_the_page(run):
+    environment = {key: value for key, value in os.environ.items() if "DISPLAY" not in key}
+    ended = subprocess.run(
+        [sys.executable, "-m", "vand_robot", "replay", str(run), "--viewer", "native"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "DISPLAY" in line
+    assert "use --viewer web" in line

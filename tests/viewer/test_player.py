@@ -1,0 +1,274 @@
+"""What is played and where it stands, without a window."""
+
+import numpy as np
+import pytest
+
+from vand_demos import DemoDataset
+from vand_envs import get_task
+from vand_envs.errors import UsageError
+from vand_robot.evaluation.jobs import play
+from vand_robot.evaluation.target import find_subject
+from vand_robot.viewer.episodes import Moment
+from vand_robot.viewer.memory_plot import SIZE, MemoryPlot
+from vand_robot.viewer.open import open_session
+from vand_robot.viewer.replay import episode_unit
+from vand_robot.viewer.scene import Stage
+
+SECONDS = 3.0
+DT = 0.1
+
+
+@pytest.fixture
+def live(run):
+    return open_session(run, task="wipe", seconds=SECONDS)
+
+
+@pytest.fixture
+def recorded(demos):
+    return open_session(demos)
+
+
+def states(session):
+    return np.array([moment.state for moment in session.source.moments])
+
+
+def test_time_goes_by_at_the_chosen_speed_until_the_end(live):
+    live.tick(0.5)
+    assert live.time_s == 0  # nobody pressed play
+    live.play()
+    live.tick(0.5)
+    assert live.time_s == pytest.approx(0.5)
+    live.set_speed(2.0)
+    live.tick(0.5)
+    assert live.time_s == pytest.approx(1.5)
+    live.tick(10.0)
+    assert live.time_s == pytest.approx(SECONDS)
+    assert live.paused
+    live.play()  # again from the beginning
+    assert live.time_s == 0
+    assert not live.paused
+
+
+def test_speeds_are_steps_of_a_scale(live):
+    live.faster()
+    assert live.speed == 2.0
+    for _ in range(9):
+        live.faster(-1)
+    assert live.speed == 0.1
+    with pytest.raises(UsageError, match=r"speed: expected one of 0\.1, .* got 3"):
+        live.set_speed(3.0)
+
+
+def test_steps_go_from_moment_to_moment_and_pause(live):
+    live.play()
+    live.tick(0.25)
+    live.step_by(1)
+    assert live.paused
+    assert live.step == 3
+    live.tick(1.0)
+    assert live.step == 3
+    live.step_by(-5)
+    assert live.step == 0
+
+
+def test_seeking_back_shows_what_was_and_rolls_nothing_out_again(live):
+    live.seek(2.0)
+    later = live.moment
+    assert len(live.source.moments) == 21
+    live.seek(0.5)
+    assert live.step == 5
+    live.seek(2.0)
+    assert live.moment is later
+
+
+@pytest.mark.parametrize("condition", ["nominal", "push", "slip", "switch"])
+def test_a_live_rollout_is_the_evaluated_episode_to_the_last_bit(run, condition):
+    subject = find_subject(run)
+    seconds = None if condition == "switch" else 7.0
+    unit = episode_unit(subject, "wipe", 3, seconds, condition=condition)
+    evaluated = play(subject.make_policy(), unit)
+    session = open_session(run, task="wipe", seed=3, seconds=seconds, condition=condition)
+    session.seek(1.0)
+    session.step_by(-4)
+    session.seek(1e9)
+    assert len(session.source.moments) == unit.steps + 1
+    nq = session.source.world.model.nq
+    np.testing.assert_array_equal(states(session)[:, 1 : 1 + nq], evaluated.qpos[:, 0])
+    assert not session.live.touched
+
+
+def test_the_next_seed_is_another_episode_and_the_first_comes_again(live):
+    live.seek(0.5)
+    first = states(live)
+    live.next()
+    assert (live.source.number, live.step) == (1, 0)
+    live.seek(0.5)
+    assert not np.array_equal(states(live), first)
+    live.next(-1)
+    live.seek(0.5)
+    np.testing.assert_array_equal(states(live), first)
+
+
+def test_another_instruction_takes_effect_at_the_moment_that_is_shown(live):
+    live.seek(2.0)
+    before = states(live)
+    live.seek(1.0)
+    live.instruct("stow-cube")
+    assert live.moment.instruction == get_task("stow-cube").instruction
+    assert "stage 1 of" in live.moment.phase
+    assert live.live.touched
+    live.seek(2.0)
+    after = states(live)
+    np.testing.assert_array_equal(after[:11], before[:11])
+    assert not np.array_equal(after[11:], before[11:])
+    assert live.length_s == pytest.approx(1.0 + get_task("stow-cube").horizon_s)
+    live.seek(0.9)
+    assert live.moment.task == "wipe"
+    with pytest.raises(UsageError, match="did you mean 'wipe'"):
+        live.instruct("wip")
+
+
+def test_a_push_moves_the_base_to_where_it_was_pushed(live):
+    live.seek(2.0)
+    undisturbed = live.source.moments[15].state
+    live.seek(1.0)
+    live.push("base", "left")
+    live.seek(1.5)
+    model = live.source.world.model
+    x, y, yaw = (
+        1 + model.joint(f"robot/{joint}").qposadr[0]
+        for joint in live.source.world.robot.base_joints
+    )
+    moved = live.moment.state - undisturbed
+    turn = undisturbed[yaw]
+    assert -np.sin(turn) * moved[x] + np.cos(turn) * moved[y] > 0.01
+    live.next()
+    live.next(-1)
+    live.seek(1.5)  # the episode itself is as it was
+    np.testing.assert_array_equal(live.moment.state, undisturbed)
+    with pytest.raises(UsageError, match=r"direction 'lef'.*did you mean 'left'"):
+        live.push("base", "lef")
+
+
+def test_several_pushes_at_once_and_at_the_end_of_what_is_known_add_up(live):
+    live.play()
+    live.tick(0.55)
+    known = len(live.source.moments)
+    live.push("hand", "back")
+    live.push("base", "ahead")
+    assert len(live.source.moments) == known  # nothing had to be rolled out again
+    live.tick(0.5)
+    assert live.step == 10
+
+
+def test_a_demonstration_is_shown_from_its_states(recorded, demos):
+    with DemoDataset.open(demos) as dataset:
+        demo = dataset.episode("demo_0")
+    recorded.step_by(7)
+    np.testing.assert_array_equal(recorded.moment.state, demo.states[7])
+    recorded.seek(1e9)
+    assert recorded.step == len(demo) - 1
+    assert recorded.moment.success
+    assert "stages done" in recorded.moment.phase
+
+
+def test_demonstrations_are_chosen_by_task_and_number(recorded, demos):
+    assert recorded.source.tasks == ("stow-cube", "wipe")
+    recorded.next(-1)
+    assert "demo_3" in recorded.source.title
+    recorded.next()
+    assert "demo_0" in recorded.source.title
+    recorded.open("wipe", 1)
+    assert "demo_5" in recorded.source.title
+    assert recorded.moment.phase == "0.0 circles"
+    with pytest.raises(UsageError, match="expected 0 to 3"):
+        recorded.open("wipe", 4)
+    assert "demo_5" in recorded.source.title
+    assert "demo_6" in open_session(demos, episode="demo_6").source.title
+
+
+def test_a_hair_the_wrong_way_round_is_not_minus_nothing():
+    assert Moment(np.zeros(1), "wipe", 0, -0.02, success=False).phase == "0.0 circles"
+
+
+def test_a_rhythm_has_no_success_before_it_has_gone_on():
+    state = np.zeros(1)
+    going = Moment(state, "wipe", 0, 8.7, success=True)
+    assert going.standing == "8.7 circles (3 make a demonstration)"
+    assert Moment(state, "wipe", 0, 2.1, success=False).standing == "2.1 circles"
+    assert Moment(state, "stow-cube", 4, 0.0, success=True).standing == "all 4 stages done, success"
+
+
+def test_a_recording_cannot_be_interfered_with(recorded):
+    recorded.attempt(lambda: recorded.push("base", "left"))
+    assert recorded.message.startswith("a recording cannot be interfered with")
+    recorded.attempt(recorded.play)
+    assert recorded.message == ""
+
+
+def test_a_policy_and_a_demonstration_stand_side_by_side(run, demos):
+    session = open_session(run, task="stow-cube", beside=str(demos))
+    assert session.beside.task == "stow-cube"
+    stage = Stage(session)
+    session.seek(2.0)
+    pose, model = stage.pose(), stage.model
+    alone = session.beside.moments[20].state
+    small = session.beside.world.model
+    shift = model.body("beside/robot/base").pos[0]
+    for joint in ("cube", "robot/base_x", "robot/arm_3"):
+        old, new = small.joint(joint).qposadr[0], model.joint(f"beside/{joint}").qposadr[0]
+        assert pose.qpos[new] == pytest.approx(alone[1 + old] + shift * (joint == "cube"))
+    gap = pose.body("beside/tray").xpos - pose.body("tray").xpos
+    np.testing.assert_allclose(gap[1:], 0, atol=1e-12)
+    assert gap[0] > 3
+    assert pose.body("beside/cube").xpos[0] > 3
+    session.open("wipe", 0)
+    assert session.beside.task == "wipe"
+    assert stage.is_current
+
+
+def test_the_expert_acts_beside_on_the_same_seed(run):
+    session = open_session(run, task="wipe", seconds=SECONDS, beside="expert")
+    session.next()
+    session.seek(1.0)
+    a, b = session.source.moments, session.beside.moments
+    np.testing.assert_array_equal(a[0].state, b[0].state)
+    assert not np.array_equal(a[10].state, b[10].state)
+    assert b[10].memory is None
+
+
+def test_what_cannot_be_opened_is_named(run, demos, tmp_path):
+    for match, source, options in (
+        ("no run and no data set", tmp_path / "missing", {}),
+        ("did you mean 'wipe'", run, {"task": "wip"}),
+        ("did you mean 'wipe'", demos, {"task": "wip"}),
+        ("did you mean 'demo_1'", demos, {"episode": "demo1"}),
+        ("use --seed", run, {"episode": "demo_0"}),
+        ("--beside: expected a data set", run, {"beside": "exprt"}),
+    ):
+        with pytest.raises(UsageError, match=match):
+            open_session(source, **options)
+
+
+def test_the_plot_of_the_memory_shows_the_path_up_to_the_moment(live):
+    live.seek(SECONDS)
+    plot = MemoryPlot()
+    early, late = (plot.draw(live.source.moments, step) for step in (3, 30))
+    assert early.shape == (SIZE[1], SIZE[0], 3)
+    blue = [(image[..., 2] > image[..., 0].astype(int) + 60).sum() for image in (early, late)]
+    assert blue[1] > 1.2 * blue[0] > 0
+
+
+def test_the_plot_keeps_its_directions_while_the_episode_goes_on():
+    points = np.random.default_rng(0).normal(size=(40, 6)) * [9, 4, 1, 1, 1, 1]
+    moments = [
+        Moment(np.zeros(1), "wipe", 0, 0.0, False, memory=point.astype(np.float32))
+        for point in points
+    ]
+    plot = MemoryPlot()
+    plot.draw(moments[:30], 0)
+    before = plot._directions
+    for count in range(31, 41):
+        plot.draw(moments[:count], 0)
+        assert ((plot._directions * before).sum(axis=1) > 0.5).all()
+        before = plot._directions

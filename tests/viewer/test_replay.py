@@ -1,0 +1,89 @@
+"""What `vand-robot replay` writes of a recorded demonstration."""
+
+import numpy as np
+import pytest
+
+from vand_demos import DemoDataset
+from vand_demos.recording import record
+from vand_envs import get_task
+from vand_envs.errors import UsageError, VandError
+from vand_robot.evaluation.jobs import Unit
+from vand_robot.evaluation.perturbations import CONDITIONS
+from vand_robot.evaluation.rollout import TEST_SEED
+from vand_robot.evaluation.target import find_subject
+from vand_robot.viewer.replay import demonstration_motion, unit_motion
+
+
+def test_a_demonstration_is_its_states_with_the_last_stage_done_as_caption(demos):
+    motion = demonstration_motion(demos, "stow-cube", "demo_2")
+    with DemoDataset.open(demos) as dataset:
+        demo = dataset.episode("demo_2")
+    np.testing.assert_array_equal(motion.path, demo.states)
+    assert motion.dt == demo.control_dt_s
+    assert motion.title == f"demos.hdf5 demo_2 (expert): {demo.instruction}"
+    assert motion.outcome == f"success after {len(demo) * demo.control_dt_s:.1f} s"
+    names = get_task("stow-cube").stage_names
+    # A stage is done in the state after the step that was rewarded; the last state is not stored.
+    done = np.flatnonzero(demo.rewards[:-1]) + 1
+    assert motion.captions[0] == demo.instruction
+    for step, name in zip(done, names, strict=False):
+        assert motion.captions[step] == f"{demo.instruction} - {name}"
+        assert motion.captions[step - 1] != motion.captions[step]
+
+
+def test_circles_are_not_taken_for_stages(demos):
+    motion = demonstration_motion(demos, "wipe", None)
+    assert "demo_4" in motion.title
+    assert set(motion.captions) == {get_task("wipe").instruction}
+
+
+def test_the_task_of_a_named_demonstration_need_not_be_said(demos):
+    assert "demo_6" in demonstration_motion(demos, None, "demo_6").title
+    with pytest.raises(UsageError, match="did you mean 'demo_6'"):
+        demonstration_motion(demos, None, "demo6")
+    with pytest.raises(UsageError, match="unknown episode 'demo_6'"):
+        demonstration_motion(demos, "stow-cube", "demo_6")
+
+
+def test_a_demonstration_without_states_cannot_be_shown(tmp_path):
+    path = tmp_path / "bare.hdf5"
+    record("wipe", path, episodes=1, states=False)
+    with pytest.raises(VandError, match="demo_0 was recorded without states"):
+        demonstration_motion(path, None, None)
+
+
+@pytest.mark.parametrize(
+    ("task", "before", "at", "steps"),
+    [("wipe", "stow-cube", 250, 260), ("stow-cube", "wipe", 90, 390)],
+)
+def test_stages_are_named_after_the_task_they_are_of(demos, task, before, at, steps):
+    """Until the instruction changes, those of the first task."""
+    subject = find_subject(demos, expert=True)
+    unit = Unit(task, CONDITIONS["switch"], (TEST_SEED,), steps, (before, at))
+    motion = unit_motion(subject, unit)
+    first, then = get_task(before), get_task(task)
+    assert len(motion.captions) == len(motion.path) > at
+    assert motion.captions[0] == first.instruction
+    assert all(caption.startswith(first.instruction) for caption in motion.captions[:at])
+    assert motion.captions[at] == then.instruction
+    if first.stage_names:
+        assert motion.captions[at - 1] == f"{first.instruction} - {first.stage_names[-1]}"
+    else:
+        names = then.stage_names
+        assert motion.outcome == f"{len(names)} of {len(names)} stages done in order"
+        done = motion.captions.index(f"{then.instruction} - {names[-1]}")
+        assert len(motion.captions) == done + round(2.0 / motion.dt) + 1
+
+
+def test_options_of_rollouts_are_refused_for_a_demonstration(demos, fails, command, tmp_path):
+    out = tmp_path / "x.html"
+    for option, value in (("--seconds", 2), ("--condition", "push"), ("--seed", 7)):
+        for viewer in (["--out", out], ["--viewer", "web"]):
+            code, line = fails("replay", demos, option, value, *viewer)
+            assert code == 2
+            assert option in line
+            assert str(demos) in line
+    assert not out.exists()
+    options = ["--task", "wipe", "--seconds", 1, "--condition", "push", "--seed", 7]
+    code, _, err = command("replay", demos, "--expert", *options, "--out", out)
+    assert code == 0, err

@@ -1,0 +1,5 @@
+"""Run the command: `python -m vand_robot`."""
+
+from vand_robot.cli.main import main
+
+main()

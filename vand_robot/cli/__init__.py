@@ -1,0 +1,1 @@
+"""The `vand-robot` command: parsing and printing only."""

@@ -1,0 +1,339 @@
+"""The `vand-robot demos` commands: parsing and printing only."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vand_demos import DemoDataset, check_file, repair
+from vand_demos.interop import FORMATS, Conversion, export_dataset, import_dataset
+from vand_demos.storage.augment import augment
+from vand_demos.storage.describe import describe
+from vand_demos.storage.editing import delete, merge, pick, split
+from vand_demos.storage.selection import Criteria
+from vand_demos.verify import (
+    SOURCES,
+    Resimulation,
+    Restoration,
+    load_playable,
+    resimulate,
+    restore,
+)
+from vand_envs.cameras import parse_image_sizes
+from vand_envs.errors import unknown_name
+from vand_robot.cli import console
+from vand_robot.cli.options import (
+    ALL_IMAGES,
+    AnyFile,
+    DataFile,
+    Force,
+    Images,
+    ImageSize,
+    Json,
+    example,
+    note_waiting,
+)
+
+demos = typer.Typer(help="Look after data sets of demonstrations.", no_args_is_help=True)
+
+NewFile = Annotated[Path, typer.Option("--out", help="Data set to write (HDF5).")]
+Format = Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")]
+
+
+@demos.command(epilog=example("vand-robot demos info demos/data/workshop.hdf5"))
+def info(file: AnyFile, json: Json = False) -> None:
+    """Tell what is in a data set."""
+    facts = describe(file)
+    if json:
+        console.print_json(facts)
+        return
+    console.print_table(
+        f"{file}: {facts['episodes']} episodes, {facts['steps']} steps,"
+        f" {facts['size_bytes'] / 1e6:.1f} MB",
+        ("task", "instruction", ">episodes", ">success", ">steps (min, median, max)"),
+        [
+            [
+                task,
+                entry["instruction"],
+                str(entry["episodes"]),
+                console.percent(entry["success"]),
+                ", ".join(f"{n:g}" for n in entry["steps"].values()),
+            ]
+            for task, entry in facts["tasks"].items()
+        ],
+    )
+    lines = {
+        "robot": facts["robot"],
+        "actions": f"{facts['action_mode']} at {1 / facts['control_dt_s']:g} Hz",
+        "devices": ", ".join(f"{name} ({n})" for name, n in facts["devices"].items()),
+        "masks": ", ".join(f"{name} ({n})" for name, n in _masks(facts).items()) or "none",
+        "states": "stored" if facts["states"] else "left out",
+        "observations": ", ".join(
+            f"{key} {'x'.join(map(str, shape))}" for key, shape in facts["observations"].items()
+        ),
+    }
+    for name, text in lines.items():
+        console.out.print(f"{name}: {text}")
+    if facts["pending_parts"]:
+        console.out.print(
+            f"{facts['pending_parts']} recorded episodes are not packed yet:"
+            f" vand-robot demos repair {file}"
+        )
+
+
+def _masks(facts: Mapping[str, Any]) -> dict[str, int]:
+    """Mask -> episodes, and how many are in none where that matters."""
+    left = facts["in_no_mask"]
+    return {**facts["masks"], **({"in neither, so not trained on": left} if left else {})}
+
+
+@demos.command(epilog=example("vand-robot demos check demos/data/workshop.hdf5"))
+def check(file: DataFile, json: Json = False) -> None:
+    """Check every array of a data set; one line per fault, exit code 1 if there is any."""
+    faults = check_file(file)
+    if json:
+        console.print_json({"path": str(file), "faults": faults})
+    else:
+        for fault in faults:
+            typer.echo(fault)
+        if not faults:
+            typer.echo(f"{file}: sound")
+    if faults:
+        raise typer.Exit(1)
+
+
+@demos.command("repair", epilog=example("vand-robot demos repair wipe.hdf5"))
+def repair_command(file: AnyFile, json: Json = False) -> None:
+    """Pack the episodes that a crashed recording has left into the data set."""
+    report = repair(file)
+    if json:
+        damaged = [str(path) for path in report.damaged]
+        console.print_json({**vars(report), "path": str(report.path), "damaged": damaged})
+        return
+    typer.echo(
+        f"{report.path}: {report.episodes} episodes, {report.recovered} of them recovered now"
+    )
+    for path in report.damaged:
+        typer.echo(f"{path}: cannot be read, kept aside")
+
+
+@demos.command("split", epilog=example("vand-robot demos split wipe.hdf5 --valid 0.2"))
+def split_command(
+    file: DataFile,
+    valid: Annotated[float, typer.Option(help="Share held out for validation.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Which episodes are held out.")] = 0,
+    json: Json = False,
+) -> None:
+    """Set the masks `train` and `valid`, in the same proportion for every task."""
+    masks = split(file, valid, seed)
+    if json:
+        console.print_json({"path": str(file), "masks": masks})
+        return
+    typer.echo(f"{file}: " + ", ".join(f"{key} {len(names)}" for key, names in masks.items()))
+
+
+@demos.command(
+    "merge", epilog=example("vand-robot demos merge monday.hdf5 tuesday.hdf5 --out week.hdf5")
+)
+def merge_command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE ...", help="Data sets (HDF5).")],
+    out: NewFile,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Put several data sets into a new one, in their order; masks of one name are joined."""
+    note_waiting(files)
+    _print_names(out, merge(out, files, overwrite=force), as_json=json)
+
+
+@demos.command(
+    "filter", epilog=example("vand-robot demos filter all.hdf5 --task wipe --success --out w.hdf5")
+)
+def filter_command(
+    file: DataFile,
+    out: NewFile,
+    task: Annotated[list[str] | None, typer.Option(help="Of this task; may be repeated.")] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="Driven by this device; may be repeated.")
+    ] = None,
+    success: Annotated[
+        bool | None, typer.Option("--success/--failure", help="Which outcome.")
+    ] = None,
+    min_seconds: Annotated[float, typer.Option(help="At least this many seconds long.")] = 0.0,
+    max_seconds: Annotated[float, typer.Option(help="At most this many seconds long.")] = math.inf,
+    mask: Annotated[str | None, typer.Option(help="In this mask: train, valid.")] = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Copy the episodes that fit every option into a new data set, under their names."""
+    criteria = Criteria(
+        tasks=tuple(task or ()),
+        devices=tuple(device or ()),
+        success=success,
+        min_s=min_seconds,
+        max_s=max_seconds,
+        mask=mask,
+    )
+    with DemoDataset.open(file, guarded=True) as dataset:
+        names = criteria.select(dataset)
+    _print_names(out, pick(file, out, names, overwrite=force), as_json=json)
+
+
+@demos.command("delete", epilog=example("vand-robot demos delete wipe.hdf5 demo_3 demo_7"))
+def delete_command(
+    file: DataFile,
+    episodes: Annotated[list[str], typer.Argument(metavar="EPISODE ...", help="demo_0 ...")],
+    json: Json = False,
+) -> None:
+    """Remove episodes from a data set; the others keep their names."""
+    _print_names(file, delete(file, episodes), as_json=json)
+
+
+def _print_names(path: Path, names: Sequence[str], *, as_json: bool) -> None:
+    """Says which episodes a data set holds now."""
+    if as_json:
+        console.print_json({"path": str(path), "episodes": list(names)})
+    else:
+        typer.echo(f"{path}: {len(names)} episode{'s' if len(names) > 1 else ''}")
+
+
+@demos.command("play", epilog=example("vand-robot demos play wipe.hdf5 --from actions"))
+def play_command(
+    file: DataFile,
+    episode: Annotated[
+        str | None, typer.Option(help="Name of the demonstration, demo_0 ...; default: the first.")
+    ] = None,
+    source: Annotated[str, typer.Option("--from", help=", ".join(SOURCES) + ".")] = "states",
+    json: Json = False,
+) -> None:
+    """Play a demonstration again, and say how exactly that agrees with what was recorded.
+
+    From its states: each is restored and observed. From its actions: they are simulated from the
+    first state. From its controls: what was executed, which the states hold, is simulated.
+    """
+    if source not in SOURCES:
+        raise unknown_name("source", source, SOURCES)
+    demo = load_playable(file, episode)
+    result = restore(demo) if source == "states" else resimulate(demo, source)
+    if json:
+        console.print_json(
+            {"path": str(file), "episode": demo.name, "source": source, **asdict(result)}
+        )
+        return
+    typer.echo(f"{file}: {demo.name}: {demo.instruction} ({demo.device}), from {source}")
+    if isinstance(result, Restoration):
+        _print_restoration(result)
+    else:
+        _print_resimulation(result, source)
+
+
+def _print_restoration(result: Restoration) -> None:
+    world = "this software's world" if result.built_in_world else "the world embedded in it"
+    typer.echo(f"{result.steps} states restored in {world}")
+    off = {key: d for key, d in result.differences.items() if d}
+    for key, difference in off.items():
+        typer.echo(f"obs/{key} differs from what was recorded by up to {difference:.2g}")
+    agreeing = len(result.differences) - len(off)
+    typer.echo(f"{agreeing} of {len(result.differences)} observation keys agree, bit for bit")
+    if result.not_compared:
+        typer.echo(f"not compared: {', '.join(result.not_compared)}")
+
+
+def _print_resimulation(result: Resimulation, source: str) -> None:
+    console.print_table(
+        f"Divergence of {result.steps} simulated steps from what was recorded",
+        (">after [s]", ">hand [m]", ">hand [rad]", ">base [m]", ">base [rad]", ">things [m]"),
+        [[f"{number:.3g}" for number in astuple(at)] for at in result.divergence],
+    )
+    if not result.same_start:
+        typer.echo(
+            "the episode's seed does not give its first state any more: masses, friction and"
+            " latency may differ too"
+        )
+    if result.other_steps and source == "actions":
+        typer.echo(
+            f"recorded actions are the demonstrator's clean labels: at {result.other_steps} of"
+            f" {result.steps} steps a disturbance made the robot execute something else, which is"
+            f" what diverges; --from controls simulates what was executed"
+        )
+
+
+@demos.command(
+    "augment",
+    epilog=example("vand-robot demos augment wipe.hdf5 --images head_rgb --out wipe_rgb.hdf5"),
+)
+def augment_command(
+    file: DataFile,
+    out: NewFile,
+    images: Images = ALL_IMAGES,
+    image_size: ImageSize = "64x64",
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Add camera images to a data set, drawn from its states: as if recorded with it."""
+    sizes = parse_image_sizes(images, image_size)
+    with console.progress_bar("drawing", 1) as progress:
+        names = augment(file, out, sizes, overwrite=force, progress=progress)
+    _print_names(out, names, as_json=json)
+
+
+@demos.command("plot", epilog=example("vand-robot demos plot wipe.hdf5 --out figures"))
+def plot_command(
+    file: DataFile,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the pictures.")],
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Draw trajectories of hand and base, lengths, and histograms of the actions, as PNG."""
+    from vand_robot.workflows.plot_dataset import (  # noqa: PLC0415  (matplotlib takes a while)
+        write_figures,
+    )
+
+    written = write_figures(file, out, force=force)
+    if json:
+        console.print_json({"path": str(file), "figures": [str(path) for path in written]})
+        return
+    for path in written:
+        typer.echo(str(path))
+
+
+@demos.command(
+    "export",
+    epilog=example("vand-robot demos export wipe.hdf5 --format lerobot --out wipe_lerobot"),
+)
+def export_command(
+    file: DataFile,
+    format_name: Format,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist.")],
+    json: Json = False,
+) -> None:
+    """Write a data set in another format, with all that it takes to come back from there."""
+    report = export_dataset(file, out, format_name)
+    _print_conversion(report, as_json=json)
+
+
+@demos.command(
+    "import", epilog=example("vand-robot demos import wipe_lerobot --format lerobot --out w.hdf5")
+)
+def import_command(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `demos export` wrote.")],
+    format_name: Format,
+    out: NewFile,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Read back a data set that `demos export` wrote, as it was."""
+    report = import_dataset(folder, out, format_name, overwrite=force)
+    _print_conversion(report, as_json=json)
+
+
+def _print_conversion(report: Conversion, *, as_json: bool) -> None:
+    if as_json:
+        console.print_json({**asdict(report), "out": str(report.out)})
+        return
+    typer.echo(f"{report.out}: {report.episodes} episodes, {report.steps} steps")
+    if report.note:
+        typer.echo(report.note)

@@ -1,0 +1,218 @@
+"""What a training run is told.
+
+The dataclasses are the schema of a run's YAML file, of `key=value` overrides and of the
+configuration stored in a checkpoint (`vand_robot.config.validation` reads all three).
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from vand_envs.errors import UsageError
+from vand_robot.config import validation
+from vand_robot.config.validation import Amount, Count, Fraction, Range
+from vand_robot.policies.encoders import Activation
+
+# Upper bounds lie far above what is of use here, and below what torch dies of without a word.
+Units = Annotated[int, Range(1, 8192)]
+"""The width of a layer."""
+Layers = Annotated[int, Range(1, 64)]
+"""Layers on top of each other."""
+Horizon = Annotated[float, Range(0, 3600)]
+"""A time to look ahead [s]."""
+
+
+@dataclass(frozen=True)
+class RegularizerConfig:
+    """A regulariser of the recurrent state: its name, and its own options."""
+
+    name: str = "none"
+    """A name that `vand_robot.nn.make_regularizer` knows."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Option -> value; which options exist depends on the name."""
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The perceptron between the observation and the recurrent core."""
+
+    sizes: tuple[Units, ...] = (128,)
+    """Units of each layer; empty: the core sees the normalised observation itself."""
+    activation: Activation = "tanh"
+    """The nonlinearity."""
+    layer_norm: bool = True
+    """Whether each layer is normalised over its units."""
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """The convolutional network between camera images and the encoder, one for each camera."""
+
+    keys: tuple[str, ...] = ()
+    """Image observations that the policy sees beside `observations`; empty: none."""
+    channels: tuple[Units, ...] = (16, 32, 32)
+    """Channels of each layer; the last layer's are the features whose positions are found."""
+    shift_px: Annotated[int, Range(0)] = 0
+    """Images are moved at random by up to this many pixels in training; 0: they are not. It makes
+    a policy robust against how the camera is mounted, and less exact about where things are."""
+
+
+@dataclass(frozen=True)
+class ForesightConfig:
+    """A second head that predicts actions to come, in training alone: it never acts.
+
+    A cloned policy can tell the next action from its own motion, and so never learns what it must
+    remember: which button comes next shows in the motion a moment after it was decided. What it
+    will do in a second or three does not, and has to be known from memory. With a handful of
+    demonstrations the memory learns those by heart instead: then leave it out.
+    """
+
+    ahead_s: tuple[Horizon, ...] = ()
+    """How far ahead [s], rounded to control steps, for instance [0.5, 1, 1.5, 2, 3]; empty: no
+    such head."""
+    weight: Amount = 0.3
+    """Weight of its negative log likelihood, which is summed over times and dimensions."""
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The shape of a policy: encoder -> recurrent core -> action head."""
+
+    cell: Literal["elman", "gru", "lstm"] = "gru"
+    """The recurrent cell."""
+    hidden_size: Units = 128
+    """Units of each recurrent layer."""
+    num_layers: Layers = 1
+    """Recurrent layers, one on top of the other."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """What lies before the recurrent core."""
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    """What acts on the recurrent state in training."""
+    gaze_heads: Annotated[int, Range(0, 64)] = 2
+    """Things that the action can follow at once, chosen by the memory among those whose position
+    relative to the end effector is seen; 0: the action is read off the memory alone. Gaze looks
+    through `close_ranges_m`: without ranges it must be 0."""
+    foresight: ForesightConfig = field(default_factory=ForesightConfig)
+    """Prediction of later actions, as an exercise of memory."""
+    observations: tuple[str, ...] = ()
+    """Observation keys that the policy sees; empty: all that are not images."""
+    images: ImageConfig = field(default_factory=ImageConfig)
+    """What the policy makes of camera images."""
+    observation_clip: Annotated[float, Range(1)] = 5.0
+    """Normalised observations are clipped to plus or minus this [standard deviations]."""
+    observation_std_floor: Annotated[float, Range(1e-6)] = 0.02
+    """No observation is divided by less than this [its own unit], so that what barely varies in
+    the demonstrations (the place of a table) is not blown up into a signal."""
+    close_ranges_m: tuple[Annotated[float, Range(1e-3)], ...] = (0.03, 0.12, 0.5)
+    """Positions relative to the end effector are also seen through tanh(x / range) [m], the
+    shortest of which resolves millimetres; empty: only as they are, and `gaze_heads` must be 0."""
+    min_std: Annotated[float, Range(1e-3)] = 0.05
+    """Floor of the predicted standard deviation of an action [1]."""
+    shared_std: bool = True
+    """Whether that standard deviation is one learned number for each dimension of the action.
+    False: predicted from the state, which then explains away what the mean should learn."""
+    reset_every: Count | None = None
+    """Steps after which the state is set to zero again, in training and in control; null: never.
+    Only for comparison: a policy that forgets cannot count."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with a linear warm-up and a cosine decay."""
+
+    learning_rate: Amount = 5e-3
+    """Peak learning rate."""
+    final_fraction: Annotated[float, Range(0, 1)] = 0.02
+    """Learning rate after the last update, as a fraction of the peak."""
+    warmup_updates: Annotated[int, Range(0)] = 100
+    """Updates over which the learning rate rises from zero."""
+    weight_decay: Amount = 1e-4
+    """Decoupled decay of weight matrices; biases, gains and regularisers are left alone."""
+    clip_norm: Annotated[float, Range(1e-6)] = 1.0
+    """Gradients longer than this are shortened to it."""
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """How a policy is tried out in simulation while it is trained."""
+
+    interval: Annotated[int, Range(0)] = 500
+    """Updates between two trials; 0: only after the last update."""
+    episodes: Count = 10
+    """Episodes of each task in a trial."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    data: tuple[str, ...] = ()
+    """Demonstration files."""
+    tasks: tuple[str, ...] = ()
+    """Task ids to learn; empty: all that the files hold."""
+    only_successful: bool = True
+    """Whether failed demonstrations are left out."""
+    valid_fraction: Fraction = 0.1
+    """Share of each task's demonstrations kept for validation where a file has no masks."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    """The policy."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimiser."""
+    updates: Count = 3000
+    """Gradient steps."""
+    batch_size: Count = 24
+    """Episodes in a batch."""
+    truncate_steps: Count | None = None
+    """Steps over which gradients flow back; the state is carried on all the same. Null: the
+    whole episode."""
+    input_noise_std: Amount = 0.0
+    """Noise on normalised observations in training [standard deviations]; never on the
+    instruction."""
+    ema_decay: Fraction = 0.99
+    """Decay of the exponential moving average of the weights, which is then what is validated,
+    tried out and saved; 0: the weights themselves."""
+    validation_interval: Count = 100
+    """Updates between two validations; `last/` is saved at each."""
+    rollouts: RolloutConfig = field(default_factory=RolloutConfig)
+    """Trials in simulation, which choose the best checkpoint."""
+    seed: Annotated[int, Range(0)] = 0
+    """Everything random follows from it: split, initial weights, batches, noise."""
+    threads: Annotated[int, Range(0, 1024)] = 0
+    """CPU threads of torch; 0: leave as it is."""
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Reads a run's configuration.
+
+    Args:
+        path: YAML file, or None for the defaults.
+        overrides: `key=value` texts, as `vand_robot.config.validation.merge` takes them.
+
+    Returns:
+        The configuration. Relative `data` paths of the YAML are resolved: against the working
+        directory first, then against the YAML's own folder.
+
+    Raises:
+        UsageError: Missing or malformed YAML, an unknown key, a wrong type, a missing data file.
+    """
+    base = {} if path is None else validation.read_yaml(Path(path))
+    merged = validation.merge(base, overrides)
+    config = validation.build(TrainConfig, merged)
+    if path is None or merged.get("data") != base.get("data"):
+        return config  # the paths come from the command line
+    return dataclasses.replace(config, data=tuple(_resolve(p, Path(path)) for p in config.data))
+
+
+def override(config: TrainConfig, overrides: Sequence[str]) -> TrainConfig:
+    """The configuration with `key=value` overrides applied; errors as in `load_config`."""
+    return validation.build(TrainConfig, validation.merge(validation.to_dict(config), overrides))
+
+
+def _resolve(data: str, config_path: Path) -> str:
+    beside = config_path.parent / data
+    for candidate in (Path(data), beside):
+        if candidate.exists():
+            return str(candidate)
+    raise UsageError(f"{config_path}: data: no file {data!r}, nor {str(beside)!r}")

@@ -1,0 +1,210 @@
+"""Sequences as tensors: episodes end to end, and padded batches of them balanced over tasks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+import torch
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vand_robot.data.images import StoredImages
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B sequences side by side, the longest first, padded to T steps."""
+
+    observations: Tensor
+    """(T, B, D) float32."""
+    actions: Tensor
+    """(T, B, A) float32."""
+    lengths: Tensor
+    """(B,) valid steps of each sequence, in 1..T, descending."""
+    images: Mapping[str, Tensor] = field(default_factory=dict)
+    """Image observation -> (S, H, W, 3) uint8, of the S valid steps alone, in the order in which
+    `mask` picks them: the first step of every sequence, then the second, ..."""
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """(T, B) bool, which steps are valid."""
+        return torch.arange(len(self.observations))[:, None] < self.lengths
+
+    @property
+    def steps(self) -> int:
+        """Number of valid steps in all."""
+        return int(self.lengths.sum())
+
+    def with_future_actions(self, ahead: Sequence[int]) -> "Batch":
+        """The batch whose actions are followed by those of some steps later, (T, B, (1 + K) A).
+
+        After its end each sequence goes on with its last action.
+
+        Args:
+            ahead: How many steps later, K numbers.
+        """
+        steps = torch.arange(len(self.actions))[:, None]  # (T, 1)
+        columns = torch.arange(len(self.lengths))  # (B,)
+        later = [self.actions[(steps + k).minimum(self.lengths - 1), columns] for k in ahead]
+        return replace(self, actions=torch.cat([self.actions, *later], -1))
+
+    def pieces(self, size: int | None) -> Iterator["Batch"]:
+        """Cuts along time into pieces of at most `size` steps; None: one piece, the whole.
+
+        A piece holds the sequences that are not over yet: as many as before, or fewer.
+        """
+        size = size or len(self.observations)
+        for start in range(0, len(self.observations), size):
+            now = slice(start, start + size), slice(int((self.lengths > start).sum()))
+            lengths = (self.lengths[now[1]] - start).clamp(max=size)
+            first = int(self.lengths.clamp(max=start).sum())
+            rows = slice(first, first + int(lengths.sum()))
+            images = {key: rgb[rows] for key, rgb in self.images.items()}
+            yield Batch(self.observations[now], self.actions[now], lengths, images)
+
+    def windows(self, size: int) -> "Batch":
+        """Cuts each sequence into sequences of their own, of at most `size` steps."""
+        count = -(-len(self.observations) // size)  # W
+        lengths = self.lengths - size * torch.arange(count)[:, None]  # (W, B)
+        lengths, order = lengths.clamp(0, size).flatten().sort(descending=True, stable=True)
+        order, lengths = order[lengths > 0], lengths[lengths > 0]
+
+        def cut(x: Tensor) -> Tensor:
+            padding = count * size - len(x)
+            x = torch.cat([x, x[-1:].expand(padding, -1, -1)])  # (W size, B, .)
+            x = x.reshape(count, size, *x.shape[1:]).transpose(0, 1).flatten(1, 2)  # (size, W B, .)
+            return x[:, order]
+
+        windows = Batch(cut(self.observations), cut(self.actions), lengths)
+        if not self.images:
+            return windows
+        rows = torch.zeros_like(self.mask, dtype=torch.long)
+        rows[self.mask] = torch.arange(self.steps)
+        rows = cut(rows[..., None])[..., 0][windows.mask]  # (S,)
+        return replace(windows, images={key: rgb[rows] for key, rgb in self.images.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstrations:
+    """Episodes end to end, so that a batch is one gather."""
+
+    observations: Tensor
+    """(M, D) float32, the steps of all episodes."""
+    actions: Tensor
+    """(M, A) float32."""
+    starts: Tensor
+    """(E,) first step of each episode."""
+    lengths: Tensor
+    """(E,) number of steps of each episode."""
+    groups: Mapping[str, Tensor]
+    """Task id -> indices of its episodes."""
+    images: StoredImages | None = None
+    """Camera images, left on the disk; None where the policy sees none."""
+
+    @classmethod
+    def of(
+        cls,
+        observations: Sequence[NDArray[np.float32]],
+        actions: Sequence[NDArray[np.float32]],
+        tasks: Sequence[str],
+        images: StoredImages | None = None,
+    ) -> "Demonstrations":
+        """Packs episodes: observations (N, D), actions (N, A), task id and images of each."""
+        lengths = torch.tensor([len(a) for a in actions])
+        ids = np.array(tasks)
+        return cls(
+            observations=torch.from_numpy(np.concatenate(observations)),
+            actions=torch.from_numpy(np.concatenate(actions)),
+            starts=lengths.cumsum(0) - lengths,
+            lengths=lengths,
+            groups={str(t): torch.from_numpy(np.flatnonzero(ids == t)) for t in np.unique(ids)},
+            images=images,
+        )
+
+    def __len__(self) -> int:
+        """Number of episodes E."""
+        return len(self.lengths)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of everything a policy can learn from here."""
+        digest = sha256()
+        for tensor in (self.observations, self.actions, self.lengths):
+            digest.update(tensor.numpy().tobytes())
+        if self.images is not None:
+            digest.update(self.images.fingerprint.encode())
+        return digest.hexdigest()
+
+    def batch(self, episodes: Tensor) -> Batch:
+        """Gathers episodes (B,) into a padded batch, the longest first.
+
+        Padding repeats the last step of its episode: finite numbers that no loss looks at.
+        """
+        lengths, order = self.lengths[episodes].sort(descending=True, stable=True)  # (B,)
+        steps = torch.arange(int(lengths[0]))[:, None].minimum(lengths - 1)  # (T, B)
+        rows = self.starts[episodes[order]] + steps  # (T, B)
+        images = {} if self.images is None else self.images.read(episodes[order], lengths)
+        return Batch(self.observations[rows], self.actions[rows], lengths, images)
+
+    def sample(self, size: int, rng: Generator) -> Batch:
+        """Draws `size` episodes, as many of each task as possible, none twice if it can be."""
+        order = rng.permutation(len(self.groups))
+        groups = list(self.groups.values())
+        drawn = []
+        for place, task in enumerate(order):
+            count = size // len(order) + (place < size % len(order))
+            group = groups[task].numpy()
+            drawn.append(rng.choice(group, count, replace=count > len(group)))
+        return self.batch(torch.from_numpy(np.concatenate(drawn)))
+
+    def per_task(self, size: int) -> Iterator[tuple[str, Batch]]:
+        """Every episode once, in batches of one task, at most `size` in each."""
+        for task, group in self.groups.items():
+            by_length = group[self.lengths[group].argsort(descending=True, stable=True)]
+            yield from ((task, self.batch(part)) for part in torch.split(by_length, size))
+
+
+class BatchStream:
+    """The training batches of a run: each a function of (seed, update) alone.
+
+    Where images must be read from the disk, the next batch is read while the present one is used.
+
+    Args:
+        demonstrations: What is drawn from.
+        size: Episodes in a batch.
+        seed: The run's seed.
+        updates: The last update that needs a batch.
+    """
+
+    def __init__(self, demonstrations: Demonstrations, size: int, seed: int, updates: int) -> None:
+        self._demonstrations, self._size = demonstrations, size
+        self._seed, self._updates = seed, updates
+        self._reader = None if demonstrations.images is None else ThreadPoolExecutor(1)
+        self._ahead: tuple[int, Future[Batch]] | None = None
+
+    def batch(self, update: int) -> Batch:
+        """The batch of an update, counted from 1.
+
+        Raises:
+            VandError: Its images cannot be read.
+        """
+        if self._reader is None:
+            return self._make(update)
+        if self._ahead is None or self._ahead[0] != update:
+            self._ahead = update, self._reader.submit(self._make, update)
+        batch = self._ahead[1].result()
+        if update < self._updates:
+            self._ahead = update + 1, self._reader.submit(self._make, update + 1)
+        return batch
+
+    def close(self) -> None:
+        """Stops reading ahead."""
+        if self._reader is not None:
+            self._reader.shutdown(cancel_futures=True)
+
+    def _make(self, update: int) -> Batch:
+        return self._demonstrations.sample(self._size, default_rng([self._seed, update]))

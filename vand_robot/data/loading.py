@@ -1,0 +1,189 @@
+"""What a run learns from: demonstration files, read, checked against each other, and split."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator, default_rng
+
+from vand_demos import DemoDataset, Episode, require_compatible
+from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_robot.config.schema import TrainConfig
+from vand_robot.data.batches import Demonstrations
+from vand_robot.data.images import StoredImages, image_sizes
+from vand_robot.interface import PolicySpec
+
+SPLIT_STREAM = 0x5917
+"""Keeps the random numbers of the split apart from those of the updates."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What one run learns from; to be closed, because images stay in their files."""
+
+    spec: PolicySpec
+    """What the policy will see and say."""
+    train: Demonstrations
+    """What gradients come from."""
+    valid: Demonstrations | None
+    """What is held back; None where nothing is."""
+    files: ExitStack = field(default_factory=ExitStack)
+    """Closes the files that images are read from."""
+
+    def close(self) -> None:
+        """Closes the files."""
+        self.files.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _Demonstration:
+    """An episode without its images, and where these are."""
+
+    episode: Episode
+    dataset: DemoDataset
+
+
+def load_data(config: TrainConfig) -> TrainingData:
+    """Reads the demonstrations of a run and splits them.
+
+    A file's own `train` and `valid` masks are obeyed (without a `valid` mask, what is not in
+    `train` validates; what is in neither of both is not used). Files without masks are split task
+    by task, seeded.
+
+    Raises:
+        UsageError: No file, no such file, task or observation key.
+        VandError: An empty or damaged file, files that do not belong together or hold the same
+            recording, or a task without a usable demonstration.
+    """
+    if not config.data:
+        raise UsageError("no data: name at least one demonstration file, for instance data=[PATH]")
+    rng = default_rng([config.seed, SPLIT_STREAM])
+    train: list[_Demonstration] = []
+    valid: list[_Demonstration] = []
+    env_args: Mapping[str, Any] = {}
+    keys: tuple[str, ...] = ()
+    tasks: set[str] = set()
+    places: dict[str, str] = {}
+    with ExitStack() as files:
+        for path in config.data:
+            dataset = files.enter_context(DemoDataset.open(path, guarded=True))
+            if not dataset.names:
+                raise VandError(f"{path}: the data set is empty")
+            what = f"{path}, beside {config.data[0]},"
+            require_compatible(env_args or dataset.env_args, dataset.env_args, what)
+            env_args = dataset.env_args
+            _require_distinct(dataset, places)
+            keys = keys or _observation_keys(config, dataset)
+            tasks |= set(dataset.tasks)
+            for side, names in zip((train, valid), _split(config, dataset, rng), strict=True):
+                side += [_read(dataset, name, keys) for name in names]
+        for task in config.tasks:
+            if task not in tasks:
+                raise unknown_name("task", task, sorted(tasks))
+        data = _assemble(config, env_args, keys, train, valid)
+        return replace(data, files=files.pop_all()) if data.spec.images else data
+
+
+def _assemble(
+    config: TrainConfig,
+    env_args: Mapping[str, Any],
+    keys: tuple[str, ...],
+    train: Sequence[_Demonstration],
+    valid: Sequence[_Demonstration],
+) -> TrainingData:
+    kind = "successful demonstration" if config.only_successful else "demonstration"
+    found = sorted({demo.episode.task for demo in train})
+    if not train:
+        raise VandError(f"{', '.join(config.data)}: no {kind} to train on")
+    for task in config.tasks:
+        if task not in found:
+            known = f"{kind}s to train on are of: {', '.join(found)}"
+            raise VandError(f"{', '.join(config.data)}: no {kind} of task {task!r}; {known}")
+    sizes = _sizes(train[0], keys)
+    for demo in (*train, *valid):
+        if (came := _sizes(demo, keys)) != sizes:
+            raise VandError(f"observations of unlike sizes in one run: {sizes} and {came}")
+    images = image_sizes(train[0].dataset, train[0].episode.name, config.policy.images.keys)
+    kwargs = env_args["env_kwargs"]
+    spec = PolicySpec(
+        robot=str(kwargs["robot"]),
+        action_mode=str(kwargs["action_mode"]),
+        action_size=train[0].episode.actions.shape[1],
+        control_dt_s=float(kwargs["control_dt_s"]),
+        instructions=tuple(kwargs["instructions"]),
+        observations=sizes,
+        images=images,
+    )
+    return TrainingData(spec, _pack(train, spec), _pack(valid, spec) if valid else None)
+
+
+def _sizes(demo: _Demonstration, keys: Sequence[str]) -> dict[str, int]:
+    return {key: demo.episode.observations[key].shape[1] for key in keys}
+
+
+def _pack(demos: Sequence[_Demonstration], spec: PolicySpec) -> Demonstrations:
+    episodes = [demo.episode for demo in demos]
+    places = [(demo.dataset, demo.episode.name) for demo in demos]
+    return Demonstrations.of(
+        [np.concatenate([e.observations[key] for key in spec.observations], 1) for e in episodes],
+        [e.actions for e in episodes],
+        [e.task for e in episodes],
+        StoredImages(places, spec.images) if spec.images else None,
+    )
+
+
+def _require_distinct(dataset: DemoDataset, places: dict[str, str]) -> None:
+    """Adds the recordings of a data set to `places` (identity -> where it is).
+
+    Raises:
+        VandError: One is there already: training would see what it is validated on.
+    """
+    for name in dataset.names:
+        place, uid = f"{dataset.path}: {name}", str(dataset.attribute(name, "uid"))
+        if uid in places:
+            raise VandError(f"{place} is the same recording as {places[uid]}")
+        places[uid] = place
+
+
+def _observation_keys(config: TrainConfig, dataset: DemoDataset) -> tuple[str, ...]:
+    """The keys that the policy sees, in the order in which it sees them."""
+    shapes = dataset.observation_shapes(dataset.names[0])
+    vectors = tuple(sorted(key for key, shape in shapes.items() if len(shape) == 1))
+    for key in config.policy.observations:
+        if key not in vectors:
+            raise unknown_name("observation key", key, vectors)
+    return config.policy.observations or vectors
+
+
+def _read(dataset: DemoDataset, name: str, keys: Sequence[str]) -> _Demonstration:
+    episode = dataset.episode(name, keys, states=False, next_observations=False)
+    return _Demonstration(episode, dataset)
+
+
+def _split(
+    config: TrainConfig, dataset: DemoDataset, rng: Generator
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Names to train on and names to validate on."""
+    task_of = {name: str(dataset.attribute(name, "task")) for name in dataset.names}
+    usable = [
+        name
+        for name in dataset.names
+        if (not config.tasks or task_of[name] in config.tasks)
+        and (not config.only_successful or dataset.attribute(name, "success"))
+    ]
+    masks = {
+        key: set(dataset.mask(key)) for key in dataset.filter_keys if key in ("train", "valid")
+    }
+    if masks:
+        valid = masks.get("valid", set(dataset.names) - masks.get("train", set()))
+        train = masks.get("train", set(dataset.names) - valid) - valid
+        return [n for n in usable if n in train], [n for n in usable if n in valid]
+    held_back: set[str] = set()
+    for task in sorted({task_of[name] for name in usable}):
+        group = [name for name in usable if task_of[name] == task]
+        # one demonstration at least is trained on, and one held back where that leaves any
+        count = min(max(1, round(config.valid_fraction * len(group))), len(group) - 1)
+        held_back |= set(rng.permutation(group)[: count if config.valid_fraction else 0].tolist())
+    return [n for n in usable if n not in held_back], [n for n in usable if n in held_back]

@@ -1,0 +1,1 @@
+"""Rollouts on held-out seeds, and their scores."""

@@ -1,0 +1,160 @@
+"""What the demonstrations of a task set as the standard that a policy is judged by.
+
+It is taken from the training data and travels in the checkpoint, so that a policy can be evaluated
+where its demonstrations are not at hand.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from vand_demos import DemoDataset, Episode
+from vand_demos.storage.reader import require_fits, signature
+from vand_envs import get_task
+from vand_envs.errors import VandError
+from vand_envs.typing import FloatArray
+from vand_robot.evaluation.rollout import hand_path
+from vand_robot.metrics.reference_cycle import Reference, reference_from_demonstrations
+
+EXTRAS_KEY = "standards"
+"""Key of the standards among a checkpoint's extras."""
+
+
+PATHS = 12
+"""Demonstrations whose paths are kept, at most."""
+PATH_DT_S = 0.2
+"""Time between two points of a path [s]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Standard:
+    """What the demonstrations of one task show."""
+
+    episodes: int
+    """Number of successful demonstrations."""
+    median_steps: int
+    """Median length [control steps]."""
+    times_s: tuple[float, ...]
+    """Durations until success, per demonstration of a sequential task [s]."""
+    reference: Reference | None
+    """The rhythm of a periodic task."""
+    paths: tuple[FloatArray, ...] = ()
+    """Paths of the hand in the world, of some demonstrations of a sequential task, each of shape
+    (M, 3) [m], a point every `PATH_DT_S`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "episodes": self.episodes,
+            "median_steps": self.median_steps,
+            "times_s": list(self.times_s),
+            "reference": None if self.reference is None else self.reference.to_json(),
+            "paths_mm": [np.rint(1000 * path).astype(int).tolist() for path in self.paths],
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """The standard that `to_json` wrote."""
+        reference = record["reference"]
+        return cls(
+            episodes=int(record["episodes"]),
+            median_steps=int(record["median_steps"]),
+            times_s=tuple(record["times_s"]),
+            reference=None if reference is None else Reference.from_json(reference),
+            paths=tuple(np.array(path) / 1000 for path in record.get("paths_mm", [])),
+        )
+
+
+def standard_of(task_id: str, episodes: Sequence[Episode]) -> Standard:
+    """The standard set by demonstrations of one task.
+
+    Raises:
+        VandError: There is no demonstration, or no cycle in those of a periodic task.
+    """
+    if not episodes:
+        raise VandError(f"task {task_id!r}: no successful demonstration to judge by")
+    task = get_task(task_id)
+    dt = episodes[0].control_dt_s
+    times: tuple[float, ...] = ()
+    reference = None
+    paths: tuple[FloatArray, ...] = ()
+    if task.kind == "sequential":
+        # the last stage's reward marks the success
+        times = tuple(float(np.flatnonzero(e.rewards).max() + 1) * dt for e in episodes)
+        chosen = np.linspace(0, len(episodes) - 1, min(PATHS, len(episodes))).round().astype(int)
+        every = max(1, round(PATH_DT_S / dt))
+        paths = tuple(_compact(hand_path(episodes[i].observations)[::every]) for i in chosen)
+    elif task.cycle is not None:
+        views = [e.observations for e in episodes]
+        signals = [task.cycle.phase_plane(view) for view in views]
+        valid = [task.cycle.valid(view) for view in views]
+        try:
+            reference = reference_from_demonstrations(signals, dt, valid=valid)
+        except VandError as error:
+            raise VandError(f"task {task_id!r}: {error}") from None
+    steps = int(np.median([len(e) for e in episodes]))
+    return Standard(len(episodes), steps, times, reference, paths)
+
+
+def _compact(path: FloatArray) -> FloatArray:
+    """A path to the millimetre, as it will be read back."""
+    return np.asarray(np.rint(1000 * path).astype(int) / 1000)
+
+
+def standards_of(paths: Sequence[str | Path], tasks: Sequence[str] = ()) -> dict[str, Standard]:
+    """The standards set by data sets, for each of their tasks (or the given ones).
+
+    A task that was never demonstrated with success has none.
+
+    Raises:
+        VandError: A file cannot be read, a demonstration is unusable, or none was successful.
+    """
+    episodes: dict[str, list[Episode]] = {}
+    failed = False
+    for path in paths:
+        with DemoDataset.open(path, guarded=True) as dataset:
+            first: dict[str, str] = {}
+            for name in dataset.names:
+                task = dataset.attribute(name, "task")
+                if tasks and task not in tasks:
+                    continue
+                if dataset.attribute(name, "success"):
+                    episode = dataset.episode(
+                        name, states=False, next_observations=False, images=False
+                    )
+                    require_fits(episode, dataset.env_args, first)
+                    first = first or signature(episode)
+                    _require_judgeable(path, episode)
+                    episodes.setdefault(task, []).append(episode)
+                else:
+                    failed = True
+    if failed and not episodes:
+        of = f" of {', '.join(tasks)}" if tasks else ""
+        files = ", ".join(map(str, paths))
+        raise VandError(f"{files}: no successful demonstration{of}: nothing to judge a policy by")
+    return {task: standard_of(task, episodes[task]) for task in sorted(episodes)}
+
+
+def _require_judgeable(path: str | Path, episode: Episode) -> None:
+    """Raises VandError where a successful demonstration lacks what a standard is taken from."""
+    for key in ("base_pose", "ee_pos"):
+        if key not in episode.observations:
+            raise VandError(f"{path}: {episode.name}: obs/{key} is missing")
+    if get_task(episode.task).kind == "sequential" and not episode.rewards.any():
+        raise VandError(
+            f"{path}: {episode.name}: success: expected a reward for it, but all rewards are zero"
+        )
+
+
+def to_extras(standards: Mapping[str, Standard]) -> dict[str, Any]:
+    """The standards as the extras of a checkpoint."""
+    return {EXTRAS_KEY: {task: standard.to_json() for task, standard in standards.items()}}
+
+
+def from_extras(extras: Mapping[str, Any]) -> dict[str, Standard]:
+    """The standards in a checkpoint's extras; empty where it has none."""
+    found = extras.get(EXTRAS_KEY, {})
+    return {task: Standard.from_json(record) for task, record in found.items()}

@@ -1,0 +1,156 @@
+"""Scores of a rollout: one row of metrics for each episode, by what the demonstrations show."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vand_envs import Task, get_task
+from vand_envs.errors import VandError
+from vand_envs.judging import Progress
+from vand_envs.typing import BoolArray, FloatArray
+from vand_robot.evaluation.reference import PATH_DT_S, Standard
+from vand_robot.evaluation.rollout import Rollout
+from vand_robot.metrics.periodic import recovery_time, score_periodic
+from vand_robot.metrics.sequential import jerk, path_distance, score_sequential
+
+Row = dict[str, Any]
+"""One episode: metric -> value; None where it cannot be told."""
+
+
+def score(run: Rollout, standard: Standard) -> tuple[Row, ...]:
+    """One row of metrics for each episode of a rollout; see `vand_robot.metrics.info`.
+
+    Raises:
+        VandError: The demonstrations of a periodic task show no cycle to judge by.
+    """
+    rows = (
+        _score_cycle(run, standard) if run.task.kind == "periodic" else _score_stages(run, standard)
+    )
+    return tuple(
+        {"task": run.task.id, "seed": seed, **row}
+        for seed, row in zip(run.seeds, rows, strict=True)
+    )
+
+
+def done(task: Task, progress: Progress) -> BoolArray:
+    """Whether a task is done by its own criteria, (n,).
+
+    What is counted is judged at the end: an episode that goes on counting has failed.
+    """
+    return progress.success if task.count is None else progress.at_end
+
+
+def shown(
+    run: Rollout, standards: Mapping[str, Standard], rows: tuple[Row, ...]
+) -> list[list[str]]:
+    """The behaviours that each episode shows: the tasks whose criterion of success it meets.
+
+    Args:
+        run: What happened, with judgements of other tasks beside.
+        standards: What the demonstrations show, by task; periodic tasks that it lacks are judged
+            by their minimum of cycles.
+        rows: The scores under the task's own criteria.
+
+    Returns:
+        Task ids for each episode: the instructed one first, then those of `run.shown`.
+    """
+    found = [[run.task.id] if row["success"] else [] for row in rows]
+    for task_id, progress in run.shown.items():
+        task = get_task(task_id)
+        holds = done(task, progress).copy()
+        if task.kind == "periodic" and task_id in standards:
+            signal, valid = phase_plane(run, task)
+            for i in np.flatnonzero(holds):  # a rhythm has the minimum of cycles at least
+                holds[i] = score_periodic(
+                    signal[i], run.control_dt_s, _reference(task_id, standards), valid=valid[i]
+                ).success
+        for i in np.flatnonzero(holds):
+            found[i].append(task_id)
+    return found
+
+
+def phase_plane(run: Rollout, task: Task) -> tuple[FloatArray, BoolArray]:
+    """The judged motion in a task's phase plane, (n, T, 2), and whether it counts, (n, T)."""
+    if task.cycle is None:
+        raise ValueError(f"task {task.id!r} has no cycle")
+    judged = run.judged
+    return task.cycle.phase_plane(judged).swapaxes(0, 1), task.cycle.valid(judged).swapaxes(0, 1)
+
+
+def _score_stages(run: Rollout, standard: Standard) -> list[Row]:
+    stages = score_sequential(run.stage_times_s, demonstration_times_s=standard.times_s)
+    success, times = done(run.task, run.progress), run.success_s
+    paths = run.hand_paths()
+    typical = float(np.median(standard.times_s)) if standard.times_s else np.nan
+    return [
+        {
+            "success": bool(success[i]),
+            "success_once": bool(run.progress.success[i]),
+            "success_at_end": bool(run.progress.at_end[i]),
+            "stages_done": stages.stages_done[i],
+            "stage_fraction": stages.stage_fraction[i],
+            "out_of_order": int(run.progress.out_of_order[i]),
+            **_counted(run, i),
+            "time_s": _known(times[i]),
+            "relative_time": _known(times[i] / typical),
+            "path_distance": _path_distance(paths[i], times[i], run.control_dt_s, standard),
+            "jerk": _known(jerk(paths[i], run.control_dt_s)),
+        }
+        for i in range(len(run.seeds))
+    ]
+
+
+def _counted(run: Rollout, i: int) -> Row:
+    """The three things that counted tasks report apart, and the count."""
+    if run.task.count is None:
+        return {}
+    count = float(run.progress.count[i])
+    return {
+        "count": count,
+        "count_right": bool(abs(count - run.task.count) < 0.5),
+        "returned": bool(run.returned[i]),
+        "still": bool(run.still[i]),
+    }
+
+
+def _path_distance(path: FloatArray, time_s: float, dt: float, standard: Standard) -> float | None:
+    """Distance to the nearest demonstration [m], of a successful episode up to its success."""
+    if not standard.paths:
+        return None
+    end = len(path) if np.isnan(time_s) else round(time_s / dt) + 1
+    return path_distance(path[: end : max(1, round(PATH_DT_S / dt))], standard.paths)
+
+
+def _score_cycle(run: Rollout, standard: Standard) -> list[Row]:
+    reference = _reference(run.task.id, {run.task.id: standard})
+    signal, valid = phase_plane(run, run.task)
+    dt = run.control_dt_s
+    rows = []
+    for i in range(len(run.seeds)):
+        judged = score_periodic(signal[i], dt, reference, valid=valid[i])
+        numbers = judged.as_dict()
+        row = {"success": numbers.pop("success"), **numbers}
+        row["failures"] = " ".join(numbers["failures"])
+        if run.pushes_s:
+            times = [
+                recovery_time(signal[i], dt, reference, push_s - run.start * dt, valid=valid[i])
+                for push_s in run.pushes_s[i]
+                if push_s >= judged.onset_s + run.start * dt
+            ]
+            back = [time for time in times if np.isfinite(time)]
+            row["recovery_s"] = float(np.median(back)) if back else None
+            row["recovered"] = len(back) / len(times) if times else None
+        rows.append(row)
+    return rows
+
+
+def _reference(task_id: str, standards: Mapping[str, Standard]) -> Any:
+    reference = standards[task_id].reference
+    if reference is None:
+        raise VandError(f"task {task_id!r}: its demonstrations show no cycle to judge by")
+    return reference
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,147 @@
+"""What an evaluation puts to the test: the policy of a run, or the scripted experts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from vand_demos import DemoDataset
+from vand_demos.system.files import disk_errors
+from vand_envs.errors import UsageError, VandError
+from vand_robot.config import validation
+from vand_robot.evaluation.reference import Standard, from_extras, standards_of
+from vand_robot.evaluation.runner import PolicyMaker
+from vand_robot.policies.checkpoint import (
+    BEST,
+    LAST,
+    POLICY_JSON,
+    POLICY_TENSORS,
+    find_checkpoint,
+    load_checkpoint,
+    load_policy,
+    software_versions,
+)
+from vand_robot.policies.expert import ExpertPolicy
+from vand_robot.policies.recurrent import RecurrentPolicy
+from vand_robot.training.trainer import CONFIG
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated."""
+
+    make_policy: PolicyMaker
+    """Makes the policy."""
+    digest: str
+    """Tells it from every other."""
+    standards: Mapping[str, Standard]
+    """What it is judged by, for each task that it was trained for."""
+    control_dt_s: float
+    """Duration of a control step [s]."""
+    facts: Mapping[str, Any]
+    """What to say of it in `results.json`."""
+
+
+def find_subject(source: Path, *, expert: bool = False) -> Subject:
+    """What a run, or a data set for the experts, puts to the test.
+
+    Args:
+        source: Folder of a run or of a checkpoint; with `expert` also a data set, for its tasks.
+        expert: Whether the scripted experts act in place of the run's policy.
+
+    Raises:
+        UsageError: There is no run, or a data set without `expert`.
+        VandError: A damaged checkpoint or data set, a run that was trained on no demonstrations,
+            or a data set that holds no successful one.
+    """
+    if not source.exists():
+        raise UsageError(f"no run{' and no data set' if expert else ''} {source}")
+    if source.is_file():
+        if not expert:
+            raise UsageError(f"{source} is no run; a data set is evaluated with --expert")
+        standards = standards_of([source])
+        if not standards:
+            raise VandError(f"{source}: no successful demonstration to judge by")
+        dt = _control_dt_s(source)  # the experts drive in a mode of their own, whatever the file's
+        return Subject(
+            partial(ExpertPolicy, dt),
+            _expert_digest(dt),
+            standards,
+            dt,
+            {
+                "run": f"experts on {source.name}",
+                "path": str(source),
+                "expert": True,
+                "versions": software_versions(),
+            },
+        )
+    folder = named(source)
+    digest = "" if expert else _weights_digest(folder)
+    checkpoint = load_checkpoint(folder)
+    standards = from_extras(checkpoint.extras)
+    if not standards:
+        raise VandError(f"{source}: the run holds no standards to judge by")
+    dt = checkpoint.policy.spec.control_dt_s
+    name = run_folder(folder).name
+    make_policy: PolicyMaker
+    if expert:
+        name, make_policy = f"experts on {name}", partial(ExpertPolicy, dt)
+        digest = _expert_digest(dt)
+    else:
+        make_policy = partial(_load_unchanged, folder, digest)
+    facts = {
+        "run": name,
+        "path": str(source),
+        "expert": expert,
+        "checkpoint_update": None if expert else checkpoint.update,
+        "config": {} if expert else validation.to_dict(checkpoint.config),
+        "versions": software_versions(),
+    }
+    return Subject(make_policy, digest, standards, dt, facts)
+
+
+def named(folder: Path) -> Path:
+    """A path to the same folder that ends in its name: `.` and `..` have none."""
+    return folder.resolve() if folder.name in ("", "..") else folder
+
+
+def run_folder(source: Path) -> Path:
+    """The folder of the run that a run's folder, or that of one of its checkpoints, belongs to."""
+    source = named(source)
+    if source.name in (BEST, LAST) and (source / POLICY_JSON).is_file():
+        run = named(source.parent)
+        if (run / CONFIG).is_file():
+            return run
+    return source
+
+
+def _control_dt_s(file: Path) -> float:
+    """Duration of a control step of a data set [s]."""
+    with DemoDataset.open(file, guarded=True) as dataset:
+        return float(dataset.env_args["env_kwargs"]["control_dt_s"])
+
+
+def _expert_digest(control_dt_s: float) -> str:
+    """Tells the experts at one control rate from those at another."""
+    return f"expert {control_dt_s!r}"
+
+
+def _weights_digest(source: Path) -> str:
+    """Digest of the weights of the checkpoint that a folder stands for."""
+    file = find_checkpoint(source) / POLICY_TENSORS
+    with disk_errors("read", file):
+        return sha256(file.read_bytes()).hexdigest()
+
+
+def _load_unchanged(source: Path, digest: str) -> RecurrentPolicy:
+    """The policy in a folder, as long as its weights have that digest.
+
+    Raises:
+        VandError: They have another by now: somebody trains there.
+    """
+    policy = load_policy(source)
+    if _weights_digest(source) != digest:
+        raise VandError(f"{source}: the policy changed while it was evaluated")
+    return policy

@@ -1,0 +1,144 @@
+"""The study: tune every method, compare the chosen settings, vary VAND, report."""
+
+import json
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import vand_robot
+from vand_demos.system.files import write_bytes
+from vand_envs.errors import UsageError
+from vand_robot.experiments.sequences.plan import (
+    METHODS,
+    TUNING_SIGNAL,
+    VARIATIONS,
+    Plan,
+    Setting,
+)
+from vand_robot.experiments.sequences.report import write_report
+from vand_robot.experiments.sequences.summary import goodness, summarise
+from vand_robot.experiments.sequences.trial import Trial
+from vand_robot.experiments.sequences.trials import Trials, running_trials
+
+RESULTS, REPORT = "results.json", "report.html"
+
+
+def run_study(
+    out: Path, plan: Plan, *, jobs: int, progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Run a plan and write `results.json` and `report.html`.
+
+    Args:
+        out: Folder; made if it is not there. Finished trials in it are used.
+        plan: What to run.
+        jobs: Processes side by side. The numbers do not depend on it.
+        progress: Called with trials done and trials in all.
+
+    Returns:
+        The content of `results.json`.
+
+    Raises:
+        UsageError: There are no jobs.
+        VandError: The disk is full or fails, or somebody else is writing there.
+        KeyboardInterrupt: After Ctrl-C, when what was running is put away.
+    """
+    if jobs < 1:
+        raise UsageError(f"--jobs: expected 1 or more, got {jobs}")
+    total = _count(plan)
+    with running_trials(out, jobs, lambda done: progress(min(done, total), total)) as trials:
+        tuned = [
+            {"cell": cell, "method": method, "setting": dict(setting), "score": score}
+            for cell, method, setting, score in _tune(trials, plan)
+        ]
+        chosen = _best(tuned)
+        compared = [plan.comparison(entry["cell"], entry["setting"]) for entry in chosen]
+        trials.run(_joined(compared))
+        varied = [
+            (option, value, plan.variation(option, value))
+            for option, values in VARIATIONS.items()
+            for value in values
+        ]
+        trials.run(_joined([some for *_, some in varied]))
+        progress(total, total)
+        results: dict[str, Any] = {
+            "plan": plan.as_dict(),
+            "versions": {
+                "vand-robot": vand_robot.__version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+            "methods": [
+                {"cell": entry["cell"], "signals": name, "method": entry["method"]}
+                | {"setting": entry["setting"]}
+                | summarise(trials.run([trial for trial in some if trial.signal in signals]))
+                for entry, some in zip(chosen, compared, strict=True)
+                for name, signals in _groups(plan.signals[entry["cell"]])
+            ],
+            "variations": [
+                {"option": option, "value": value} | summarise(trials.run(some))
+                for option, value, some in varied
+            ],
+            "tuning": tuned,
+            "trials": [trials.done[key] for key in sorted(trials.done)],
+        }
+    write_report(out / REPORT, results)
+    # The paths are for the figures; one of each trial would be megabytes of text.
+    results["trials"] = [
+        {key: value for key, value in outcome.items() if key != "first"}
+        for outcome in results["trials"]
+    ]
+    write_bytes(out / RESULTS, (json.dumps(results, indent=1) + "\n").encode())
+    return results
+
+
+def _tune(trials: Trials, plan: Plan) -> list[tuple[str, str, Setting, float]]:
+    """Judge every setting of every method on every cell."""
+    settings = [
+        (cell, method, setting)
+        for cell in plan.signals
+        for method, choices in METHODS.items()
+        for setting in choices
+    ]
+    tuning = [plan.tuning(cell, setting) for cell, _, setting in settings]
+    trials.run(_joined(tuning))  # all at once, side by side
+    return [
+        (*entry, goodness(trials.run(some))) for entry, some in zip(settings, tuning, strict=True)
+    ]
+
+
+def _best(tuned: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The best setting of each method on each cell; the first, mildest one of equals."""
+    best: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in tuned:
+        place = entry["cell"], entry["method"]
+        if place not in best or entry["score"] > best[place]["score"]:
+            best[place] = entry
+    return list(best.values())
+
+
+def _groups(signals: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+    """What to sum up over: all signals, where there are several, and the one all cells share."""
+    if len(signals) == 1:
+        return [(signals[0], signals)]
+    return [("all", signals), (TUNING_SIGNAL, [TUNING_SIGNAL])]
+
+
+def _count(plan: Plan) -> int:
+    """Trials in all; a few less where a variation is what was chosen anyway."""
+    settings = len(plan.signals) * sum(map(len, METHODS.values()))
+    compared = len(METHODS) * sum(map(len, plan.signals.values()))
+    varied = {
+        trial.key
+        for option, values in VARIATIONS.items()
+        for value in values
+        for trial in plan.variation(option, value)
+    }
+    return settings * len(plan.tuning_seeds) + compared * len(plan.seeds) + len(varied)
+
+
+def _joined(lists: Sequence[Sequence[Trial]]) -> list[Trial]:
+    """All trials, each once."""
+    return list({trial.key: trial for trials in lists for trial in trials}.values())

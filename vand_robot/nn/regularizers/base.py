@@ -1,0 +1,169 @@
+"""What a regulariser is: a recipe, the sampler it makes for one network, and what it reports.
+
+A `Regularizer` is a frozen recipe without parameters; it may be shared, printed and compared. A
+network calls `bind` to get its `Sampler`, the module that draws the affine map of each layer's
+state before the scan and holds whatever is learned.
+
+Regularisers act on samples only. The deterministic state that stands for them at inference is the
+cell's own answer, h = mu (A = 1, B = C = 0), unless a regulariser says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Mask = Literal["step", "sequence"]
+Part = Literal["state", "hidden"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One layer's draw for one sequence."""
+
+    affine: AffineMap
+    """The map of the state; coefficients (T or 1, B, S)."""
+
+    kl: Callable[[Tensor, Tensor | None], Tensor] | None = None
+    """kl(gap (T, B, S), valid (T, B) or None) -> scalar [nats per step], where gap = mu - m is what
+    memory adds to the answer; None where nothing is paid."""
+
+
+@dataclass(frozen=True)
+class RegularizerTerms:
+    """What a regulariser adds to the loss and to the log."""
+
+    kl: Tensor
+    """Scalar [nats per step]: mean over valid steps and batch, sum over units and layers."""
+
+    penalty: Tensor
+    """Scalar to add to the loss."""
+
+    stats: Mapping[str, float] = field(default_factory=dict)
+    """Named figures for the log."""
+
+
+class Sampler(nn.Module):
+    """A regulariser bound to one network of `num_layers` layers.
+
+    Args:
+        recipe: the regulariser.
+        hidden_size: units per layer, H.
+        state_size: state variables per layer, S (H; 2H for the LSTM, hidden before cell).
+    """
+
+    def __init__(self, recipe: Regularizer, hidden_size: int, state_size: int) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.hidden_size = hidden_size
+        self.state_size = state_size
+
+    def extra_repr(self) -> str:
+        """Show the recipe in the module's printout."""
+        return repr(self.recipe)
+
+    def sample(
+        self,
+        layer: int,  # noqa: ARG002  (for samplers with parameters of their own in each layer)
+        steps: int,
+        like: Tensor,
+    ) -> Sample:
+        """Draw one layer's map of the state.
+
+        Args:
+            layer: which layer.
+            steps: T.
+            like: (B, S) the initial state; gives batch, size, type and device.
+
+        Returns:
+            The draw.
+        """
+        return Sample(self._widened(self.recipe.draw(steps, self._narrowed(like))))
+
+    def expected(self, like: Tensor) -> AffineMap:
+        """Return the map (1, B, S) of the deterministic state, for states like `like` (B, S)."""
+        return self._widened(self.recipe.expected(self._narrowed(like)))
+
+    def _narrowed(self, like: Tensor) -> Tensor:
+        return like if self.recipe.on == "state" else like[:, : self.hidden_size]
+
+    def _widened(self, affine: AffineMap) -> AffineMap:
+        if affine.is_identity or self.recipe.on == "state":
+            return affine
+        return affine.widened(self.state_size)
+
+    def perturb_input(self, x: Tensor, layer: int) -> Tensor:
+        """Perturb a layer's input (T, B, .); most regularisers leave it alone."""
+        return self.recipe.perturb_input(x, layer)
+
+    def perturb_output(self, output: Tensor) -> Tensor:
+        """Perturb the last layer's output (T, B, H); most regularisers leave it alone."""
+        return self.recipe.perturb_output(output)
+
+    def terms(self, kl: Tensor) -> RegularizerTerms:
+        """Turn the layers' summed KL [nats per step] into terms of the loss."""
+        return RegularizerTerms(kl=kl, penalty=torch.zeros_like(kl), stats=self.stats())
+
+    def stats(self) -> dict[str, float]:
+        """Figures for the log that are known without running."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Regularizer:
+    """A recipe that draws affine maps; the base of all, and by itself the one that does nothing."""
+
+    on: Part = field(default="state", kw_only=True)
+    """What it acts on: the whole "state", or only the LSTM's "hidden" half."""
+
+    def __post_init__(self) -> None:
+        require_choice("on", self.on, ("state", "hidden"))
+
+    def bind(self, num_layers: int, hidden_size: int, state_size: int) -> Sampler:  # noqa: ARG002  (for samplers with parameters in each layer)
+        """Make the sampler of one network."""
+        return Sampler(self, hidden_size, state_size)
+
+    def draw(self, steps: int, like: Tensor) -> AffineMap:  # noqa: ARG002  (nothing to draw here)
+        """Draw the map of `steps` steps for states like `like` (B, S)."""
+        return IDENTITY
+
+    def expected(self, like: Tensor) -> AffineMap:  # noqa: ARG002  (the cell's answer, whatever the state)
+        """Return the map (1, B, S) of the deterministic state that stands for the samples."""
+        return IDENTITY
+
+    def perturb_input(self, x: Tensor, layer: int) -> Tensor:  # noqa: ARG002  (the same in all layers here)
+        """Perturb a layer's input (T, B, .)."""
+        return x
+
+    def perturb_output(self, output: Tensor) -> Tensor:
+        """Perturb the last layer's output (T, B, H)."""
+        return output
+
+
+@dataclass(frozen=True)
+class NoRegularizer(Regularizer):
+    """The plain network."""
+
+
+def require_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise ValueError unless a named option has one of its values."""
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+
+
+def require_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
+    """Raise ValueError unless low <= value < high."""
+    try:
+        inside = low <= value < high
+    except TypeError:  # configurations know no types: "1e-3"
+        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}); got {value!r}") from None
+    if not inside:
+        raise ValueError(f"{name} must lie in [{low:g}, {high:g}); got {value!r}")

@@ -1,0 +1,102 @@
+"""Regularisers one after the other: their affine maps composed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
+from vand_robot.nn.regularizers.base import Regularizer, RegularizerTerms, Sample, Sampler
+from vand_robot.nn.regularizers.vand import Vand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True)
+class Chain(Regularizer):
+    """Several regularisers; the first maps the cell's answer, each next one the result.
+
+    The deterministic state is the composition of the members' own. `Vand` can only come first: it
+    replaces the cell's answer by the response without memory, which later members do not have.
+    """
+
+    regularizers: tuple[Regularizer, ...] = ()
+    """The members, in order."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.on != "state":
+            raise ValueError('Chain acts on what its members act on; leave on="state"')
+        if not self.regularizers:
+            raise ValueError("a chain needs at least one regularizer")
+        if any(isinstance(member, Vand) for member in self.regularizers[1:]):
+            raise ValueError("Vand can only come first in a chain")
+
+    def bind(self, num_layers: int, hidden_size: int, state_size: int) -> ChainSampler:
+        """Make the sampler of one network."""
+        return ChainSampler(self, num_layers, hidden_size, state_size)
+
+
+class ChainSampler(Sampler):
+    """The samplers of a chain's members.
+
+    Args:
+        recipe: the chain.
+        num_layers: number of layers.
+        hidden_size: units per layer, H.
+        state_size: state variables per layer, S.
+    """
+
+    def __init__(self, recipe: Chain, num_layers: int, hidden_size: int, state_size: int) -> None:
+        super().__init__(recipe, hidden_size, state_size)
+        self.members = nn.ModuleList(
+            member.bind(num_layers, hidden_size, state_size) for member in recipe.regularizers
+        )
+
+    def samplers(self) -> Iterable[Sampler]:
+        """The members' samplers, in order."""
+        return (member for member in self.members if isinstance(member, Sampler))
+
+    def sample(self, layer: int, steps: int, like: Tensor) -> Sample:
+        """See `Sampler.sample`."""
+        first, *rest = (sampler.sample(layer, steps, like) for sampler in self.samplers())
+        affine = first.affine
+        for sample in rest:
+            affine = affine.then(sample.affine)
+        return Sample(affine, first.kl)
+
+    def expected(self, like: Tensor) -> AffineMap:
+        """See `Sampler.expected`."""
+        affine = IDENTITY
+        for sampler in self.samplers():
+            affine = affine.then(sampler.expected(like))
+        return affine
+
+    def perturb_input(self, x: Tensor, layer: int) -> Tensor:
+        """See `Sampler.perturb_input`."""
+        for sampler in self.samplers():
+            x = sampler.perturb_input(x, layer)
+        return x
+
+    def perturb_output(self, output: Tensor) -> Tensor:
+        """See `Sampler.perturb_output`."""
+        for sampler in self.samplers():
+            output = sampler.perturb_output(output)
+        return output
+
+    def terms(self, kl: Tensor) -> RegularizerTerms:
+        """See `Sampler.terms`: the KL is the first member's, the only one that can pay any."""
+        first, *rest = self.samplers()
+        terms = first.terms(kl)
+        return RegularizerTerms(terms.kl, terms.penalty, {**_merged(rest), **terms.stats})
+
+    def stats(self) -> dict[str, float]:
+        """See `Sampler.stats`."""
+        return _merged(self.samplers())
+
+
+def _merged(samplers: Iterable[Sampler]) -> dict[str, float]:
+    return {key: value for sampler in samplers for key, value in sampler.stats().items()}

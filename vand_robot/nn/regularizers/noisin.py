@@ -1,0 +1,232 @@
+"""Noisin: unbiased noise on the hidden state, in eight distributions; and what goes with it.
+
+Source: Dieng, Ranganath, Altosaar & Blei, "Noisin: Unbiased Regularization for Recurrent Neural
+Networks", ICML 2018: the unbiased injection, weak and strong, additive and multiplicative, the
+table of distributions, and the dropout-LSTM it is put on top of.
+
+The noise is standardised so that the spread alone sets its amount. The deterministic state that
+stands for it is the noiseless one: weakly unbiased noise enters the recurrence, and it is
+E[h_t | h_{t-1}] that equals the cell's answer; strongly unbiased noise touches the last layer's
+output alone, and E[h_t] is the deterministic state itself, at every t.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
+from vand_robot.nn.kernel.random_mask import draw_mask, require_mask
+from vand_robot.nn.regularizers.base import Part, Regularizer, require_choice, require_range
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Distribution = Literal[
+    "normal", "bernoulli", "gamma", "gumbel", "laplace", "logistic", "beta", "chi_square"
+]
+
+EULER_MASCHERONI = 0.5772156649015329
+"""Mean of the standard Gumbel distribution."""
+
+
+class Scaled(NamedTuple):
+    """A distribution scaled to zero mean."""
+
+    draw: Callable[[float, float, Tensor], Tensor]
+    """draw(spread, alpha, like): as many draws as `like` has elements, in its shape."""
+
+    variance: Callable[[float], float]
+    """variance(spread) of a draw."""
+
+
+def _uniform(like: Tensor) -> Tensor:
+    """Draw from (0, 1), open on both sides so that logarithms are finite."""
+    return torch.rand_like(like).clamp_(torch.finfo(like.dtype).tiny, 1 - 2**-24)
+
+
+def _normal(spread: float, _: float, like: Tensor) -> Tensor:
+    return spread * torch.randn_like(like)
+
+
+def _bernoulli(spread: float, _: float, like: Tensor) -> Tensor:
+    return (torch.rand_like(like) < spread).to(like.dtype) / spread - 1
+
+
+def _gamma(spread: float, alpha: float, like: Tensor) -> Tensor:
+    eta = spread * torch.distributions.Gamma(torch.full_like(like, alpha), 1.0).sample()
+    return (eta - alpha * spread) / math.sqrt(alpha)
+
+
+def _gumbel(spread: float, _: float, like: Tensor) -> Tensor:
+    eta = -spread * torch.log(-torch.log(_uniform(like)))
+    return math.sqrt(6) / math.pi * (eta - EULER_MASCHERONI * spread)
+
+
+def _laplace(spread: float, _: float, like: Tensor) -> Tensor:
+    sign = torch.sign(torch.rand_like(like) - 0.5)
+    return -spread / math.sqrt(2) * sign * torch.log(_uniform(like))
+
+
+def _logistic(spread: float, _: float, like: Tensor) -> Tensor:
+    return math.sqrt(3) / math.pi * spread * torch.logit(_uniform(like))
+
+
+def _beta(spread: float, alpha: float, like: Tensor) -> Tensor:
+    total = alpha + spread
+    eta = torch.distributions.Beta(torch.full_like(like, alpha), spread).sample()
+    return total * math.sqrt((total + 1) / alpha) * (eta - alpha / total)
+
+
+def _chi_square(spread: float, _: float, like: Tensor) -> Tensor:
+    eta = torch.distributions.Chi2(torch.full_like(like, spread)).sample()
+    return (eta - spread) / math.sqrt(2)
+
+
+DISTRIBUTIONS: Mapping[Distribution, Scaled] = {
+    "normal": Scaled(_normal, lambda spread: spread**2),
+    "bernoulli": Scaled(_bernoulli, lambda spread: (1 - spread) / spread),
+    "gamma": Scaled(_gamma, lambda spread: spread**2),
+    "gumbel": Scaled(_gumbel, lambda spread: spread**2),
+    "laplace": Scaled(_laplace, lambda spread: spread**2),
+    "logistic": Scaled(_logistic, lambda spread: spread**2),
+    "beta": Scaled(_beta, lambda spread: spread),
+    "chi_square": Scaled(_chi_square, lambda spread: spread),
+}
+"""The paper's table. Its Bernoulli noise, of mean 1, is shifted to mean 0 like the others."""
+
+
+@dataclass(frozen=True)
+class Noisin(Regularizer):
+    """h = mu + eps (additive, eps of mean 0) or h = mu (1 + eps) (multiplicative, of mean 1)."""
+
+    distribution: Distribution = "normal"
+    """Distribution of the noise; see `DISTRIBUTIONS`."""
+
+    spread: float = 0.1
+    """The table's gamma, which sets the variance: gamma^2; for "beta" and "chi_square" gamma; for
+    "bernoulli", where it is the probability to keep, (1 - gamma) / gamma."""
+
+    form: Literal["additive", "multiplicative"] = "additive"
+    """Whether the noise is added to the state or scales it."""
+
+    unbiased: Literal["weak", "strong"] = "weak"
+    """"weak": into the recurrence of every layer; "strong": on the last layer's output alone."""
+
+    alpha: float = 1.0
+    """Shape of the "gamma" and "beta" distributions."""
+
+    on: Part = field(default="hidden", kw_only=True)
+    """The paper's noise is on the hidden units; "state" takes the LSTM's cell too."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice("distribution", self.distribution, get_args(Distribution))
+        require_choice("form", self.form, ("additive", "multiplicative"))
+        require_choice("unbiased", self.unbiased, ("weak", "strong"))
+        if self.unbiased == "strong" and self.on != "hidden":
+            raise ValueError('Noisin that is strongly unbiased is on the output; leave on="hidden"')
+        require_range("alpha", self.alpha, math.ulp(0.0))
+        high = math.nextafter(1.0, 2.0) if self.distribution == "bernoulli" else math.inf
+        require_range("spread", self.spread, math.ulp(0.0), high)
+
+    @property
+    def variance(self) -> float:
+        """Variance of the noise eps."""
+        return DISTRIBUTIONS[self.distribution].variance(self.spread)
+
+    def noise(self, like: Tensor) -> Tensor:
+        """Draw eps, of mean 0, in the shape of `like`."""
+        # Not in half precision: a uniform draw is 0 there once in 2^8 or 2^11, whose logarithm is
+        # not finite, and half of the distributions have no draws of it at all.
+        wide = like.to(torch.promote_types(like.dtype, torch.float32))
+        return DISTRIBUTIONS[self.distribution].draw(self.spread, self.alpha, wide).to(like.dtype)
+
+    def draw(self, steps: int, like: Tensor) -> AffineMap:
+        """See `Regularizer.draw`."""
+        if self.unbiased == "strong":
+            return IDENTITY
+        eps = self.noise(like.new_empty((steps, *like.shape)))
+        return AffineMap(B=eps) if self.form == "additive" else AffineMap(A=1 + eps)
+
+    def perturb_output(self, output: Tensor) -> Tensor:
+        """See `Regularizer.perturb_output`."""
+        if self.unbiased == "weak":
+            return output
+        eps = self.noise(output.detach())
+        return output + eps if self.form == "additive" else output * (1 + eps)
+
+
+@dataclass(frozen=True)
+class DropoutLSTM(Regularizer):
+    """Dropout of inputs, recurrent state and output: the study's dropout-LSTM, for any cell.
+
+    Inputs of every layer and the last output are masked step by step. The recurrent mask is on
+    the hidden state itself, so that the layer above sees what the recurrence sees.
+    """
+
+    input: float = 0.5
+    """Probability that an element of a layer's input is dropped."""
+
+    recurrent: float = 0.4
+    """Probability that a unit of the state is dropped, at each step."""
+
+    output: float = 0.5
+    """Probability that an element of the last layer's output is dropped."""
+
+    on: Part = field(default="hidden", kw_only=True)
+    """Whether the recurrent mask spares the LSTM's cell ("hidden") or not ("state")."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("input", "recurrent", "output"):
+            require_range(name, getattr(self, name), 0, 1)
+
+    def draw(self, steps: int, like: Tensor) -> AffineMap:
+        """See `Regularizer.draw`."""
+        keep = draw_mask(1 - self.recurrent, steps, like)
+        return AffineMap(A=keep.to(like.dtype).div_(1 - self.recurrent))
+
+    def perturb_input(self, x: Tensor, layer: int) -> Tensor:  # noqa: ARG002  (all layers alike)
+        """See `Regularizer.perturb_input`."""
+        return torch.nn.functional.dropout(x, self.input)
+
+    def perturb_output(self, output: Tensor) -> Tensor:
+        """See `Regularizer.perturb_output`."""
+        return torch.nn.functional.dropout(output, self.output)
+
+
+def explicit_regularizer(
+    predictions: Tensor, std: Tensor | float = 1.0, mask: Tensor | None = None
+) -> Tensor:
+    """Return the explicit regulariser that unbiased noise amounts to, for a Gaussian likelihood.
+
+    With a fixed spread, the expected negative log likelihood of a noisy mean exceeds that of the
+    mean's expectation by half the trace of the prediction's covariance, in units of the spread:
+    `E[(y - f)^2] / (2 std^2) = (y - E f)^2 / (2 std^2) + Var(f) / (2 std^2)`.
+
+    Args:
+        predictions: (K, ..., A) means predicted under K draws of the noise, K > 1.
+        std: (..., A) or number, the likelihood's standard deviation.
+        mask: (...) booleans, which steps count; None for all.
+
+    Returns:
+        Scalar [nats per step].
+
+    Raises:
+        TypeError: if the mask is not of booleans.
+        ValueError: if there are fewer than two draws, if the mask's shape does not fit, or if no
+            step counts.
+    """
+    if predictions.shape[0] < 2:
+        raise ValueError(f"a covariance needs at least 2 draws; got {predictions.shape[0]}")
+    variance = predictions.var(0)  # (..., A)
+    per_step = (variance / torch.as_tensor(std).square() / 2).sum(-1)  # (...)
+    if mask is None:
+        return per_step.mean()
+    require_mask(mask, per_step.shape)
+    return per_step[mask].mean()

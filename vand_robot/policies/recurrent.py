@@ -1,0 +1,350 @@
+"""The recurrent policy: normaliser -> encoder -> recurrent core -> gaze -> Gaussian over actions.
+
+Camera images, where the policy sees any, pass through a convolutional network each, and join the
+normalised observation before the encoder.
+
+**Gaze** (`vand_robot.policies.object_attention`) lets the memory choose the things whose positions
+the action follows. **Foresight** (`vand_robot.config.schema.ForesightConfig`) has it predict later
+actions, in training alone.
+
+**Actions.** The mean is a linear readout, clipped to [-1, 1] only when the policy acts. Actions of
+demonstrations lie *on* the bounds for long stretches (a gripper is told to be open or shut, a twist
+saturates): a tanh reaches them only in the limit, and its gradient vanishes just there; a linear
+mean fits them exactly. The likelihood then also counts what clipping would hide, which keeps the
+mean from running away. The gripper, nearly binary, is soon predicted without error: its standard
+deviation would shrink without end and its likelihood, unbounded, outweigh all other dimensions.
+The floor `min_std` says how precise is precise enough.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_envs.typing import Float32Array
+from vand_robot.config.schema import PolicyConfig, RegularizerConfig
+from vand_robot.data.batches import Batch
+from vand_robot.image_encoder import ImageEncoder, shift
+from vand_robot.interface import PolicySpec
+from vand_robot.nn import (
+    REGULARIZERS,
+    GaussianHead,
+    Regularizer,
+    make_cell,
+    make_regularizer,
+)
+from vand_robot.policies.encoders import make_encoder
+from vand_robot.policies.normalizer import Normaliser
+from vand_robot.policies.object_attention import Gaze
+
+EXACT_KEYS = ("instruction",)
+"""One-hot codes: they get no input noise."""
+
+FORESIGHT_MIN_STD = 0.1
+"""Floor of the spread of predicted later actions: nobody needs them more exactly."""
+
+CLOSE_SUFFIX = "_rel"
+"""Ends the keys of positions relative to the end effector, which are seen at close range too."""
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyState:
+    """What the policy remembers of n episodes that advance together."""
+
+    core: Tensor
+    """(num_layers, n, S) state of the recurrent core."""
+    steps: int = 0
+    """Actions taken since the episodes began."""
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyLoss:
+    """The terms of the loss of a batch."""
+
+    total: Tensor
+    """Scalar: what is minimised, `nll + foresight.weight * foresight + penalty`."""
+    nll: Tensor
+    """Scalar [nats per step]: negative log likelihood of the demonstrated actions."""
+    foresight: Tensor
+    """Scalar [nats per step]: that of the actions to come; zero for a policy without foresight."""
+    penalty: Tensor
+    """Scalar: the regulariser's explicit term; zero for most."""
+    stats: Mapping[str, float]
+    """The regulariser's figures: mean sigma, mean d, nats of memory per step, beta."""
+    output: Tensor = field(repr=False)
+    """(T, B, H) output of the recurrent core, detached."""
+
+
+class RecurrentPolicy(nn.Module):
+    """A policy whose memory is the state of a recurrent core.
+
+    Args:
+        config: Its shape.
+        spec: What it sees and says.
+
+    Raises:
+        UsageError: The configuration names a regulariser or an option that does not exist, or
+            images without a layer to see them.
+    """
+
+    def __init__(self, config: PolicyConfig, spec: PolicySpec) -> None:
+        super().__init__()
+        self.config = config
+        self.spec = spec
+        self._keys = tuple(spec.observations)
+        self._sizes = list(spec.observations.values())
+        keys = _keys_of_numbers(spec)
+        close = [i for i, key in enumerate(keys) if key.endswith(CLOSE_SUFFIX)]
+        self.normaliser = Normaliser(
+            spec.observation_size,
+            config.observation_clip,
+            close,
+            config.close_ranges_m,
+        )
+        if spec.images and not config.images.channels:
+            raise UsageError("policy.images.channels: expected at least one layer, got none")
+        eyes = {key: ImageEncoder(config.images.channels) for key in spec.images}
+        self.image_encoders = nn.ModuleDict(eyes)
+        seen = self.normaliser.width + sum(eye.features for eye in eyes.values())
+        width = (seen, *config.encoder.sizes)[-1]
+        self.encoder = make_encoder(
+            seen,
+            config.encoder.sizes,
+            config.encoder.activation,
+            layer_norm=config.encoder.layer_norm,
+        )
+        self.core = make_cell(
+            config.cell,
+            width,
+            config.hidden_size,
+            config.num_layers,
+            regularizer=regularizer_of(config.regularizer),
+        )
+        sizes = [size for key, size in spec.observations.items() if key.endswith(CLOSE_SUFFIX)]
+        numbers = 0 if len(set(sizes)) != 1 else sizes[0] * len(config.close_ranges_m)
+        self._things = len(sizes)
+        self.gaze = (
+            Gaze(config.hidden_size, self._things, numbers, config.gaze_heads)
+            if config.gaze_heads and numbers
+            else None
+        )
+        self.head = GaussianHead(
+            config.hidden_size,
+            spec.action_size,
+            min_std=config.min_std,
+            shared_std=config.shared_std,
+        )
+        times = config.foresight.ahead_s
+        self._ahead = [max(1, round(time / spec.control_dt_s)) for time in times]  # [steps]
+        self.foresight = (
+            GaussianHead(
+                config.hidden_size,
+                spec.action_size * len(self._ahead),
+                min_std=FORESIGHT_MIN_STD,
+                shared_std=True,
+            )
+            if self._ahead
+            else None
+        )  # trains only: `act` has no use for it
+
+    def fit_normaliser(self, observations: Tensor) -> None:
+        """Takes the normaliser's statistics from the observations (M, D) of the training data."""
+        exact = torch.tensor([key in EXACT_KEYS for key in _keys_of_numbers(self.spec)])
+        self.normaliser.fit(observations, exact, self.config.observation_std_floor)
+
+    def loss(
+        self, batch: Batch, *, truncate_steps: int | None = None, input_noise_std: float = 0.0
+    ) -> PolicyLoss:
+        """The loss of a batch of demonstrations; padding has no part in it.
+
+        The regulariser acts in training mode only, input noise likewise.
+
+        Args:
+            batch: Sequences from the beginning of their episodes.
+            truncate_steps: Steps over which gradients flow back. The state itself is carried on.
+            input_noise_std: Noise on normalised observations [standard deviations].
+
+        Returns:
+            The terms of the loss; means over the valid steps of the batch.
+        """
+        batch = batch.with_future_actions(self._ahead)  # A (1 + K) numbers to predict
+        if self.config.reset_every is not None:
+            batch = batch.windows(self.config.reset_every)
+        state: Tensor | None = None
+        outputs: list[Tensor] = []  # (T', B, H) each
+        stats: list[tuple[float, Mapping[str, float]]] = []  # share of the steps, figures
+        weighted: list[Tensor] = []  # (nll, foresight, penalty) times its share of the steps, each
+        for piece in batch.pieces(truncate_steps):
+            valid = piece.mask  # (T', B'): what is computed for padding is thrown away
+            x = self.normaliser(piece.observations[valid])  # (N, D) of N valid steps
+            if self.training and input_noise_std > 0:
+                x = x + input_noise_std * self.normaliser.noise * torch.randn_like(x)
+            seen = x
+            x = self.encoder(torch.cat([x, *self._look(piece.images)], -1))  # (N, F)
+            x = x.new_zeros(*valid.shape, x.shape[-1]).index_put((valid,), x)  # (T', B', F)
+            if state is not None:
+                state = state[:, : len(piece.lengths)].detach()  # (num_layers, B', S)
+            result = self.core.run(x, state, piece.lengths)
+            output = result.output[valid]  # (N, H)
+            now, later = piece.actions[valid].tensor_split([self.spec.action_size], -1)
+            nll = self.head.nll(self._read(output, seen), now)
+            foresight = self.foresight.nll(output, later) if self.foresight else torch.zeros(())
+            share = piece.steps / batch.steps
+            weighted.append(share * torch.stack([nll, foresight, result.terms.penalty]))
+            stats.append((share, result.terms.stats))
+            finished = batch.lengths.shape[0] - len(piece.lengths)
+            outputs.append(nn.functional.pad(result.output.detach(), (0, 0, 0, finished)))
+            state = result.state
+        nll, foresight, penalty = torch.stack(weighted).sum(0)
+        total = nll + self.config.foresight.weight * foresight + penalty
+        mean = {key: sum(share * it[key] for share, it in stats) for key in stats[0][1]}
+        return PolicyLoss(total, nll, foresight, penalty, mean, torch.cat(outputs))
+
+    def initial_state(self, n: int) -> PolicyState:
+        """What the policy remembers at the beginning of n episodes: nothing."""
+        return PolicyState(self.core.initial_state(n))
+
+    @torch.inference_mode()
+    def act(
+        self, observation: Mapping[str, NDArray[Any]], state: PolicyState | None = None
+    ) -> tuple[Float32Array, PolicyState]:
+        """Chooses actions for n episodes that advance together.
+
+        Args:
+            observation: Key -> (n, d), images (n, H, W, 3) uint8; keys that the policy does not use
+                are ignored.
+            state: What the last call returned; None at the beginning of the episodes. It runs
+                through the whole episode, unless the policy was trained with `reset_every`.
+
+        Returns:
+            (n, A) float32 in [-1, 1], the mean of the policy's distribution, and the state to
+            hand to the next call.
+
+        Raises:
+            VandError: An observation is missing, of another size, or not finite.
+        """
+        flat = self._flatten(observation)  # (n, D)
+        # the sum of squares tells it in a third of the time of `isfinite`; it may overflow
+        if not math.isfinite(np.vdot(flat, flat)):
+            _require_finite(observation, self._keys)
+        x = torch.from_numpy(flat)
+        if state is None:
+            state = self.initial_state(len(x))
+        elif self.config.reset_every is not None and state.steps % self.config.reset_every == 0:
+            state = dataclasses.replace(state, core=torch.zeros_like(state.core))
+        # `forward` and not a call: a module's hooks would cost a tenth of a control step
+        features = self.normaliser.forward(x)  # (n, D + close-range view)
+        if self.spec.images:
+            seen = self._look(_images(self.spec, observation, len(x)))  # (n, 2 C) each
+            features = torch.cat([features, *seen], -1)
+        encoded = features
+        for layer in self.encoder:
+            encoded = layer.forward(encoded)  # (n, F) in the end
+        output, core = self.core.step(encoded, state.core)  # (n, H), (num_layers, n, S)
+        actions = self.head.mean(self._read(output, features)).clamp_(-1.0, 1.0).numpy()  # (n, A)
+        if not math.isfinite(np.vdot(actions, actions)):
+            raise VandError("the policy's action is not finite, its observation is")
+        return actions, PolicyState(core, state.steps + 1)
+
+    def _read(self, output: Tensor, seen: Tensor) -> Tensor:
+        """What the action is read off, (N, H): the core's output (N, H), and what it looks at.
+
+        Args:
+            output: Of the core.
+            seen: (N, D + R F) normalised observations, which end with what is seen at close range.
+        """
+        if self.gaze is None:
+            return output
+        d, ranges = self.spec.observation_size, len(self.config.close_ranges_m)
+        close = seen[:, d : self.normaliser.width].reshape(len(seen), ranges, self._things, -1)
+        return self.gaze.forward(output, close.transpose(1, 2).flatten(2))
+
+    def _look(self, images: Mapping[str, Tensor]) -> list[Tensor]:
+        """What the convolutional networks make of images (N, H, W, 3): (N, 2 C) of each camera."""
+        pixels = self.config.images.shift_px if self.training else 0
+        return [
+            encoder(shift(images[key], pixels) if pixels else images[key])
+            for key, encoder in self.image_encoders.items()
+        ]
+
+    def require_compatible(self, other: PolicySpec | Mapping[str, Any]) -> None:
+        """As `PolicySpec.require_compatible`."""
+        self.spec.require_compatible(other)
+
+    def _flatten(self, observation: Mapping[str, NDArray[Any]]) -> Float32Array:
+        """(n, D) of the (n, d) that the policy sees."""
+        try:
+            parts = [observation[key] for key in self._keys]
+            x = np.concatenate(parts, axis=1, dtype=np.float32)
+        except (KeyError, ValueError):
+            raise VandError(_misfit(self.spec, observation)) from None
+        if [part.shape[1] for part in parts] != self._sizes:
+            raise VandError(_misfit(self.spec, observation))
+        return x
+
+
+def _images(spec: PolicySpec, observation: Mapping[str, NDArray[Any]], n: int) -> dict[str, Tensor]:
+    """The images (n, H, W, 3) that the policy sees, checked."""
+    for key, size in spec.images.items():
+        if key not in observation:
+            raise VandError(
+                f"observation {key!r} is missing (a camera); there are: {', '.join(observation)}"
+            )
+        image, shape = observation[key], (n, *size, 3)
+        if image.shape != shape or image.dtype != np.uint8:
+            came = f"{image.shape} {image.dtype}"
+            raise VandError(f"observation {key!r}: the policy expects {shape} uint8, got {came}")
+    return {key: torch.tensor(observation[key]) for key in spec.images}
+
+
+def _keys_of_numbers(spec: PolicySpec) -> list[str]:
+    """The key that each number of a flat observation belongs to, D."""
+    return [key for key, size in spec.observations.items() for _ in range(size)]
+
+
+def regularizer_of(config: RegularizerConfig) -> Regularizer:
+    """The regulariser that a configuration names.
+
+    Raises:
+        UsageError: There is no such regulariser or option, or the option's value is bad.
+    """
+    where = "policy.regularizer"
+    if config.name not in REGULARIZERS:
+        raise unknown_name(f"{where}.name", config.name, REGULARIZERS)
+    known = [f.name for f in dataclasses.fields(REGULARIZERS[config.name])]
+    for option in config.options:
+        if option not in known:
+            raise unknown_name(f"option of {config.name!r} in {where}.options:", option, known)
+    try:
+        return make_regularizer({"name": config.name, **config.options})
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{where}.options: {error}") from None
+
+
+def _misfit(spec: PolicySpec, observation: Mapping[str, NDArray[Any]]) -> str:
+    """Why an observation is none that the policy can see."""
+    for key in spec.observations:
+        if key not in observation:
+            return f"observation {key!r} is missing; there are: {', '.join(observation)}"
+    n = len(observation[next(iter(spec.observations))])
+    for key, size in spec.observations.items():
+        shape = np.shape(observation[key])
+        if shape != (n, size):
+            return f"observation {key!r}: the policy expects shape ({n}, {size}), got {shape}"
+    return "the observation cannot be read as float32 numbers"
+
+
+def _require_finite(observation: Mapping[str, NDArray[Any]], keys: tuple[str, ...]) -> None:
+    """Raises VandError for an observation that is not finite as float32."""
+    for key in keys:
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(np.asarray(observation[key], np.float32)).all()
+        if not finite:
+            raise VandError(f"observation {key!r} is not finite")

@@ -1,0 +1,173 @@
+"""What a training run shows and writes down: console, TensorBoard, `metrics.jsonl`."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vand_demos.system.files import disk_errors, write_bytes
+
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+PLAIN_INTERVAL_S = 10.0
+"""Time between two lines where there is no terminal to draw a bar on [s]."""
+
+SHOWN = {
+    "train/nll": ("loss", "{:.3f}"),
+    "valid/nll": ("valid", "{:.3f}"),
+    "train/memory_nats": ("memory", "{:.1f} nats"),
+    "train/sigma": ("sigma", "{:.3f}"),
+    "train/drop": ("d", "{:.3f}"),
+    "rollouts/score": ("score", "{:.2f}"),
+}
+"""Figure -> how the console shows it."""
+
+
+class Means:
+    """Running means of named figures since they were last taken.
+
+    Args:
+        sums: Sum of each figure so far.
+        count: Sets of figures added so far.
+    """
+
+    def __init__(self, sums: Mapping[str, float] | None = None, count: int = 0) -> None:
+        self._sums: dict[str, float] = dict(sums or {})
+        self._count = count
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        """Adds one set of figures."""
+        for name, value in figures.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+
+    def take(self) -> dict[str, float]:
+        """The means, which then start afresh."""
+        means = {name: total / self._count for name, total in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
+
+    def to_json(self) -> dict[str, Any]:
+        """What was added since the means were last taken, as arguments that make it again."""
+        return {"sums": dict(self._sums), "count": self._count}
+
+
+class RunLog:
+    """Writes figures down; a context manager.
+
+    Args:
+        out: Folder of the run.
+        update: Updates already done. What a stopped run wrote beyond them is cut off, so that a
+            resumed run says everything once.
+    """
+
+    def __init__(self, out: Path, update: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (takes a second)
+
+        self._path = out / METRICS
+        _cut_off(self._path, update)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._board: Any = SummaryWriter(str(out / TENSORBOARD), purge_step=update + 1)
+
+    def write(self, update: int, figures: Mapping[str, float]) -> None:
+        """Writes the figures of one update."""
+        with disk_errors("write", self._path):
+            self._file.write(json.dumps({"update": update, **figures}) + "\n")
+            self._file.flush()
+        for name, value in figures.items():
+            self._board.add_scalar(name, value, update)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._board.close()
+
+
+class Display:
+    """Shows how a run gets on: a bar on a terminal, plain lines elsewhere; a context manager.
+
+    Args:
+        console: Where; None shows nothing.
+        update: Updates already done.
+        updates: Updates in all.
+    """
+
+    def __init__(self, console: Console | None, update: int, updates: int) -> None:
+        self._console = console
+        self._first, self._updates = update, updates
+        self._began = self._spoke = time.monotonic()
+        self._figures: dict[str, float] = {}
+        self._bar: Progress | None = None
+        if console is not None and console.is_terminal:
+            self._bar = Progress(
+                TextColumn("training"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[figures]}"),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._task = self._bar.add_task("", total=updates, completed=update, figures="")
+
+    def show(self, update: int, figures: Mapping[str, float]) -> None:
+        """Shows the newest figures; those not given stay as they were."""
+        self._figures |= figures
+        line = "  ".join(
+            f"{label} {form.format(self._figures[name])}"
+            for name, (label, form) in SHOWN.items()
+            if name in self._figures
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, completed=update, figures=line)
+            return
+        now = time.monotonic()
+        due = now - self._spoke >= PLAIN_INTERVAL_S or update == self._updates
+        if self._console is None or not due:
+            return
+        self._spoke = now
+        left_s = (now - self._began) * (self._updates - update) / max(1, update - self._first)
+        self._console.print(
+            f"update {update}/{self._updates}  {line}  {left_s:.0f} s left",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _cut_off(file: Path, update: int) -> None:
+    """Drops the lines beyond an update, and a last line that a crash left half written."""
+    if not file.exists():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["update"] <= update:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    write_bytes(file, "".join(f"{line}\n" for line in kept).encode())

@@ -1,0 +1,262 @@
+"""A policy at work, recorded as it goes, so that one can look back."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from vand_envs.errors import UsageError, unknown_name
+from vand_envs.robot import ROBOT_PREFIX
+from vand_envs.typing import Float32Array, FloatArray
+from vand_envs.world import World
+from vand_robot.evaluation.jobs import Unit, horizon_steps
+from vand_robot.evaluation.perturbations import NOMINAL, Push, streams
+from vand_robot.evaluation.rollout import FixedRows, Policy, make_batch
+from vand_robot.evaluation.target import Subject
+from vand_robot.policies.recurrent import PolicyState
+from vand_robot.viewer.episodes import Moment
+
+LONGEST_S = 3600.0
+"""No episode goes on for longer, however often the instruction changes [s]."""
+
+PARTS = ("base", "hand")
+"""What can be pushed."""
+DIRECTIONS = {"ahead": 0.0, "left": np.pi / 2, "right": -np.pi / 2, "back": np.pi}
+"""Where to push -> angle from where the base looks to [rad]."""
+
+
+class LiveRollout:
+    """Rollouts of a policy; see `Source`.
+
+    As long as nobody interferes, an episode is to the last bit that of the evaluation. Who
+    interferes at a moment that is not the latest begins another future there: the episode is a
+    function of its seed and of what was done to it, so it is rolled out anew up to that moment.
+
+    Args:
+        subject: Whose policy acts.
+        unit_of: What to roll out for a task and the number of a held-out episode.
+        task: Task that is opened first.
+        number: Number of the episode that is opened first.
+
+    Raises:
+        UsageError: No such task or episode.
+        VandError: The simulation and the policy do not fit together.
+    """
+
+    def __init__(
+        self, subject: Subject, unit_of: Callable[[str, int], Unit], task: str, number: int = 0
+    ) -> None:
+        self._subject, self._unit_of = subject, unit_of
+        self._policy = subject.make_policy()
+        self.tasks = tuple(subject.standards)
+        self.instructions = tuple(t for t in self._policy.spec.instructions if t in self.tasks)
+        """Tasks that the running policy can be told."""
+        self.control_dt_s = subject.control_dt_s
+        self.count = None
+        self._begin(task, number)
+
+    def _begin(self, task: str, number: int) -> None:
+        self._unit = self._unit_of(task, number)
+        self.task, self.number = task, number
+        self._told = _switch(self._unit)  # control step -> task
+        self._wrenches: dict[int, FloatArray] = {}  # control step -> (nbody, 6) [N, N m], world
+        self._steps = self._unit.steps
+        self._episode = _Episode(self._policy, self._unit)
+
+    def open(self, task: str, number: int) -> None:
+        """As `Source.open`."""
+        before = self._episode
+        self._begin(task, number)
+        before.batch.close()
+
+    @property
+    def world(self) -> World:
+        """As `Source.world`."""
+        return self._episode.batch.world
+
+    @property
+    def title(self) -> str:
+        """As `Source.title`."""
+        under = "" if self._unit.condition == NOMINAL else f", {self._unit.condition.name}"
+        return f"{self._subject.facts['run']}: held-out seed {self.number}{under}"
+
+    @property
+    def moments(self) -> Sequence[Moment]:
+        """As `Source.moments`."""
+        return self._episode.moments
+
+    @property
+    def length(self) -> int:
+        """As `Source.length`."""
+        return self._steps + 1
+
+    @property
+    def touched(self) -> bool:
+        """Whether somebody interfered, so that this is no longer the evaluated episode."""
+        return bool(self._wrenches) or self._told != _switch(self._unit)
+
+    def extend(self) -> None:
+        """As `Source.extend`."""
+        step = len(self.moments) - 1
+        if step < self._steps:
+            self._episode.extend(self._wrenches.get(step), self._told.get(step + 1))
+
+    def instruct(self, step: int, task: str) -> None:
+        """Change the instruction from a moment on; what was known of later ones is forgotten.
+
+        The episode then lasts at least as long as the task may take.
+
+        Args:
+            step: The moment.
+            task: One of `instructions`.
+
+        Raises:
+            UsageError: The policy does not know the task, or the moment is not known.
+        """
+        if task not in self.instructions:
+            raise unknown_name("task", task, self.instructions)
+        self._go_back(step)
+        self._told[step] = task
+        self._episode.instruct(task)
+        needed = horizon_steps(task, self._subject.standards[task], self.control_dt_s)
+        longest = round(LONGEST_S / self.control_dt_s)
+        self._steps = min(max(self._steps, step + needed), longest)
+
+    def push(self, step: int, part: str, direction: str) -> None:
+        """Push the robot from a moment on; what was known of later ones is forgotten.
+
+        The impulse is that of the evaluation's condition `push`.
+
+        Args:
+            step: The moment.
+            part: One of `PARTS`.
+            direction: One of `DIRECTIONS`, as the base sees it.
+
+        Raises:
+            UsageError: No such part or direction, or the moment is not known.
+        """
+        if part not in PARTS:
+            raise unknown_name("part", part, PARTS)
+        if direction not in DIRECTIONS:
+            raise unknown_name("direction", direction, DIRECTIONS)
+        self._go_back(step)
+        sim, magnitude = self._episode.batch.simulation, Push()
+        body, impulse_ns = (
+            (sim.body_id(ROBOT_PREFIX + "base"), magnitude.base_impulse_ns)
+            if part == "base"
+            else (sim.ee_body, magnitude.hand_impulse_ns)
+        )
+        steps = max(1, round(magnitude.duration_s / self.control_dt_s))
+        angle = sim.qpos[0, sim.base_qpos[2]] + DIRECTIONS[direction]
+        wrenches = np.zeros(sim.wrench.shape[1:])
+        force = impulse_ns / (steps * self.control_dt_s)
+        wrenches[body, :2] = force * np.cos(angle), force * np.sin(angle)
+        self.pull(step, wrenches, steps)
+
+    def pull(self, step: int, wrenches: FloatArray, steps: int = 1) -> None:
+        """Let forces act from a moment on; what was known of later ones is forgotten.
+
+        Args:
+            step: The moment.
+            wrenches: Force and torque on each body, (nbody, 6) in the world [N, N m].
+            steps: For how long [control step].
+
+        Raises:
+            UsageError: The moment is not known.
+        """
+        self._go_back(step)
+        for at in range(step, step + steps):
+            self._wrenches[at] = self._wrenches.get(at, 0.0) + wrenches
+
+    def close(self) -> None:
+        """Free what draws images."""
+        self._episode.batch.close()
+
+    def _go_back(self, step: int) -> None:
+        """Make a moment the latest."""
+        latest = len(self.moments) - 1
+        if not 0 <= step <= latest:
+            raise UsageError(f"moment: expected 0 to {latest}, got {step}")
+        if step == latest:
+            return
+        self._told = {at: task for at, task in self._told.items() if at <= step}
+        self._wrenches = {at: wrench for at, wrench in self._wrenches.items() if at < step}
+        before = self._episode
+        self._episode = _Episode(self._policy, self._unit, self._told.get(0))
+        before.batch.close()
+        while len(self.moments) <= step:
+            self.extend()
+
+
+def _switch(unit: Unit) -> dict[int, str]:
+    """When a unit itself changes the instruction, and to what."""
+    return {} if unit.before is None else {unit.before[1]: unit.task}
+
+
+class _Episode:
+    """One rollout, step by step, as `vand_robot.evaluation.rollout.rollout` does it.
+
+    Args:
+        policy: Who acts.
+        unit: What is rolled out: the first of its seeds.
+        told: What it is told before its first action, if not what the unit says.
+    """
+
+    def __init__(self, policy: Policy[object], unit: Unit, told: str | None = None) -> None:
+        first = unit.task if unit.before is None else unit.before[0]
+        self.batch = make_batch(policy.spec, first, 1)
+        self._acting = FixedRows(policy, 1)
+        seeds, dt = unit.seeds[:1], self.batch.control_dt_s
+        self._interference = unit.condition.begin(
+            streams(first, unit.condition.name, seeds),
+            self.batch.controller.mode,
+            round(LONGEST_S / dt),
+            dt,
+            self.batch.simulation,
+        )
+        self._observation = self.batch.reset(seeds)
+        self.moments = [self._moment()]
+        if told is not None:
+            self.instruct(told)
+
+    def instruct(self, task: str) -> None:
+        """Change the instruction at the latest moment."""
+        self._observation = self.batch.instruct(task)
+        self.moments[-1] = self._moment()
+
+    def extend(self, wrench: FloatArray | None, told: str | None) -> None:
+        """Take one control step.
+
+        Args:
+            wrench: Forces that act beside those of the condition, (nbody, 6) [N, N m].
+            told: The instruction after it, where that changes.
+        """
+        sim = self.batch.simulation
+        action = self._acting.act(self._interference.seen(self._observation))
+        self._interference.push(sim, len(self.moments) - 1)
+        own = sim.wrench[0].copy()
+        if wrench is not None:
+            sim.wrench[0] += wrench
+        self._observation = self.batch.step(self._interference.executed(action))
+        if wrench is not None:
+            sim.wrench[0] = own
+        self.moments.append(self._moment())
+        if told is not None:
+            self.instruct(told)
+
+    def _moment(self) -> Moment:
+        judged = self.batch.progress
+        return Moment(
+            self.batch.state[0].copy(),
+            self.batch.task.id,
+            int(judged.stages_done[0]),
+            float(judged.cycles[0]),
+            bool(judged.success[0]),
+            self._memory(),
+        )
+
+    def _memory(self) -> Float32Array | None:
+        state = self._acting.states[0]
+        if not isinstance(state, PolicyState):
+            return None
+        memory: Float32Array = state.core[:, 0].flatten().numpy().copy()
+        return memory

@@ -1,0 +1,1 @@
+"""Training, evaluation and comparison as runs on disk: a folder in, a folder out."""

@@ -1,0 +1,321 @@
+"""Training and evaluation as runs on disk: a folder in, a folder out."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from vand_demos.storage.reader import DemoDataset, waiting_note
+from vand_demos.system.files import disk_errors, write_bytes
+from vand_envs import get_task, task_ids
+from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_robot import figures
+from vand_robot.config.schema import load_config
+from vand_robot.evaluation.evaluate import Evaluation, ValidationScore, collect
+from vand_robot.evaluation.jobs import plan
+from vand_robot.evaluation.reference import standards_of, to_extras
+from vand_robot.evaluation.runner import UnitFolder, find_suite, run_units
+from vand_robot.evaluation.summary import worst_episodes
+from vand_robot.evaluation.target import Subject, find_subject, named, run_folder
+from vand_robot.report import Picture, write_report
+from vand_robot.training.logging import METRICS
+from vand_robot.training.trainer import TrainResult, train
+
+RESULTS = "results.json"
+EPISODES = "episodes.csv"
+REPORT = "report.html"
+UNITS = "units"
+"""Folder of what an evaluation has finished, until it is all."""
+SUCCESS = "success"
+"""Stem of the chart of success rates."""
+
+
+def run_training(
+    config_path: Path,
+    overrides: Sequence[str],
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    console: Console | None = None,
+) -> TrainResult:
+    """Train as a configuration says, choosing the checkpoint by rollouts on validation seeds.
+
+    Args:
+        config_path: YAML file.
+        overrides: `key=value` texts.
+        out: Folder of the run.
+        resume: Go on from its last checkpoint.
+        force: Replace a run that is there.
+        console: Where to show progress.
+
+    Returns:
+        What became of the run.
+
+    Raises:
+        UsageError: A mistake in the configuration, or a folder that is taken.
+        VandError: Unusable data; see `train`.
+    """
+    config = load_config(config_path, overrides)
+    if console is not None:
+        for note in _notes(config.data):
+            console.print(note)
+    standards = standards_of(config.data, config.tasks) if config.data else {}
+    return train(
+        config,
+        out,
+        resume=resume,
+        force=force,
+        score=ValidationScore(standards, config.rollouts.episodes),
+        extras=to_extras(standards),
+        console=console,
+    )
+
+
+def _notes(paths: Sequence[str]) -> Iterator[str]:
+    """What a person should know of recordings that are not trained on, a line each."""
+    for path in paths:
+        if waiting := waiting_note(path):
+            yield waiting
+        with DemoDataset.open(path, guarded=True) as dataset:
+            left = dataset.in_no_mask
+        if left:
+            yield (
+                f"note: {len(left)} of {len(dataset)} demonstrations of {path}, such as {left[0]},"
+                " are in neither of its masks train and valid, so nothing learns from them; to make"
+                f" the masks anew: vand-robot demos split {path}"
+            )
+
+
+def run_evaluation(
+    source: Path,
+    out: Path,
+    *,
+    suite: str = "nominal",
+    conditions: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    episodes: int | None = None,
+    jobs: int = 1,
+    expert: bool = False,
+    replays: int = 0,
+    resume: bool = False,
+    force: bool = False,
+    links: Mapping[str, str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Evaluate the policy of a run on held-out seeds and write what came out.
+
+    Args:
+        source: Folder of the run, or of a checkpoint; for the experts also a data set.
+        out: Folder for `results.json`, `episodes.csv`, `report.html` and figures as PNG.
+        suite: Name of the suite.
+        conditions: In place of the suite's.
+        tasks: Task ids; all that the policy was trained on by default.
+        episodes: Of each task under each condition, in place of the suite's.
+        jobs: Processes; the numbers do not depend on it.
+        expert: Whether the scripted experts act in place of the policy.
+        replays: Pages to write beside the report, of so many of the worst episodes.
+        resume: Go on with an evaluation that was interrupted.
+        force: Replace an evaluation that is there.
+        links: Pages to link from the report: title -> address relative to it.
+        progress: Called with the steps done and all steps.
+
+    Returns:
+        The content of `results.json`.
+
+    Raises:
+        UsageError: No such run, an unknown suite, condition or task, an evaluation that is there,
+            or both `resume` and `force`.
+        VandError: A damaged checkpoint, a policy that changed meanwhile, or the disk is full;
+            finished units are safe. A replay that cannot be written: everything else is.
+    """
+    if resume and force:
+        raise UsageError("resume an evaluation or replace it by force, not both")
+    wanted = find_suite(suite, conditions, episodes)
+    subject = find_subject(source, expert=expert)
+    for task in tasks:
+        if task not in subject.standards:
+            raise unknown_name("task", task, subject.standards)
+    dt = subject.control_dt_s
+    units = plan(
+        tuple(tasks) or [task for task in task_ids() if task in subject.standards],
+        wanted.conditions,
+        subject.standards,
+        episodes=wanted.episodes,
+        control_dt_s=dt,
+    )
+    folder = UnitFolder(out / UNITS, subject.digest, subject.standards)
+    _claim(out, folder, resume=resume, force=force)
+    outcomes = run_units(subject.make_policy, units, folder, jobs=jobs, progress=progress)
+    evaluation = collect(
+        units,
+        outcomes,
+        subject.standards,
+        control_dt_s=dt,
+        suite=wanted.name,
+        describe=subject.facts,
+    )
+    metrics = source / METRICS
+    shown = metrics if metrics.exists() and not expert else None
+    results = evaluation.results()
+    pictures = draw(evaluation, results, shown)
+    write_evaluation(evaluation, out, pictures, links or {})
+    # only now, so that a replay that fails costs nothing but itself; resuming makes it anew
+    if pages := write_replays(subject, evaluation, out, replays):
+        _write_report(out, results, pictures, {**(links or {}), **pages})
+    folder.clear()
+    return results
+
+
+def evaluation_folder(source: Path, *, expert: bool = False) -> Path:
+    """Where the evaluation of a run is kept unless another folder is given.
+
+    That of a checkpoint, RUN/best or RUN/last, is kept beside it as RUN/evaluation-best or
+    RUN/evaluation-last: training replaces a checkpoint's folder with everything in it.
+    """
+    source = named(source)
+    run = run_folder(source)
+    if expert:
+        return run / "expert-evaluation"
+    return run / ("evaluation" if run == source else f"evaluation-{source.name}")
+
+
+def _claim(out: Path, folder: UnitFolder, *, resume: bool, force: bool) -> None:
+    """Make sure that nothing is overwritten that was not meant to be.
+
+    What is replaced goes first: the results of an evaluation that is not finished would be
+    another's.
+    """
+    if force:
+        folder.clear()
+        with disk_errors("remove", out):
+            for name in (RESULTS, EPISODES, REPORT):
+                (out / name).unlink(missing_ok=True)
+    elif (out / RESULTS).exists() and not (resume and folder.path.exists()):
+        raise UsageError(f"{out}: there is an evaluation already; --force replaces it")
+    elif folder.path.exists() and not resume:
+        raise UsageError(
+            f"{out}: an evaluation was interrupted; --resume goes on, --force begins anew"
+        )
+
+
+def write_replays(
+    subject: Subject, evaluation: Evaluation, out: Path, limit: int
+) -> dict[str, str]:
+    """Write 3-D pages of the worst episodes: title -> file name."""
+    from vand_robot.viewer.replay import (  # noqa: PLC0415  (loads the viewers)
+        unit_motion,
+        write_motion,
+    )
+
+    pages = {}
+    for condition, task, entry in worst_episodes(evaluation.results(), limit):
+        unit = next(
+            it for it in evaluation.units if (it.condition.name, it.task) == (condition, task)
+        )
+        number = entry["seed"] - evaluation.first_seed
+        with disk_errors("write", out):
+            out.mkdir(parents=True, exist_ok=True)
+        name = f"replay-{condition}-{task}-{number}.html"
+        unit = dataclasses.replace(unit, seeds=(entry["seed"],))
+        write_motion(unit_motion(subject, unit), out / name, "html")
+        pages[f"{task}, {condition}, episode {number}"] = name
+    return pages
+
+
+def write_evaluation(
+    evaluation: Evaluation, out: Path, pictures: Sequence[Picture], links: Mapping[str, str]
+) -> None:
+    """Write an evaluation's results, episodes, figures and report.
+
+    Args:
+        evaluation: The evaluation.
+        out: Folder.
+        pictures: Its figures.
+        links: Pages to link: title -> address relative to the report.
+
+    Raises:
+        VandError: The disk is full or fails.
+    """
+    with disk_errors("write", out):
+        out.mkdir(parents=True, exist_ok=True)
+    write_bytes(out / RESULTS, evaluation.results_json().encode())
+    write_bytes(out / EPISODES, evaluation.episodes_csv().encode())
+    for picture in pictures:
+        figures.write_png(picture.figure, out / f"{picture.name}.png")
+    _write_report(out, evaluation.results(), pictures, links)
+
+
+def _write_report(
+    out: Path, results: Mapping[str, Any], pictures: Sequence[Picture], links: Mapping[str, str]
+) -> None:
+    # the page's first table shows the success rates already
+    write_report(out / REPORT, results, [it for it in pictures if it.name != SUCCESS], links=links)
+
+
+def draw(evaluation: Evaluation, results: Mapping[str, Any], metrics: Path | None) -> list[Picture]:
+    """The figures of an evaluation.
+
+    Args:
+        evaluation: The evaluation.
+        results: The content of its `results.json`.
+        metrics: The run's `metrics.jsonl`, for the training curve, which is left out where that
+            file cannot be drawn: an evaluation must not be lost for it.
+    """
+    pictures = [Picture(SUCCESS, "Success by task", figures.success_chart(results))]
+    for condition, matrix in results["confusion"].items():
+        pictures.append(
+            Picture(
+                f"confusion-{condition}",
+                "Behaviour shown under each instruction",
+                figures.confusion_matrix(matrix, _episodes(results, condition)),
+                condition=condition,
+            )
+        )
+    for unit in evaluation.units:
+        figure = _portrait(evaluation, unit.task) if unit.condition.name == "nominal" else None
+        if figure is not None:
+            kind = get_task(unit.task).kind
+            stem, title = ("phase", "Phase portrait") if kind == "periodic" else _STAGES
+            pictures.append(Picture(f"{unit.task}-{stem}", title, figure, task=unit.task))
+    if metrics is not None:
+        with suppress(VandError):
+            pictures.append(Picture("training", "Training", figures.training_curve(metrics)))
+    return pictures
+
+
+_STAGES = ("stages", "Stages against time")
+
+
+def _episodes(results: Mapping[str, Any], condition: str) -> int:
+    """Episodes of each task under a condition."""
+    return int(
+        next(
+            task["conditions"][condition]["episodes"]
+            for task in results["tasks"].values()
+            if condition in task["conditions"]
+        )
+    )
+
+
+def _portrait(evaluation: Evaluation, task_id: str) -> Figure:
+    """How a task went under nominal conditions: stages against time, or the phase portrait."""
+    task, outcome = get_task(task_id), evaluation.outcomes["nominal", task_id]
+    standard = evaluation.standards[task_id]
+    if task.kind == "sequential":
+        horizon_s = task.horizon_s
+        return figures.stage_completion(outcome.stage_times_s, task.stage_names, horizon_s)
+    cycle, reference = task.cycle, standard.reference
+    if cycle is None or reference is None or outcome.signal is None or outcome.valid is None:
+        raise VandError(f"task {task_id!r}: its demonstrations show no cycle to draw")
+    return figures.phase_portrait(
+        list(outcome.signal),
+        reference,
+        evaluation.control_dt_s,
+        valid=list(outcome.valid),
+        names=cycle.signal_names,
+    )
