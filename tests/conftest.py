@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from vand_demos.recording import record
-from vand_robot.cli import main
+from vand_robot.cli.main import main
 from vand_robot.config.library import find_config
-from vand_robot.workflows.evaluate import run_training
+from vand_robot.workflows.train import run_training
 
 torch.set_num_threads(1)  # tests run side by side
 

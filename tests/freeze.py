@@ -18,9 +18,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from vand_demos import DemoDataset
 from vand_demos.recording import record
 from vand_envs import TaskBatch, task_ids
-from vand_robot.cli import main
+from vand_robot.cli.main import main
 from vand_robot.config.library import find_config
-from vand_robot.workflows.evaluate import run_evaluation, run_training
+from vand_robot.workflows.evaluate import run_evaluation
+from vand_robot.workflows.train import run_training
 
 SHIPPED = Path("demos/data/workshop.hdf5").resolve()
 TINY = ["updates=4", "batch_size=4", "policy.hidden_size=16", "policy.encoder.sizes=[16]"]

@@ -3,9 +3,10 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from vand_envs.errors import VandError
+from vand_envs.typing import Float32Array, Observation
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,21 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return [(key, _comparable(item)) for key, item in value.items()]
     return list(value) if isinstance(value, tuple) else value
+
+
+State = TypeVar("State")
+
+
+class Policy(Protocol[State]):
+    """What can be rolled out."""
+
+    @property
+    def spec(self) -> PolicySpec:
+        """What the policy sees and says."""
+        ...
+
+    def act(
+        self, observation: Observation, state: State | None = None
+    ) -> tuple[Float32Array, State]:
+        """Actions (n, A) for an observation, key -> (n, d), and the state for the next call."""
+        ...

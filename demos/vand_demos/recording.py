@@ -10,7 +10,8 @@ from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.experts.disturbance import Disturbance
 from vand_demos.storage.augment import with_images
 from vand_demos.storage.guard import require_readable
-from vand_demos.storage.reader import DemoDataset, part_files
+from vand_demos.storage.layout import part_files
+from vand_demos.storage.reader import DemoDataset
 from vand_demos.storage.recorder import Recorder, repair
 from vand_demos.system.files import file_path
 from vand_demos.teleop import TELEOP_DEVICES, Drive, TeleopDevice, run
@@ -18,16 +19,11 @@ from vand_envs import TaskBatch, get_task
 from vand_envs.cameras import Cameras
 from vand_envs.controller import ActionMode
 from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_envs.seeds import MAX_SESSION_SEED, SEEDS_PER_SESSION
 from vand_envs.world import World
 
 RECORDING_DEVICES = ("expert", *TELEOP_DEVICES)
 """Devices that can drive a recording session."""
-
-SEEDS_PER_SESSION = 10_000
-"""A session of seed S records the episode seeds S * this, S * this + 1, ..."""
-
-MAX_SESSION_SEED = 999
-"""Episode seeds of larger sessions would meet those reserved for validation and evaluation."""
 
 DEFAULT_DISTURBANCE = Disturbance()
 """On unless it is turned off: demonstrations should show recoveries."""

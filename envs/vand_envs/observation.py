@@ -5,7 +5,8 @@ Nothing here tells the phase, the stage, the count or the time: memory is the po
 
 import numpy as np
 
-from vand_envs.simulation import Simulation, to_base_axes
+from vand_envs.geometry import to_base_axes
+from vand_envs.simulation import Simulation
 from vand_envs.typing import Float32Array, FloatArray
 from vand_envs.world import MOVABLES, STATIONS
 

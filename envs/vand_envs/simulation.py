@@ -7,6 +7,7 @@ import numpy as np
 from mujoco.batch import Batch
 
 from vand_envs.errors import UsageError, VandError
+from vand_envs.geometry import to_base_axes
 from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.typing import FloatArray, IntArray
 from vand_envs.world import World, require_time_step
@@ -154,9 +155,3 @@ class Simulation:
         data = self.batch.get_data(i)
         mujoco.mj_forward(self.batch.get_model(i), data)
         return data
-
-
-def to_base_axes(vectors: FloatArray, cos: FloatArray, sin: FloatArray) -> FloatArray:
-    """Rotate vectors (..., 3) about z by minus the yaw whose cosine and sine are (...)."""
-    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
-    return np.stack([cos * x + sin * y, cos * y - sin * x, z], -1)

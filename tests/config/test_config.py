@@ -4,7 +4,8 @@ import pytest
 
 from vand_envs.errors import UsageError
 from vand_robot.config import validation
-from vand_robot.config.schema import TrainConfig, load_config, override
+from vand_robot.config.loading import load_config, override
+from vand_robot.config.schema import TrainConfig
 from vand_robot.policies.recurrent import regularizer_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

@@ -11,7 +11,7 @@ from vand_demos.storage.augment import augment, with_images
 from vand_envs import TaskBatch, make_world
 from vand_envs.cameras import Cameras
 from vand_envs.errors import UsageError, VandError
-from vand_robot.cli import main
+from vand_robot.cli.main import main
 
 SIZES = {"head_rgb": (12, 16), "wrist_rgb": (8, 8)}
 

@@ -24,7 +24,7 @@ from tests.helpers.episodes import (
 )
 from vand_demos import DemoDataset, Recorder, check_file, delete, repair, write_dataset
 from vand_demos.storage.guard import readable
-from vand_demos.storage.reader import parts_folder
+from vand_demos.storage.layout import parts_folder
 from vand_envs.errors import UsageError, VandError
 
 KILLS = 20

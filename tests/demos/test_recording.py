@@ -6,9 +6,10 @@ import pytest
 from vand_demos import DemoDataset, Recorder, check_file
 from vand_demos.experts import Disturbance
 from vand_demos.experts.demonstrate import demonstrate
-from vand_demos.recording import SEEDS_PER_SESSION, missing, record
+from vand_demos.recording import missing, record
 from vand_envs import TaskBatch
 from vand_envs.errors import UsageError, VandError
+from vand_envs.seeds import SEEDS_PER_SESSION
 
 
 def test_a_session_records_the_wanted_number_of_good_episodes(demos):

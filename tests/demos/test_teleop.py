@@ -24,11 +24,11 @@ from tests.helpers.teleop import (
 )
 from vand_demos import DemoDataset, Recorder, check_file, repair
 from vand_demos.recording import record
-from vand_demos.storage.reader import parts_folder
+from vand_demos.storage.layout import parts_folder
 from vand_demos.teleop import Command, DeviceOptions, Timing, open_device, run
 from vand_demos.teleop import drive as drive_module
 from vand_demos.teleop.gizmo import pull, rotation_between
-from vand_demos.teleop.loop import InBetween
+from vand_demos.ui.frames import InBetween
 from vand_envs import TaskBatch
 from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import VANDER

@@ -25,13 +25,13 @@ from tests.helpers.teleop import TASK
 from vand_demos import DemoDataset, check_file
 from vand_demos.recording import record
 from vand_demos.teleop import DeviceOptions, Status, open_device
-from vand_demos.teleop.loop import InBetween
+from vand_demos.ui.frames import InBetween
 from vand_demos.ui.web_server import invitation, web_server
 from vand_envs import TaskBatch
 from vand_envs.errors import UsageError
 from vand_envs.world import make_world
 from vand_robot.config.library import find_config
-from vand_robot.workflows.evaluate import run_training
+from vand_robot.workflows.train import run_training
 
 SIZE = (1000, 760)
 HAND_VIEW = (np.array([-0.75, 0.55, 0.65]), np.array([0.05, 0.0, -0.05]))

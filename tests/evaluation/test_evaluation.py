@@ -18,14 +18,17 @@ import torch
 from vand_demos.recording import record
 from vand_envs import task_ids
 from vand_envs.errors import UsageError, VandError
+from vand_envs.seeds import TEST_SEED
 from vand_robot.evaluation import runner
+from vand_robot.evaluation.cache import UnitFolder
 from vand_robot.evaluation.evaluate import ValidationScore
 from vand_robot.evaluation.jobs import plan, run_unit
 from vand_robot.evaluation.perturbations import CONDITIONS, NOMINAL
 from vand_robot.evaluation.reference import standards_of
-from vand_robot.evaluation.rollout import POLICY_ROWS, TEST_SEED, rollout
-from vand_robot.evaluation.runner import UnitFolder, find_suite, run_units
+from vand_robot.evaluation.rollout import POLICY_ROWS, rollout
+from vand_robot.evaluation.runner import run_units
 from vand_robot.evaluation.scoring import score, shown
+from vand_robot.evaluation.suites import find_suite
 from vand_robot.evaluation.summary import NONE, confusion, summarise, worst
 from vand_robot.evaluation.target import find_subject
 from vand_robot.policies.checkpoint import load_checkpoint, load_policy, save_checkpoint

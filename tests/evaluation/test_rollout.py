@@ -4,18 +4,13 @@ import numpy as np
 import pytest
 
 from vand_demos import DemoDataset
-from vand_demos.recording import MAX_SESSION_SEED, SEEDS_PER_SESSION
 from vand_envs import TaskBatch, get_task
 from vand_envs.errors import UsageError, VandError
+from vand_envs.geometry import hand_path
+from vand_envs.seeds import MAX_SESSION_SEED, SEEDS_PER_SESSION, TEST_SEED, VALIDATION_SEED
 from vand_robot.evaluation.evaluate import evaluate
 from vand_robot.evaluation.reference import Standard, standards_of
-from vand_robot.evaluation.rollout import (
-    POLICY_ROWS,
-    TEST_SEED,
-    VALIDATION_SEED,
-    hand_path,
-    rollout,
-)
+from vand_robot.evaluation.rollout import POLICY_ROWS, rollout
 from vand_robot.evaluation.scoring import score
 from vand_robot.metrics.periodic import score_periodic
 from vand_robot.policies.checkpoint import load_policy

@@ -13,7 +13,7 @@ import numpy as np
 
 from vand_demos import Episode, Recorder
 from vand_demos.episode import utc_now
-from vand_demos.storage.reader import parts_folder
+from vand_demos.storage.layout import parts_folder
 from vand_demos.system.files import exclusive
 from vand_envs.errors import VandError
 

@@ -255,7 +255,7 @@ def answer(arguments: list[str], folder: Path) -> Answer:
 
 
 def _run(arguments: list[str], out: str, err: str, memory: str) -> None:
-    from vand_robot.cli import main  # noqa: PLC0415  (here, in the process that was preloaded)
+    from vand_robot.cli.main import main  # noqa: PLC0415  (here, in the process that was preloaded)
 
     for stream, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_TRUNC), stream)

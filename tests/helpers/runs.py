@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from vand_demos import Episode, write_dataset
-from vand_robot.config.schema import TrainConfig, load_config
+from vand_robot.config.loading import load_config
+from vand_robot.config.schema import TrainConfig
 
 TASKS = ("stow-cube", "wipe")
 RECORDED_AT = "2026-01-01T00:00:00+00:00"

@@ -15,15 +15,16 @@ from safetensors.torch import load_file
 from tests.helpers.runs import TASKS, make_episode, small_config, write, write_random
 from vand_envs import TaskBatch, task_ids
 from vand_envs.errors import UsageError, VandError
-from vand_robot import image_encoder
 from vand_robot.config import validation
-from vand_robot.config.schema import PolicyConfig, override
+from vand_robot.config.loading import override
+from vand_robot.config.schema import PolicyConfig
 from vand_robot.data.batches import Batch, BatchStream
 from vand_robot.data.loading import load_data
 from vand_robot.evaluation.rollout import rollout
-from vand_robot.image_encoder import ImageEncoder, SpatialSoftArgmax, shift
 from vand_robot.interface import PolicySpec
+from vand_robot.policies import encoders
 from vand_robot.policies.checkpoint import load_checkpoint, load_policy
+from vand_robot.policies.encoders import ImageEncoder, SpatialSoftArgmax, shift
 from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.training.trainer import TrainingInterruptedError, train
 
@@ -100,7 +101,7 @@ def test_chunks_change_neither_features_nor_gradients(monkeypatch: pytest.Monkey
     images = torch.randint(0, 256, (11, 9, 14, 3), dtype=torch.uint8)
     results = []
     for chunk in (100, 4):
-        monkeypatch.setattr(image_encoder, "CHUNK", chunk)
+        monkeypatch.setattr(encoders, "CHUNK", chunk)
         encoder.zero_grad()
         features = encoder(images)
         features.square().sum().backward()

@@ -26,12 +26,14 @@ from tests.helpers.runs import (
 )
 from vand_demos import DemoDataset
 from vand_envs.errors import UsageError, VandError
-from vand_robot.config.schema import OptimizerConfig, TrainConfig, load_config, override
+from vand_robot.config.loading import load_config, override
+from vand_robot.config.schema import OptimizerConfig, TrainConfig
 from vand_robot.data.loading import load_data
 from vand_robot.evaluation.reference import EXTRAS_KEY, standards_of
 from vand_robot.policies.checkpoint import load_checkpoint, load_extras, load_policy
 from vand_robot.policies.recurrent import RecurrentPolicy
-from vand_robot.training.trainer import TrainingInterruptedError, learning_rate, train
+from vand_robot.training.optim import learning_rate
+from vand_robot.training.trainer import TrainingInterruptedError, train
 
 VARIANTS = {
     "plain": (),

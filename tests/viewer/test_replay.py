@@ -7,9 +7,9 @@ from vand_demos import DemoDataset
 from vand_demos.recording import record
 from vand_envs import get_task
 from vand_envs.errors import UsageError, VandError
+from vand_envs.seeds import TEST_SEED
 from vand_robot.evaluation.jobs import Unit
 from vand_robot.evaluation.perturbations import CONDITIONS
-from vand_robot.evaluation.rollout import TEST_SEED
 from vand_robot.evaluation.target import find_subject
 from vand_robot.viewer.replay import demonstration_motion, unit_motion
 

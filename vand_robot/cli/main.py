@@ -3,7 +3,6 @@
 import errno
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,15 +15,17 @@ except Exception as error:
     sys.exit(f"error: {error}")  # exit code 1; `main` does not exist yet
 
 import vand_robot
-from vand_envs import get_task, task_ids
 from vand_envs.errors import VandError, did_you_mean
-from vand_robot.cli import console
+from vand_robot.cli.compare import study_command
 from vand_robot.cli.demos import demos
-from vand_robot.cli.evaluate import evaluate_command, study_command
+from vand_robot.cli.evaluate import evaluate_command
 from vand_robot.cli.experiments import bench
-from vand_robot.cli.options import Force, Json, example
+from vand_robot.cli.options import example
+from vand_robot.cli.quickstart_command import quickstart_command
 from vand_robot.cli.record import record_command
 from vand_robot.cli.replay import replay_command
+from vand_robot.cli.tasks import tasks_command
+from vand_robot.cli.train import train_command
 
 app = typer.Typer(
     name="vand-robot",
@@ -53,88 +54,17 @@ def options(
     """Teach robots with small recurrent policies: record, train, evaluate, replay."""
 
 
-@app.command(epilog=example("vand-robot tasks"))
-def tasks(json: Json = False) -> None:
-    """List the tasks: id, kind, instruction, stages or cycle."""
-    known = [get_task(task_id) for task_id in task_ids()]
-    if json:
-        console.print_json(
-            [
-                {
-                    "id": task.id,
-                    "kind": task.kind,
-                    "instruction": task.instruction,
-                    "env_id": task.env_id,
-                    "horizon_s": task.horizon_s,
-                    "stages": list(task.stage_names),
-                }
-                for task in known
-            ]
-        )
-        return
-    console.print_table(
-        "Tasks",
-        ("id", "kind", "instruction", "stages, or the cycle's plane"),
-        [
-            [
-                task.id,
-                task.kind,
-                task.instruction,
-                " > ".join(task.stage_names)
-                if task.stages or task.cycle is None
-                else f"{' and '.join(task.cycle.signal_names)} [{task.cycle.unit}]",
-            ]
-            for task in known
-        ],
-    )
-
-
+app.command("tasks", epilog=example("vand-robot tasks"))(tasks_command)
 app.command(
     "record",
     epilog=example("vand-robot record wipe --episodes 30 --seed 1 --out wipe.hdf5"),
 )(record_command)
 
 
-@app.command(
+app.command(
     "train",
     epilog=example("vand-robot train gru-vand data=[wipe.hdf5] updates=2000 --out runs/wipe"),
-)
-def train_command(
-    config: Annotated[
-        str, typer.Argument(metavar="CONFIG", help="YAML file, or the name of one in configs/.")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE ...]", help="Overrides of the configuration."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint, exactly.")
-    ] = False,
-    force: Force = False,
-    json: Json = False,
-) -> None:
-    """Train a policy on demonstrations by behaviour cloning."""
-    from vand_robot.config.library import find_config  # noqa: PLC0415  (torch takes a second to import)
-    from vand_robot.workflows.evaluate import run_training  # noqa: PLC0415
-
-    result = run_training(
-        find_config(config), overrides or [], out, resume=resume, force=force, console=console.err
-    )
-    if json:
-        console.print_json({**vars(result), "out": str(result.out), "best": dict(result.best)})
-        return
-    best = ", ".join(
-        f"{key.removeprefix('rollouts/')} {value:.2f}"
-        for key, value in result.best.items()
-        if key.startswith("rollouts/") or key == "valid/nll"
-    )
-    console.out.print(
-        f"{result.out}: {result.updates} updates in {result.seconds:.0f} s;"
-        f" best at update {result.best.get('update', 0):g} ({best})"
-    )
-
-
+)(train_command)
 app.command("evaluate", epilog=example("vand-robot evaluate runs/wipe --suite standard"))(
     evaluate_command
 )
@@ -147,19 +77,9 @@ app.command(
 )(replay_command)
 
 
-@app.command("quickstart", epilog=example("vand-robot quickstart --out quickstart"))
-def quickstart_command(
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything.")] = Path("quickstart"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
-    force: Force = False,
-) -> None:
-    """Record, train, evaluate and replay stow-cube and wipe, end to end, in a few minutes."""
-    from vand_robot.cli.quickstart import quickstart  # noqa: PLC0415
-
-    results = quickstart(out, resume=resume, force=force)
-    columns, rows = console.results_table(results)
-    console.print_table("One policy, both tasks, held-out seeds", columns, rows)
-    console.out.print(f"open {out / 'report.html'} in a browser")
+app.command("quickstart", epilog=example("vand-robot quickstart --out quickstart"))(
+    quickstart_command
+)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from vand_demos.storage.reader import waiting_note
+from vand_demos.storage.layout import waiting_note
 from vand_envs.cameras import IMAGE_CAMERAS
 from vand_robot.cli import console
 

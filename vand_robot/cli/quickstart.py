@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vand_demos.recording import missing, record
-from vand_demos.storage.reader import parts_folder
+from vand_demos.storage.layout import parts_folder
 from vand_demos.system.files import disk_errors
 from vand_envs.errors import UsageError, VandError
 from vand_envs.rendering import Renderer
@@ -16,11 +16,11 @@ from vand_envs.world import make_world
 from vand_robot.cli import console
 from vand_robot.config.library import find_config
 from vand_robot.evaluation.runner import processors
-from vand_robot.policies.checkpoint import BEST, LAST
-from vand_robot.training.trainer import CONFIG, RUN_ENTRIES
+from vand_robot.layout import BEST, CONFIG, LAST, REPORT, RESULTS, RUN_ENTRIES, UNITS
+from vand_robot.layout import EPISODES as EPISODES_CSV
 from vand_robot.viewer.replay import policy_motion, write_motion
-from vand_robot.workflows.evaluate import EPISODES as EPISODES_CSV
-from vand_robot.workflows.evaluate import REPORT, RESULTS, UNITS, run_evaluation, run_training
+from vand_robot.workflows.evaluate import run_evaluation
+from vand_robot.workflows.train import run_training
 
 TASKS = ("stow-cube", "wipe")
 VIDEO_TASK = "stow-cube"

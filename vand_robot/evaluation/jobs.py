@@ -7,18 +7,13 @@ import numpy as np
 
 from vand_envs import get_task, task_ids
 from vand_envs.errors import UsageError, VandError
+from vand_envs.seeds import TEST_SEED
 from vand_envs.typing import BoolArray, Float32Array, FloatArray
 from vand_robot.evaluation.perturbations import NOMINAL, Condition, Long, Switch, task_before
 from vand_robot.evaluation.reference import Standard
-from vand_robot.evaluation.rollout import (
-    POLICY_ROWS,
-    TEST_SEED,
-    Policy,
-    Rollout,
-    State,
-    rollout,
-)
+from vand_robot.evaluation.rollout import POLICY_ROWS, Rollout, rollout
 from vand_robot.evaluation.scoring import Row, phase_plane, score, shown
+from vand_robot.interface import Policy, State
 
 PERIODIC_HORIZON = 3.0
 """Periodic tasks are rolled out for this multiple of the demonstrations' median length."""

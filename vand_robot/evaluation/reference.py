@@ -12,11 +12,11 @@ from typing import Any, Self
 import numpy as np
 
 from vand_demos import DemoDataset, Episode
-from vand_demos.storage.reader import require_fits, signature
+from vand_demos.storage.compatibility import require_fits, signature
 from vand_envs import get_task
 from vand_envs.errors import VandError
+from vand_envs.geometry import hand_path
 from vand_envs.typing import FloatArray
-from vand_robot.evaluation.rollout import hand_path
 from vand_robot.metrics.reference_cycle import Reference, reference_from_demonstrations
 
 EXTRAS_KEY = "standards"

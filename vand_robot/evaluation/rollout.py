@@ -2,44 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 
 from vand_envs import Task, TaskBatch, get_task
 from vand_envs.controller import action_mode
 from vand_envs.errors import unknown_name
+from vand_envs.geometry import hand_path
 from vand_envs.judging import Judge, Progress
 from vand_envs.tasks.home import on_dock, still
 from vand_envs.typing import BoolArray, Float32Array, FloatArray, IntArray, Observation
 from vand_robot.evaluation.perturbations import NOMINAL, Condition, streams
-from vand_robot.interface import PolicySpec
-
-VALIDATION_SEED = 10_000_000
-"""First episode seed of validation rollouts, which choose checkpoints and settings."""
-TEST_SEED = 20_000_000
-"""First episode seed of evaluations, which nothing may be tuned on. Recording stays below both."""
+from vand_robot.interface import Policy, PolicySpec, State
 
 POLICY_ROWS = 25
 """Episodes for which a policy acts at once, always: matrix products round differently for other
 numbers of rows, and an episode must not depend on how many others there are."""
-
-State = TypeVar("State")
-
-
-class Policy(Protocol[State]):
-    """What can be rolled out."""
-
-    @property
-    def spec(self) -> PolicySpec:
-        """What the policy sees and says."""
-        ...
-
-    def act(
-        self, observation: Observation, state: State | None = None
-    ) -> tuple[Float32Array, State]:
-        """Actions (n, A) for an observation, key -> (n, d), and the state for the next call."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -100,13 +79,6 @@ class Rollout:
 def _first_s(flags: BoolArray, dt: float) -> FloatArray:
     """When flags (K, T + 1, n) first hold, (n, K) [s]; nan where they never do."""
     return np.where(flags.any(axis=1), flags.argmax(axis=1) * dt, np.nan).T
-
-
-def hand_path(observations: Observation) -> FloatArray:
-    """Position of the end effector in the world, (..., 3) [m], from observations of (...)."""
-    x, y, cos, sin = np.moveaxis(observations["base_pose"].astype(np.float64), -1, 0)
-    ahead, left, up = np.moveaxis(observations["ee_pos"].astype(np.float64), -1, 0)
-    return np.stack([x + cos * ahead - sin * left, y + sin * ahead + cos * left, up], -1)
 
 
 def make_batch(spec: PolicySpec, task_id: str, n: int, num_threads: int = 0) -> TaskBatch:

@@ -1,58 +1,22 @@
 """Suites of conditions, run in several processes and kept on disk unit by unit."""
 
-import dataclasses
-import io
-import json
 import multiprocessing
 import os
-import shutil
 import signal
-import struct
 import threading
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from hashlib import sha256
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from vand_demos.system.files import disk_errors, write_bytes
-from vand_envs.errors import VandError, unknown_name
-from vand_envs.task_batch import ENV_VERSION
+from vand_envs.errors import VandError
+from vand_robot.evaluation.cache import UnitFolder
 from vand_robot.evaluation.jobs import Outcome, Unit, run_unit
-from vand_robot.evaluation.perturbations import CONDITIONS, NOMINAL, SUITE_VERSION, Condition
 from vand_robot.evaluation.reference import Standard
-from vand_robot.evaluation.rollout import Policy
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A named evaluation."""
-
-    name: str
-    """What it is called on the command line."""
-    conditions: tuple[Condition, ...]
-    """What interferes."""
-    episodes: int
-    """Episodes of each task under each condition."""
-
-
-SUITES: dict[str, Suite] = {
-    suite.name: suite
-    for suite in (
-        Suite("nominal", (NOMINAL,), 50),
-        Suite("standard", tuple(CONDITIONS.values()), 50),
-        Suite("quick", tuple(CONDITIONS.values()), 10),
-    )
-}
-"""Name -> suite."""
+from vand_robot.interface import Policy
 
 PolicyMaker = Callable[[], Policy[Any]]
 """Makes the policy, in each process; it can be pickled."""
@@ -63,118 +27,6 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def find_suite(name: str, conditions: Sequence[str] = (), episodes: int | None = None) -> Suite:
-    """The suite of that name, with other conditions or another number of episodes if given.
-
-    Raises:
-        UsageError: An unknown suite or condition.
-    """
-    if name not in SUITES:
-        raise unknown_name("suite", name, SUITES)
-    for condition in conditions:
-        if condition not in CONDITIONS:
-            raise unknown_name("condition", condition, CONDITIONS)
-    suite = SUITES[name]
-    if conditions:
-        suite = dataclasses.replace(suite, conditions=tuple(CONDITIONS[c] for c in conditions))
-    return suite if episodes is None else dataclasses.replace(suite, episodes=episodes)
-
-
-@dataclass(frozen=True)
-class UnitFolder:
-    """Finished units on disk. A file's name says all that its content follows from."""
-
-    path: Path
-    """The folder."""
-    policy: str
-    """Digest of the policy."""
-    standards: Mapping[str, Standard]
-    """What episodes are judged by."""
-
-    def load(self, unit: Unit) -> Outcome | None:
-        """The outcome of a unit, or None: it was not finished, or what is there of it is damaged.
-
-        Raises:
-            VandError: The file cannot be read.
-        """
-        file = self._file(unit)
-        if not file.exists():
-            return None
-        with disk_errors("read", file):
-            content = file.read_bytes()
-        try:
-            return _unpacked(content)
-        except _DAMAGE:
-            return None
-
-    def save(self, unit: Unit, outcome: Outcome) -> None:
-        """Write the outcome of a unit; the file appears when it is whole.
-
-        Raises:
-            VandError: The disk is full or fails.
-        """
-        content = io.BytesIO()
-        arrays: dict[str, Any] = {
-            "rows": np.array(json.dumps(outcome.rows)),
-            "stage_times_s": outcome.stage_times_s,
-        }
-        if outcome.signal is not None and outcome.valid is not None:
-            arrays |= {"signal": outcome.signal, "valid": outcome.valid}
-        np.savez_compressed(content, **arrays)
-        with disk_errors("write", self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-        write_bytes(self._file(unit), content.getvalue())
-
-    def clear(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    def _file(self, unit: Unit) -> Path:
-        facts = [
-            SUITE_VERSION,
-            ENV_VERSION,
-            self.policy,
-            dataclasses.asdict(unit) | {"condition": unit.condition.to_json()},
-            {task: standard.to_json() for task, standard in self.standards.items()},
-        ]
-        digest = sha256(json.dumps(facts).encode()).hexdigest()[:16]
-        return self.path / f"{unit.name}-{digest}.npz"
-
-
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What a damaged archive raises, depending on where the damage is."""
-
-
-def _unpacked(content: bytes) -> Outcome:
-    """The outcome in a file of `UnitFolder`.
-
-    Raises:
-        One of `_DAMAGE`: It is damaged.
-    """
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if (damaged := archive.testzip()) is not None:  # all sums first: arrays are read by parts
-            raise zipfile.BadZipFile(damaged)
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return Outcome(
-            rows=tuple(json.loads(str(arrays["rows"]))),
-            stage_times_s=arrays["stage_times_s"],
-            signal=arrays.get("signal"),
-            valid=arrays.get("valid"),
-        )
 
 
 def run_units(

@@ -13,11 +13,8 @@ from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.evaluation.reference import Standard, from_extras, standards_of
 from vand_robot.evaluation.runner import PolicyMaker
+from vand_robot.layout import POLICY_TENSORS, named, run_folder
 from vand_robot.policies.checkpoint import (
-    BEST,
-    LAST,
-    POLICY_JSON,
-    POLICY_TENSORS,
     find_checkpoint,
     load_checkpoint,
     load_policy,
@@ -25,7 +22,6 @@ from vand_robot.policies.checkpoint import (
 )
 from vand_robot.policies.expert import ExpertPolicy
 from vand_robot.policies.recurrent import RecurrentPolicy
-from vand_robot.training.trainer import CONFIG
 
 
 @dataclass(frozen=True)
@@ -100,21 +96,6 @@ def find_subject(source: Path, *, expert: bool = False) -> Subject:
         "versions": software_versions(),
     }
     return Subject(make_policy, digest, standards, dt, facts)
-
-
-def named(folder: Path) -> Path:
-    """A path to the same folder that ends in its name: `.` and `..` have none."""
-    return folder.resolve() if folder.name in ("", "..") else folder
-
-
-def run_folder(source: Path) -> Path:
-    """The folder of the run that a run's folder, or that of one of its checkpoints, belongs to."""
-    source = named(source)
-    if source.name in (BEST, LAST) and (source / POLICY_JSON).is_file():
-        run = named(source.parent)
-        if (run / CONFIG).is_file():
-            return run
-    return source
 
 
 def _control_dt_s(file: Path) -> float:

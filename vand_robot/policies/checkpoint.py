@@ -29,14 +29,11 @@ from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.config.schema import TrainConfig
 from vand_robot.interface import PolicySpec
+from vand_robot.layout import BEST, LAST, POLICY_JSON, POLICY_TENSORS, TRAINER_JSON, TRAINER_TENSORS
 from vand_robot.policies.recurrent import RecurrentPolicy
 
 FORMAT = "vand-robot-policy"
 FORMAT_VERSION = 1
-
-POLICY_TENSORS, POLICY_JSON = "policy.safetensors", "policy.json"
-TRAINER_TENSORS, TRAINER_JSON = "optimizer.safetensors", "trainer.json"
-BEST, LAST = "best", "last"
 
 
 @dataclass(frozen=True, eq=False)

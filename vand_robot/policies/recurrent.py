@@ -31,7 +31,6 @@ from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_envs.typing import Float32Array
 from vand_robot.config.schema import PolicyConfig, RegularizerConfig
 from vand_robot.data.batches import Batch
-from vand_robot.image_encoder import ImageEncoder, shift
 from vand_robot.interface import PolicySpec
 from vand_robot.nn import (
     REGULARIZERS,
@@ -40,7 +39,7 @@ from vand_robot.nn import (
     make_cell,
     make_regularizer,
 )
-from vand_robot.policies.encoders import make_encoder
+from vand_robot.policies.encoders import ImageEncoder, make_encoder, shift
 from vand_robot.policies.normalizer import Normaliser
 from vand_robot.policies.object_attention import Gaze
 

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vand_demos.system.files import disk_errors, write_bytes
+from vand_robot.layout import METRICS, TENSORBOARD
 
-METRICS = "metrics.jsonl"
-TENSORBOARD = "tensorboard"
 PLAIN_INTERVAL_S = 10.0
 """Time between two lines where there is no terminal to draw a bar on [s]."""
 

@@ -25,13 +25,19 @@ from vand_demos.system.files import disk_errors, exclusive, write_bytes
 from vand_demos.system.interrupt import Interrupt
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
-from vand_robot.config.schema import OptimizerConfig, PolicyConfig, TrainConfig
+from vand_robot.config.schema import PolicyConfig, TrainConfig
 from vand_robot.data.batches import Batch, BatchStream, Demonstrations
 from vand_robot.data.loading import TrainingData, load_data
 from vand_robot.evaluation.reference import EXTRAS_KEY
-from vand_robot.policies.checkpoint import (
+from vand_robot.layout import (
     BEST,
+    CONFIG,
+    CONFIG_HEADER,
     LAST,
+    NON_FINITE,
+    RUN_ENTRIES,
+)
+from vand_robot.policies.checkpoint import (
     Checkpoint,
     TrainerState,
     find_checkpoint,
@@ -40,13 +46,8 @@ from vand_robot.policies.checkpoint import (
     save_checkpoint,
 )
 from vand_robot.policies.recurrent import PolicyLoss, RecurrentPolicy
-from vand_robot.training.logging import METRICS, TENSORBOARD, Display, Means, RunLog
-
-CONFIG = "config.yaml"
-CONFIG_HEADER = "# A vand-robot training run"
-NON_FINITE = "non-finite.safetensors"
-RUN_ENTRIES = (CONFIG, METRICS, TENSORBOARD, BEST, LAST, NON_FINITE)
-"""What a run's folder is recognised by, and what `force` removes."""
+from vand_robot.training.logging import Display, Means, RunLog
+from vand_robot.training.optim import learning_rate, make_optimizer
 
 HARMLESS = ("data", "updates", "threads", "validation_interval", "rollouts.interval")
 """Keys that may change when a run is resumed. The demonstrations themselves may not."""
@@ -252,29 +253,6 @@ class Run:
             return moments
         weights = self.policy.state_dict()
         return {**moments, **{f"{WEIGHTS}/{name}": tensor for name, tensor in weights.items()}}
-
-
-def make_optimizer(policy: RecurrentPolicy, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW that decays weight matrices only: what is learned of noise must not drift to zero."""
-    decayed: list[Tensor] = []
-    free: list[Tensor] = []
-    for name, parameter in policy.named_parameters():
-        matrix = parameter.ndim >= 2 and "regularizer" not in name
-        (decayed if matrix else free).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
-
-
-def learning_rate(update: int, updates: int, config: OptimizerConfig) -> float:
-    """Learning rate of an update, counted from 1: linear warm-up, then a cosine down."""
-    warmup = min(config.warmup_updates, updates)
-    if update <= warmup:
-        return config.learning_rate * update / warmup
-    cosine = (1 + math.cos(math.pi * (update - warmup) / (updates - warmup))) / 2
-    return config.learning_rate * (config.final_fraction + (1 - config.final_fraction) * cosine)
 
 
 @torch.no_grad()

@@ -10,8 +10,9 @@ from vand_envs.typing import Float32Array, FloatArray
 from vand_envs.world import World
 from vand_robot.evaluation.jobs import Unit, horizon_steps
 from vand_robot.evaluation.perturbations import NOMINAL, Push, streams
-from vand_robot.evaluation.rollout import FixedRows, Policy, make_batch
+from vand_robot.evaluation.rollout import FixedRows, make_batch
 from vand_robot.evaluation.target import Subject
+from vand_robot.interface import Policy
 from vand_robot.policies.recurrent import PolicyState
 from vand_robot.viewer.episodes import Moment
 

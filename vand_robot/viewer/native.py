@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 
 from vand_demos.system.interrupt import Interrupt
-from vand_demos.teleop.loop import FRAMES_PER_S, Timing
+from vand_demos.ui.frames import FRAMES_PER_S, Timing
 from vand_demos.ui.native import BOTTOM_LEFT, TOP_LEFT, NativeWindow, require_display
 from vand_envs.typing import FloatArray
 from vand_robot.viewer.memory_plot import MemoryPlot

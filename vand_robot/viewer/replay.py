@@ -10,10 +10,10 @@ import numpy as np
 
 from vand_envs import get_task, make_world
 from vand_envs.errors import UsageError, unknown_name
+from vand_envs.seeds import TEST_SEED
 from vand_envs.typing import FloatArray
 from vand_robot.evaluation.jobs import Unit, plan, play
 from vand_robot.evaluation.perturbations import CONDITIONS, NOMINAL
-from vand_robot.evaluation.rollout import TEST_SEED
 from vand_robot.evaluation.target import Subject, find_subject
 from vand_robot.viewer.html import write_html
 from vand_robot.viewer.recorded_episodes import Demonstrations

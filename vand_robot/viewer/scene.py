@@ -5,7 +5,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from vand_demos.teleop.loop import InBetween
+from vand_demos.ui.frames import InBetween
 from vand_envs.world import World
 from vand_robot.viewer.player import Session
 

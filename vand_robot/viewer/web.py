@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from vand_demos.system.interrupt import Interrupt
-from vand_demos.teleop.loop import FRAMES_PER_S, Timing
+from vand_demos.ui.frames import FRAMES_PER_S, Timing
 from vand_demos.ui.web_scene import add_scene, place_camera
-from vand_demos.ui.web_server import invitation, web_server
-from vand_demos.web import LOOPBACK
+from vand_demos.ui.web_server import LOOPBACK, invitation, web_server
 from vand_robot.viewer.live_episodes import DIRECTIONS, PARTS
 from vand_robot.viewer.memory_plot import SIZE, MemoryPlot
 from vand_robot.viewer.player import SPEEDS, Session

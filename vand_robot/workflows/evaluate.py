@@ -1,94 +1,24 @@
 """Training and evaluation as runs on disk: a folder in, a folder out."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-from rich.console import Console
-
-from vand_demos.storage.reader import DemoDataset, waiting_note
 from vand_demos.system.files import disk_errors, write_bytes
-from vand_envs import get_task, task_ids
-from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_envs import task_ids
+from vand_envs.errors import UsageError, unknown_name
 from vand_robot import figures
-from vand_robot.config.schema import load_config
-from vand_robot.evaluation.evaluate import Evaluation, ValidationScore, collect
+from vand_robot.evaluation.cache import UnitFolder
 from vand_robot.evaluation.jobs import plan
-from vand_robot.evaluation.reference import standards_of, to_extras
-from vand_robot.evaluation.runner import UnitFolder, find_suite, run_units
+from vand_robot.evaluation.results import Evaluation, collect
+from vand_robot.evaluation.runner import run_units
+from vand_robot.evaluation.suites import find_suite
 from vand_robot.evaluation.summary import worst_episodes
-from vand_robot.evaluation.target import Subject, find_subject, named, run_folder
+from vand_robot.evaluation.target import Subject, find_subject
+from vand_robot.layout import EPISODES, METRICS, REPORT, RESULTS, UNITS, named, run_folder
 from vand_robot.report import Picture, write_report
-from vand_robot.training.logging import METRICS
-from vand_robot.training.trainer import TrainResult, train
-
-RESULTS = "results.json"
-EPISODES = "episodes.csv"
-REPORT = "report.html"
-UNITS = "units"
-"""Folder of what an evaluation has finished, until it is all."""
-SUCCESS = "success"
-"""Stem of the chart of success rates."""
-
-
-def run_training(
-    config_path: Path,
-    overrides: Sequence[str],
-    out: Path,
-    *,
-    resume: bool = False,
-    force: bool = False,
-    console: Console | None = None,
-) -> TrainResult:
-    """Train as a configuration says, choosing the checkpoint by rollouts on validation seeds.
-
-    Args:
-        config_path: YAML file.
-        overrides: `key=value` texts.
-        out: Folder of the run.
-        resume: Go on from its last checkpoint.
-        force: Replace a run that is there.
-        console: Where to show progress.
-
-    Returns:
-        What became of the run.
-
-    Raises:
-        UsageError: A mistake in the configuration, or a folder that is taken.
-        VandError: Unusable data; see `train`.
-    """
-    config = load_config(config_path, overrides)
-    if console is not None:
-        for note in _notes(config.data):
-            console.print(note)
-    standards = standards_of(config.data, config.tasks) if config.data else {}
-    return train(
-        config,
-        out,
-        resume=resume,
-        force=force,
-        score=ValidationScore(standards, config.rollouts.episodes),
-        extras=to_extras(standards),
-        console=console,
-    )
-
-
-def _notes(paths: Sequence[str]) -> Iterator[str]:
-    """What a person should know of recordings that are not trained on, a line each."""
-    for path in paths:
-        if waiting := waiting_note(path):
-            yield waiting
-        with DemoDataset.open(path, guarded=True) as dataset:
-            left = dataset.in_no_mask
-        if left:
-            yield (
-                f"note: {len(left)} of {len(dataset)} demonstrations of {path}, such as {left[0]},"
-                " are in neither of its masks train and valid, so nothing learns from them; to make"
-                f" the masks anew: vand-robot demos split {path}"
-            )
+from vand_robot.workflows.pictures import SUCCESS, draw
 
 
 def run_evaluation(
@@ -255,67 +185,3 @@ def _write_report(
 ) -> None:
     # the page's first table shows the success rates already
     write_report(out / REPORT, results, [it for it in pictures if it.name != SUCCESS], links=links)
-
-
-def draw(evaluation: Evaluation, results: Mapping[str, Any], metrics: Path | None) -> list[Picture]:
-    """The figures of an evaluation.
-
-    Args:
-        evaluation: The evaluation.
-        results: The content of its `results.json`.
-        metrics: The run's `metrics.jsonl`, for the training curve, which is left out where that
-            file cannot be drawn: an evaluation must not be lost for it.
-    """
-    pictures = [Picture(SUCCESS, "Success by task", figures.success_chart(results))]
-    for condition, matrix in results["confusion"].items():
-        pictures.append(
-            Picture(
-                f"confusion-{condition}",
-                "Behaviour shown under each instruction",
-                figures.confusion_matrix(matrix, _episodes(results, condition)),
-                condition=condition,
-            )
-        )
-    for unit in evaluation.units:
-        figure = _portrait(evaluation, unit.task) if unit.condition.name == "nominal" else None
-        if figure is not None:
-            kind = get_task(unit.task).kind
-            stem, title = ("phase", "Phase portrait") if kind == "periodic" else _STAGES
-            pictures.append(Picture(f"{unit.task}-{stem}", title, figure, task=unit.task))
-    if metrics is not None:
-        with suppress(VandError):
-            pictures.append(Picture("training", "Training", figures.training_curve(metrics)))
-    return pictures
-
-
-_STAGES = ("stages", "Stages against time")
-
-
-def _episodes(results: Mapping[str, Any], condition: str) -> int:
-    """Episodes of each task under a condition."""
-    return int(
-        next(
-            task["conditions"][condition]["episodes"]
-            for task in results["tasks"].values()
-            if condition in task["conditions"]
-        )
-    )
-
-
-def _portrait(evaluation: Evaluation, task_id: str) -> Figure:
-    """How a task went under nominal conditions: stages against time, or the phase portrait."""
-    task, outcome = get_task(task_id), evaluation.outcomes["nominal", task_id]
-    standard = evaluation.standards[task_id]
-    if task.kind == "sequential":
-        horizon_s = task.horizon_s
-        return figures.stage_completion(outcome.stage_times_s, task.stage_names, horizon_s)
-    cycle, reference = task.cycle, standard.reference
-    if cycle is None or reference is None or outcome.signal is None or outcome.valid is None:
-        raise VandError(f"task {task_id!r}: its demonstrations show no cycle to draw")
-    return figures.phase_portrait(
-        list(outcome.signal),
-        reference,
-        evaluation.control_dt_s,
-        valid=list(outcome.valid),
-        names=cycle.signal_names,
-    )

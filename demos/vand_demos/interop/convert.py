@@ -8,17 +8,15 @@ from types import ModuleType
 
 from vand_demos.episode import Episode
 from vand_demos.interop.extras import Extras, new_folder
-from vand_demos.storage.reader import (
-    DemoDataset,
+from vand_demos.storage.compatibility import require_env_args, require_fits, signature
+from vand_demos.storage.layout import require_new
+from vand_demos.storage.reader import DemoDataset
+from vand_demos.storage.writer import (
     Source,
     append,
     create,
     encode_episode,
-    require_env_args,
-    require_fits,
-    require_new,
     rewriting,
-    signature,
     write_masks,
 )
 from vand_demos.system.files import file_path

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from vand_demos.embedded import world_of
 from vand_demos.episode import Episode
-from vand_demos.storage.reader import (
-    DemoDataset,
+from vand_demos.storage.layout import require_new
+from vand_demos.storage.reader import DemoDataset
+from vand_demos.storage.writer import (
     Source,
     append,
     create,
     encode_episode,
-    require_new,
     rewriting,
     write_masks,
 )

@@ -10,8 +10,8 @@ from typing import Any
 import h5py
 
 from vand_demos.episode import Episode, EpisodeError
-from vand_demos.storage.guard import PATIENCE_S, require_readable
-from vand_demos.storage.reader import (
+from vand_demos.storage.compatibility import require_fits, signature
+from vand_demos.storage.decode import (
     child,
     demo_faults,
     demo_names,
@@ -20,12 +20,11 @@ from vand_demos.storage.reader import (
     read_demo,
     read_env_args,
     read_mask,
-    require_file,
-    require_fits,
     require_format,
-    signature,
     steps_of,
 )
+from vand_demos.storage.guard import PATIENCE_S, require_readable
+from vand_demos.storage.layout import require_file
 from vand_demos.system.files import disk_errors, file_path
 from vand_demos.system.isolation import LostProcessError, run_apart
 from vand_envs.errors import UsageError, VandError

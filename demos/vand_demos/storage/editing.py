@@ -8,15 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from vand_demos.episode import Episode
-from vand_demos.storage.reader import (
-    DemoDataset,
-    append,
-    create,
-    require_compatible,
-    require_new,
-    rewriting,
-    write_masks,
-)
+from vand_demos.storage.compatibility import require_compatible
+from vand_demos.storage.layout import require_new
+from vand_demos.storage.reader import DemoDataset
+from vand_demos.storage.writer import append, create, rewriting, write_masks
 from vand_demos.system.files import disk_errors, file_path
 from vand_envs.errors import UsageError, VandError, unknown_name
 

@@ -9,23 +9,22 @@ from types import TracebackType
 from typing import Any, Self
 
 from vand_demos.episode import Episode
-from vand_demos.storage.guard import readable, require_readable
-from vand_demos.storage.reader import (
-    DemoDataset,
-    Source,
-    append,
-    create,
-    encode_episode,
-    part_files,
-    part_uid,
-    parts_folder,
+from vand_demos.storage.compatibility import (
     require_compatible,
     require_env_args,
     require_fits,
-    require_folder,
-    require_new,
     signature,
 )
+from vand_demos.storage.guard import readable, require_readable
+from vand_demos.storage.layout import (
+    part_files,
+    part_uid,
+    parts_folder,
+    require_folder,
+    require_new,
+)
+from vand_demos.storage.reader import DemoDataset
+from vand_demos.storage.writer import Source, append, create, encode_episode
 from vand_demos.system.files import (
     disk_errors,
     exclusive,

@@ -3,8 +3,9 @@
 from vand_demos.teleop.device import Command, Event, TeleopDevice
 from vand_demos.teleop.devices import TELEOP_DEVICES, DeviceOptions, open_device
 from vand_demos.teleop.drive import Drive
-from vand_demos.teleop.loop import Timing, run
+from vand_demos.teleop.loop import run
 from vand_demos.teleop.status import Status
+from vand_demos.ui.frames import Timing
 
 __all__ = [
     "TELEOP_DEVICES",

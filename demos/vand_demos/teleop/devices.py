@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from vand_demos.teleop.device import TeleopDevice
-from vand_demos.web import LOOPBACK
+from vand_demos.ui.web_server import LOOPBACK
 from vand_envs.errors import unknown_name
 from vand_envs.world import World
 

@@ -1,0 +1,93 @@
+"""Which episodes and files belong together in one data set."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vand_demos.episode import Episode
+from vand_demos.storage.layout import ENV_KWARGS
+from vand_envs.errors import VandError
+
+
+def require_env_args(what: str, env_args: Any) -> None:
+    """Checks that env_args holds everything that it must.
+
+    Raises:
+        VandError: It does not.
+    """
+    if not isinstance(env_args, Mapping):
+        raise VandError(f"{what}: env_args: expected a mapping, got {type(env_args).__name__}")
+    for key in ("env_name", "env_version", "type", "env_kwargs"):
+        if key not in env_args:
+            raise VandError(f"{what}: env_args: {key!r} is missing")
+    kwargs = env_args["env_kwargs"]
+    if not isinstance(kwargs, Mapping):
+        raise VandError(f"{what}: env_args: env_kwargs: expected a mapping, got {kwargs!r:.60}")
+    for key in ENV_KWARGS:
+        if key not in kwargs:
+            raise VandError(f"{what}: env_args: env_kwargs: {key!r} is missing")
+
+
+def require_compatible(
+    env_args: Mapping[str, Any], other: Mapping[str, Any], what: str = "the data set"
+) -> None:
+    """Checks that two environments have the same robot, actions, control step and instructions.
+
+    Args:
+        env_args: What is wanted.
+        other: What is there.
+        what: What the second belongs to, for the message.
+
+    Raises:
+        VandError: They differ; the line names in what.
+    """
+    require_env_args("the environment", env_args)
+    require_env_args(what, other)
+    for key in ENV_KWARGS:
+        ours, theirs = env_args["env_kwargs"][key], other["env_kwargs"][key]
+        if key == "instructions":
+            ours, theirs = list(ours), list(theirs)
+        if ours != theirs:
+            raise VandError(f"{what} does not fit: {key}: expected {ours!r}, got {theirs!r}")
+
+
+def signature(episode: Episode) -> dict[str, str]:
+    """What all episodes of one data set must share: array -> shape of a step and type."""
+    return {
+        path: f"{array.shape[1:]} {array.dtype}"
+        for path, array in episode.arrays()
+        if path.partition("/")[0] in ("actions", "action_dict", "obs", "states")
+    }
+
+
+def require_fits(episode: Episode, env_args: Mapping[str, Any], first: Mapping[str, str]) -> None:
+    """Checks that an episode belongs into a data set.
+
+    Args:
+        episode: The episode.
+        env_args: The environment of the data set.
+        first: The signature of an episode that is there already; empty where there is none.
+
+    Raises:
+        VandError: It differs in action mode, control step, task or arrays.
+    """
+    kwargs = env_args["env_kwargs"]
+    for key in ("action_mode", "control_dt_s"):
+        if getattr(episode, key) != kwargs[key]:
+            raise VandError(
+                f"{episode.label}: {key}: expected {kwargs[key]!r} as in the data set,"
+                f" got {getattr(episode, key)!r}"
+            )
+    if episode.task not in kwargs["instructions"]:
+        raise VandError(
+            f"{episode.label}: task: expected one of {', '.join(kwargs['instructions'])},"
+            f" got {episode.task!r}"
+        )
+    ours = signature(episode) if first else {}
+    for path in sorted(first.keys() | ours.keys()):
+        if path == "states" and (path not in first or path not in ours):
+            continue  # states may be left out of any episode
+        if first.get(path) != ours.get(path):
+            raise VandError(
+                f"{episode.label}: {path}: expected {first.get(path, 'no such array')} as in"
+                f" the data set, got {ours.get(path, 'none')}"
+            )

@@ -1,0 +1,276 @@
+"""From episodes to HDF5."""
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from vand_demos.episode import Episode, utc_now
+from vand_demos.storage.compatibility import require_env_args, require_fits, signature
+from vand_demos.storage.decode import child, demo_names, open_file, steps_of
+from vand_demos.storage.layout import (
+    BATCH_BYTES,
+    CHUNK_BYTES,
+    FORMAT,
+    FORMAT_VERSION,
+    LIBVER,
+    RESERVE_BYTES,
+    TEXTS,
+    demo_number,
+    parts_folder,
+    require_folder,
+    require_new,
+)
+from vand_demos.system.files import disk_errors, exclusive, file_path, replacing, reserve
+from vand_envs.errors import VandError
+
+# ---------------------------------------------------------------------------------- writing
+
+
+def encode_episode(
+    episode: Episode,
+    env_args: Mapping[str, Any],
+    *,
+    states: bool = True,
+    next_observations: bool = True,
+) -> bytes:
+    """A whole data set with this one episode in it, as the bytes of an HDF5 file.
+
+    Args:
+        episode: The episode.
+        env_args: The environment that it was recorded in.
+        states: Whether to store the states.
+        next_observations: Whether to store what was seen after each action.
+    """
+    with h5py.File("episode", "w", driver="core", backing_store=False, libver=LIBVER) as file:
+        _write_header(file, env_args)
+        demo = _new_demo(file["data"], "demo_0")
+        for path, array in episode.arrays():
+            group = path.partition("/")[0]
+            if (group != "states" or states) and (group != "next_obs" or next_observations):
+                _write_array(demo, path, array)
+        for name in (*TEXTS, "success", "seed", "control_dt_s"):
+            demo.attrs[name] = getattr(episode, name)
+        demo.attrs["versions"] = json.dumps(dict(episode.versions))
+        demo.attrs["num_samples"] = len(episode)
+        file["data"].attrs["total"] = len(episode)
+        file.flush()
+        return cast("bytes", file.id.get_file_image())
+
+
+def _write_header(file: Any, env_args: Mapping[str, Any]) -> None:
+    """What an empty data set holds."""
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["created"] = utc_now()
+    data = file.create_group("data")
+    data.attrs["total"] = 0
+    data.attrs["env_args"] = json.dumps(env_args)
+
+
+def _new_demo(data: Any, name: str) -> Any:
+    """An empty group whose attributes lie in its header: a table of them takes some kB."""
+    creation = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+    creation.set_attr_phase_change(64, 0)
+    return h5py.Group(h5py.h5g.create(data.id, name.encode(), gcpl=creation))
+
+
+def _write_array(demo: Any, path: str, array: NDArray[Any]) -> None:
+    """An array (N, ...) in chunks of whole steps, each compressed without loss."""
+    row = array.nbytes // len(array)
+    steps = min(len(array), max(1, CHUNK_BYTES // row))
+    demo.create_dataset(
+        path,
+        data=array,
+        chunks=(steps, *array.shape[1:]),
+        compression="gzip",
+        compression_opts=4,
+        shuffle=True,
+        track_times=False,
+    )
+
+
+@dataclass(frozen=True)
+class Source:
+    """An episode in some HDF5 file, to be copied into another."""
+
+    size: int
+    """Room that it may take [bytes]."""
+    open: Callable[[], Any]
+    """Opens the file."""
+    name: str = "demo_0"
+    """Name of the episode there."""
+    new_name: str | None = None
+    """Name that the copy gets; the next free one by default."""
+
+    @classmethod
+    def of_bytes(cls, image: bytes) -> "Source":
+        """The episode in the bytes of a file, as `encode_episode` makes them."""
+        return cls(len(image), lambda: h5py.File(io.BytesIO(image), "r"))
+
+    @classmethod
+    def of_part(cls, path: Path) -> "Source":
+        """The one episode of a part file."""
+        return cls(path.stat().st_size, lambda: open_file(path))
+
+
+def create(path: Path, env_args: Mapping[str, Any]) -> None:
+    """Makes an empty data set at a new path, which nobody else reads yet."""
+    with h5py.File("empty", "w", driver="core", backing_store=False, libver=LIBVER) as file:
+        _write_header(file, env_args)
+        file.flush()
+        image = file.id.get_file_image()
+    with disk_errors("write", path):
+        path.write_bytes(image)
+
+
+def append(path: Path, sources: Iterable[Source]) -> tuple[str, ...]:
+    """Copies episodes to the end of a file under construction; compressed data stay as they are.
+
+    Args:
+        path: A file that nobody else reads yet.
+        sources: The episodes; they get the next free names.
+
+    Returns:
+        Their names.
+
+    Raises:
+        VandError: A source is damaged, or the disk is full.
+    """
+    added: list[str] = []
+    for batch in _batches(sources):
+        with disk_errors("write", path):
+            reserve(path, path.stat().st_size + sum(s.size for s in batch) + RESERVE_BYTES)
+            with h5py.File(path, "r+", libver=LIBVER) as file:
+                added += _append_batch(file, batch)
+    return tuple(added)
+
+
+def _append_batch(file: Any, batch: Sequence[Source]) -> list[str]:
+    """Copies episodes into an open file, and returns their names."""
+    taken = demo_names(file)
+    first = demo_number(taken[-1]) + 1 if taken else 0
+    names = [source.new_name or f"demo_{first + i}" for i, source in enumerate(batch)]
+    for name, source in zip(names, batch, strict=True):
+        with source.open() as other:
+            other.copy(child(other, f"data/{source.name}", h5py.Group), file["data"], name)
+    steps = sum(steps_of(file["data"][name]) for name in names)
+    file["data"].attrs["total"] = int(file["data"].attrs["total"]) + steps
+    return names
+
+
+def _batches(sources: Iterable[Source]) -> Iterator[list[Source]]:
+    """Groups sources so that each group takes about `BATCH_BYTES`."""
+    batch: list[Source] = []
+    for source in sources:
+        batch.append(source)
+        if sum(s.size for s in batch) > BATCH_BYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def write_masks(path: Path, masks: Mapping[str, Sequence[str]]) -> None:
+    """Sets masks of a file under construction, in place of those of the same name."""
+    with disk_errors("write", path):
+        reserve(path, path.stat().st_size + RESERVE_BYTES)
+        with h5py.File(path, "r+", libver=LIBVER) as file:
+            group = file.require_group("mask")
+            for key, names in masks.items():
+                if key in group:
+                    del group[key]
+                group.create_dataset(key, data=np.array(list(names), "S16"), track_times=False)
+
+
+@contextmanager
+def rewriting(path: Path) -> Iterator[Path]:
+    """Holds the lock of a data set and builds a new file that takes its place at the end.
+
+    Yields:
+        The path to build the new file at.
+
+    Raises:
+        VandError: Another process writes the data set, or the disk is full; the old file stays.
+    """
+    require_folder(path)
+    folder = parts_folder(path)
+    with exclusive(folder, path), replacing(path, folder) as temporary:
+        yield temporary
+
+
+def write_dataset(
+    path: str | Path,
+    episodes: Iterable[Episode],
+    env_args: Mapping[str, Any],
+    masks: Mapping[str, Sequence[int]] | None = None,
+    *,
+    overwrite: bool = False,
+    states: bool = True,
+    next_observations: bool = True,
+) -> tuple[str, ...]:
+    """Writes a data set that appears whole or not at all.
+
+    Args:
+        path: The file.
+        episodes: The episodes; one at a time is held in memory. Named `demo_0`, `demo_1`, ...
+        env_args: The environment that they were recorded in.
+        masks: Filter key -> indices of episodes; `train` and `valid` may share none.
+        overwrite: Whether to replace a file that exists.
+        states: Whether to store the simulation's states.
+        next_observations: Whether to store what was seen after each action. It doubles the
+            observations' size; readers of single transitions need it, training on whole
+            episodes does not.
+
+    Returns:
+        The names of the episodes.
+
+    Raises:
+        UsageError: The file exists and is not to be replaced, or there is no folder for it.
+        VandError: There is no episode, one does not fit the environment or the others, a mask
+            names one that does not exist, or the disk is full; an old file stays as it was.
+    """
+    path = file_path(path)
+    require_env_args("the environment", env_args)
+
+    def sources() -> Iterator[Source]:
+        first: Mapping[str, str] = {}
+        for episode in episodes:
+            require_fits(episode, env_args, first)
+            first = first or signature(episode)
+            if next_observations and not episode.next_observations:
+                raise VandError(f"{episode.label}: next_obs: expected what obs holds, got nothing")
+            yield Source.of_bytes(
+                encode_episode(
+                    episode, env_args, states=states, next_observations=next_observations
+                )
+            )
+
+    with rewriting(path) as temporary:
+        require_new(path, overwrite=overwrite)
+        create(temporary, env_args)
+        names = append(temporary, sources())
+        if not names:
+            raise VandError(f"{path}: there are no episodes to write")
+        if masks:
+            write_masks(temporary, _named(masks, names))
+    return names
+
+
+def _named(masks: Mapping[str, Sequence[int]], names: Sequence[str]) -> dict[str, list[str]]:
+    """Masks of names, from masks of indices."""
+    for key, indices in masks.items():
+        for index in indices:
+            if not 0 <= index < len(names):
+                raise VandError(f"mask {key!r}: there is no episode {index}, only {len(names)}")
+    both = set(masks.get("train", ())) & set(masks.get("valid", ()))
+    if both:
+        raise VandError(f"masks 'train' and 'valid' share episode {min(both)}")
+    return {key: [names[i] for i in indices] for key, indices in masks.items()}

@@ -1,0 +1,23 @@
+"""The command that does everything once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vand_robot.cli import console
+from vand_robot.cli.options import Force
+
+
+def quickstart_command(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything.")] = Path("quickstart"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+    force: Force = False,
+) -> None:
+    """Record, train, evaluate and replay stow-cube and wipe, end to end, in a few minutes."""
+    from vand_robot.cli.quickstart import quickstart  # noqa: PLC0415
+
+    results = quickstart(out, resume=resume, force=force)
+    columns, rows = console.results_table(results)
+    console.print_table("One policy, both tasks, held-out seeds", columns, rows)
+    console.out.print(f"open {out / 'report.html'} in a browser")

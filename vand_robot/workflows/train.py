@@ -1,0 +1,70 @@
+"""Training as a run on disk."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from vand_demos.storage.layout import waiting_note
+from vand_demos.storage.reader import DemoDataset
+from vand_robot.config.loading import load_config
+from vand_robot.evaluation.evaluate import ValidationScore
+from vand_robot.evaluation.reference import standards_of, to_extras
+from vand_robot.training.trainer import TrainResult, train
+
+
+def run_training(
+    config_path: Path,
+    overrides: Sequence[str],
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    console: Console | None = None,
+) -> TrainResult:
+    """Train as a configuration says, choosing the checkpoint by rollouts on validation seeds.
+
+    Args:
+        config_path: YAML file.
+        overrides: `key=value` texts.
+        out: Folder of the run.
+        resume: Go on from its last checkpoint.
+        force: Replace a run that is there.
+        console: Where to show progress.
+
+    Returns:
+        What became of the run.
+
+    Raises:
+        UsageError: A mistake in the configuration, or a folder that is taken.
+        VandError: Unusable data; see `train`.
+    """
+    config = load_config(config_path, overrides)
+    if console is not None:
+        for note in _notes(config.data):
+            console.print(note)
+    standards = standards_of(config.data, config.tasks) if config.data else {}
+    return train(
+        config,
+        out,
+        resume=resume,
+        force=force,
+        score=ValidationScore(standards, config.rollouts.episodes),
+        extras=to_extras(standards),
+        console=console,
+    )
+
+
+def _notes(paths: Sequence[str]) -> Iterator[str]:
+    """What a person should know of recordings that are not trained on, a line each."""
+    for path in paths:
+        if waiting := waiting_note(path):
+            yield waiting
+        with DemoDataset.open(path, guarded=True) as dataset:
+            left = dataset.in_no_mask
+        if left:
+            yield (
+                f"note: {len(left)} of {len(dataset)} demonstrations of {path}, such as {left[0]},"
+                " are in neither of its masks train and valid, so nothing learns from them; to make"
+                f" the masks anew: vand-robot demos split {path}"
+            )
