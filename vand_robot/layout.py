@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-CONFIG = "config.yaml"
+CONFIG_FILE = "config.yaml"
 CONFIG_HEADER = "# A vand-robot training run"
 NON_FINITE = "non-finite.safetensors"
 
@@ -12,18 +12,18 @@ TRAINER_TENSORS, TRAINER_JSON = "optimizer.safetensors", "trainer.json"
 BEST, LAST = "best", "last"
 
 
-METRICS = "metrics.jsonl"
-TENSORBOARD = "tensorboard"
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD_FOLDER = "tensorboard"
 
 
-RUN_ENTRIES = (CONFIG, METRICS, TENSORBOARD, BEST, LAST, NON_FINITE)
-"""What a run's folder is recognised by, and what `force` removes."""
+RUN_ENTRIES = (CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER, BEST, LAST, NON_FINITE)
+"""What a run's folder is recognized by, and what `force` removes."""
 
 
-RESULTS = "results.json"
-EPISODES = "episodes.csv"
-REPORT = "report.html"
-UNITS = "units"
+RESULTS_FILE = "results.json"
+EPISODES_FILE = "episodes.csv"
+REPORT_FILE = "report.html"
+JOBS_FOLDER = "jobs"
 """Folder of what an evaluation has finished, until it is all."""
 
 
@@ -37,6 +37,6 @@ def run_folder(source: Path) -> Path:
     source = named(source)
     if source.name in (BEST, LAST) and (source / POLICY_JSON).is_file():
         run = named(source.parent)
-        if (run / CONFIG).is_file():
+        if (run / CONFIG_FILE).is_file():
             return run
     return source

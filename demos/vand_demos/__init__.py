@@ -5,20 +5,20 @@ from vand_demos.storage.augment import augment
 from vand_demos.storage.check import check_file
 from vand_demos.storage.compatibility import require_compatible
 from vand_demos.storage.describe import describe
-from vand_demos.storage.editing import delete, filter_dataset, merge, pick, split
+from vand_demos.storage.editing import delete, filter_dataset, merge, select, split
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.storage.recorder import Recorder, RepairReport, repair
-from vand_demos.storage.selection import Criteria
+from vand_demos.storage.selection import EpisodeFilter
 from vand_demos.storage.writer import write_dataset
 
 __all__ = [
     "ACTION_MODES",
     "ACTION_PARTS",
     "DEVICES",
-    "Criteria",
     "DemoDataset",
     "Episode",
     "EpisodeError",
+    "EpisodeFilter",
     "Recorder",
     "RepairReport",
     "augment",
@@ -27,9 +27,9 @@ __all__ = [
     "describe",
     "filter_dataset",
     "merge",
-    "pick",
     "repair",
     "require_compatible",
+    "select",
     "split",
     "write_dataset",
 ]

@@ -13,7 +13,7 @@ from vand_envs.controller import ActionMode
 Row = Mapping[str, npt.NDArray[np.float32]]
 
 
-class Trace:
+class EpisodeBuilder:
     """The steps of one episode.
 
     Args:

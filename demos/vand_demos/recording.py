@@ -14,7 +14,7 @@ from vand_demos.storage.layout import part_files
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.storage.recorder import Recorder, repair
 from vand_demos.system.files import file_path
-from vand_demos.teleop import TELEOP_DEVICES, Drive, TeleopDevice, run
+from vand_demos.teleop import TELEOP_DEVICES, TeleopDevice, TeleopSession, run
 from vand_envs import TaskBatch, get_task
 from vand_envs.cameras import Cameras
 from vand_envs.controller import ActionMode
@@ -131,7 +131,7 @@ def record(
         if first >= end:
             raise _used_up(path, seed)
         if connect is not None:
-            drive = Drive(
+            drive = TeleopSession(
                 TaskBatch(task_id, 1, control_dt_s=control_dt_s),
                 recorder,
                 device=device,
@@ -167,7 +167,7 @@ def record(
     return SessionReport(path, recorder.saved, attempts, len(recorder), recorder.steps, interrupted)
 
 
-def missing(
+def episodes_missing(
     path: str | Path, task_id: str, *, episodes: int, seed: int = 0, keep_failures: bool = False
 ) -> int:
     """How many episodes a session that was interrupted still has to record.
@@ -208,7 +208,7 @@ def _used_up(path: Path, seed: int) -> VandError:
     )
 
 
-def _operate(drive: Drive, connect: Connect) -> bool:
+def _operate(drive: TeleopSession, connect: Connect) -> bool:
     """Let a person drive until they quit; whether by Ctrl-C."""
     try:
         with closing(connect(drive.batch.world)) as controls:

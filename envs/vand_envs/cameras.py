@@ -71,7 +71,7 @@ class Cameras:
     """Draws the images that the cameras of a robot see; a renderer is made at the first of them.
 
     Args:
-        model: The world's model; every simulation of it looks alike (what is randomised per
+        model: The world's model; every simulation of it looks alike (what is randomized per
             episode is seen in the state, or not at all).
         sizes: Image observation -> (height, width) [pixel]; empty for none.
 

@@ -110,7 +110,7 @@ class Controller:
         targets = self._targets(action)
         if self.mode == "ee_twist":
             twist = action[:, 3:9]
-            joint = self.normalise_targets(targets)
+            joint = self.normalize_targets(targets)
         else:
             step = targets - self._sim.ctrl[:, self._arm]
             motion = _apply(self._sim.arm_jacobian(), step)
@@ -131,7 +131,7 @@ class Controller:
         position = self._sim.qpos[:, self._sim.arm_qpos]
         return np.asarray(np.clip(goal, position - self._leash, position + self._leash))
 
-    def normalise_targets(self, targets: FloatArray) -> Float32Array:
+    def normalize_targets(self, targets: FloatArray) -> Float32Array:
         """Joint targets [m or rad], (n, J), over their ranges: in [-1, 1]."""
         unit = 2 * (targets - self._low) / (self._high - self._low) - 1
         return np.asarray(np.clip(unit, -1.0, 1.0), np.float32)
@@ -157,7 +157,7 @@ def _damped_step(
 ) -> FloatArray:
     """Weighted damped least squares with a null-space motion.
 
-    Minimises |J s - motion|^2 + DAMPING^2 |W^{-1/2} (s - posture)|^2, with W = diag(mobility)
+    Minimizes |J s - motion|^2 + DAMPING^2 |W^{-1/2} (s - posture)|^2, with W = diag(mobility)
     (Nakamura & Hanafusa 1986, singularity-robust inverse): s = p + W J' (J W J' + l^2 I)^{-1}
     (motion - J p). A joint of mobility 0 does not move.
 

@@ -13,8 +13,8 @@ COUNT_SLACK = 0.15
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Judgement of n episodes so far."""
+class TaskProgress:
+    """Judgment of n episodes so far."""
 
     stages_done: IntArray
     """Stages completed in order, of `Task.stage_names`, (n,); 0 for periodic tasks."""
@@ -32,7 +32,7 @@ class Progress:
     last stage (if it is no exact event) or valid motion is there at present, (n,)."""
 
 
-class Judge:
+class TaskTracker:
     """Follows n episodes under the criteria of one task.
 
     Args:
@@ -44,7 +44,7 @@ class Judge:
         self._task = task
         self._sim = simulation
         n = simulation.n
-        self._winding = None if task.cycle is None else Winding(task.cycle, n)
+        self._winding = None if task.cycle is None else CycleCounter(task.cycle, n)
         self._counted = len(task.stage_names) - len(task.stages)  # stages that are cycles
         # Stages that share a predicate are one event that must come again.
         self._events: list[tuple[Predicate, Predicate | None]] = list(
@@ -98,8 +98,8 @@ class Judge:
         return reward
 
     @property
-    def progress(self) -> Progress:
-        """The judgement so far; copies."""
+    def progress(self) -> TaskProgress:
+        """The judgment so far; copies."""
         cycle, winding = self._task.cycle, self._winding
         n = self._sim.n
         cycles = np.zeros(n) if winding is None else winding.cycles
@@ -113,7 +113,7 @@ class Judge:
             assert winding is not None  # noqa: S101
             success = cycles >= cycle.min_cycles
             at_end = success & winding.valid
-        return Progress(
+        return TaskProgress(
             stages_done=self._done.copy(),
             out_of_order=self._early.copy(),
             cycles=cycles,
@@ -183,17 +183,17 @@ class Judge:
         return closes.astype(np.float32)
 
 
-class Winding:
+class CycleCounter:
     """Counts the cycles that n motions wind in the phase plane.
 
-    What counts is how often a motion goes around each loop's centre, by the net angle that it turns
+    What counts is how often a motion goes around each loop's center, by the net angle that it turns
     about it, wherever it is. So a cycle is a turn around every loop, and a figure of eight of which
     one loop is driven over and over is none.
     """
 
     def __init__(self, cycle: Cycle, n: int) -> None:
         self._cycle = cycle
-        self._centres = np.array([loop.centre for loop in cycle.loops])  # (L, 2)
+        self._centers = np.array([loop.center for loop in cycle.loops])  # (L, 2)
         self._direction = np.array([loop.direction for loop in cycle.loops])  # (L,)
         self._turns = np.zeros((n, len(cycle.loops)))
         self._angles = np.full(self._turns.shape, np.nan)  # last valid angles about the loops [rad]
@@ -215,8 +215,8 @@ class Winding:
     def follow(self, observation: Observation) -> None:
         """Take one step into account."""
         cycle = self._cycle
-        offset = cycle.phase_plane(observation)[:, None] - self._centres  # (n, L, 2)
-        radius = np.linalg.norm(offset, axis=2).min(axis=1)  # (n,) from the nearest loop's centre
+        offset = cycle.phase_plane(observation)[:, None] - self._centers  # (n, L, 2)
+        radius = np.linalg.norm(offset, axis=2).min(axis=1)  # (n,) from the nearest loop's center
         self.valid = (
             cycle.valid(observation) & (radius > cycle.radius[0]) & (radius < cycle.radius[1])
         )

@@ -34,7 +34,7 @@ BASE_LATENCY_S = (0.06, 0.16)
 """Range of the time constant with which the base follows its commanded velocity."""
 
 CUBE_REST_M = 0.0285
-"""Height of the resting cube's centre above the table top."""
+"""Height of the resting cube's center above the table top."""
 
 _FRICTION_GEOMS = ("cube", "board_top")
 
@@ -50,7 +50,7 @@ def require_seed(seed: object) -> int:
     return int(seed)
 
 
-class Randomiser:
+class Randomizer:
     """Puts simulations into the initial state of an episode."""
 
     def __init__(self, simulation: Simulation) -> None:

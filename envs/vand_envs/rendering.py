@@ -94,7 +94,7 @@ class Renderer:
         width: Width of the images [pixel].
         height: Height of the images [pixel].
         camera: Name or number of a camera of the model; -1 is the free camera, which looks at the
-            centre of the model from where `<visual><global azimuth= elevation=>` says.
+            center of the model from where `<visual><global azimuth= elevation=>` says.
         fast: Leave out shadows, reflections and antialiasing. In software rendering that is 10 to
             27 times faster: for camera observations; the default is for people.
         coarse: Make round things of fewer facets. In software rendering small images are then drawn

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from vand_envs.cameras import Cameras
 from vand_envs.controller import ActionMode, Controller
 from vand_envs.errors import UsageError, unknown_name
-from vand_envs.judging import Judge, Progress
+from vand_envs.judging import TaskProgress, TaskTracker
 from vand_envs.observation import OBSERVATION_SIZES, Observer
-from vand_envs.randomization import Randomiser, require_seed
+from vand_envs.randomization import Randomizer, require_seed
 from vand_envs.robot import VANDER, RobotSpec
 from vand_envs.simulation import Simulation
 from vand_envs.tasks import TASKS, Task
@@ -72,8 +72,8 @@ class TaskBatch:
         """1 where a stage completed or a cycle closed at the last step, (n,)."""
         self._observer = Observer(self.simulation)
         self._cameras = Cameras(self.model, cameras or {})
-        self._randomiser = Randomiser(self.simulation)
-        self._judge = Judge(self.task, self.simulation)
+        self._randomizer = Randomizer(self.simulation)
+        self._judge = TaskTracker(self.task, self.simulation)
         self._instruction = np.zeros((n, len(self._tasks)), np.float32)
         self._instruction[:] = self._code()
 
@@ -104,11 +104,11 @@ class TaskBatch:
 
     @property
     def qpos(self) -> FloatArray:
-        """Generalised positions, (n, nq): a live view."""
+        """Generalized positions, (n, nq): a live view."""
         return self.simulation.qpos
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> TaskProgress:
         """How far the episodes have come."""
         return self._judge.progress
 
@@ -147,7 +147,7 @@ class TaskBatch:
         """
         which = np.arange(self.n) if ids is None else self._checked_ids(ids)
         wanted = [require_seed(seed) for seed in require_one_each(seeds, len(which))]
-        self._randomiser.apply(which, wanted)
+        self._randomizer.apply(which, wanted)
         self.controller.hold(which)
         self.simulation.forward(which)
         observation = self.observe()
@@ -169,7 +169,7 @@ class TaskBatch:
         """
         self.task = self._find(task_id)
         self.horizon = round(self.task.horizon_s / self.control_dt_s)
-        self._judge = Judge(self.task, self.simulation)
+        self._judge = TaskTracker(self.task, self.simulation)
         self._instruction[:] = self._code()
         observation = self.observe()
         self._judge.reset(np.arange(self.n), observation)

@@ -1,7 +1,7 @@
 """What a training step costs, as a ratio to `torch.nn`: `python -m tests.benchmarks.recurrent`.
 
 A training step here is forward, loss and backward, sampling included. The two contenders run in
-turn in one process and the figure is the median of the ratios of neighbouring runs, so that what
+turn in one process and the figure is the median of the ratios of neighboring runs, so that what
 else the machine is doing falls on both.
 """
 

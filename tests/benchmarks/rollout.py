@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from vand_envs import TaskBatch, get_task, task_ids
-from vand_envs.judging import Judge
+from vand_envs.judging import TaskTracker
 from vand_robot.config.schema import PolicyConfig
 from vand_robot.interface import PolicySpec
 from vand_robot.policies.recurrent import RecurrentPolicy
@@ -63,7 +63,7 @@ def throughput(task_id: str, num_threads: int = 0) -> Speed:
     batch = TaskBatch(task_id, SIMULATIONS, num_threads=num_threads)
     policy = RecurrentPolicy(PolicyConfig(), _spec(batch)).eval()
     others = [other for other in task_ids() if other != task_id]
-    judges = [Judge(get_task(other), batch.simulation) for other in others]
+    judges = [TaskTracker(get_task(other), batch.simulation) for other in others]
     observation = batch.reset(range(SIMULATIONS))
     for judge in judges:
         judge.reset(np.arange(SIMULATIONS), observation)

@@ -18,7 +18,7 @@ import numpy as np
 from websockets.sync.client import connect
 
 from vand_demos import Recorder
-from vand_demos.teleop import Command, DeviceOptions, Drive, Status, run
+from vand_demos.teleop import Command, DeviceOptions, Status, TeleopSession, run
 from vand_demos.teleop.web import WebDevice
 from vand_envs import TaskBatch, task_ids
 
@@ -87,7 +87,7 @@ def measure(
     with _recorder(batch) as recorder:
         device = WebDevice(DeviceOptions(batch.world, announce=lambda _: None))
         watch = Stopwatch(device, seconds)
-        drive = Drive(batch, recorder, device="web", seed=0, wanted=1)
+        drive = TeleopSession(batch, recorder, device="web", seed=0, wanted=1)
         page = threading.Thread(
             target=_page, args=(device.port, seconds, sent, presses), daemon=True
         )
@@ -121,7 +121,7 @@ def _recorder(batch: TaskBatch) -> Iterator[Recorder]:
 
 def _page(port: int, seconds: float, sent: list[float], presses: list[float]) -> None:
     """Does what the page does: says what is held twenty times a second, and when that changes."""
-    rng = random.Random(0)  # noqa: S311  (when keys are pressed)
+    rng = random.Random(0)
     address = f"127.0.0.1:{port}"
     said = {"held": [], "event": "start", "speed": 1.0, "slow": False, "visible": True}
     with connect(f"ws://{address}/pilot", origin=f"http://{address}") as line:  # type: ignore[arg-type]
@@ -150,7 +150,7 @@ def recorder_cost() -> tuple[float, float]:
     action = forward.action()[None]
     bare, recorded = [], []
     with _recorder(batch) as recorder:
-        drive = Drive(batch, recorder, device="web", seed=0, wanted=1)
+        drive = TeleopSession(batch, recorder, device="web", seed=0, wanted=1)
         drive.follow(Command(events=("start",)))
         for _ in range(STEPS):
             start = time.perf_counter()

@@ -141,7 +141,7 @@ def test_train_evaluate_replay(command, demos, tmp_path):
     assert code == 0, err
     code, out, err = command("evaluate", run, "--episodes", 2, "--task", "wipe", "--json")
     assert code == 0, err
-    assert json.loads(out)["tasks"]["wipe"]["conditions"]["nominal"]["episodes"] == 2
+    assert json.loads(out)["tasks"]["wipe"]["perturbations"]["nominal"]["episodes"] == 2
     folder = run / "evaluation"
     report = (folder / "report.html").read_text()
     assert "wipe the board in circles" in report

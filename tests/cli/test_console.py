@@ -15,6 +15,6 @@ def test_a_median_is_rounded_without_a_minus_before_nothing(median, text):
         "wilson_95": (0.0, 0.79),
         "metrics": {name: {"median": median} for name in names},
     }
-    wipe = {"kind": "periodic", "conditions": {"nominal": entry}}
-    _, rows = results_table({"conditions": {"nominal": {}}, "tasks": {"wipe": wipe}})
+    wipe = {"kind": "periodic", "perturbations": {"nominal": entry}}
+    _, rows = results_table({"perturbations": {"nominal": {}}, "tasks": {"wipe": wipe}})
     assert rows[0][-1].endswith(f"cycles {text}")

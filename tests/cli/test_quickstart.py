@@ -15,7 +15,7 @@ def test_quickstart_records_trains_evaluates_replays_and_can_go_on(tmp_path):
     out = tmp_path / "quick"
     small = {"demonstrations": 3, "episodes": 2, "overrides": TINY, "replay_s": 3.0}
     results = quickstart(out, **small)
-    entries = {task: it["conditions"]["nominal"] for task, it in results["tasks"].items()}
+    entries = {task: it["perturbations"]["nominal"] for task, it in results["tasks"].items()}
     assert {task: it["episodes"] for task, it in entries.items()} == {"stow-cube": 2, "wipe": 2}
     report = (out / "report.html").read_text()
     for name in ("replay-stow-cube.html", "replay-wipe.html", "replay-stow-cube.mp4"):

@@ -43,7 +43,7 @@ def test_yaml_text_reads_back_to_an_equal_configuration(tmp_path: Path):
         ("policy.hidden_size=true", "expected an integer in [1, 8192], got True"),
         ("policy.hidden_size=99999999", "'policy.hidden_size': expected an integer in [1, 8192]"),
         ("policy.num_layers=99999", "'policy.num_layers': expected an integer in [1, 64]"),
-        ("policy.foresight.ahead_s=[1e308]", "expected a number in [0, 3600], got 1e+308"),
+        ("policy.future_actions.horizons_s=[1e308]", "expected a number in [0, 3600], got 1e+308"),
         ("threads=1000000", "'threads': expected an integer in [0, 1024], got 1000000"),
         ("policy.cell=gruu", "did you mean 'gru'?"),
         ("policy=big", "'policy': expected keys below it"),
@@ -110,7 +110,7 @@ def test_data_is_looked_for_beside_the_yaml_but_the_working_directory_comes_firs
     assert load_config(file).data == ("demos.hdf5",)
 
 
-def test_options_do_not_outlive_the_regulariser_they_were_written_for(tmp_path: Path):
+def test_options_do_not_outlive_the_regularizer_they_were_written_for(tmp_path: Path):
     file = tmp_path / "run.yaml"
     file.write_text("policy: {regularizer: {name: vand, options: {beta: 0.01}}}\n")
     kept = load_config(file, ["policy.regularizer.options.sigma=0.1"]).policy.regularizer

@@ -140,7 +140,7 @@ FAULTS = {
         {"observations": {"a/b": np.zeros((7, 2), np.float32)}, "next_observations": {}},
         "'a/b' is no valid key",
     ),
-    "grey image": (
+    "gray image": (
         {"observations": {"eye": np.zeros((7, 4, 4), np.uint8)}, "next_observations": {}},
         "obs/eye: expected an image (N, H, W, 3)",
     ),

@@ -57,7 +57,7 @@ def test_demonstrations_vary_in_length_and_path(task_id):
 
 
 def test_presses_go_well_beyond_where_they_count():
-    """A copy that falls short by a few millimetres still presses."""
+    """A copy that falls short by a few millimeters still presses."""
     for episode in demonstrate("press-caba", range(4), parallel=4):
         seen = episode.observations
         rest = BUTTON_HEIGHT_M - seen["ee_pos"][:, 2]
@@ -79,7 +79,7 @@ def test_the_drawer_is_pulled_and_pushed_to_its_stops():
         assert opening[-1] < CLOSED_M - 0.005
 
 
-def test_a_demonstration_does_not_depend_on_its_neighbours():
+def test_a_demonstration_does_not_depend_on_its_neighbors():
     together = list(demonstrate("wipe", [5, 6, 7], disturbance=Disturbance(), parallel=3))
     alone = next(demonstrate("wipe", [6], disturbance=Disturbance(), parallel=1))
     assert np.array_equal(together[1].states, alone.states)

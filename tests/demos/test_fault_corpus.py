@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import TINY
 from tests.helpers.faults import COUNT, MEMORY_BYTES, answer, corrupt
 from vand_demos import DemoDataset
-from vand_demos.storage.editing import pick
+from vand_demos.storage.editing import select
 
 INDICES = range(COUNT) if os.environ.get("VAND_ALL_FAULTS") else (7, 60, 97, 143, 183)
 
@@ -22,7 +22,7 @@ def sound(demos, tmp_path_factory):
         names = [name for name in dataset.names if dataset.attribute(name, "task") == "wipe"]
     with DemoDataset.open(demos) as dataset:
         first = [dataset.names[1], *names[:2]]
-    pick(demos, path, first)
+    select(demos, path, first)
     return path
 
 

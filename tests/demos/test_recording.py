@@ -6,7 +6,7 @@ import pytest
 from vand_demos import DemoDataset, Recorder, check_file
 from vand_demos.experts import Disturbance
 from vand_demos.experts.demonstrate import demonstrate
-from vand_demos.recording import missing, record
+from vand_demos.recording import episodes_missing, record
 from vand_envs import TaskBatch
 from vand_envs.errors import UsageError, VandError
 from vand_envs.seeds import SEEDS_PER_SESSION
@@ -43,18 +43,18 @@ def test_resuming_goes_on_with_new_seeds(tmp_path):
 
 def test_what_a_session_misses_is_counted_by_task_seed_and_success(tmp_path):
     path = tmp_path / "demos.hdf5"
-    assert missing(path, "stow-cube", episodes=3, seed=1) == 3
+    assert episodes_missing(path, "stow-cube", episodes=3, seed=1) == 3
     record("stow-cube", path, episodes=2, seed=1)
     wild = Disturbance(scale=3.0, rate_hz=10.0)
     failed = record(
         "stow-cube", path, episodes=1, seed=1, disturbance=wild, keep_failures=True, resume=True
     )
     assert failed.total == 3
-    assert missing(path, "stow-cube", episodes=3, seed=1) == 1
-    assert missing(path, "stow-cube", episodes=3, seed=1, keep_failures=True) == 0
-    assert missing(path, "stow-cube", episodes=1, seed=1) == 0
-    assert missing(path, "stow-cube", episodes=3, seed=2) == 3
-    assert missing(path, "wipe", episodes=3, seed=1) == 3
+    assert episodes_missing(path, "stow-cube", episodes=3, seed=1) == 1
+    assert episodes_missing(path, "stow-cube", episodes=3, seed=1, keep_failures=True) == 0
+    assert episodes_missing(path, "stow-cube", episodes=1, seed=1) == 0
+    assert episodes_missing(path, "stow-cube", episodes=3, seed=2) == 3
+    assert episodes_missing(path, "wipe", episodes=3, seed=1) == 3
 
 
 def test_a_session_stays_within_its_own_starts(tmp_path):

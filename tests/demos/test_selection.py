@@ -2,8 +2,8 @@ import pytest
 
 from tests.helpers.episodes import ENV_ARGS, episode
 from vand_demos import DemoDataset, write_dataset
-from vand_demos.storage.editing import pick
-from vand_demos.storage.selection import Criteria
+from vand_demos.storage.editing import select
+from vand_demos.storage.selection import EpisodeFilter
 from vand_envs.errors import UsageError, VandError
 
 
@@ -23,14 +23,14 @@ def path(tmp_path):
 @pytest.mark.parametrize(
     ("criteria", "numbers"),
     [
-        (Criteria(), [0, 1, 2, 3]),
-        (Criteria(tasks=("wipe",)), [0, 2, 3]),
-        (Criteria(tasks=("wipe", "stow-cube"), success=True), [0, 1, 3]),
-        (Criteria(success=False), [2]),
-        (Criteria(devices=("web",)), [3]),
-        (Criteria(min_s=0.7, max_s=0.9), [1, 2]),
-        (Criteria(mask="valid"), [3]),
-        (Criteria(tasks=("stow-cube",), success=False), []),
+        (EpisodeFilter(), [0, 1, 2, 3]),
+        (EpisodeFilter(tasks=("wipe",)), [0, 2, 3]),
+        (EpisodeFilter(tasks=("wipe", "stow-cube"), success=True), [0, 1, 3]),
+        (EpisodeFilter(success=False), [2]),
+        (EpisodeFilter(devices=("web",)), [3]),
+        (EpisodeFilter(min_s=0.7, max_s=0.9), [1, 2]),
+        (EpisodeFilter(mask="valid"), [3]),
+        (EpisodeFilter(tasks=("stow-cube",), success=False), []),
     ],
 )
 def test_episodes_are_chosen_by_what_is_said_of_them(path, criteria, numbers):
@@ -41,24 +41,24 @@ def test_episodes_are_chosen_by_what_is_said_of_them(path, criteria, numbers):
 def test_names_that_nobody_knows_are_refused(path):
     with DemoDataset.open(path) as dataset:
         with pytest.raises(UsageError, match=r"unknown task 'wip'.*did you mean 'wipe'"):
-            Criteria(tasks=("wip",)).select(dataset)
+            EpisodeFilter(tasks=("wip",)).select(dataset)
         with pytest.raises(UsageError, match=r"unknown filter key 'trian'.*'train'"):
-            Criteria(mask="trian").select(dataset)
+            EpisodeFilter(mask="trian").select(dataset)
     with pytest.raises(UsageError, match="unknown device 'webb'"):
-        Criteria(devices=("webb",))
+        EpisodeFilter(devices=("webb",))
     for low, high in ((2.0, 1.0), (-1.0, 1.0), (float("nan"), 1.0)):
         with pytest.raises(UsageError, match="expected 0 <= shortest <= longest"):
-            Criteria(min_s=low, max_s=high)
+            EpisodeFilter(min_s=low, max_s=high)
 
 
 def test_picked_episodes_keep_names_masks_and_bytes(path, tmp_path):
     out = tmp_path / "out.hdf5"
-    assert pick(path, out, ["demo_3", "demo_1"]) == ("demo_1", "demo_3")
+    assert select(path, out, ["demo_3", "demo_1"]) == ("demo_1", "demo_3")
     with DemoDataset.open(out) as ours, DemoDataset.open(path) as theirs:
         assert ours.mask("valid") == ("demo_3",)
         assert ours.episode("demo_1").uid == theirs.episode("demo_1").uid
     with pytest.raises(UsageError, match="unknown episode 'demo_9'"):
-        pick(path, tmp_path / "none.hdf5", ["demo_9"])
+        select(path, tmp_path / "none.hdf5", ["demo_9"])
     with pytest.raises(VandError, match="no episode would be left"):
-        pick(path, tmp_path / "none.hdf5", [])
+        select(path, tmp_path / "none.hdf5", [])
     assert not (tmp_path / "none.hdf5").exists()

@@ -25,10 +25,10 @@ from tests.helpers.teleop import (
 from vand_demos import DemoDataset, Recorder, check_file, repair
 from vand_demos.recording import record
 from vand_demos.storage.layout import parts_folder
-from vand_demos.teleop import Command, DeviceOptions, Timing, open_device, run
+from vand_demos.teleop import Command, DeviceOptions, FrameClock, open_device, run
 from vand_demos.teleop import drive as drive_module
 from vand_demos.teleop.gizmo import pull, rotation_between
-from vand_demos.ui.frames import InBetween
+from vand_demos.ui.frames import PoseInterpolator
 from vand_envs import TaskBatch
 from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import VANDER
@@ -183,7 +183,7 @@ def test_states_are_a_function_of_seed_and_commands_alone(recorder):
             self.clock += duration * self.rng.choice([1.0, 1.5, 3.0])
 
     late = Late()
-    timing = Timing(0.1 / 3, clock=lambda: late.clock, sleep=late.sleep)
+    timing = FrameClock(0.1 / 3, clock=lambda: late.clock, sleep=late.sleep)
     with pytest.raises(StopIteration):
         run_until(rough, late, timing, len(commands) + 3)
     np.testing.assert_array_equal(smooth.batch.state, rough.batch.state)
@@ -209,7 +209,7 @@ def test_deadlines_do_not_drift_and_a_long_halt_is_not_made_up_for():
     def sleep(duration):
         clock[0] += duration + 0.002  # the system wakes us a little late
 
-    timing = Timing(0.1, clock=lambda: clock[0], sleep=sleep)
+    timing = FrameClock(0.1, clock=lambda: clock[0], sleep=sleep)
     for _ in range(1000):
         clock[0] += 0.03
         assert timing.wait()
@@ -222,7 +222,7 @@ def test_deadlines_do_not_drift_and_a_long_halt_is_not_made_up_for():
 
 def test_pictures_lie_between_the_states_and_end_in_the_last(drive):
     go(drive, press("start"), *[FORWARD] * 4)
-    between = InBetween(drive.batch.model)
+    between = PoseInterpolator(drive.batch.model)
     first, half, last = (
         between.at(drive.before, drive.after, part).qpos.copy() for part in (0.0, 0.5, 1.0)
     )

@@ -25,7 +25,7 @@ from tests.helpers.teleop import TASK
 from vand_demos import DemoDataset, check_file
 from vand_demos.recording import record
 from vand_demos.teleop import DeviceOptions, Status, open_device
-from vand_demos.ui.frames import InBetween
+from vand_demos.ui.frames import PoseInterpolator
 from vand_demos.ui.web_server import invitation, web_server
 from vand_envs import TaskBatch
 from vand_envs.errors import UsageError
@@ -211,7 +211,7 @@ def test_the_page_counts_circles(chromium):
     device = open_device("web", DeviceOptions(make_world(), announce=lambda text: None))
     batch = TaskBatch("wipe", 1)
     batch.reset([0])
-    pose = InBetween(batch.model).at(batch.state[0], batch.state[0], 0.0)
+    pose = PoseInterpolator(batch.model).at(batch.state[0], batch.state[0], 0.0)
     status = Status(
         instruction=batch.task.instruction,
         phase="driving",

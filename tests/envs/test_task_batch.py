@@ -8,7 +8,7 @@ import pytest
 
 from vand_envs import TaskBatch, get_task, make_world, task_ids
 from vand_envs.errors import UsageError
-from vand_envs.judging import Judge
+from vand_envs.judging import TaskTracker
 from vand_envs.simulation import Simulation
 from vand_envs.world import World
 
@@ -62,7 +62,7 @@ def test_other_episodes_are_untouched_when_some_begin_anew(task_id):
 
 
 @every_task
-def test_initial_states_are_randomised(task_id):
+def test_initial_states_are_randomized(task_id):
     batch = TaskBatch(task_id, 8)
     observation = batch.reset(range(8))
     for key in ("base_pose", "joint_pos", "cube_pos", "ee_pos", "board_rel"):
@@ -275,7 +275,7 @@ def test_a_task_can_be_sent_to_another_process_and_judges_the_same_there(task_id
     batch = TaskBatch(sent, 2)
     observation = batch.reset([0, 1])
     assert task_ids() == tuple(batch.env_args["env_kwargs"]["instructions"])
-    judges = [Judge(t, batch.simulation) for t in (task, sent)]
+    judges = [TaskTracker(t, batch.simulation) for t in (task, sent)]
     for judge in judges:
         judge.reset(np.arange(2), observation)
     for action in _actions(2):

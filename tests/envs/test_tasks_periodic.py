@@ -10,8 +10,8 @@ from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.experts.expert import Expert
 from vand_demos.experts.skills import DOCK, OPEN, drive, raise_hand, rest
 from vand_envs import TaskBatch, get_task
-from vand_envs.judging import Winding
-from vand_robot.evaluation.reference import standard_of
+from vand_envs.judging import CycleCounter
+from vand_robot.evaluation.reference import reference_from_episodes
 from vand_robot.metrics.periodic import score_periodic
 
 ENDLESS = (1e3, 1e3 + 1)
@@ -100,7 +100,7 @@ def test_the_count_agrees_with_the_true_winding_in_disturbed_demonstrations():
         x, y = cycle.phase_plane(views).T
         steps = np.diff(np.unwrap(np.arctan2(y, x))) / (2 * np.pi)
         touching = cycle.valid(views).astype(float)
-        winding = Winding(cycle, 1)
+        winding = CycleCounter(cycle, 1)
         winding.reset(np.array([0]), {key: value[:1] for key, value in views.items()})
         for t in range(1, len(episode)):
             winding.follow({key: value[t : t + 1] for key, value in views.items()})
@@ -135,7 +135,7 @@ def test_a_figure_of_eight_needs_both_loops(sides, eights):
 
 def test_figures_of_eight_with_a_loop_left_out_or_without_one_fail_the_score():
     episodes = demonstrate("patrol", range(20, 26), disturbance=Disturbance(), parallel=6)
-    reference = standard_of("patrol", [e for e in episodes if e.success]).reference
+    reference = reference_from_episodes("patrol", [e for e in episodes if e.success]).cycle
     cycle = get_task("patrol").cycle
     for sides, success in (((1, -1), True), ((1,), False), ((1, -1, 1, -1, -1), False)):
         script = partial(patrol.script, eights=ENDLESS, sides=sides)
@@ -152,16 +152,16 @@ def test_figures_of_eight_with_a_loop_left_out_or_without_one_fail_the_score():
 )
 def test_experts_pass_over_three_times_the_length_of_disturbed_demonstrations(task_id, script):
     episodes = demonstrate(task_id, range(8), disturbance=Disturbance(), parallel=8)
-    standard = standard_of(task_id, [e for e in episodes if e.success])
+    task_reference = reference_from_episodes(task_id, [e for e in episodes if e.success])
     batch, views = _run(
         task_id,
         partial(script.script, **{"eights" if task_id == "patrol" else "turns": ENDLESS}),
-        3 * standard.median_steps,
+        3 * task_reference.median_steps,
         seeds=(1000, 1001, 1002),
     )
     signal, valid = batch.task.cycle.phase_plane(views), batch.task.cycle.valid(views)
     for i in range(batch.n):
-        score = score_periodic(signal[:, i], 0.1, standard.reference, valid=valid[:, i])
+        score = score_periodic(signal[:, i], 0.1, task_reference.cycle, valid=valid[:, i])
         assert score.failures == (), score
         assert score.frequency_error < 0.09
         assert score.amplitude_error < 0.12

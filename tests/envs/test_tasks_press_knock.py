@@ -11,7 +11,7 @@ from vand_demos.experts.expert import Expert
 from vand_demos.experts.motion import position
 from vand_demos.experts.skills import OPEN
 from vand_envs import TaskBatch, get_task
-from vand_envs.judging import Judge
+from vand_envs.judging import TaskTracker
 from vand_envs.simulation import Simulation
 from vand_envs.tasks.buttons import BUTTON_HEIGHT_M
 from vand_envs.world import make_world
@@ -55,7 +55,7 @@ class _Console:
 
     def __init__(self, task_id):
         self.sim = Simulation(make_world(), 1)
-        self.judge = Judge(get_task(task_id), self.sim)
+        self.judge = TaskTracker(get_task(task_id), self.sim)
         self.judge.reset(np.arange(1), {})
 
     def press(self, **depths_m):

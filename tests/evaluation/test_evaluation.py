@@ -1,4 +1,4 @@
-"""The evaluation: its plan, its units on disk, and that nothing but policy and seed matters."""
+"""The evaluation: its plan, its jobs on disk, and that nothing but policy and seed matters."""
 
 import dataclasses
 import json
@@ -20,17 +20,17 @@ from vand_envs import task_ids
 from vand_envs.errors import UsageError, VandError
 from vand_envs.seeds import TEST_SEED
 from vand_robot.evaluation import runner
-from vand_robot.evaluation.cache import UnitFolder
+from vand_robot.evaluation.cache import JobFolder
 from vand_robot.evaluation.evaluate import ValidationScore
-from vand_robot.evaluation.jobs import plan, run_unit
-from vand_robot.evaluation.perturbations import CONDITIONS, NOMINAL
-from vand_robot.evaluation.reference import standards_of
-from vand_robot.evaluation.rollout import POLICY_ROWS, rollout
-from vand_robot.evaluation.runner import run_units
-from vand_robot.evaluation.scoring import score, shown
+from vand_robot.evaluation.jobs import plan_jobs, run_job
+from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS
+from vand_robot.evaluation.reference import references_from_datasets
+from vand_robot.evaluation.rollout import POLICY_BATCH_SIZE, rollout
+from vand_robot.evaluation.runner import run_jobs
+from vand_robot.evaluation.scoring import achieved_tasks, score
 from vand_robot.evaluation.suites import find_suite
-from vand_robot.evaluation.summary import NONE, confusion, summarise, worst
-from vand_robot.evaluation.target import find_subject
+from vand_robot.evaluation.summary import NONE, confusion, summarize, worst
+from vand_robot.evaluation.target import load_target
 from vand_robot.policies.checkpoint import load_checkpoint, load_policy, save_checkpoint
 from vand_robot.policies.expert import ExpertPolicy
 from vand_robot.workflows import evaluate
@@ -41,143 +41,147 @@ DT = 0.1
 
 
 @pytest.fixture(scope="module")
-def standards(demos):
-    return standards_of([demos])
+def references(demos):
+    return references_from_datasets([demos])
 
 
-def units_of(standards, conditions, **options):
-    chosen = [CONDITIONS[name] for name in conditions]
-    planned = plan(TASKS, chosen, standards, **{"episodes": 2, "control_dt_s": DT, **options})
+def jobs_of(references, perturbations, **options):
+    chosen = [PERTURBATIONS[name] for name in perturbations]
+    planned = plan_jobs(TASKS, chosen, references, **{"episodes": 2, "control_dt_s": DT, **options})
     return [
-        dataclasses.replace(unit, steps=12, before=unit.before and (unit.before[0], 5))
-        for unit in planned
+        dataclasses.replace(job, steps=12, before=job.before and (job.before[0], 5))
+        for job in planned
     ]
 
 
-def test_plan_gives_every_task_its_conditions(standards):
-    units = plan(TASKS, CONDITIONS.values(), standards, episodes=2, control_dt_s=DT)
-    cells = [(unit.condition.name, unit.task) for unit in units]
+def test_plan_gives_every_task_its_perturbations(references):
+    jobs = plan_jobs(TASKS, PERTURBATIONS.values(), references, episodes=2, control_dt_s=DT)
+    cells = [(job.perturbation.name, job.task) for job in jobs]
     assert ("long", "wipe") in cells
     assert ("long", "stow-cube") not in cells
-    steps = {cell: unit.steps for cell, unit in zip(cells, units, strict=True)}
-    assert steps["long", "wipe"] == 5 * standards["wipe"].median_steps
+    steps = {cell: job.steps for cell, job in zip(cells, jobs, strict=True)}
+    assert steps["long", "wipe"] == 5 * references["wipe"].median_steps
     assert steps["nominal", "stow-cube"] == 300
-    switched = next(unit for unit in units if unit.condition.name == "switch")
+    switched = next(job for job in jobs if job.perturbation.name == "switch")
     assert switched.task == "stow-cube"
     assert switched.before == ("wipe", round(0.5 * steps["nominal", "wipe"]))
     assert switched.steps == switched.before[1] + 300
 
 
-def test_units_are_as_large_as_a_policy_acts_for_at_once(standards):
-    units = plan(["wipe"], [NOMINAL], standards, episodes=POLICY_ROWS + 2, control_dt_s=DT)
-    assert [len(unit.seeds) for unit in units] == [POLICY_ROWS, 2]
-    assert units[1].seeds[0] == TEST_SEED + POLICY_ROWS
+def test_jobs_are_as_large_as_a_policy_acts_for_at_once(references):
+    jobs = plan_jobs(
+        ["wipe"], [NOMINAL], references, episodes=POLICY_BATCH_SIZE + 2, control_dt_s=DT
+    )
+    assert [len(job.seeds) for job in jobs] == [POLICY_BATCH_SIZE, 2]
+    assert jobs[1].seeds[0] == TEST_SEED + POLICY_BATCH_SIZE
 
 
-def test_plan_refuses_what_cannot_be_evaluated(standards):
+def test_plan_refuses_what_cannot_be_evaluated(references):
     with pytest.raises(UsageError, match="did you mean 'wipe'"):
-        plan(["wip"], [NOMINAL], standards, episodes=1, control_dt_s=DT)
+        plan_jobs(["wip"], [NOMINAL], references, episodes=1, control_dt_s=DT)
     with pytest.raises(VandError, match="was not trained on it"):
-        plan(["stir"], [NOMINAL], standards, episodes=1, control_dt_s=DT)
-    with pytest.raises(UsageError, match="conditions long: none applies to stow-cube"):
-        plan(["stow-cube"], [CONDITIONS["long"]], standards, episodes=1, control_dt_s=DT)
+        plan_jobs(["stir"], [NOMINAL], references, episodes=1, control_dt_s=DT)
+    with pytest.raises(UsageError, match="perturbations long: none applies to stow-cube"):
+        plan_jobs(["stow-cube"], [PERTURBATIONS["long"]], references, episodes=1, control_dt_s=DT)
 
 
-def test_what_is_named_twice_counts_once(standards):
-    planned = plan(["wipe", "wipe"], [NOMINAL, NOMINAL], standards, episodes=2, control_dt_s=DT)
-    assert [(unit.condition, unit.task) for unit in planned] == [(NOMINAL, "wipe")]
+def test_what_is_named_twice_counts_once(references):
+    planned = plan_jobs(
+        ["wipe", "wipe"], [NOMINAL, NOMINAL], references, episodes=2, control_dt_s=DT
+    )
+    assert [(job.perturbation, job.task) for job in planned] == [(NOMINAL, "wipe")]
     done = evaluate(
         ExpertPolicy(),
-        standards,
+        references,
         ["stow-cube", "stow-cube"],
-        conditions=[NOMINAL, NOMINAL],
+        perturbations=[NOMINAL, NOMINAL],
         episodes=1,
     )
     assert len(done.outcomes["nominal", "stow-cube"].rows) == 1
 
 
-def test_an_episode_is_a_function_of_condition_and_seed(run, standards):
+def test_an_episode_is_a_function_of_perturbation_and_seed(run, references):
     """Not of how many others there are, nor of their order."""
     policy = load_policy(run)
-    for unit in units_of(standards, ["sensor", "slip", "push", "switch"]):
-        if unit.task == "wipe":
-            both = run_unit(policy, unit, standards)
-            second = dataclasses.replace(unit, seeds=unit.seeds[1:])
-            (row,) = run_unit(policy, second, standards).rows
+    for job in jobs_of(references, ["sensor", "slip", "push", "switch"]):
+        if job.task == "wipe":
+            both = run_job(policy, job, references)
+            second = dataclasses.replace(job, seeds=job.seeds[1:])
+            (row,) = run_job(policy, second, references).rows
             assert row == both.rows[1]
 
 
 @pytest.mark.parametrize("name", ["sensor", "slip", "push"])
-def test_every_condition_interferes(run, name):
+def test_every_perturbation_interferes(run, name):
     policy = load_policy(run)
     plain = rollout(policy, "wipe", [TEST_SEED], 80)
-    other = rollout(policy, "wipe", [TEST_SEED], 80, condition=CONDITIONS[name])
+    other = rollout(policy, "wipe", [TEST_SEED], 80, perturbation=PERTURBATIONS[name])
     assert np.array_equal(plain.qpos[0], other.qpos[0])
     assert not np.array_equal(plain.qpos[-1], other.qpos[-1])
 
 
-def test_processes_do_not_change_a_bit(run, standards, tmp_path):
-    units = units_of(standards, ["nominal", "push"])
+def test_processes_do_not_change_a_bit(run, references, tmp_path):
+    jobs = jobs_of(references, ["nominal", "push"])
     files = {}
-    for jobs in (1, 2):
-        folder = UnitFolder(tmp_path / str(jobs), "policy", standards)
-        run_units(partial(load_policy, run), units, folder, jobs=jobs)
-        files[jobs] = [folder.load(unit) for unit in units]
+    for processes in (1, 2):
+        folder = JobFolder(tmp_path / str(processes), "policy", references)
+        run_jobs(partial(load_policy, run), jobs, folder, processes=processes)
+        files[processes] = [folder.load(job) for job in jobs]
     for one, two in zip(files[1], files[2], strict=True):
         assert one.rows == two.rows
         assert np.array_equal(one.stage_times_s, two.stage_times_s, equal_nan=True)
 
 
-def test_an_interrupted_evaluation_goes_on_with_what_it_has(run, standards, tmp_path, monkeypatch):
-    units = units_of(standards, ["nominal"])
-    folder = UnitFolder(tmp_path, "policy", standards)
+def test_an_interrupted_evaluation_goes_on_with_what_it_has(run, references, tmp_path, monkeypatch):
+    jobs = jobs_of(references, ["nominal"])
+    folder = JobFolder(tmp_path, "policy", references)
     asked = []
 
-    def stops_after_one(policy, unit, *arguments, **options):
+    def stops_after_one(policy, job, *arguments, **options):
         if asked:
             raise KeyboardInterrupt
-        asked.append(unit)
-        return run_unit(policy, unit, *arguments, **options)
+        asked.append(job)
+        return run_job(policy, job, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "run_unit", stops_after_one)
+        patch.setattr(runner, "run_job", stops_after_one)
         with pytest.raises(KeyboardInterrupt):
-            run_units(partial(load_policy, run), units, folder)
-    assert [folder.load(unit) is not None for unit in units] == [unit in asked for unit in units]
+            run_jobs(partial(load_policy, run), jobs, folder)
+    assert [folder.load(job) is not None for job in jobs] == [job in asked for job in jobs]
     told = []
-    outcomes = run_units(
-        partial(load_policy, run), units, folder, progress=lambda *it: told.append(it)
+    outcomes = run_jobs(
+        partial(load_policy, run), jobs, folder, progress=lambda *it: told.append(it)
     )
     assert told[0] == (12, 24)
     assert told[-1] == (24, 24)
     assert [outcome.rows[0]["task"] for outcome in outcomes] == ["stow-cube", "wipe"]
-    # nothing of another policy or of other conditions is taken for it
-    assert UnitFolder(tmp_path, "other", standards).load(units[0]) is None
-    longer = dataclasses.replace(units[0], steps=13)
+    # nothing of another policy or of other perturbations is taken for it
+    assert JobFolder(tmp_path, "other", references).load(jobs[0]) is None
+    longer = dataclasses.replace(jobs[0], steps=13)
     assert folder.load(longer) is None
 
 
-def test_evaluation_counts_what_its_rows_say_and_repeats(run, standards):
+def test_evaluation_counts_what_its_rows_say_and_repeats(run, references):
     policy = load_policy(run)
-    first = evaluate(policy, standards, ["stow-cube"], episodes=2)
-    again = evaluate(policy, standards, ["stow-cube"], episodes=2)
+    first = evaluate(policy, references, ["stow-cube"], episodes=2)
+    again = evaluate(policy, references, ["stow-cube"], episodes=2)
     assert first.results_json() == again.results_json()
     assert first.episodes_csv() == again.episodes_csv()
-    entry = first.results()["tasks"]["stow-cube"]["conditions"]["nominal"]
+    entry = first.results()["tasks"]["stow-cube"]["perturbations"]["nominal"]
     assert entry["successes"] == first.outcomes["nominal", "stow-cube"].successes
     low, high = entry["wilson_95"]
     assert low <= entry["success_rate"] <= high
     assert len(first.episodes_csv().splitlines()) == 1 + 2
 
 
-def test_validation_score_judges_nothing_beside(run, standards):
-    only = {"stow-cube": standards["stow-cube"]}
+def test_validation_score_judges_nothing_beside(run, references):
+    only = {"stow-cube": references["stow-cube"]}
     told = ValidationScore(only, episodes=1)(load_policy(run))
     assert set(told) == {"score", "success/stow-cube"}
     assert 0 <= told["score"] <= 1
 
 
-def test_switching_leaves_the_world_and_judges_anew(standards):
+def test_switching_leaves_the_world_and_judges_anew(references):
     first = rollout(ExpertPolicy(), "wipe", [TEST_SEED], 90)
     both = rollout(ExpertPolicy(), "wipe", [TEST_SEED], 390, switch=(90, "stow-cube"))
     assert np.array_equal(first.qpos, both.qpos[:91])
@@ -185,21 +189,23 @@ def test_switching_leaves_the_world_and_judges_anew(standards):
     told = both.observations["instruction"][:, 0].argmax(axis=1)
     assert set(told[:90]) == {task_ids().index("wipe")}
     assert set(told[90:]) == {task_ids().index("stow-cube")}
-    (row,) = score(both, standards["stow-cube"])
+    (row,) = score(both, references["stow-cube"])
     assert row["success"]
     assert row["time_s"] == pytest.approx(both.success_s[0])
     assert both.success_s[0] < 30.0
 
 
-def test_behaviours_are_told_by_every_tasks_criterion(standards):
+def test_behaviors_are_told_by_every_tasks_criterion(references):
     """Whoever stows the cube when told to wipe has shown stowing."""
     judged = rollout(ExpertPolicy(), "stow-cube", [TEST_SEED], judges=["wipe", "press-abac"])
-    rows = score(judged, standards["stow-cube"])
-    assert shown(judged, standards, rows) == [["stow-cube"]]
+    rows = score(judged, references["stow-cube"])
+    assert achieved_tasks(judged, references, rows) == [["stow-cube"]]
     failed = tuple({**row, "success": False} for row in rows)
-    assert shown(judged, standards, failed) == [[]]
+    assert achieved_tasks(judged, references, failed) == [[]]
     mistaken = rollout(Disobeys("stow-cube"), "wipe", [TEST_SEED], 300, judges=["stow-cube"])
-    assert shown(mistaken, standards, score(mistaken, standards["wipe"])) == [["stow-cube"]]
+    assert achieved_tasks(mistaken, references, score(mistaken, references["wipe"])) == [
+        ["stow-cube"]
+    ]
 
 
 class Disobeys:
@@ -215,17 +221,17 @@ class Disobeys:
         return self._expert.act({**observation, "instruction": told}, state)
 
 
-def test_pushes_are_followed_by_a_recovery(standards):
+def test_pushes_are_followed_by_a_recovery(references):
     pushed = rollout(
-        ExpertPolicy(), "wipe", [TEST_SEED, TEST_SEED + 1], 400, condition=CONDITIONS["push"]
+        ExpertPolicy(), "wipe", [TEST_SEED, TEST_SEED + 1], 400, perturbation=PERTURBATIONS["push"]
     )
     assert all(np.diff(times).min() > 4 for times in pushed.pushes_s)
-    for row in score(pushed, standards["wipe"]):
+    for row in score(pushed, references["wipe"]):
         assert 0 <= row["recovered"] <= 1
         assert row["recovery_s"] is None or row["recovery_s"] >= 0
 
 
-def test_confusion_counts_each_behaviour_and_none():
+def test_confusion_counts_each_behavior_and_none():
     rows = {
         "a": [{"shown": "a"}, {"shown": "a b"}, {"shown": ""}],
         "b": [{"shown": "a"}, {"shown": "b"}, {"shown": "b"}],
@@ -243,29 +249,29 @@ def test_summary_tells_stages_shares_and_the_worst():
         | {"still": done > 0, "time_s": 3.0 if done == 2 else None}
         for k, done in enumerate([2, 0, 1, 2])
     ]
-    summary = summarise(rows, ["reach", "grasp"])
+    summary = summarize(rows, ["reach", "grasp"])
     assert [stage["completed"] for stage in summary["stages"]] == [3, 2]
     assert summary["shares"]["still"]["successes"] == 3
     assert summary["metrics"]["time_s"] == {"median": 3.0, "iqr": [3.0, 3.0], "n": 2}
     assert [entry["seed"] for entry in worst(rows)] == [1, 2]
 
 
-def test_names_of_suites_and_conditions_are_checked():
-    assert len(find_suite("standard").conditions) == 6
-    chosen = find_suite("standard", ["push"], 3)
-    assert (chosen.conditions, chosen.episodes) == ((CONDITIONS["push"],), 3)
-    with pytest.raises(UsageError, match="did you mean 'standard'"):
-        find_suite("standart")
+def test_names_of_suites_and_perturbations_are_checked():
+    assert len(find_suite("robustness").perturbations) == 6
+    chosen = find_suite("robustness", ["push"], 3)
+    assert (chosen.perturbations, chosen.episodes) == ((PERTURBATIONS["push"],), 3)
+    with pytest.raises(UsageError, match="did you mean 'task_reference'"):
+        find_suite("robustnes")
     with pytest.raises(UsageError, match="did you mean 'push'"):
-        find_suite("standard", ["psh"])
+        find_suite("robustness", ["psh"])
 
 
 def test_an_evaluation_is_written_and_not_overwritten(run, tmp_path):
     out = tmp_path / "evaluation"
-    options = {"conditions": ["nominal", "sensor"], "tasks": ["stow-cube"], "episodes": 1}
+    options = {"perturbations": ["nominal", "sensor"], "tasks": ["stow-cube"], "episodes": 1}
     results = run_evaluation(run, out, replays=1, **options)
     assert json.loads((out / "results.json").read_text()) == results
-    assert not (out / "units").exists()
+    assert not (out / "jobs").exists()
     pages = list(out.glob("replay-*.html"))
     assert len(pages) == 1
     assert f'href="{pages[0].name}"' in (out / "report.html").read_text()
@@ -273,7 +279,7 @@ def test_an_evaluation_is_written_and_not_overwritten(run, tmp_path):
     with pytest.raises(UsageError, match="--force replaces it"):
         run_evaluation(run, out, **options)
     (out / "results.json").unlink()
-    (out / "units").mkdir()
+    (out / "jobs").mkdir()
     with pytest.raises(UsageError, match="--resume goes on"):
         run_evaluation(run, out, **options)
 
@@ -282,38 +288,38 @@ def test_experts_are_evaluated_on_a_data_set(demos, tmp_path):
     with pytest.raises(UsageError, match="with --expert"):
         run_evaluation(demos, tmp_path / "out")
     results = run_evaluation(demos, tmp_path / "out", expert=True, tasks=["stow-cube"], episodes=2)
-    assert results["tasks"]["stow-cube"]["conditions"]["nominal"]["successes"] == 2
+    assert results["tasks"]["stow-cube"]["perturbations"]["nominal"]["successes"] == 2
     assert results["confusion"]["nominal"]["stow-cube"]["stow-cube"] == 2
 
 
 def test_experts_act_at_the_rate_of_the_data_set(tmp_path):
     path = tmp_path / "fast.hdf5"
     record("stow-cube", path, episodes=1, seed=3, disturbance=None, control_dt_s=0.05)
-    subject = find_subject(path, expert=True)
-    assert subject.control_dt_s == 0.05
-    assert subject.make_policy().spec.control_dt_s == 0.05
+    target = load_target(path, expert=True)
+    assert target.control_dt_s == 0.05
+    assert target.make_policy().spec.control_dt_s == 0.05
 
 
 def stopped_before(monkeypatch, stop):
-    """Makes an evaluation stop with Ctrl-C before that unit, counted from 1."""
+    """Makes an evaluation stop with Ctrl-C before that job, counted from 1."""
     begun = []
 
-    def run_unit_or_stop(*arguments, **options):
+    def run_job_or_stop(*arguments, **options):
         begun.append(arguments)
         if len(begun) == stop:
             raise KeyboardInterrupt
-        return run_unit(*arguments, **options)
+        return run_job(*arguments, **options)
 
-    monkeypatch.setattr(runner, "run_unit", run_unit_or_stop)
+    monkeypatch.setattr(runner, "run_job", run_job_or_stop)
 
 
 def short(monkeypatch):
     """Makes evaluations plan episodes of a moment."""
 
     def planned(*arguments, **options):
-        return [dataclasses.replace(unit, steps=12) for unit in plan(*arguments, **options)]
+        return [dataclasses.replace(job, steps=12) for job in plan_jobs(*arguments, **options)]
 
-    monkeypatch.setattr(evaluate, "plan", planned)
+    monkeypatch.setattr(evaluate, "plan_jobs", planned)
 
 
 def test_a_replacement_that_was_interrupted_can_be_resumed(run, tmp_path, monkeypatch):
@@ -324,12 +330,12 @@ def test_a_replacement_that_was_interrupted_can_be_resumed(run, tmp_path, monkey
         stopped_before(patch, 2)
         with pytest.raises(KeyboardInterrupt):
             run_evaluation(run, out, episodes=1, force=True)
-    assert len(list((out / "units").iterdir())) == 1
+    assert len(list((out / "jobs").iterdir())) == 1
     assert not (out / "results.json").exists()
     with pytest.raises(UsageError, match="--resume goes on"):
         run_evaluation(run, out, episodes=1)
     with monkeypatch.context() as patch:
-        stopped_before(patch, 2)  # of two units one is left
+        stopped_before(patch, 2)  # of two jobs one is left
         assert run_evaluation(run, out, episodes=1, resume=True) == first
 
 
@@ -368,44 +374,44 @@ def test_results_that_could_not_all_be_written_are_written_on_resume(run, tmp_pa
         stopped_before(patch, 1)  # nothing is left to run
         run_evaluation(run, tmp_path, resume=True, **options)
     assert (tmp_path / "report.html").exists()
-    assert not (tmp_path / "units").exists()
+    assert not (tmp_path / "jobs").exists()
     with pytest.raises(UsageError, match="--force replaces it"):
         run_evaluation(run, tmp_path, resume=True, **options)
 
 
-def test_a_damaged_unit_is_run_again(run, standards, tmp_path):
-    (unit,) = units_of(standards, ["nominal"])[1:]
-    folder = UnitFolder(tmp_path, "policy", standards)
-    (outcome,) = run_units(partial(load_policy, run), [unit], folder)
+def test_a_damaged_job_is_run_again(run, references, tmp_path):
+    (job,) = jobs_of(references, ["nominal"])[1:]
+    folder = JobFolder(tmp_path, "policy", references)
+    (outcome,) = run_jobs(partial(load_policy, run), [job], folder)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     kept = json.dumps(outcome.rows)
     for damaged in [b"", b"nonsense", *(whole[:n] for n in range(1, len(whole), 97))]:
         file.write_bytes(damaged)
-        assert folder.load(unit) is None
+        assert folder.load(job) is None
     for at in range(0, len(whole), 13):
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x5A]) + whole[at + 1 :])
-        loaded = folder.load(unit)
+        loaded = folder.load(job)
         assert loaded is None or json.dumps(loaded.rows) == kept
     file.write_bytes(whole[:-40])
-    again = run_units(partial(load_policy, run), [unit], folder)
+    again = run_jobs(partial(load_policy, run), [job], folder)
     assert json.dumps(again[0].rows) == kept
 
 
-def test_a_policy_that_changes_meanwhile_is_noticed(run, standards, tmp_path):
+def test_a_policy_that_changes_meanwhile_is_noticed(run, references, tmp_path):
     changing = tmp_path / "run"
     shutil.copytree(run, changing)
-    subject = find_subject(changing)
-    subject.make_policy()
+    target = load_target(changing)
+    target.make_policy()
     saved = load_checkpoint(changing)
     with torch.no_grad():
         next(saved.policy.parameters()).add_(1.0)
     save_checkpoint(changing / "best", saved, None)
-    units = units_of(standards, ["nominal"])
-    for jobs in (1, 2):
-        folder = UnitFolder(tmp_path / str(jobs), subject.digest, standards)
+    jobs = jobs_of(references, ["nominal"])
+    for processes in (1, 2):
+        folder = JobFolder(tmp_path / str(processes), target.digest, references)
         with pytest.raises(VandError, match="run: the policy changed while it was evaluated"):
-            run_units(subject.make_policy, units, folder, jobs=jobs)
+            run_jobs(target.make_policy, jobs, folder, processes=processes)
 
 
 def children(pid):
@@ -429,9 +435,9 @@ def alive(pid):
         return False
 
 
-def wait_for(condition, seconds=60.0):
+def wait_for(perturbation, seconds=60.0):
     end = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < end:
+    while not (found := perturbation()) and time.monotonic() < end:
         time.sleep(0.1)
     return found
 
@@ -461,22 +467,22 @@ def test_a_checkpoint_is_named_after_its_run_and_evaluated_beside_it(run, tmp_pa
     assert evaluation_folder(run / "best") == run / "evaluation-best"
     assert evaluation_folder(run / "last") == run / "evaluation-last"
     assert evaluation_folder(run / "best", expert=True) == run / "expert-evaluation"
-    assert find_subject(run / "best").facts["run"] == "tiny"
-    assert find_subject(run / "last", expert=True).facts["run"] == "experts on tiny"
+    assert load_target(run / "best").facts["run"] == "tiny"
+    assert load_target(run / "last", expert=True).facts["run"] == "experts on tiny"
     alone = tmp_path / "best"  # a copy that belongs to no run, and a run that is called so
     shutil.copytree(run / "best", alone)
     assert evaluation_folder(alone) == alone / "evaluation"
     shutil.copytree(run, tmp_path / "runs" / "best")
-    assert find_subject(tmp_path / "runs" / "best").facts["run"] == "best"
+    assert load_target(tmp_path / "runs" / "best").facts["run"] == "best"
     for folder, given, name in (
         (run, ".", "tiny"),
         (run, "best", "tiny"),
         (run / "best", "..", "tiny"),
     ):
         monkeypatch.chdir(folder)
-        subject = find_subject(Path(given))
-        assert subject.facts["run"] == name
-        assert subject.make_policy().spec.control_dt_s == DT
+        target = load_target(Path(given))
+        assert target.facts["run"] == name
+        assert target.make_policy().spec.control_dt_s == DT
     monkeypatch.chdir(run)
     assert evaluation_folder(Path()) == run / "evaluation"
     assert evaluation_folder(Path("best")).resolve() == run / "evaluation-best"

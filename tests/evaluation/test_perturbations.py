@@ -1,4 +1,4 @@
-"""Conditions: how strong they are, and that they spare what they should."""
+"""Perturbations: how strong they are, and that they spare what they should."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,11 @@ import pytest
 from vand_envs import TaskBatch, get_task, task_ids
 from vand_envs.errors import VandError
 from vand_robot.evaluation.perturbations import (
-    CONDITIONS,
     NOMINAL,
-    Push,
-    Sensor,
-    Slip,
+    PERTURBATIONS,
+    ActuationNoise,
+    ExternalPush,
+    ObservationNoise,
     streams,
     task_before,
 )
@@ -25,13 +25,13 @@ def batch():
     return batch
 
 
-def begin(condition, batch, seeds=range(N), mode="ee_twist"):
-    drawn = streams("wipe", condition.name, seeds)
-    return condition.begin(drawn, mode, STEPS, DT, batch.simulation)
+def begin(perturbation, batch, seeds=range(N), mode="ee_twist"):
+    drawn = streams("wipe", perturbation.name, seeds)
+    return perturbation.begin(drawn, mode, STEPS, DT, batch.simulation)
 
 
 def test_sensor_noise_has_its_magnitudes_and_spares_the_instruction(batch):
-    sensor = Sensor()
+    sensor = ObservationNoise()
     noisy, clean = begin(sensor, batch), batch.observe()
     seen = [noisy.seen(clean) for _ in range(300)]
     errors = {key: np.stack([it[key] - clean[key] for it in seen]) for key in clean}
@@ -45,7 +45,7 @@ def test_sensor_noise_has_its_magnitudes_and_spares_the_instruction(batch):
 
 
 def test_sensor_noise_can_be_kept_to_some_keys_and_reaches_images(batch):
-    noisy = begin(Sensor(keys=("cube_pos", "head_rgb")), batch)
+    noisy = begin(ObservationNoise(keys=("cube_pos", "head_rgb")), batch)
     clean = {**batch.observe(), "head_rgb": np.full((N, 6, 8, 3), 128, np.uint8)}
     seen = noisy.seen(clean)
     changed = {key for key in clean if not np.array_equal(seen[key], clean[key])}
@@ -55,11 +55,11 @@ def test_sensor_noise_can_be_kept_to_some_keys_and_reaches_images(batch):
 
 def test_an_observation_without_a_magnitude_is_refused():
     with pytest.raises(VandError, match="no noise is defined for observation 'smell'"):
-        Sensor().deviation("smell", 3)
+        ObservationNoise().deviation("smell", 3)
 
 
 def test_slip_disturbs_the_hand_and_spares_gripper_and_standing_base(batch):
-    slip = Slip()
+    slip = ActuationNoise()
     slipping = begin(slip, batch)
     actions = np.zeros((N, 10), np.float32)
     moved = np.stack([slipping.executed(actions) for _ in range(2000)])
@@ -70,7 +70,7 @@ def test_slip_disturbs_the_hand_and_spares_gripper_and_standing_base(batch):
 
 
 def test_wheels_slip_in_proportion_to_their_speed(batch):
-    slipping = begin(Slip(hand_std=0.0, base_slip=0.1), batch)
+    slipping = begin(ActuationNoise(hand_std=0.0, base_slip=0.1), batch)
     actions = np.zeros((N, 10), np.float32)
     actions[:, 0] = 0.5
     moved = np.stack([slipping.executed(actions) for _ in range(2000)])
@@ -79,7 +79,7 @@ def test_wheels_slip_in_proportion_to_their_speed(batch):
 
 
 def test_pushes_act_on_hand_or_base_and_end(batch):
-    push = Push()
+    push = ExternalPush()
     pushing, sim = begin(push, batch), batch.simulation
     impulse = np.zeros_like(sim.wrench)
     for step in range(STEPS):
@@ -98,7 +98,7 @@ def test_a_push_moves_the_robot(batch):
     moved = {}
     for name in ("nominal", "push"):
         batch.reset(range(N))
-        pushing = begin(CONDITIONS[name], batch)
+        pushing = begin(PERTURBATIONS[name], batch)
         start = batch.simulation.qpos[:, batch.simulation.base_qpos].copy()
         away = np.zeros(N)
         for step in range(100):
@@ -127,8 +127,8 @@ def test_every_task_is_switched_to_once():
     assert task_before("wipe", ["wipe"]) is None
 
 
-def test_conditions_say_what_they_do():
+def test_perturbations_say_what_they_do():
     assert NOMINAL.to_json() == {"about": NOMINAL.about}
-    assert CONDITIONS["push"].to_json()["hand_impulse_ns"] == Push().hand_impulse_ns
-    assert CONDITIONS["long"].applies(get_task("wipe"))
-    assert not CONDITIONS["long"].applies(get_task("stow-cube"))
+    assert PERTURBATIONS["push"].to_json()["hand_impulse_ns"] == ExternalPush().hand_impulse_ns
+    assert PERTURBATIONS["long"].applies(get_task("wipe"))
+    assert not PERTURBATIONS["long"].applies(get_task("stow-cube"))

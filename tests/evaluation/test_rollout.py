@@ -9,8 +9,8 @@ from vand_envs.errors import UsageError, VandError
 from vand_envs.geometry import hand_path
 from vand_envs.seeds import MAX_SESSION_SEED, SEEDS_PER_SESSION, TEST_SEED, VALIDATION_SEED
 from vand_robot.evaluation.evaluate import evaluate
-from vand_robot.evaluation.reference import Standard, standards_of
-from vand_robot.evaluation.rollout import POLICY_ROWS, rollout
+from vand_robot.evaluation.reference import TaskReference, references_from_datasets
+from vand_robot.evaluation.rollout import POLICY_BATCH_SIZE, rollout
 from vand_robot.evaluation.scoring import score
 from vand_robot.metrics.periodic import score_periodic
 from vand_robot.policies.checkpoint import load_policy
@@ -30,11 +30,11 @@ class Stops:
 
 
 @pytest.fixture(scope="module")
-def standards(demos):
-    return standards_of([demos])
+def references(demos):
+    return references_from_datasets([demos])
 
 
-def test_rollouts_are_repeatable_and_do_not_depend_on_their_neighbours(run):
+def test_rollouts_are_repeatable_and_do_not_depend_on_their_neighbors(run):
     policy = load_policy(run)
     one = rollout(policy, "wipe", [TEST_SEED, TEST_SEED + 1], 20)
     two = rollout(policy, "wipe", [TEST_SEED, TEST_SEED + 1], 20, num_threads=1)
@@ -43,14 +43,14 @@ def test_rollouts_are_repeatable_and_do_not_depend_on_their_neighbours(run):
     assert not np.array_equal(one.qpos[:, 0], one.qpos[:, 1])
     alone = rollout(policy, "wipe", [TEST_SEED + 1], 20)
     assert np.array_equal(alone.qpos[:, 0], one.qpos[:, 1])
-    many = rollout(policy, "wipe", range(TEST_SEED, TEST_SEED + POLICY_ROWS + 1), 5)
+    many = rollout(policy, "wipe", range(TEST_SEED, TEST_SEED + POLICY_BATCH_SIZE + 1), 5)
     assert np.array_equal(many.qpos[:, 1], one.qpos[:6, 1])
 
 
-def test_a_perfect_policy_succeeds_and_is_timed(standards):
+def test_a_perfect_policy_succeeds_and_is_timed(references):
     seeds = range(TEST_SEED, TEST_SEED + 3)
     done = rollout(ExpertPolicy(), "stow-cube", seeds)
-    rows = score(done, standards["stow-cube"])
+    rows = score(done, references["stow-cube"])
     assert all(row["success"] and row["success_at_end"] for row in rows)
     assert all(row["stages_done"] == 4 and row["out_of_order"] == 0 for row in rows)
     assert all(0.5 < row["relative_time"] < 2.0 for row in rows)
@@ -59,31 +59,31 @@ def test_a_perfect_policy_succeeds_and_is_timed(standards):
     assert np.allclose(done.success_s, done.stage_times_s[:, -1])
 
 
-def test_a_periodic_policy_is_judged_over_three_times_the_demonstrations_length(standards):
+def test_a_periodic_policy_is_judged_over_three_times_the_demonstrations_length(references):
     """Wiping as demonstrated and then stopping is a failure."""
     seeds = range(TEST_SEED, TEST_SEED + 2)
-    steps = 2 * standards["wipe"].median_steps
+    steps = 2 * references["wipe"].median_steps
     stops = rollout(Stops(ExpertPolicy(), 150), "wipe", seeds, steps)
-    for row in score(stops, standards["wipe"]):
+    for row in score(stops, references["wipe"]):
         assert not row["success"]
         assert row["cycles"] > 2
 
 
-def test_a_counted_task_reports_count_return_and_rest_apart(standards):
+def test_a_counted_task_reports_count_return_and_rest_apart(references):
     """One that stops in the middle has the wrong count, is away, and is still."""
     done = rollout(Stops(ExpertPolicy(), 120), "wipe-4", [TEST_SEED])
-    (row,) = score(done, standards["stow-cube"])
+    (row,) = score(done, references["stow-cube"])
     assert not row["success"]
     assert (row["count_right"], row["returned"], row["still"]) == (False, False, True)
     assert 0 < row["count"] < 3.5
     done = rollout(ExpertPolicy(), "wipe-4", [TEST_SEED])
-    (row,) = score(done, standards["stow-cube"])
+    (row,) = score(done, references["stow-cube"])
     assert (row["count_right"], row["returned"], row["still"]) == (True, True, True)
     assert row["success"]
 
 
-def test_demonstrations_meet_their_own_standard(demos, standards):
-    cycle, reference = get_task("wipe").cycle, standards["wipe"].reference
+def test_demonstrations_meet_their_own_standard(demos, references):
+    cycle, reference = get_task("wipe").cycle, references["wipe"].cycle
     with DemoDataset.open(demos) as dataset:
         wipes = [episode for episode in dataset if episode.task == "wipe"]
     for episode in wipes:
@@ -92,11 +92,11 @@ def test_demonstrations_meet_their_own_standard(demos, standards):
         assert score_periodic(signal, 0.1, reference, valid=valid).success
 
 
-def test_standards_survive_json(standards):
-    for standard in standards.values():
-        again = Standard.from_json(standard.to_json())
-        assert again.to_json() == standard.to_json()
-        assert again.median_steps == standard.median_steps
+def test_references_survive_json(references):
+    for task_reference in references.values():
+        again = TaskReference.from_json(task_reference.to_json())
+        assert again.to_json() == task_reference.to_json()
+        assert again.median_steps == task_reference.median_steps
 
 
 def test_hand_path_is_where_the_simulator_says():
@@ -119,6 +119,6 @@ def test_an_unknown_task_is_a_usage_error(run):
         rollout(load_policy(run), "wip", [0], 1)
 
 
-def test_a_task_without_demonstrations_cannot_be_evaluated(run, standards):
+def test_a_task_without_demonstrations_cannot_be_evaluated(run, references):
     with pytest.raises(VandError, match="was not trained on it"):
-        evaluate(load_policy(run), {"wipe": standards["wipe"]}, ["stow-cube"], episodes=1)
+        evaluate(load_policy(run), {"wipe": references["wipe"]}, ["stow-cube"], episodes=1)

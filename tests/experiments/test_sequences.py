@@ -11,7 +11,7 @@ from vand_demos.system.interrupt import Interrupt
 from vand_robot.experiments.sequences import figures, study
 from vand_robot.experiments.sequences.plan import METHODS, VAND, VARIATIONS, Plan
 from vand_robot.experiments.sequences.signals import DT_S, SIGNALS, draw, reference, walk
-from vand_robot.experiments.sequences.summary import WORST, figure, summarise
+from vand_robot.experiments.sequences.summary import WORST, figure, summarize
 from vand_robot.experiments.sequences.trial import SCORES, Trial, run_trial
 from vand_robot.experiments.sequences.trials import Trials
 from vand_robot.metrics.periodic import score_periodic
@@ -82,8 +82,8 @@ def test_a_motion_that_stopped_counts_as_the_worst():
     assert figure(outcome, "frequency_error") == pytest.approx((1 + 0.2 / (2 * np.pi)) / 2)
     assert figure(outcome, "amplitude_error") == 1  # cut off
     assert figure(outcome, "phase_drift_rad") == pytest.approx((2 * np.pi + 0.2) / 2)
-    assert summarise([outcome])["in_tolerance"] == {"iqm": 0.5, "low": 0.5, "high": 0.5}
-    assert set(WORST) <= set(summarise([outcome]))
+    assert summarize([outcome])["in_tolerance"] == {"iqm": 0.5, "low": 0.5, "high": 0.5}
+    assert set(WORST) <= set(summarize([outcome]))
 
 
 def test_every_method_has_the_same_tuning_budget_on_seeds_that_are_not_reported():

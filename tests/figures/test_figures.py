@@ -38,10 +38,10 @@ def results():
     entry = {"success_rate": 0.8, "wilson_95": [0.5, 0.94], "successes": 8, "episodes": 10}
     few = {**entry, "successes": 3, "success_rate": 0.3}
     return {
-        "conditions": {"nominal": {}, "long": {}},
+        "perturbations": {"nominal": {}, "long": {}},
         "tasks": {
-            "stow-cube": {"conditions": {"nominal": entry}},
-            "wipe": {"conditions": {"nominal": entry, "long": few}},
+            "stow-cube": {"perturbations": {"nominal": entry}},
+            "wipe": {"perturbations": {"nominal": entry, "long": few}},
         },
     }
 
@@ -56,7 +56,7 @@ def pixels(figure):
     return np.asarray(Image.open(io.BytesIO(png_bytes(figure))).convert("RGB"))
 
 
-def test_success_chart_names_every_task_and_condition_with_its_numbers(results):
+def test_success_chart_names_every_task_and_perturbation_with_its_numbers(results):
     figure = success_chart(results)
     assert {"nominal", "long", "8/10", "3/10"} <= texts(figure)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -75,9 +75,9 @@ def test_confusion_matrix_shows_shares_and_frames_success():
 
 def test_methods_are_drawn_with_their_intervals():
     score = {"iqm": 0.6, "bootstrap_95": [0.4, 0.7], "tasks": {"wipe": 0.5, "stir": 0.7}}
-    method = {"seeds": [0, 1], "conditions": {"nominal": score, "push": score}}
+    method = {"seeds": [0, 1], "perturbations": {"nominal": score, "push": score}}
     methods = {"vand": method, "input_noise": method}
-    study = {"conditions": ["nominal", "push"], "methods": methods}
+    study = {"perturbations": ["nominal", "push"], "methods": methods}
     chart = method_chart(study)
     assert list(chart.axes[1].lines[0].get_xdata()) == [0.4, 0.7]
     matrix = method_matrix(study)

@@ -2,7 +2,7 @@
 
 from vand_demos import Recorder
 from vand_demos.experts import make_expert
-from vand_demos.teleop import Command, Drive
+from vand_demos.teleop import Command, TeleopSession
 from vand_envs import TaskBatch
 
 TASK = "stow-cube"
@@ -21,7 +21,9 @@ STILL = command([0, 0, 0, 0, 0, 0, 0, 0, 0, -1])
 
 
 def start_drive(recorder, seed=0, task=TASK, wanted=2, **options):
-    return Drive(TaskBatch(task, 1), recorder, device="web", seed=seed, wanted=wanted, **options)
+    return TeleopSession(
+        TaskBatch(task, 1), recorder, device="web", seed=seed, wanted=wanted, **options
+    )
 
 
 def perform(drive, seed):

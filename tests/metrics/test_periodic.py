@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 from vand_envs.errors import VandError
 from vand_robot.metrics.periodic import (
     PeriodicTolerances,
-    Reference,
+    ReferenceCycle,
     cycle_jitter,
     floquet_multiplier,
     in_tolerance,
@@ -23,17 +23,17 @@ from vand_robot.metrics.reference_cycle import onset, orbit_distance, phase, who
 DT = 0.1  # the control period of the project [s]
 F = 0.43  # no divisor of the sampling rate [1/s]
 A = 0.12  # [m]
-CENTRE = np.array([0.3, -0.2])
+CENTER = np.array([0.3, -0.2])
 
 
 def times(duration_s, dt=DT):
     return np.arange(round(duration_s / dt)) * dt
 
 
-def circle(t, f=F, a=A, centre=CENTRE, start=0.7):
+def circle(t, f=F, a=A, center=CENTER, start=0.7):
     """A circle; `f` and `a` may be arrays over time."""
     angle = start + 2 * np.pi * np.cumsum(np.broadcast_to(f, t.shape)) * (t[1] - t[0])
-    return centre + np.broadcast_to(a, t.shape)[:, None] * np.stack(
+    return center + np.broadcast_to(a, t.shape)[:, None] * np.stack(
         [np.cos(angle), np.sin(angle)], axis=1
     )
 
@@ -64,10 +64,10 @@ def eight_reference():
     return reference_from_demonstrations([eight(times(45), start=s) for s in (0.0, 1.0, 3.0)], DT)
 
 
-def test_reference_of_a_circle_has_its_frequency_radius_centre_direction_and_onset(reference):
+def test_reference_of_a_circle_has_its_frequency_radius_center_direction_and_onset(reference):
     assert reference.frequency_hz == pytest.approx(F, rel=2e-3)
     assert reference.amplitude == pytest.approx(A, rel=1e-2)
-    np.testing.assert_allclose(reference.centre, CENTRE, atol=2e-3)
+    np.testing.assert_allclose(reference.center, CENTER, atol=2e-3)
     assert reference.turns == 1
     assert 3.0 < reference.onset_s < 6.1
 
@@ -81,14 +81,14 @@ def test_reference_of_a_clockwise_circle_turns_the_other_way_with_positive_frequ
 
 
 def test_reference_survives_json(reference):
-    copy = Reference.from_json(json.loads(json.dumps(reference.to_json())))
+    copy = ReferenceCycle.from_json(json.loads(json.dumps(reference.to_json())))
     np.testing.assert_array_equal(copy.mean_cycle, reference.mean_cycle)
     assert copy.to_json() == reference.to_json()
 
 
 def test_a_reference_file_that_lacks_a_key_is_named():
     with pytest.raises(VandError, match="amplitude"):
-        Reference.from_json({"frequency_hz": 1.0})
+        ReferenceCycle.from_json({"frequency_hz": 1.0})
 
 
 def test_demonstrations_without_a_cycle_are_refused():
@@ -126,7 +126,7 @@ def test_spectral_frequency_survives_noise(reference):
 
 
 def test_spectral_frequency_of_rest_is_unknown(reference):
-    assert math.isnan(spectral_frequency(np.tile(CENTRE, (300, 1)), DT, reference))
+    assert math.isnan(spectral_frequency(np.tile(CENTER, (300, 1)), DT, reference))
 
 
 def test_a_perfect_circle_scores_zero_errors(reference):
@@ -154,7 +154,7 @@ def test_the_approach_is_not_scored_but_its_end_is_reported(reference):
 
 
 def test_passing_through_the_orbit_is_no_onset(reference):
-    crossing = np.linspace(CENTRE - np.array([1.0, A]), CENTRE + np.array([1.0, -A]), 40)
+    crossing = np.linspace(CENTER - np.array([1.0, A]), CENTER + np.array([1.0, -A]), 40)
     away = np.concatenate([crossing, approach(circle(times(20)), 3.0, origin=crossing[-1])])
     assert onset(away, DT, reference, np.ones(len(away), bool)) > 50
 
@@ -189,13 +189,13 @@ def test_a_robot_that_never_moves_fails_with_json_able_unknowns(reference):
         ("25 % too wide", circle(times(60), a=1.25 * A), "amplitude"),
         ("25 % too narrow", circle(times(60), a=0.75 * A), "amplitude"),
         (
-            "off the centre by 30 %",
-            circle(times(60), centre=CENTRE + np.array([0.3 * A, 0])),
+            "off the center by 30 %",
+            circle(times(60), center=CENTER + np.array([0.3 * A, 0])),
             "orbit",
         ),
         ("the wrong way round", circle(times(60), f=-F), "frequency"),
-        ("at rest on the orbit", np.tile(CENTRE + np.array([A, 0]), (600, 1)), "frequency"),
-        ("at rest in the centre", np.tile(CENTRE, (600, 1)), "onset"),
+        ("at rest on the orbit", np.tile(CENTER + np.array([A, 0]), (600, 1)), "frequency"),
+        ("at rest in the center", np.tile(CENTER, (600, 1)), "onset"),
     ],
 )
 def test_success_fails(reference, name, signal, broken):
@@ -211,7 +211,7 @@ def test_success_fails(reference, name, signal, broken):
         circle(times(60), f=0.93 * F),
         circle(times(60), a=1.15 * A),
         circle(times(60), a=0.85 * A),
-        circle(times(60), centre=CENTRE + np.array([0.15 * A, 0.1 * A])),
+        circle(times(60), center=CENTER + np.array([0.15 * A, 0.1 * A])),
         circle(times(60)) + np.random.default_rng(0).normal(0, 0.05 * A, (600, 2)),
     ],
 )
@@ -221,7 +221,7 @@ def test_success_allows_deviations_within_the_tolerances(reference, signal):
 
 def test_an_offset_orbit_is_as_far_as_its_offset(reference):
     for offset in (0.02, 0.05):
-        x = circle(times(40), centre=CENTRE + np.array([0, offset]))
+        x = circle(times(40), center=CENTER + np.array([0, offset]))
         cycle = whole_cycles(x, phase(x, DT, reference))[0].mean(axis=0)
         assert orbit_distance(cycle, reference) == pytest.approx(offset, rel=0.03)
 
@@ -335,7 +335,7 @@ def test_a_short_horizon_fails_instead_of_crashing(reference):
 
 
 def test_rest_with_sensor_noise_winds_no_cycles(reference):
-    rest = CENTRE + np.random.default_rng(4).normal(0, 0.02 * A, (600, 2))
+    rest = CENTER + np.random.default_rng(4).normal(0, 0.02 * A, (600, 2))
     assert score_periodic(rest, DT, reference).cycles == pytest.approx(0, abs=1)
 
 
@@ -363,7 +363,7 @@ def test_floquet_multiplier_of_independent_radii_is_near_zero(reference):
     rng = np.random.default_rng(0)
     knots = np.arange(0, 400 * F + 2)
     a = A * (1 + 0.05 * np.interp(t * F, knots, rng.normal(size=len(knots))))
-    # Radii interpolated between independent values a cycle apart: neighbours share half.
+    # Radii interpolated between independent values a cycle apart: neighbors share half.
     assert abs(floquet_multiplier(circle(t, a=a), DT, reference)) < 0.35
 
 
@@ -427,7 +427,7 @@ def test_figure_of_eight_succeeds_and_counts_whole_eights(eight_reference):
         ("backwards", eight(-times(200))),
         ("too fast", eight(times(200), f=0.12)),
         ("mirrored: the other loop turns the other way", eight(times(200)) * [1, -1]),
-        ("a circle", circle(times(200), f=0.1, a=1.0, centre=np.zeros(2))),
+        ("a circle", circle(times(200), f=0.1, a=1.0, center=np.zeros(2))),
         ("stops", eight(np.minimum(times(200), 60.0))),
     ],
 )

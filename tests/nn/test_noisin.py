@@ -1,4 +1,4 @@
-"""Noisin: the table's moments, unbiasedness of each form, the explicit regulariser; chains."""
+"""Noisin: the table's moments, unbiasedness of each form, the explicit regularizer; chains."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Every regulariser on every cell: gradients, limits, expectations, what is off at inference."""
+"""Every regularizer on every cell: gradients, limits, expectations, what is off at inference."""
 
 import pytest
 import torch

@@ -19,7 +19,7 @@ STEPS, BATCH, INPUTS, UNITS = 4, 2, 2, 3
 @pytest.fixture(autouse=True, params=[1, 1024], ids=["short_stretches", "one_stretch"])
 def _stretches(request, monkeypatch):
     """Every test with time cut into single steps, and in one piece."""
-    monkeypatch.setattr(time_blocks, "STRETCH_ROWS", request.param)
+    monkeypatch.setattr(time_blocks, "BLOCK_ROWS", request.param)
 
 
 def make_inputs(cell, presence, steps=STEPS, batch=BATCH):

@@ -110,7 +110,7 @@ def damage(run: Path, kind: str) -> None:
     elif kind == "an unknown key":
         facts["config"]["policy"]["magic"] = 1
         head.write_text(json.dumps(facts))
-    elif kind == "an unknown regulariser":
+    elif kind == "an unknown regularizer":
         facts["config"]["policy"]["regularizer"]["name"] = "magic"
         head.write_text(json.dumps(facts))
     elif kind == "no hashes":
@@ -137,7 +137,7 @@ def damage(run: Path, kind: str) -> None:
         "a list for a mapping",
         "a missing part",
         "an unknown key",
-        "an unknown regulariser",
+        "an unknown regularizer",
         "no hashes",
         "another size",
     ],
@@ -150,7 +150,7 @@ def test_a_damaged_or_foreign_checkpoint_is_one_line_that_names_the_file(run: Pa
     assert "\n" not in str(caught.value)
 
 
-def test_resuming_notices_a_damaged_optimiser(run: Path):
+def test_resuming_notices_a_damaged_optimizer(run: Path):
     file = run / "last" / "optimizer.safetensors"
     tensors = load_file(file)
     save_file({key: tensor + 1 for key, tensor in tensors.items()}, file)

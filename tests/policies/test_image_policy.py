@@ -152,7 +152,7 @@ def test_truncation_and_resets_keep_images_with_their_steps(truncate: int):
     steps = torch.arange(24.0).reshape(8, 3, 1)
     ids = steps[batch.mask][:, :, None, None].expand(-1, 10, 12, 3)
     numbers = Batch(steps, batch.actions, batch.lengths, {"head_rgb": ids.byte()})
-    for part in (*numbers.pieces(truncate), numbers.windows(truncate)):
+    for part in (*numbers.split_time(truncate), numbers.cut_windows(truncate)):
         assert_images_belong_to_their_steps(part)
 
 

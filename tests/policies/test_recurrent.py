@@ -9,10 +9,10 @@ from tests.helpers.runs import TASKS, env_args
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.config.schema import PolicyConfig
-from vand_robot.data.batches import Batch, Demonstrations
+from vand_robot.data.batches import Batch, EpisodeBuffer
 from vand_robot.interface import PolicySpec
 from vand_robot.nn.heads import gaussian_nll
-from vand_robot.policies.normalizer import Normaliser
+from vand_robot.policies.normalizer import Normalizer
 from vand_robot.policies.recurrent import RecurrentPolicy
 
 SPEC = PolicySpec(
@@ -30,7 +30,7 @@ def make_policy(seed: int = 0, **values: object) -> RecurrentPolicy:
     torch.manual_seed(seed)
     config = validation.build(PolicyConfig, {"hidden_size": 7, "encoder": {"sizes": [5]}, **values})
     policy = RecurrentPolicy(config, SPEC)
-    policy.fit_normaliser(torch.randn(50, 7) * torch.tensor([1, 2, 3, 0.001, 5, 1, 1]) + 1)
+    policy.fit_normalizer(torch.randn(50, 7) * torch.tensor([1, 2, 3, 0.001, 5, 1, 1]) + 1)
     return policy.eval()
 
 
@@ -63,7 +63,7 @@ def rolled_out(policy: RecurrentPolicy, observations: Tensor) -> np.ndarray:
 def test_acting_step_by_step_is_what_training_saw(cell: str, n: int):
     policy = make_policy(cell=cell, num_layers=2, regularizer={"name": "vand"})
     x = make_batch([9] * n).observations
-    result = policy.core.run(policy.encoder(policy.normaliser(x)))
+    result = policy.core.run(policy.encoder(policy.normalizer(x)))
     mean, _ = policy.head(result.output)
     expected = mean.clamp(-1, 1).detach().numpy()
     np.testing.assert_allclose(rolled_out(policy, x), expected, atol=2e-6)
@@ -138,11 +138,11 @@ def test_padding_has_no_part_in_loss_or_gradients(cell: str):
 SEEN = {"ee_pos": 3, "cube_rel": 3, "bin_rel": 3, "instruction": 2}
 
 
-def make_gazing_policy(**values: object) -> RecurrentPolicy:
+def make_attending_policy(**values: object) -> RecurrentPolicy:
     torch.manual_seed(3)
     config = validation.build(PolicyConfig, {"hidden_size": 7, "encoder": {"sizes": [5]}, **values})
     policy = RecurrentPolicy(config, dataclasses.replace(SPEC, observations=SEEN))
-    policy.fit_normaliser(torch.randn(50, 11))
+    policy.fit_normalizer(torch.randn(50, 11))
     return policy.eval()
 
 
@@ -152,8 +152,8 @@ def split_observation(x: Tensor) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("heads", [0, 1, 3])
-def test_acting_with_gaze_is_what_training_saw(heads: int):
-    policy = make_gazing_policy(gaze_heads=heads)
+def test_acting_with_object_attention_is_what_training_saw(heads: int):
+    policy = make_attending_policy(attention_heads=heads)
     x = torch.randn(6, 4, 11) * 0.3
     actions, state = [], None
     for now in x:
@@ -168,10 +168,10 @@ def test_acting_with_gaze_is_what_training_saw(heads: int):
 
 
 def test_an_action_follows_the_thing_that_is_looked_at_and_no_other():
-    policy = make_gazing_policy(gaze_heads=1)
+    policy = make_attending_policy(attention_heads=1)
     with torch.no_grad():
-        policy.gaze.choice.weight.zero_()
-        policy.gaze.choice.bias.copy_(torch.tensor([-50.0, 50.0]))  # the bin, always
+        policy.object_attention.choice.weight.zero_()
+        policy.object_attention.choice.bias.copy_(torch.tensor([-50.0, 50.0]))  # the bin, always
         policy.encoder[0].weight.zero_()  # nothing reaches the action by way of the memory
     x = torch.zeros(3, 11)
     x[1, 3:6] = 0.05  # the cube is elsewhere
@@ -181,17 +181,17 @@ def test_an_action_follows_the_thing_that_is_looked_at_and_no_other():
     assert np.abs(still - bin_).max() > 1e-3
 
 
-def test_gaze_weighs_all_things_and_is_left_out_where_there_are_none():
-    gaze = make_gazing_policy(gaze_heads=3).gaze
-    weights = gaze.weights(torch.randn(5, 7))
+def test_object_attention_weighs_all_things_and_is_left_out_where_there_are_none():
+    attention = make_attending_policy(attention_heads=3).object_attention
+    weights = attention.weights(torch.randn(5, 7))
     assert weights.shape == (5, 3, 2)
     torch.testing.assert_close(weights.sum(-1), torch.ones(5, 3))
-    assert make_policy().gaze is None
-    assert make_gazing_policy(gaze_heads=0).gaze is None
-    assert make_gazing_policy(close_ranges_m=[]).gaze is None
+    assert make_policy().object_attention is None
+    assert make_attending_policy(attention_heads=0).object_attention is None
+    assert make_attending_policy(near_field_scales_m=[]).object_attention is None
 
 
-def test_foresight_predicts_the_actions_of_later_steps_and_then_the_last():
+def test_future_actions_predicts_the_actions_of_later_steps_and_then_the_last():
     batch = make_batch([6, 3])
     later = batch.with_future_actions([1, 4]).actions
     now, next_one, fourth = later.split(10, -1)
@@ -203,8 +203,10 @@ def test_foresight_predicts_the_actions_of_later_steps_and_then_the_last():
 
 @pytest.mark.parametrize("values", [{}, {"reset_every": 4}])
 @pytest.mark.parametrize("truncate", [None, 3])
-def test_foresight_looks_beyond_cuts_of_the_sequence(values: dict[str, int], truncate: int | None):
-    policy = make_policy(foresight={"ahead_s": [0.2], "weight": 0.5}, **values)
+def test_future_actions_looks_beyond_cuts_of_the_sequence(
+    values: dict[str, int], truncate: int | None
+):
+    policy = make_policy(future_actions={"horizons_s": [0.2], "weight": 0.5}, **values)
     batch = make_batch([10, 7])
     loss = policy.loss(batch, truncate_steps=truncate)
     known = batch.observations  # the policy's answers, from what it has seen by then
@@ -213,24 +215,26 @@ def test_foresight_looks_beyond_cuts_of_the_sequence(values: dict[str, int], tru
         if values and t % 4 == 0:
             state = None
         running = batch.lengths > t
-        x = policy.encoder(policy.normaliser(known[t]))
+        x = policy.encoder(policy.normalizer(known[t]))
         output, state = policy.core.step(
             x, policy.core.initial_state(2) if state is None else state
         )
         later = (batch.lengths - 1).clamp(max=t + 2)
         target = batch.actions[later, torch.arange(2)]
         count = int(running.sum())
-        expected += count * policy.foresight.nll(output[running], target[running]).item()
+        expected += count * policy.future_actions.nll(output[running], target[running]).item()
         steps += count
-    assert loss.foresight.item() == pytest.approx(expected / steps, rel=1e-5)
-    assert loss.total.item() == pytest.approx((loss.nll + 0.5 * loss.foresight).item(), rel=1e-6)
+    assert loss.future_actions.item() == pytest.approx(expected / steps, rel=1e-5)
+    assert loss.total.item() == pytest.approx(
+        (loss.nll + 0.5 * loss.future_actions).item(), rel=1e-6
+    )
 
 
-def test_foresight_can_be_left_out():
-    policy = make_policy(foresight={"ahead_s": []})
+def test_future_actions_can_be_left_out():
+    policy = make_policy(future_actions={"horizons_s": []})
     loss = policy.loss(make_batch([5, 3]))
-    assert policy.foresight is None
-    assert loss.foresight == 0
+    assert policy.future_actions is None
+    assert loss.future_actions == 0
     assert torch.equal(loss.total, loss.nll + loss.penalty)
 
 
@@ -261,28 +265,28 @@ def test_noise_acts_in_training_only_and_never_on_the_instruction():
     assert torch.equal(only_instruction.loss(batch, input_noise_std=1.0).nll, clean)
 
 
-def test_the_normaliser_sees_millimetres_near_by_and_no_difference_far_away():
-    normaliser = Normaliser(2, clip=5.0, close=[1], ranges=[0.03, 0.5])
-    normaliser.fit(torch.randn(500, 2), torch.tensor([False, False]), 0.02)
-    here, beside, far, further = normaliser(
+def test_the_normalizer_sees_millimeters_near_by_and_no_difference_far_away():
+    normalizer = Normalizer(2, clip=5.0, close=[1], ranges=[0.03, 0.5])
+    normalizer.fit(torch.randn(500, 2), torch.tensor([False, False]), 0.02)
+    here, beside, far, further = normalizer(
         torch.tensor([[0, 0.0], [0, 0.005], [0, 2.0], [0, 3.0]])
     )
     assert here.shape == (4,)
-    assert (beside - here)[1] < 0.01  # as it is: half a centimetre is nothing
+    assert (beside - here)[1] < 0.01  # as it is: half a centimeter is nothing
     assert (beside - here)[2] > 0.1
-    assert (further - far)[1] > 0.5  # as it is, which still tells metres
+    assert (further - far)[1] > 0.5  # as it is, which still tells meters
     assert (further - far)[2:].abs().max() < 1e-3
 
 
-def test_the_normaliser_scales_floors_and_clips():
+def test_the_normalizer_scales_floors_and_clips():
     policy = make_policy()
     x = torch.randn(400, 7) * torch.tensor([1, 20, 3, 1e-4, 5, 1, 1]) + 10
-    policy.fit_normaliser(x)
-    y = policy.normaliser(x)
+    policy.fit_normalizer(x)
+    y = policy.normalizer(x)
     np.testing.assert_allclose(y[:, :3].mean(0), 0, atol=0.02)
     np.testing.assert_allclose(y[:, :3].std(0), 1, atol=0.05)
     assert y[:, 3].std() < 0.01  # 1e-4 of its own unit stays small, whatever its spread
-    assert policy.normaliser(torch.full((1, 7), 1e9)).abs().max() == 5
+    assert policy.normalizer(torch.full((1, 7), 1e9)).abs().max() == 5
 
 
 @pytest.mark.parametrize(
@@ -348,17 +352,17 @@ def test_a_spec_with_other_observations_is_refused():
         ({"name": "vand", "options": {"sigma": "big"}}, "policy.regularizer.options"),
     ],
 )
-def test_a_bad_regulariser_is_one_line(regularizer: dict[str, object], expected: str):
+def test_a_bad_regularizer_is_one_line(regularizer: dict[str, object], expected: str):
     with pytest.raises(UsageError) as caught:
         make_policy(regularizer=regularizer)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def make_demonstrations() -> Demonstrations:
+def make_demonstrations() -> EpisodeBuffer:
     rng = np.random.default_rng(0)
     lengths = [3, 7, 5, 4, 6, 2]
-    return Demonstrations.of(
+    return EpisodeBuffer.of(
         [np.full((n, 7), i, np.float32) for i, n in enumerate(lengths)],
         [rng.uniform(-1, 1, (n, 10)).astype(np.float32) for n in lengths],
         ["wipe", "wipe", "wipe", "wipe", "wipe", "stow-cube"],

@@ -1,4 +1,4 @@
-"""The examples of the README run: one learns, one is a regulariser of its own."""
+"""The examples of the README run: one learns, one is a regularizer of its own."""
 
 import re
 from pathlib import Path

@@ -57,9 +57,9 @@ def entry(successes, episodes, **fields):
     }
 
 
-def task(conditions, **fields):
+def task(perturbations, **fields):
     told = {"instruction": "put the cube in the bin", "kind": "sequential", "count": None}
-    return {**told, "conditions": conditions, **fields}
+    return {**told, "perturbations": perturbations, **fields}
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def results():
         worst=[{"seed": 1007, "share": 0.25, "shown": "wipe", "failures": ""}],
     )
     return {
-        "suite": "standard",
+        "suite": "robustness",
         "suite_version": "2",
         "first_seed": 1000,
         "policy": {
@@ -87,7 +87,7 @@ def results():
             "config": {"policy": {"core": {"hidden_size": 64}}, "tasks": ["stow-cube"]},
             "versions": {"torch": "2.13"},
         },
-        "conditions": {
+        "perturbations": {
             "nominal": {"about": "nothing else"},
             "push": {"about": "impulses", "hand_impulse_ns": 4.0, "first_s": [3.0, 6.0]},
         },
@@ -108,7 +108,7 @@ def test_report_is_well_formed_and_says_what_happened(results):
     page = parse(report_html(results, title="Evaluation"))
     text = " ".join(page.text)
     for said in (
-        "33 of 100 episodes succeeded under nominal conditions",
+        "33 of 100 episodes succeeded under nominal perturbations",
         "33/50",
         "52 to 78 %",
         "7/50",
@@ -138,7 +138,7 @@ def test_report_is_well_formed_and_says_what_happened(results):
 
 def test_report_says_how_to_watch_the_worst_episodes(results):
     text = " ".join(parse(report_html(results)).text)
-    command = "vand-robot replay runs/first --task stow-cube --condition nominal --seed 7"
+    command = "vand-robot replay runs/first --task stow-cube --perturbation nominal --seed 7"
     assert command in text
     assert "25 %" in text
     results["policy"]["expert"] = True
@@ -148,7 +148,7 @@ def test_report_says_how_to_watch_the_worst_episodes(results):
 def test_report_escapes_whatever_it_shows(results):
     evil = json.loads(json.dumps(results))
     evil["policy"] = {"run": EVIL, EVIL: EVIL, "config": {EVIL: EVIL}, "versions": {EVIL: EVIL}}
-    evil["conditions"] = {EVIL: {"about": EVIL, EVIL: EVIL}}
+    evil["perturbations"] = {EVIL: {"about": EVIL, EVIL: EVIL}}
     shown = {
         "stages": [{"name": EVIL, "completed": 1, "share": 0.02}],
         "metrics": {EVIL: {"median": 1.0, "iqr": [1.0, 1.0]}},
@@ -156,7 +156,7 @@ def test_report_escapes_whatever_it_shows(results):
         "after": EVIL,
     }
     evil["tasks"] = {EVIL: task({EVIL: entry(1, 50, **shown)}, instruction=EVIL, kind=EVIL)}
-    figure = Picture(EVIL, EVIL, success_chart(results), condition=EVIL)
+    figure = Picture(EVIL, EVIL, success_chart(results), perturbation=EVIL)
     page = parse(report_html(evil, [figure], links={EVIL: "a'b\"c.html"}, title=EVIL))
     assert "script" not in page.tags
     assert ("href", "a'b\"c.html") in page.attributes
@@ -168,7 +168,7 @@ def test_report_embeds_its_figures_and_refers_to_nothing_outside(results):
     pictures = [
         Picture("success", "Success <by> task", figure),
         Picture("stages", "Stages", figure, task="stow-cube"),
-        Picture("confusion", "Confusion", figure, condition="nominal"),
+        Picture("confusion", "Confusion", figure, perturbation="nominal"),
     ]
     page = report_html(results, pictures)
     assert "Success &lt;by&gt; task" in page

@@ -29,7 +29,7 @@ from vand_envs.errors import UsageError, VandError
 from vand_robot.config.loading import load_config, override
 from vand_robot.config.schema import OptimizerConfig, TrainConfig
 from vand_robot.data.loading import load_data
-from vand_robot.evaluation.reference import EXTRAS_KEY, standards_of
+from vand_robot.evaluation.reference import EXTRAS_KEY, references_from_datasets
 from vand_robot.policies.checkpoint import load_checkpoint, load_extras, load_policy
 from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.training.optim import learning_rate
@@ -259,12 +259,12 @@ def test_a_resumed_run_says_what_it_is_told_now_and_never_goes_back(tmp_path: Pa
     assert (out / "config.yaml").read_bytes() == before
 
 
-def test_gaze_without_anything_to_look_through_is_refused(tmp_path: Path):
-    config = small_config(write_random(tmp_path / "d.hdf5"), "policy.close_ranges_m=[]")
-    with pytest.raises(UsageError, match=r"policy\.gaze_heads=0"):
+def test_object_attention_without_anything_to_look_through_is_refused(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"), "policy.near_field_scales_m=[]")
+    with pytest.raises(UsageError, match=r"policy\.attention_heads=0"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    train(override(config, ["policy.gaze_heads=0"]), tmp_path / "run")
+    train(override(config, ["policy.attention_heads=0"]), tmp_path / "run")
 
 
 def test_tasks_that_cannot_be_tried_out_are_named(tmp_path: Path):
@@ -381,10 +381,10 @@ def test_standards_need_a_success_and_its_reward(tmp_path: Path):
 
     failed = recorded("failed.hdf5", "wipe", success=False)
     with pytest.raises(VandError, match=r"failed\.hdf5: no successful demonstration of wipe"):
-        standards_of([failed], ["wipe"])
+        references_from_datasets([failed], ["wipe"])
     unpaid = recorded("unpaid.hdf5", "stow-cube", success=True)
     with pytest.raises(VandError, match=r"unpaid\.hdf5: demo_0: success: .* rewards are zero"):
-        standards_of([unpaid])
+        references_from_datasets([unpaid])
 
 
 def test_files_with_other_observations_are_refused(tmp_path: Path):

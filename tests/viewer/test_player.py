@@ -7,12 +7,12 @@ from vand_demos import DemoDataset
 from vand_envs import get_task
 from vand_envs.errors import UsageError
 from vand_robot.evaluation.jobs import play
-from vand_robot.evaluation.target import find_subject
-from vand_robot.viewer.episodes import Moment
+from vand_robot.evaluation.target import load_target
+from vand_robot.viewer.episodes import Frame
 from vand_robot.viewer.memory_plot import SIZE, MemoryPlot
 from vand_robot.viewer.open import open_session
-from vand_robot.viewer.replay import episode_unit
-from vand_robot.viewer.scene import Stage
+from vand_robot.viewer.replay import episode_job
+from vand_robot.viewer.scene import SceneView
 
 SECONDS = 3.0
 DT = 0.1
@@ -81,17 +81,17 @@ def test_seeking_back_shows_what_was_and_rolls_nothing_out_again(live):
     assert live.moment is later
 
 
-@pytest.mark.parametrize("condition", ["nominal", "push", "slip", "switch"])
-def test_a_live_rollout_is_the_evaluated_episode_to_the_last_bit(run, condition):
-    subject = find_subject(run)
-    seconds = None if condition == "switch" else 7.0
-    unit = episode_unit(subject, "wipe", 3, seconds, condition=condition)
-    evaluated = play(subject.make_policy(), unit)
-    session = open_session(run, task="wipe", seed=3, seconds=seconds, condition=condition)
+@pytest.mark.parametrize("perturbation", ["nominal", "push", "slip", "switch"])
+def test_a_live_rollout_is_the_evaluated_episode_to_the_last_bit(run, perturbation):
+    target = load_target(run)
+    seconds = None if perturbation == "switch" else 7.0
+    job = episode_job(target, "wipe", 3, seconds, perturbation=perturbation)
+    evaluated = play(target.make_policy(), job)
+    session = open_session(run, task="wipe", seed=3, seconds=seconds, perturbation=perturbation)
     session.seek(1.0)
     session.step_by(-4)
     session.seek(1e9)
-    assert len(session.source.moments) == unit.steps + 1
+    assert len(session.source.moments) == job.steps + 1
     nq = session.source.world.model.nq
     np.testing.assert_array_equal(states(session)[:, 1 : 1 + nq], evaluated.qpos[:, 0])
     assert not session.live.touched
@@ -188,15 +188,15 @@ def test_demonstrations_are_chosen_by_task_and_number(recorded, demos):
 
 
 def test_a_hair_the_wrong_way_round_is_not_minus_nothing():
-    assert Moment(np.zeros(1), "wipe", 0, -0.02, success=False).phase == "0.0 circles"
+    assert Frame(np.zeros(1), "wipe", 0, -0.02, success=False).phase == "0.0 circles"
 
 
 def test_a_rhythm_has_no_success_before_it_has_gone_on():
     state = np.zeros(1)
-    going = Moment(state, "wipe", 0, 8.7, success=True)
+    going = Frame(state, "wipe", 0, 8.7, success=True)
     assert going.standing == "8.7 circles (3 make a demonstration)"
-    assert Moment(state, "wipe", 0, 2.1, success=False).standing == "2.1 circles"
-    assert Moment(state, "stow-cube", 4, 0.0, success=True).standing == "all 4 stages done, success"
+    assert Frame(state, "wipe", 0, 2.1, success=False).standing == "2.1 circles"
+    assert Frame(state, "stow-cube", 4, 0.0, success=True).standing == "all 4 stages done, success"
 
 
 def test_a_recording_cannot_be_interfered_with(recorded):
@@ -209,7 +209,7 @@ def test_a_recording_cannot_be_interfered_with(recorded):
 def test_a_policy_and_a_demonstration_stand_side_by_side(run, demos):
     session = open_session(run, task="stow-cube", beside=str(demos))
     assert session.beside.task == "stow-cube"
-    stage = Stage(session)
+    stage = SceneView(session)
     session.seek(2.0)
     pose, model = stage.pose(), stage.model
     alone = session.beside.moments[20].state
@@ -262,7 +262,7 @@ def test_the_plot_of_the_memory_shows_the_path_up_to_the_moment(live):
 def test_the_plot_keeps_its_directions_while_the_episode_goes_on():
     points = np.random.default_rng(0).normal(size=(40, 6)) * [9, 4, 1, 1, 1, 1]
     moments = [
-        Moment(np.zeros(1), "wipe", 0, 0.0, False, memory=point.astype(np.float32))
+        Frame(np.zeros(1), "wipe", 0, 0.0, False, memory=point.astype(np.float32))
         for point in points
     ]
     plot = MemoryPlot()

@@ -8,10 +8,10 @@ from vand_demos.recording import record
 from vand_envs import get_task
 from vand_envs.errors import UsageError, VandError
 from vand_envs.seeds import TEST_SEED
-from vand_robot.evaluation.jobs import Unit
-from vand_robot.evaluation.perturbations import CONDITIONS
-from vand_robot.evaluation.target import find_subject
-from vand_robot.viewer.replay import demonstration_motion, unit_motion
+from vand_robot.evaluation.jobs import RolloutJob
+from vand_robot.evaluation.perturbations import PERTURBATIONS
+from vand_robot.evaluation.target import load_target
+from vand_robot.viewer.replay import demonstration_motion, job_motion
 
 
 def test_a_demonstration_is_its_states_with_the_last_stage_done_as_caption(demos):
@@ -58,9 +58,9 @@ def test_a_demonstration_without_states_cannot_be_shown(tmp_path):
 )
 def test_stages_are_named_after_the_task_they_are_of(demos, task, before, at, steps):
     """Until the instruction changes, those of the first task."""
-    subject = find_subject(demos, expert=True)
-    unit = Unit(task, CONDITIONS["switch"], (TEST_SEED,), steps, (before, at))
-    motion = unit_motion(subject, unit)
+    target = load_target(demos, expert=True)
+    job = RolloutJob(task, PERTURBATIONS["switch"], (TEST_SEED,), steps, (before, at))
+    motion = job_motion(target, job)
     first, then = get_task(before), get_task(task)
     assert len(motion.captions) == len(motion.path) > at
     assert motion.captions[0] == first.instruction
@@ -77,13 +77,13 @@ def test_stages_are_named_after_the_task_they_are_of(demos, task, before, at, st
 
 def test_options_of_rollouts_are_refused_for_a_demonstration(demos, fails, command, tmp_path):
     out = tmp_path / "x.html"
-    for option, value in (("--seconds", 2), ("--condition", "push"), ("--seed", 7)):
+    for option, value in (("--seconds", 2), ("--perturbation", "push"), ("--seed", 7)):
         for viewer in (["--out", out], ["--viewer", "web"]):
             code, line = fails("replay", demos, option, value, *viewer)
             assert code == 2
             assert option in line
             assert str(demos) in line
     assert not out.exists()
-    options = ["--task", "wipe", "--seconds", 1, "--condition", "push", "--seed", 7]
+    options = ["--task", "wipe", "--seconds", 1, "--perturbation", "push", "--seed", 7]
     code, _, err = command("replay", demos, "--expert", *options, "--out", out)
     assert code == 0, err

@@ -75,7 +75,7 @@ def test_poses_pass_through_every_sample_at_constant_joint_velocity(model, motio
     np.testing.assert_allclose(turn, np.linspace(0, np.pi / 2, 34), atol=1e-12)
 
 
-def test_poses_between_samples_keep_quaternions_unit(model, motion):
+def test_poses_between_samples_keep_quaternions_job(model, motion):
     for data in poses(model, motion, 4):
         assert np.linalg.norm(data.qpos[4:8]) == pytest.approx(1)
 

@@ -17,7 +17,7 @@ def evaluated(folder, name, seed, successes, version="2"):
     out.mkdir(parents=True)
     counts = {"wipe": successes, "stir": EPISODES}
     rows = [
-        {"task": task, "condition": "nominal", "seed": 100 + k, "success": k < count}
+        {"task": task, "perturbation": "nominal", "seed": 100 + k, "success": k < count}
         for task, count in counts.items()
         for k in range(EPISODES)
     ]
@@ -28,9 +28,9 @@ def evaluated(folder, name, seed, successes, version="2"):
     results = {
         "suite_version": version,
         "policy": {"run": name, "config": {"seed": seed}},
-        "conditions": {"nominal": {}},
+        "perturbations": {"nominal": {}},
         "tasks": {
-            task: {"conditions": {"nominal": {"success_rate": count / EPISODES}}}
+            task: {"perturbations": {"nominal": {"success_rate": count / EPISODES}}}
             for task, count in counts.items()
         },
     }
@@ -60,11 +60,11 @@ def test_methods_come_in_the_order_of_the_folders(folder):
 
 def test_methods_are_scored_over_tasks_and_seeds(folder):
     study = compare(find_runs([folder]))
-    vand = study["methods"]["gru-vand"]["conditions"]["nominal"]
+    vand = study["methods"]["gru-vand"]["perturbations"]["nominal"]
     assert vand["iqm"] == pytest.approx(1.0)  # the middle half of 0.75, 1, 1, 1, 1, 1
     assert vand["mean"] == pytest.approx(5.75 / 6)
     assert vand["tasks"] == {"wipe": pytest.approx(2.75 / 3), "stir": 1.0}
-    low, high = study["methods"]["gru-plain"]["conditions"]["nominal"]["bootstrap_95"]
+    low, high = study["methods"]["gru-plain"]["perturbations"]["nominal"]["bootstrap_95"]
     assert low < 0.6 < high
 
 
@@ -155,12 +155,15 @@ def test_episodes_are_compared_where_all_methods_are(folder):
         (lambda it: it["policy"].pop("run"), "policy.run is missing"),
         (lambda it: it.update(policy=3), "policy.run is missing"),
         (lambda it: it.pop("suite_version"), "suite_version is missing"),
-        (lambda it: it.pop("conditions"), "conditions is missing"),
+        (lambda it: it.pop("perturbations"), "perturbations is missing"),
         (lambda it: it.pop("tasks"), "tasks is missing"),
-        (lambda it: it["tasks"]["wipe"].pop("conditions"), "tasks.wipe.conditions is missing"),
         (
-            lambda it: it["tasks"]["wipe"]["conditions"]["nominal"].pop("success_rate"),
-            "tasks.wipe.conditions.nominal.success_rate is missing",
+            lambda it: it["tasks"]["wipe"].pop("perturbations"),
+            "tasks.wipe.perturbations is missing",
+        ),
+        (
+            lambda it: it["tasks"]["wipe"]["perturbations"]["nominal"].pop("success_rate"),
+            "tasks.wipe.perturbations.nominal.success_rate is missing",
         ),
         (lambda it: it.update(tasks=3), "tasks: expected a mapping, got 3"),
         (lambda it: it["policy"].update(config={"a": 1}), "policy.config.seed is missing"),
@@ -184,7 +187,7 @@ def test_incomplete_evaluations_are_one_line(folder, fails, tmp_path):
         assert str(results) in line
     evaluated(tmp_path / "runs2", "gru-vand-1", 1, 3)
     episodes = tmp_path / "runs2" / "gru-vand-1" / "evaluation" / "episodes.csv"
-    episodes.write_text("task,condition\n")
+    episodes.write_text("task,perturbation\n")
     code, line = fails("study", tmp_path / "runs2", "--out", tmp_path / "out")
     assert code == 1
     assert line.endswith(f"{episodes}: column seed is missing")

@@ -61,28 +61,28 @@ def percent(share: float) -> str:
 def results_table(results: Mapping[str, Any]) -> tuple[tuple[str, ...], list[list[str]]]:
     """The table of an evaluation's `results.json`: its columns, and a row for each task.
 
-    One condition is told in detail; of several, the successes.
+    One perturbation is told in detail; of several, the successes.
     """
-    conditions = list(results["conditions"])
-    if len(conditions) == 1:
-        return _RESULTS_COLUMNS, _detailed_rows(results, conditions[0])
+    perturbations = list(results["perturbations"])
+    if len(perturbations) == 1:
+        return _RESULTS_COLUMNS, _detailed_rows(results, perturbations[0])
     rows = [
-        [task, *(_successes(entry["conditions"].get(name)) for name in conditions)]
+        [task, *(_successes(entry["perturbations"].get(name)) for name in perturbations)]
         for task, entry in results["tasks"].items()
     ]
-    return ("task", *(f">{name}" for name in conditions)), rows
+    return ("task", *(f">{name}" for name in perturbations)), rows
 
 
 def _successes(entry: Mapping[str, Any] | None) -> str:
     return "" if entry is None else f"{entry['successes']}/{entry['episodes']}"
 
 
-def _detailed_rows(results: Mapping[str, Any], condition: str) -> list[list[str]]:
+def _detailed_rows(results: Mapping[str, Any], perturbation: str) -> list[list[str]]:
     rows = []
     for task, its in results["tasks"].items():
-        if condition not in its["conditions"]:
+        if perturbation not in its["perturbations"]:
             continue
-        entry = its["conditions"][condition]
+        entry = its["perturbations"][perturbation]
         low, high = entry["wilson_95"]
         metrics = entry["metrics"]
         if its["kind"] == "sequential":
@@ -109,12 +109,12 @@ def study_table(study: Mapping[str, Any]) -> tuple[tuple[str, ...], list[list[st
     rows = []
     for name, method in study["methods"].items():
         row = [name, str(len(method["seeds"]))]
-        for condition in study["conditions"]:
-            score = method["conditions"][condition]
+        for perturbation in study["perturbations"]:
+            score = method["perturbations"][perturbation]
             low, high = score["bootstrap_95"]
             row.append(f"{percent(score['iqm'])} ({100 * low:.0f} to {100 * high:.0f})")
         rows.append(row)
-    return ("method", ">seeds", *(f">{name}" for name in study["conditions"])), rows
+    return ("method", ">seeds", *(f">{name}" for name in study["perturbations"])), rows
 
 
 _PERIODIC_DETAILS = (

@@ -12,8 +12,8 @@ from vand_demos import DemoDataset, check_file, repair
 from vand_demos.interop import FORMATS, Conversion, export_dataset, import_dataset
 from vand_demos.storage.augment import augment
 from vand_demos.storage.describe import describe
-from vand_demos.storage.editing import delete, merge, pick, split
-from vand_demos.storage.selection import Criteria
+from vand_demos.storage.editing import delete, merge, select, split
+from vand_demos.storage.selection import EpisodeFilter
 from vand_demos.verify import (
     SOURCES,
     Resimulation,
@@ -169,7 +169,7 @@ def filter_command(
     json: Json = False,
 ) -> None:
     """Copy the episodes that fit every option into a new data set, under their names."""
-    criteria = Criteria(
+    criteria = EpisodeFilter(
         tasks=tuple(task or ()),
         devices=tuple(device or ()),
         success=success,
@@ -179,7 +179,7 @@ def filter_command(
     )
     with DemoDataset.open(file, guarded=True) as dataset:
         names = criteria.select(dataset)
-    _print_names(out, pick(file, out, names, overwrite=force), as_json=json)
+    _print_names(out, select(file, out, names, overwrite=force), as_json=json)
 
 
 @demos.command("delete", epilog=example("vand-robot demos delete wipe.hdf5 demo_3 demo_7"))

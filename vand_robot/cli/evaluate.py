@@ -20,9 +20,11 @@ def evaluate_command(
     ],
     suite: Annotated[
         str,
-        typer.Option(help="nominal; standard: every condition; quick: the same, fewer episodes."),
+        typer.Option(
+            help="nominal; robustness: every perturbation; quick: the same, fewer episodes."
+        ),
     ] = "nominal",
-    conditions: Annotated[
+    perturbations: Annotated[
         str, typer.Option(help="In place of the suite's, for example nominal,push.")
     ] = "",
     tasks: Annotated[str, typer.Option(help="For example wipe,stow-cube. Default: all.")] = "",
@@ -30,9 +32,9 @@ def evaluate_command(
         list[str] | None, typer.Option(help="One task; may be repeated, as --tasks.")
     ] = None,
     episodes: Annotated[
-        int | None, typer.Option(help="Held-out episodes of each task and condition.")
+        int | None, typer.Option(help="Held-out episodes of each task and perturbation.")
     ] = None,
-    jobs: Annotated[
+    processes: Annotated[
         int, typer.Option(help="Processes; 0: one per processor. The numbers are the same.")
     ] = 0,
     expert: Annotated[
@@ -63,8 +65,8 @@ def evaluate_command(
 
     if episodes is not None and episodes < 1:
         raise UsageError(f"--episodes: expected at least 1, got {episodes}")
-    if jobs < 0:
-        raise UsageError(f"--jobs: expected 0 or more, got {jobs}")
+    if processes < 0:
+        raise UsageError(f"--jobs: expected 0 or more, got {processes}")
     if replays < 0:
         raise UsageError(f"--replays: expected 0 or more, got {replays}")
     if out is None and source.is_file():
@@ -76,10 +78,10 @@ def evaluate_command(
                 source,
                 folder,
                 suite=suite,
-                conditions=_names(conditions),
+                perturbations=_names(perturbations),
                 tasks=[*_names(tasks), *(task or [])],
                 episodes=episodes,
-                jobs=jobs or processors(),
+                processes=processes or processors(),
                 expert=expert,
                 replays=replays,
                 resume=resume,

@@ -29,7 +29,7 @@ def sequences(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Compare regularisers on synthetic periodic sequences; the same command again goes on."""
+    """Compare regularizers on synthetic periodic sequences; the same command again goes on."""
     from vand_robot.experiments.sequences.plan import (  # noqa: PLC0415  (torch takes a second)
         QUICK,
         Plan,

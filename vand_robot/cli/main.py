@@ -65,7 +65,7 @@ app.command(
     "train",
     epilog=example("vand-robot train gru-vand data=[wipe.hdf5] updates=2000 --out runs/wipe"),
 )(train_command)
-app.command("evaluate", epilog=example("vand-robot evaluate runs/wipe --suite standard"))(
+app.command("evaluate", epilog=example("vand-robot evaluate runs/wipe --suite robustness"))(
     evaluate_command
 )
 app.command("study", epilog=example("vand-robot study runs --out study"))(study_command)

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from vand_demos.recording import missing, record
+from vand_demos.recording import episodes_missing, record
 from vand_demos.storage.layout import parts_folder
 from vand_demos.system.files import disk_errors
 from vand_envs.errors import UsageError, VandError
@@ -16,8 +16,16 @@ from vand_envs.world import make_world
 from vand_robot.cli import console
 from vand_robot.config.library import find_config
 from vand_robot.evaluation.runner import processors
-from vand_robot.layout import BEST, CONFIG, LAST, REPORT, RESULTS, RUN_ENTRIES, UNITS
-from vand_robot.layout import EPISODES as EPISODES_CSV
+from vand_robot.layout import (
+    BEST,
+    CONFIG_FILE,
+    EPISODES_FILE,
+    JOBS_FOLDER,
+    LAST,
+    REPORT_FILE,
+    RESULTS_FILE,
+    RUN_ENTRIES,
+)
 from vand_robot.viewer.replay import policy_motion, write_motion
 from vand_robot.workflows.evaluate import run_evaluation
 from vand_robot.workflows.train import run_training
@@ -90,7 +98,7 @@ def quickstart(
             console=console.err,
         )
     videos = VIDEOS if drawable else {}
-    evaluated = (out / RESULTS).exists()
+    evaluated = (out / RESULTS_FILE).exists()
     with (
         _step(3, f"evaluating {episodes} held-out episodes of each task"),
         console.progress_bar("evaluating", 1) as progress,
@@ -99,7 +107,7 @@ def quickstart(
             run,
             out,
             episodes=episodes,
-            jobs=processors(),
+            processes=processors(),
             resume=not evaluated,
             force=evaluated,
             links={**PAGES, **videos},
@@ -111,7 +119,7 @@ def quickstart(
             write_motion(motion, out / page, "html")
             for video in videos.values() if task == VIDEO_TASK else ():
                 write_motion(motion, out / video, "video")
-    console.err.print(f"done in {time.monotonic() - began:.0f} s: {out / REPORT}")
+    console.err.print(f"done in {time.monotonic() - began:.0f} s: {out / REPORT_FILE}")
     return results
 
 
@@ -135,10 +143,18 @@ def _clear(out: Path) -> None:
     Figures stay until they are replaced, as does what a person put there.
     """
     # without its configuration, a run's folder that holds anything else would not be trained in
-    entries = [name for name in RUN_ENTRIES if name != CONFIG]
+    entries = [name for name in RUN_ENTRIES if name != CONFIG_FILE]
     halves = [f".{name}.{state}" for name in (BEST, LAST) for state in ("old", "new")]
     run = [out / RUN / name for name in (*entries, *halves, "lock")]
-    names = (DEMOS, UNITS, RESULTS, EPISODES_CSV, REPORT, *PAGES.values(), *VIDEOS.values())
+    names = (
+        DEMOS,
+        JOBS_FOLDER,
+        RESULTS_FILE,
+        EPISODES_FILE,
+        REPORT_FILE,
+        *PAGES.values(),
+        *VIDEOS.values(),
+    )
     with disk_errors("remove", out):
         for entry in (*run, parts_folder(out / DEMOS), *(out / name for name in names)):
             if entry.is_dir() and not entry.is_symlink():
@@ -159,7 +175,7 @@ def _step(number: int, what: str) -> Iterator[None]:
 
 def _record(path: Path, wanted: int) -> None:
     for task in TASKS:
-        rest = missing(path, task, episodes=wanted, seed=SESSION_SEED)
+        rest = episodes_missing(path, task, episodes=wanted, seed=SESSION_SEED)
         if rest == 0:
             continue
         with console.progress_bar(f"recording {task}", rest) as progress:

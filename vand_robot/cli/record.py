@@ -9,7 +9,7 @@ import typer
 
 from vand_demos import DemoDataset
 from vand_demos.experts import Disturbance
-from vand_demos.recording import RECORDING_DEVICES, Connect, SessionReport, missing, record
+from vand_demos.recording import RECORDING_DEVICES, Connect, SessionReport, episodes_missing, record
 from vand_demos.teleop import DeviceOptions, TeleopDevice, open_device
 from vand_demos.ui.web_server import LOOPBACK
 from vand_envs import task_ids
@@ -80,7 +80,7 @@ def record_command(
     for i, task_id in enumerate(tasks):
         wanted = episodes
         if resume and not by_hand:
-            wanted = missing(
+            wanted = episodes_missing(
                 out, task_id, episodes=episodes, seed=seed, keep_failures=keep_failures
             )
         if wanted == 0 < episodes:

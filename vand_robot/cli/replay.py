@@ -28,8 +28,8 @@ def replay_command(
     seconds: Annotated[
         float | None, typer.Option(help="Run: length; default: as in the evaluation.")
     ] = None,
-    condition: Annotated[
-        str, typer.Option(help="Run: condition of the evaluation, such as push.")
+    perturbation: Annotated[
+        str, typer.Option(help="Run: perturbation of the evaluation, such as push.")
     ] = "nominal",
     expert: Annotated[
         bool, typer.Option("--expert", help="Let the scripted expert act in the policy's place.")
@@ -66,14 +66,14 @@ def replay_command(
         )
 
         if source.is_file() and not expert and beside != EXPERT:
-            require_as_recorded(source, seed, seconds, condition)
+            require_as_recorded(source, seed, seconds, perturbation)
         session = open_session(
             source,
             task=task,
             seed=seed,
             episode=episode,
             seconds=seconds,
-            condition=condition,
+            perturbation=perturbation,
             expert=expert,
             beside=beside,
         )
@@ -99,7 +99,7 @@ def replay_command(
             seed=seed,
             episode=episode,
             seconds=seconds,
-            condition=condition,
+            perturbation=perturbation,
             expert=expert,
             camera=camera,
             force=force,

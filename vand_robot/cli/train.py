@@ -24,7 +24,7 @@ def train_command(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Train a policy on demonstrations by behaviour cloning."""
+    """Train a policy on demonstrations by behavior cloning."""
     from vand_robot.config.library import find_config  # noqa: PLC0415  (torch takes a second to import)
     from vand_robot.workflows.train import run_training  # noqa: PLC0415
 

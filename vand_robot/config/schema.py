@@ -22,7 +22,7 @@ Horizon = Annotated[float, Range(0, 3600)]
 
 @dataclass(frozen=True)
 class RegularizerConfig:
-    """A regulariser of the recurrent state: its name, and its own options."""
+    """A regularizer of the recurrent state: its name, and its own options."""
 
     name: str = "none"
     """A name that `vand_robot.nn.make_regularizer` knows."""
@@ -35,11 +35,11 @@ class EncoderConfig:
     """The perceptron between the observation and the recurrent core."""
 
     sizes: tuple[Units, ...] = (128,)
-    """Units of each layer; empty: the core sees the normalised observation itself."""
+    """Units of each layer; empty: the core sees the normalized observation itself."""
     activation: Activation = "tanh"
     """The nonlinearity."""
     layer_norm: bool = True
-    """Whether each layer is normalised over its units."""
+    """Whether each layer is normalized over its units."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ImageConfig:
 
 
 @dataclass(frozen=True)
-class ForesightConfig:
+class FutureActionsConfig:
     """A second head that predicts actions to come, in training alone: it never acts.
 
     A cloned policy can tell the next action from its own motion, and so never learns what it must
@@ -65,7 +65,7 @@ class ForesightConfig:
     demonstrations the memory learns those by heart instead: then leave it out.
     """
 
-    ahead_s: tuple[Horizon, ...] = ()
+    horizons_s: tuple[Horizon, ...] = ()
     """How far ahead [s], rounded to control steps, for instance [0.5, 1, 1.5, 2, 3]; empty: no
     such head."""
     weight: Amount = 0.3
@@ -86,24 +86,25 @@ class PolicyConfig:
     """What lies before the recurrent core."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     """What acts on the recurrent state in training."""
-    gaze_heads: Annotated[int, Range(0, 64)] = 2
+    attention_heads: Annotated[int, Range(0, 64)] = 2
     """Things that the action can follow at once, chosen by the memory among those whose position
-    relative to the end effector is seen; 0: the action is read off the memory alone. Gaze looks
-    through `close_ranges_m`: without ranges it must be 0."""
-    foresight: ForesightConfig = field(default_factory=ForesightConfig)
+    relative to the end effector is seen; 0: the action is read off the memory alone. The
+    attention looks through `near_field_scales_m`: without ranges it must be 0."""
+    future_actions: FutureActionsConfig = field(default_factory=FutureActionsConfig)
     """Prediction of later actions, as an exercise of memory."""
     observations: tuple[str, ...] = ()
     """Observation keys that the policy sees; empty: all that are not images."""
     images: ImageConfig = field(default_factory=ImageConfig)
     """What the policy makes of camera images."""
     observation_clip: Annotated[float, Range(1)] = 5.0
-    """Normalised observations are clipped to plus or minus this [standard deviations]."""
+    """Normalized observations are clipped to plus or minus this [standard deviations]."""
     observation_std_floor: Annotated[float, Range(1e-6)] = 0.02
     """No observation is divided by less than this [its own unit], so that what barely varies in
     the demonstrations (the place of a table) is not blown up into a signal."""
-    close_ranges_m: tuple[Annotated[float, Range(1e-3)], ...] = (0.03, 0.12, 0.5)
+    near_field_scales_m: tuple[Annotated[float, Range(1e-3)], ...] = (0.03, 0.12, 0.5)
     """Positions relative to the end effector are also seen through tanh(x / range) [m], the
-    shortest of which resolves millimetres; empty: only as they are, and `gaze_heads` must be 0."""
+    shortest of which resolves millimeters; empty: only as they are, and `attention_heads` must
+    be 0."""
     min_std: Annotated[float, Range(1e-3)] = 0.05
     """Floor of the predicted standard deviation of an action [1]."""
     shared_std: bool = True
@@ -125,7 +126,7 @@ class OptimizerConfig:
     warmup_updates: Annotated[int, Range(0)] = 100
     """Updates over which the learning rate rises from zero."""
     weight_decay: Amount = 1e-4
-    """Decoupled decay of weight matrices; biases, gains and regularisers are left alone."""
+    """Decoupled decay of weight matrices; biases, gains and regularizers are left alone."""
     clip_norm: Annotated[float, Range(1e-6)] = 1.0
     """Gradients longer than this are shortened to it."""
 
@@ -155,7 +156,7 @@ class TrainConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     """The policy."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """The optimiser."""
+    """The optimizer."""
     updates: Count = 3000
     """Gradient steps."""
     batch_size: Count = 24
@@ -164,7 +165,7 @@ class TrainConfig:
     """Steps over which gradients flow back; the state is carried on all the same. Null: the
     whole episode."""
     input_noise_std: Amount = 0.0
-    """Noise on normalised observations in training [standard deviations]; never on the
+    """Noise on normalized observations in training [standard deviations]; never on the
     instruction."""
     ema_decay: Fraction = 0.99
     """Decay of the exponential moving average of the weights, which is then what is validated,

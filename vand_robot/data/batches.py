@@ -12,7 +12,7 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vand_robot.data.images import StoredImages
+from vand_robot.data.images import ImageStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Batch:
         later = [self.actions[(steps + k).minimum(self.lengths - 1), columns] for k in ahead]
         return replace(self, actions=torch.cat([self.actions, *later], -1))
 
-    def pieces(self, size: int | None) -> Iterator["Batch"]:
+    def split_time(self, size: int | None) -> Iterator["Batch"]:
         """Cuts along time into pieces of at most `size` steps; None: one piece, the whole.
 
         A piece holds the sequences that are not over yet: as many as before, or fewer.
@@ -66,7 +66,7 @@ class Batch:
             images = {key: rgb[rows] for key, rgb in self.images.items()}
             yield Batch(self.observations[now], self.actions[now], lengths, images)
 
-    def windows(self, size: int) -> "Batch":
+    def cut_windows(self, size: int) -> "Batch":
         """Cuts each sequence into sequences of their own, of at most `size` steps."""
         count = -(-len(self.observations) // size)  # W
         lengths = self.lengths - size * torch.arange(count)[:, None]  # (W, B)
@@ -79,17 +79,17 @@ class Batch:
             x = x.reshape(count, size, *x.shape[1:]).transpose(0, 1).flatten(1, 2)  # (size, W B, .)
             return x[:, order]
 
-        windows = Batch(cut(self.observations), cut(self.actions), lengths)
+        cut_windows = Batch(cut(self.observations), cut(self.actions), lengths)
         if not self.images:
-            return windows
+            return cut_windows
         rows = torch.zeros_like(self.mask, dtype=torch.long)
         rows[self.mask] = torch.arange(self.steps)
-        rows = cut(rows[..., None])[..., 0][windows.mask]  # (S,)
-        return replace(windows, images={key: rgb[rows] for key, rgb in self.images.items()})
+        rows = cut(rows[..., None])[..., 0][cut_windows.mask]  # (S,)
+        return replace(cut_windows, images={key: rgb[rows] for key, rgb in self.images.items()})
 
 
 @dataclass(frozen=True, eq=False)
-class Demonstrations:
+class EpisodeBuffer:
     """Episodes end to end, so that a batch is one gather."""
 
     observations: Tensor
@@ -102,7 +102,7 @@ class Demonstrations:
     """(E,) number of steps of each episode."""
     groups: Mapping[str, Tensor]
     """Task id -> indices of its episodes."""
-    images: StoredImages | None = None
+    images: ImageStore | None = None
     """Camera images, left on the disk; None where the policy sees none."""
 
     @classmethod
@@ -111,8 +111,8 @@ class Demonstrations:
         observations: Sequence[NDArray[np.float32]],
         actions: Sequence[NDArray[np.float32]],
         tasks: Sequence[str],
-        images: StoredImages | None = None,
-    ) -> "Demonstrations":
+        images: ImageStore | None = None,
+    ) -> "EpisodeBuffer":
         """Packs episodes: observations (N, D), actions (N, A), task id and images of each."""
         lengths = torch.tensor([len(a) for a in actions])
         ids = np.array(tasks)
@@ -180,7 +180,7 @@ class BatchStream:
         updates: The last update that needs a batch.
     """
 
-    def __init__(self, demonstrations: Demonstrations, size: int, seed: int, updates: int) -> None:
+    def __init__(self, demonstrations: EpisodeBuffer, size: int, seed: int, updates: int) -> None:
         self._demonstrations, self._size = demonstrations, size
         self._seed, self._updates = seed, updates
         self._reader = None if demonstrations.images is None else ThreadPoolExecutor(1)

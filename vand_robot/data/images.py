@@ -38,7 +38,7 @@ def image_sizes(dataset: DemoDataset, name: str, keys: Sequence[str]) -> dict[st
     return {key: (images[key][0], images[key][1]) for key in keys}
 
 
-class StoredImages:
+class ImageStore:
     """The images of episodes, read whenever they are asked for: never all of them at once.
 
     Args:

@@ -11,8 +11,8 @@ from numpy.random import Generator, default_rng
 from vand_demos import DemoDataset, Episode, require_compatible
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_robot.config.schema import TrainConfig
-from vand_robot.data.batches import Demonstrations
-from vand_robot.data.images import StoredImages, image_sizes
+from vand_robot.data.batches import EpisodeBuffer
+from vand_robot.data.images import ImageStore, image_sizes
 from vand_robot.interface import PolicySpec
 
 SPLIT_STREAM = 0x5917
@@ -25,9 +25,9 @@ class TrainingData:
 
     spec: PolicySpec
     """What the policy will see and say."""
-    train: Demonstrations
+    train: EpisodeBuffer
     """What gradients come from."""
-    valid: Demonstrations | None
+    valid: EpisodeBuffer | None
     """What is held back; None where nothing is."""
     files: ExitStack = field(default_factory=ExitStack)
     """Closes the files that images are read from."""
@@ -123,14 +123,14 @@ def _sizes(demo: _Demonstration, keys: Sequence[str]) -> dict[str, int]:
     return {key: demo.episode.observations[key].shape[1] for key in keys}
 
 
-def _pack(demos: Sequence[_Demonstration], spec: PolicySpec) -> Demonstrations:
+def _pack(demos: Sequence[_Demonstration], spec: PolicySpec) -> EpisodeBuffer:
     episodes = [demo.episode for demo in demos]
     places = [(demo.dataset, demo.episode.name) for demo in demos]
-    return Demonstrations.of(
+    return EpisodeBuffer.of(
         [np.concatenate([e.observations[key] for key in spec.observations], 1) for e in episodes],
         [e.actions for e in episodes],
         [e.task for e in episodes],
-        StoredImages(places, spec.images) if spec.images else None,
+        ImageStore(places, spec.images) if spec.images else None,
     )
 
 

@@ -17,29 +17,29 @@ import numpy as np
 
 from vand_demos.system.files import disk_errors, write_bytes
 from vand_envs.task_batch import ENV_VERSION
-from vand_robot.evaluation.jobs import Outcome, Unit
+from vand_robot.evaluation.jobs import JobResult, RolloutJob
 from vand_robot.evaluation.perturbations import SUITE_VERSION
-from vand_robot.evaluation.reference import Standard
+from vand_robot.evaluation.reference import TaskReference
 
 
 @dataclass(frozen=True)
-class UnitFolder:
-    """Finished units on disk. A file's name says all that its content follows from."""
+class JobFolder:
+    """Finished jobs on disk. A file's name says all that its content follows from."""
 
     path: Path
     """The folder."""
     policy: str
     """Digest of the policy."""
-    standards: Mapping[str, Standard]
+    references: Mapping[str, TaskReference]
     """What episodes are judged by."""
 
-    def load(self, unit: Unit) -> Outcome | None:
-        """The outcome of a unit, or None: it was not finished, or what is there of it is damaged.
+    def load(self, job: RolloutJob) -> JobResult | None:
+        """The outcome of a job, or None: it was not finished, or what is there of it is damaged.
 
         Raises:
             VandError: The file cannot be read.
         """
-        file = self._file(unit)
+        file = self._file(job)
         if not file.exists():
             return None
         with disk_errors("read", file):
@@ -49,8 +49,8 @@ class UnitFolder:
         except _DAMAGE:
             return None
 
-    def save(self, unit: Unit, outcome: Outcome) -> None:
-        """Write the outcome of a unit; the file appears when it is whole.
+    def save(self, job: RolloutJob, outcome: JobResult) -> None:
+        """Write the outcome of a job; the file appears when it is whole.
 
         Raises:
             VandError: The disk is full or fails.
@@ -65,22 +65,22 @@ class UnitFolder:
         np.savez_compressed(content, **arrays)
         with disk_errors("write", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        write_bytes(self._file(unit), content.getvalue())
+        write_bytes(self._file(job), content.getvalue())
 
     def clear(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _file(self, unit: Unit) -> Path:
+    def _file(self, job: RolloutJob) -> Path:
         facts = [
             SUITE_VERSION,
             ENV_VERSION,
             self.policy,
-            dataclasses.asdict(unit) | {"condition": unit.condition.to_json()},
-            {task: standard.to_json() for task, standard in self.standards.items()},
+            dataclasses.asdict(job) | {"perturbation": job.perturbation.to_json()},
+            {task: task_reference.to_json() for task, task_reference in self.references.items()},
         ]
         digest = sha256(json.dumps(facts).encode()).hexdigest()[:16]
-        return self.path / f"{unit.name}-{digest}.npz"
+        return self.path / f"{job.name}-{digest}.npz"
 
 
 _DAMAGE = (
@@ -99,8 +99,8 @@ _DAMAGE = (
 """What a damaged archive raises, depending on where the damage is."""
 
 
-def _unpacked(content: bytes) -> Outcome:
-    """The outcome in a file of `UnitFolder`.
+def _unpacked(content: bytes) -> JobResult:
+    """The outcome in a file of `JobFolder`.
 
     Raises:
         One of `_DAMAGE`: It is damaged.
@@ -109,7 +109,7 @@ def _unpacked(content: bytes) -> Outcome:
         if (damaged := archive.testzip()) is not None:  # all sums first: arrays are read by parts
             raise zipfile.BadZipFile(damaged)
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return Outcome(
+        return JobResult(
             rows=tuple(json.loads(str(arrays["rows"]))),
             stage_times_s=arrays["stage_times_s"],
             signal=arrays.get("signal"),

@@ -8,9 +8,9 @@ import numpy as np
 
 from vand_envs import get_task
 from vand_envs.seeds import TEST_SEED, VALIDATION_SEED
-from vand_robot.evaluation.jobs import plan, run_unit
-from vand_robot.evaluation.perturbations import NOMINAL, Condition
-from vand_robot.evaluation.reference import Standard
+from vand_robot.evaluation.jobs import plan_jobs, run_job
+from vand_robot.evaluation.perturbations import NOMINAL, Perturbation
+from vand_robot.evaluation.reference import TaskReference
 from vand_robot.evaluation.results import Evaluation, collect
 from vand_robot.interface import Policy, State
 
@@ -20,14 +20,14 @@ PARTIAL_CREDIT = 0.01
 
 def evaluate(
     policy: Policy[State],
-    standards: Mapping[str, Standard],
+    references: Mapping[str, TaskReference],
     tasks: Sequence[str],
     *,
-    conditions: Sequence[Condition] = (NOMINAL,),
+    perturbations: Sequence[Perturbation] = (NOMINAL,),
     episodes: int = 50,
     first_seed: int = TEST_SEED,
     describe: Mapping[str, Any] | None = None,
-    behaviours: bool = True,
+    behaviors: bool = True,
     progress: Callable[[int, int], None] | None = None,
     num_threads: int = 0,
 ) -> Evaluation:
@@ -37,13 +37,13 @@ def evaluate(
 
     Args:
         policy: The policy.
-        standards: What the demonstrations show, by task.
+        references: What the demonstrations show, by task.
         tasks: Task ids.
-        conditions: What interferes; nothing by default.
-        episodes: Episodes of each task under each condition.
+        perturbations: What interferes; nothing by default.
+        episodes: Episodes of each task under each perturbation.
         first_seed: Seed of the first episode; the others follow it.
         describe: What is evaluated, for `results.json`.
-        behaviours: Whether to judge every episode under every task's criteria.
+        behaviors: Whether to judge every episode under every task's criteria.
         progress: Called after every control step with the steps done and all steps.
         num_threads: Threads of the simulations; 0 means one per processor.
 
@@ -52,32 +52,32 @@ def evaluate(
 
     Raises:
         UsageError: An unknown task.
-        VandError: There is no standard for a task.
+        VandError: There is no reference for a task.
     """
     dt = policy.spec.control_dt_s
-    units = plan(
-        tasks, conditions, standards, episodes=episodes, control_dt_s=dt, first_seed=first_seed
+    jobs = plan_jobs(
+        tasks, perturbations, references, episodes=episodes, control_dt_s=dt, first_seed=first_seed
     )
-    outcomes, before, total = [], 0, sum(unit.steps for unit in units)
-    for unit in units:
+    outcomes, before, total = [], 0, sum(job.steps for job in jobs)
+    for job in jobs:
         report = None if progress is None else _Onwards(progress, before, total)
         outcomes.append(
-            run_unit(
+            run_job(
                 policy,
-                unit,
-                standards,
-                behaviours=behaviours,
+                job,
+                references,
+                behaviors=behaviors,
                 num_threads=num_threads,
                 progress=report,
             )
         )
-        before += unit.steps
-    return collect(units, outcomes, standards, control_dt_s=dt, suite="", describe=describe or {})
+        before += job.steps
+    return collect(jobs, outcomes, references, control_dt_s=dt, suite="", describe=describe or {})
 
 
 @dataclass(frozen=True)
 class _Onwards:
-    """Progress of one unit as a part of all."""
+    """Progress of one job as a part of all."""
 
     progress: Callable[[int, int], None]
     before: int
@@ -91,7 +91,7 @@ class _Onwards:
 class ValidationScore:
     """Scores a policy by rollouts on validation seeds, to choose among checkpoints."""
 
-    standards: Mapping[str, Standard]
+    references: Mapping[str, TaskReference]
     """What the demonstrations show, by task."""
     episodes: int
     """Rollouts of each task."""
@@ -105,11 +105,11 @@ class ValidationScore:
         """
         evaluation = evaluate(
             policy,
-            self.standards,
-            list(self.standards),
+            self.references,
+            list(self.references),
             episodes=self.episodes,
             first_seed=VALIDATION_SEED,
-            behaviours=False,
+            behaviors=False,
             num_threads=self.num_threads,
         )
         rates, partial = {}, []

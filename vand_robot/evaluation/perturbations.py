@@ -1,7 +1,8 @@
-"""What an evaluation does to episodes: the conditions, with their magnitudes.
+"""What an evaluation does to episodes: the perturbations, with their magnitudes.
 
-Whatever is random in an episode follows from (suite version, task, condition, seed): every episode
-has a stream of its own, so it does not depend on how many others there are, nor on their order.
+Whatever is random in an episode follows from (suite version, task, perturbation, seed): every
+episode has a stream of its own, so it does not depend on how many others there are, nor on their
+order.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ SUITE_VERSION = "2"
 """Changes whenever the same policy would get other numbers."""
 
 
-class Interference:
+class PerturbationProcess:
     """What happens to n episodes beyond what the policy does; this one leaves them alone."""
 
     pushes_s: tuple[tuple[float, ...], ...] = ()
@@ -42,7 +43,7 @@ class Interference:
 
 
 @dataclass(frozen=True)
-class Condition:
+class Perturbation:
     """Nominal: seeds that nothing was tuned on, and no interference."""
 
     name: ClassVar[str] = "nominal"
@@ -59,7 +60,7 @@ class Condition:
         steps: int,
         dt: float,
         simulation: Simulation,
-    ) -> Interference:
+    ) -> PerturbationProcess:
         """The interference with new episodes.
 
         Args:
@@ -70,7 +71,7 @@ class Condition:
             simulation: Where they take place.
         """
         del streams, mode, steps, dt, simulation
-        return Interference()
+        return PerturbationProcess()
 
     def to_json(self) -> dict[str, Any]:
         """What it does and how strongly, as plain values."""
@@ -79,12 +80,12 @@ class Condition:
         return {"about": self.about, **plain}
 
 
-NOMINAL = Condition()
+NOMINAL = Perturbation()
 """What everything is compared with."""
 
 
 @dataclass(frozen=True)
-class Sensor(Condition):
+class ObservationNoise(Perturbation):
     """White noise on what the policy sees, in physical units; never on the instruction."""
 
     name: ClassVar[str] = "sensor"
@@ -119,8 +120,8 @@ class Sensor(Condition):
         steps: int,
         dt: float,
         simulation: Simulation,
-    ) -> Interference:
-        """As `Condition.begin`."""
+    ) -> PerturbationProcess:
+        """As `Perturbation.begin`."""
         del mode, steps, dt, simulation
         return _NoisySenses(self, streams)
 
@@ -128,11 +129,11 @@ class Sensor(Condition):
         """Standard deviation of each number of an observation, (size,), each in its unit.
 
         Raises:
-            VandError: The condition does not say how noisy that observation is.
+            VandError: The perturbation does not say how noisy that observation is.
         """
         kinds = _KINDS.get(key) or _OBJECT_KINDS.get(key.rpartition("_")[2])
         if kinds is None:
-            raise VandError(f"condition 'sensor': no noise is defined for observation {key!r}")
+            raise VandError(f"perturbation 'sensor': no noise is defined for observation {key!r}")
         return np.resize([getattr(self, kind) for kind in kinds], size)
 
 
@@ -157,8 +158,8 @@ _OBJECT_KINDS: dict[str, tuple[str, ...]] = {
 """The same for objects and stations, by the end of the key."""
 
 
-class _NoisySenses(Interference):
-    def __init__(self, sensor: Sensor, streams: Sequence[np.random.Generator]) -> None:
+class _NoisySenses(PerturbationProcess):
+    def __init__(self, sensor: ObservationNoise, streams: Sequence[np.random.Generator]) -> None:
         self._sensor, self._streams = sensor, streams
 
     def seen(self, observation: Observation) -> Observation:
@@ -184,7 +185,7 @@ class _NoisySenses(Interference):
 
 
 @dataclass(frozen=True)
-class Slip(Condition):
+class ActuationNoise(Perturbation):
     """Noise on the motion of the hand, and wheels that slip; the gripper is spared.
 
     The wheels slip in proportion to their speed: a base that is told to stand still does.
@@ -210,17 +211,21 @@ class Slip(Condition):
         steps: int,
         dt: float,
         simulation: Simulation,
-    ) -> Interference:
-        """As `Condition.begin`."""
+    ) -> PerturbationProcess:
+        """As `Perturbation.begin`."""
         del steps, simulation
         return _Slipping(self, streams, mode, dt)
 
 
-class _Slipping(Interference):
+class _Slipping(PerturbationProcess):
     """Ornstein-Uhlenbeck processes, begun in their stationary distribution."""
 
     def __init__(
-        self, slip: Slip, streams: Sequence[np.random.Generator], mode: ActionMode, dt: float
+        self,
+        slip: ActuationNoise,
+        streams: Sequence[np.random.Generator],
+        mode: ActionMode,
+        dt: float,
     ) -> None:
         self._streams = streams
         self._base, self._hand = (
@@ -249,7 +254,7 @@ def _kept(dt: float, correlation_s: float) -> float:
 
 
 @dataclass(frozen=True)
-class Push(Condition):
+class ExternalPush(Perturbation):
     """Short horizontal forces on hand or base, one after the other."""
 
     name: ClassVar[str] = "push"
@@ -272,16 +277,16 @@ class Push(Condition):
         steps: int,
         dt: float,
         simulation: Simulation,
-    ) -> Interference:
-        """As `Condition.begin`."""
+    ) -> PerturbationProcess:
+        """As `Perturbation.begin`."""
         del mode
         return _Pushes(self, streams, steps, dt, simulation)
 
 
-class _Pushes(Interference):
+class _Pushes(PerturbationProcess):
     def __init__(
         self,
-        push: Push,
+        push: ExternalPush,
         streams: Sequence[np.random.Generator],
         steps: int,
         dt: float,
@@ -309,7 +314,7 @@ class _Pushes(Interference):
 
 
 @dataclass(frozen=True)
-class Long(Condition):
+class LongHorizon(Perturbation):
     """A rhythm, kept for longer."""
 
     name: ClassVar[str] = "long"
@@ -318,12 +323,12 @@ class Long(Condition):
     """Length of an episode [the demonstrations' median length]."""
 
     def applies(self, task: Task) -> bool:
-        """As `Condition.applies`."""
+        """As `Perturbation.applies`."""
         return task.kind == "periodic"
 
 
 @dataclass(frozen=True)
-class Switch(Condition):
+class InstructionSwitch(Perturbation):
     """Halfway the instruction changes; success is the second task's, from where the first left off.
 
     Before a task comes the one half the list away, of those that the policy was trained for in the
@@ -336,19 +341,27 @@ class Switch(Condition):
     """When the instruction changes, as a share of the first task's horizon."""
 
 
-CONDITIONS: dict[str, Condition] = {
-    condition.name: condition for condition in (NOMINAL, Sensor(), Slip(), Push(), Long(), Switch())
+PERTURBATIONS: dict[str, Perturbation] = {
+    perturbation.name: perturbation
+    for perturbation in (
+        NOMINAL,
+        ObservationNoise(),
+        ActuationNoise(),
+        ExternalPush(),
+        LongHorizon(),
+        InstructionSwitch(),
+    )
 }
-"""Name -> condition, with the suite's magnitudes."""
+"""Name -> perturbation, with the suite's magnitudes."""
 
 
 def task_before(task_id: str, known: Sequence[str]) -> str | None:
-    """The task that comes before one, see `Switch`; None where there is no other."""
+    """The task that comes before one, see `InstructionSwitch`; None where there is no other."""
     index = known.index(task_id) - len(known) // 2
     return known[index] if len(known) > 1 else None
 
 
-def streams(task_id: str, condition: str, seeds: Sequence[int]) -> list[np.random.Generator]:
+def streams(task_id: str, perturbation: str, seeds: Sequence[int]) -> list[np.random.Generator]:
     """The random stream of each episode."""
-    place = crc32(f"{SUITE_VERSION} {task_id} {condition}".encode())
+    place = crc32(f"{SUITE_VERSION} {task_id} {perturbation}".encode())
     return [np.random.default_rng([place, seed]) for seed in seeds]

@@ -1,4 +1,4 @@
-"""What the demonstrations of a task set as the standard that a policy is judged by.
+"""What the demonstrations of a task set as the reference that a policy is judged by.
 
 It is taken from the training data and travels in the checkpoint, so that a policy can be evaluated
 where its demonstrations are not at hand.
@@ -17,10 +17,10 @@ from vand_envs import get_task
 from vand_envs.errors import VandError
 from vand_envs.geometry import hand_path
 from vand_envs.typing import FloatArray
-from vand_robot.metrics.reference_cycle import Reference, reference_from_demonstrations
+from vand_robot.metrics.reference_cycle import ReferenceCycle, reference_from_demonstrations
 
-EXTRAS_KEY = "standards"
-"""Key of the standards among a checkpoint's extras."""
+EXTRAS_KEY = "references"
+"""Key of the references among a checkpoint's extras."""
 
 
 PATHS = 12
@@ -30,7 +30,7 @@ PATH_DT_S = 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class Standard:
+class TaskReference:
     """What the demonstrations of one task show."""
 
     episodes: int
@@ -39,7 +39,7 @@ class Standard:
     """Median length [control steps]."""
     times_s: tuple[float, ...]
     """Durations until success, per demonstration of a sequential task [s]."""
-    reference: Reference | None
+    cycle: ReferenceCycle | None
     """The rhythm of a periodic task."""
     paths: tuple[FloatArray, ...] = ()
     """Paths of the hand in the world, of some demonstrations of a sequential task, each of shape
@@ -51,25 +51,25 @@ class Standard:
             "episodes": self.episodes,
             "median_steps": self.median_steps,
             "times_s": list(self.times_s),
-            "reference": None if self.reference is None else self.reference.to_json(),
+            "cycle": None if self.cycle is None else self.cycle.to_json(),
             "paths_mm": [np.rint(1000 * path).astype(int).tolist() for path in self.paths],
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """The standard that `to_json` wrote."""
-        reference = record["reference"]
+        """The reference that `to_json` wrote."""
+        cycle = record["cycle"]
         return cls(
             episodes=int(record["episodes"]),
             median_steps=int(record["median_steps"]),
             times_s=tuple(record["times_s"]),
-            reference=None if reference is None else Reference.from_json(reference),
+            cycle=None if cycle is None else ReferenceCycle.from_json(cycle),
             paths=tuple(np.array(path) / 1000 for path in record.get("paths_mm", [])),
         )
 
 
-def standard_of(task_id: str, episodes: Sequence[Episode]) -> Standard:
-    """The standard set by demonstrations of one task.
+def reference_from_episodes(task_id: str, episodes: Sequence[Episode]) -> TaskReference:
+    """The reference set by demonstrations of one task.
 
     Raises:
         VandError: There is no demonstration, or no cycle in those of a periodic task.
@@ -96,16 +96,18 @@ def standard_of(task_id: str, episodes: Sequence[Episode]) -> Standard:
         except VandError as error:
             raise VandError(f"task {task_id!r}: {error}") from None
     steps = int(np.median([len(e) for e in episodes]))
-    return Standard(len(episodes), steps, times, reference, paths)
+    return TaskReference(len(episodes), steps, times, reference, paths)
 
 
 def _compact(path: FloatArray) -> FloatArray:
-    """A path to the millimetre, as it will be read back."""
+    """A path to the millimeter, as it will be read back."""
     return np.asarray(np.rint(1000 * path).astype(int) / 1000)
 
 
-def standards_of(paths: Sequence[str | Path], tasks: Sequence[str] = ()) -> dict[str, Standard]:
-    """The standards set by data sets, for each of their tasks (or the given ones).
+def references_from_datasets(
+    paths: Sequence[str | Path], tasks: Sequence[str] = ()
+) -> dict[str, TaskReference]:
+    """The references set by data sets, for each of their tasks (or the given ones).
 
     A task that was never demonstrated with success has none.
 
@@ -135,11 +137,11 @@ def standards_of(paths: Sequence[str | Path], tasks: Sequence[str] = ()) -> dict
         of = f" of {', '.join(tasks)}" if tasks else ""
         files = ", ".join(map(str, paths))
         raise VandError(f"{files}: no successful demonstration{of}: nothing to judge a policy by")
-    return {task: standard_of(task, episodes[task]) for task in sorted(episodes)}
+    return {task: reference_from_episodes(task, episodes[task]) for task in sorted(episodes)}
 
 
 def _require_judgeable(path: str | Path, episode: Episode) -> None:
-    """Raises VandError where a successful demonstration lacks what a standard is taken from."""
+    """Raises VandError where a successful demonstration lacks what a reference is taken from."""
     for key in ("base_pose", "ee_pos"):
         if key not in episode.observations:
             raise VandError(f"{path}: {episode.name}: obs/{key} is missing")
@@ -149,12 +151,14 @@ def _require_judgeable(path: str | Path, episode: Episode) -> None:
         )
 
 
-def to_extras(standards: Mapping[str, Standard]) -> dict[str, Any]:
-    """The standards as the extras of a checkpoint."""
-    return {EXTRAS_KEY: {task: standard.to_json() for task, standard in standards.items()}}
+def to_extras(references: Mapping[str, TaskReference]) -> dict[str, Any]:
+    """The references as the extras of a checkpoint."""
+    return {
+        EXTRAS_KEY: {task: task_reference.to_json() for task, task_reference in references.items()}
+    }
 
 
-def from_extras(extras: Mapping[str, Any]) -> dict[str, Standard]:
-    """The standards in a checkpoint's extras; empty where it has none."""
+def from_extras(extras: Mapping[str, Any]) -> dict[str, TaskReference]:
+    """The references in a checkpoint's extras; empty where it has none."""
     found = extras.get(EXTRAS_KEY, {})
-    return {task: Standard.from_json(record) for task, record in found.items()}
+    return {task: TaskReference.from_json(record) for task, record in found.items()}

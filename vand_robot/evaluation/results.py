@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from vand_envs import Task, get_task, task_ids
-from vand_robot.evaluation.jobs import Outcome, Unit
-from vand_robot.evaluation.perturbations import SUITE_VERSION, Condition
-from vand_robot.evaluation.reference import Standard
+from vand_robot.evaluation.jobs import JobResult, RolloutJob
+from vand_robot.evaluation.perturbations import SUITE_VERSION, Perturbation
+from vand_robot.evaluation.reference import TaskReference
 from vand_robot.evaluation.scoring import Row
-from vand_robot.evaluation.summary import confusion, summarise
+from vand_robot.evaluation.summary import confusion, summarize
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a policy did on several tasks, under several conditions."""
+    """How a policy did on several tasks, under several perturbations."""
 
     policy: Mapping[str, Any]
     """What was evaluated: name, configuration, versions."""
@@ -29,22 +29,22 @@ class Evaluation:
     """Seed of the first episode of each task."""
     control_dt_s: float
     """Duration of a control step [s]."""
-    standards: Mapping[str, Standard]
+    references: Mapping[str, TaskReference]
     """What the demonstrations show, by task."""
-    units: tuple[Unit, ...]
-    """What was run: for each condition and task, the first of its units."""
-    outcomes: Mapping[tuple[str, str], Outcome]
-    """(condition, task) -> outcome of all its episodes."""
+    jobs: tuple[RolloutJob, ...]
+    """What was run: for each perturbation and task, the first of its jobs."""
+    outcomes: Mapping[tuple[str, str], JobResult]
+    """(perturbation, task) -> outcome of all its episodes."""
 
     @property
-    def conditions(self) -> dict[str, Condition]:
-        """Name -> condition."""
-        return {unit.condition.name: unit.condition for unit in self.units}
+    def perturbations(self) -> dict[str, Perturbation]:
+        """Name -> perturbation."""
+        return {job.perturbation.name: job.perturbation for job in self.jobs}
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Task ids."""
-        return tuple(dict.fromkeys(unit.task for unit in self.units))
+        return tuple(dict.fromkeys(job.task for job in self.jobs))
 
     def results(self) -> dict[str, Any]:
         """The content of `results.json`."""
@@ -53,11 +53,11 @@ class Evaluation:
             "suite_version": SUITE_VERSION,
             "first_seed": self.first_seed,
             "policy": dict(self.policy),
-            "conditions": {name: it.to_json() for name, it in self.conditions.items()},
+            "perturbations": {name: it.to_json() for name, it in self.perturbations.items()},
             "tasks": {task: self._task(get_task(task)) for task in self.tasks},
             "confusion": {
                 name: matrix
-                for name in self.conditions
+                for name in self.perturbations
                 if (matrix := confusion(self._rows(name), task_ids()))
             },
         }
@@ -67,20 +67,22 @@ class Evaluation:
             "instruction": task.instruction,
             "kind": task.kind,
             "count": task.count,
-            "conditions": {
-                unit.condition.name: {
-                    **({} if unit.before is None else {"after": unit.before[0]}),
-                    "horizon_s": round(unit.steps * self.control_dt_s, 3),
-                    **summarise(self.outcomes[unit.condition.name, task.id].rows, task.stage_names),
+            "perturbations": {
+                job.perturbation.name: {
+                    **({} if job.before is None else {"after": job.before[0]}),
+                    "horizon_s": round(job.steps * self.control_dt_s, 3),
+                    **summarize(
+                        self.outcomes[job.perturbation.name, task.id].rows, task.stage_names
+                    ),
                 }
-                for unit in self.units
-                if unit.task == task.id
+                for job in self.jobs
+                if job.task == task.id
             },
         }
 
-    def _rows(self, condition: str) -> dict[str, tuple[Row, ...]]:
-        """Task -> its episodes under a condition."""
-        return {task: it.rows for (name, task), it in self.outcomes.items() if name == condition}
+    def _rows(self, perturbation: str) -> dict[str, tuple[Row, ...]]:
+        """Task -> its episodes under a perturbation."""
+        return {task: it.rows for (name, task), it in self.outcomes.items() if name == perturbation}
 
     def results_json(self) -> str:
         """The text of `results.json`."""
@@ -98,35 +100,35 @@ class Evaluation:
 
 
 def collect(
-    units: Sequence[Unit],
-    outcomes: Sequence[Outcome],
-    standards: Mapping[str, Standard],
+    jobs: Sequence[RolloutJob],
+    outcomes: Sequence[JobResult],
+    references: Mapping[str, TaskReference],
     *,
     control_dt_s: float,
     suite: str,
     describe: Mapping[str, Any],
 ) -> Evaluation:
-    """Put the outcomes of units, in the order of `plan`, together into an evaluation."""
-    cells: dict[tuple[str, str], list[Outcome]] = {}
-    first: dict[tuple[str, str], Unit] = {}
-    for unit, outcome in zip(units, outcomes, strict=True):
-        cells.setdefault((unit.condition.name, unit.task), []).append(outcome)
-        first.setdefault((unit.condition.name, unit.task), unit)
+    """Put the outcomes of jobs, in the order of `plan_jobs`, together into an evaluation."""
+    cells: dict[tuple[str, str], list[JobResult]] = {}
+    first: dict[tuple[str, str], RolloutJob] = {}
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        cells.setdefault((job.perturbation.name, job.task), []).append(outcome)
+        first.setdefault((job.perturbation.name, job.task), job)
     return Evaluation(
         policy=dict(describe),
         suite=suite,
-        first_seed=units[0].seeds[0],
+        first_seed=jobs[0].seeds[0],
         control_dt_s=control_dt_s,
-        standards=standards,
-        units=tuple(first.values()),
+        references=references,
+        jobs=tuple(first.values()),
         outcomes={key: _join(parts) for key, parts in cells.items()},
     )
 
 
-def _join(parts: Sequence[Outcome]) -> Outcome:
+def _join(parts: Sequence[JobResult]) -> JobResult:
     signals = [part.signal for part in parts if part.signal is not None]
     valids = [part.valid for part in parts if part.valid is not None]
-    return Outcome(
+    return JobResult(
         rows=tuple(row for part in parts for row in part.rows),
         stage_times_s=np.concatenate([part.stage_times_s for part in parts]),
         signal=np.concatenate(signals) if signals else None,

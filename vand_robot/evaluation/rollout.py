@@ -10,13 +10,13 @@ from vand_envs import Task, TaskBatch, get_task
 from vand_envs.controller import action_mode
 from vand_envs.errors import unknown_name
 from vand_envs.geometry import hand_path
-from vand_envs.judging import Judge, Progress
+from vand_envs.judging import TaskProgress, TaskTracker
 from vand_envs.tasks.home import on_dock, still
 from vand_envs.typing import BoolArray, Float32Array, FloatArray, IntArray, Observation
-from vand_robot.evaluation.perturbations import NOMINAL, Condition, streams
+from vand_robot.evaluation.perturbations import NOMINAL, Perturbation, streams
 from vand_robot.interface import Policy, PolicySpec, State
 
-POLICY_ROWS = 25
+POLICY_BATCH_SIZE = 25
 """Episodes for which a policy acts at once, always: matrix products round differently for other
 numbers of rows, and an episode must not depend on how many others there are."""
 
@@ -43,14 +43,14 @@ class Rollout:
     """Stages completed in order, (T + 1, n)."""
     success: BoolArray
     """Whether the task was done by then, (T + 1, n)."""
-    progress: Progress
-    """The judgement at the end."""
+    progress: TaskProgress
+    """The judgment at the end."""
     returned: BoolArray
     """Whether the base is on its dock at the end, (n,)."""
     still: BoolArray
     """Whether the base stands still at the end, (n,)."""
-    shown: dict[str, Progress] = field(default_factory=dict)
-    """Other tasks -> the judgement of the same episodes by their criteria."""
+    shown: dict[str, TaskProgress] = field(default_factory=dict)
+    """Other tasks -> the judgment of the same episodes by their criteria."""
     pushes_s: tuple[tuple[float, ...], ...] = ()
     """When each episode was pushed [s]."""
 
@@ -108,7 +108,7 @@ def rollout(
     seeds: Sequence[int],
     steps: int | None = None,
     *,
-    condition: Condition = NOMINAL,
+    perturbation: Perturbation = NOMINAL,
     switch: tuple[int, str] | None = None,
     judges: Sequence[str] = (),
     num_threads: int = 0,
@@ -121,14 +121,14 @@ def rollout(
         task_id: The instruction.
         seeds: Seeds of the episodes, n.
         steps: Control steps T; the task's horizon by default.
-        condition: What interferes.
+        perturbation: What interferes.
         switch: The step at which the instruction changes, and the task that it changes to.
         judges: Tasks by whose criteria the episodes are judged beside.
         num_threads: Threads of the simulations; 0 means one per processor.
         progress: Called after every step with the steps done and T.
 
     Returns:
-        What happened: for each episode a function of the policy, its instructions, the condition
+        What happened: for each episode a function of the policy, its instructions, the perturbation
         and its seed.
 
     Raises:
@@ -136,13 +136,13 @@ def rollout(
         VandError: The simulation and the policy do not fit together.
     """
     batch = make_batch(policy.spec, task_id, len(seeds), num_threads)
-    acting = FixedRows(policy, batch.n)
+    acting = FixedBatchPolicy(policy, batch.n)
     steps = batch.horizon if steps is None else steps
     sim, dt = batch.simulation, batch.control_dt_s
-    interference = condition.begin(
-        streams(task_id, condition.name, seeds), batch.controller.mode, steps, dt, sim
+    interference = perturbation.begin(
+        streams(task_id, perturbation.name, seeds), batch.controller.mode, steps, dt, sim
     )
-    beside = {other: Judge(get_task(other), sim) for other in judges}
+    beside = {other: TaskTracker(get_task(other), sim) for other in judges}
     observation = batch.reset(seeds)
     kept = {
         key: np.empty((steps + 1, *value.shape), np.float32)
@@ -191,14 +191,14 @@ def rollout(
     )
 
 
-class FixedRows:
-    """Lets a policy act for n episodes, `POLICY_ROWS` at a time; copies of the last fill up."""
+class FixedBatchPolicy:
+    """Lets a policy act for n episodes, `POLICY_BATCH_SIZE` at a time, filled up with copies."""
 
     def __init__(self, policy: Policy[Any], n: int) -> None:
         self._policy = policy
         self._n = n
-        filled = -(-n // POLICY_ROWS) * POLICY_ROWS
-        self._rows = np.minimum(np.arange(filled), n - 1).reshape(-1, POLICY_ROWS)
+        filled = -(-n // POLICY_BATCH_SIZE) * POLICY_BATCH_SIZE
+        self._rows = np.minimum(np.arange(filled), n - 1).reshape(-1, POLICY_BATCH_SIZE)
         self.states: list[Any] = [None] * len(self._rows)
         """State of the policy for each block of rows; an episode's copies follow it."""
 

@@ -1,4 +1,4 @@
-"""Suites of conditions, run in several processes and kept on disk unit by unit."""
+"""Suites of perturbations, run in several processes and kept on disk job by job."""
 
 import multiprocessing
 import os
@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from vand_envs.errors import VandError
-from vand_robot.evaluation.cache import UnitFolder
-from vand_robot.evaluation.jobs import Outcome, Unit, run_unit
-from vand_robot.evaluation.reference import Standard
+from vand_robot.evaluation.cache import JobFolder
+from vand_robot.evaluation.jobs import JobResult, RolloutJob, run_job
+from vand_robot.evaluation.reference import TaskReference
 from vand_robot.interface import Policy
 
 PolicyMaker = Callable[[], Policy[Any]]
@@ -29,88 +29,88 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def run_units(
+def run_jobs(
     make_policy: PolicyMaker,
-    units: Sequence[Unit],
-    folder: UnitFolder,
+    jobs: Sequence[RolloutJob],
+    folder: JobFolder,
     *,
-    jobs: int = 1,
+    processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Outcome]:
-    """Run the units that a folder does not hold yet, and keep each there once it is finished.
+) -> list[JobResult]:
+    """Run the jobs that a folder does not hold yet, and keep each there once it is finished.
 
     Args:
         make_policy: Makes the policy.
-        units: What to run.
-        folder: Where finished units are kept.
-        jobs: Processes. The outcomes do not depend on it, bit for bit.
+        jobs: What to run.
+        folder: Where finished jobs are kept.
+        processes: Processes. The outcomes do not depend on it, bit for bit.
         progress: Called with the control steps done and all of them.
 
     Returns:
-        The outcomes, in the order of the units.
+        The outcomes, in the order of the jobs.
 
     Raises:
-        VandError: A process died, the policy cannot be made, or the disk is full; finished units
+        VandError: A process died, the policy cannot be made, or the disk is full; finished jobs
             are safe.
     """
-    outcomes = [folder.load(unit) for unit in units]
+    outcomes = [folder.load(job) for job in jobs]
     missing = [i for i, outcome in enumerate(outcomes) if outcome is None]
     # the longest first, so that no process is left with one while the others have none
-    missing.sort(key=lambda i: (-units[i].steps, i))
-    total = sum(unit.steps for unit in units)
-    done = total - sum(units[i].steps for i in missing)
+    missing.sort(key=lambda i: (-jobs[i].steps, i))
+    total = sum(job.steps for job in jobs)
+    done = total - sum(jobs[i].steps for i in missing)
 
     def tell(steps: int, _: int = 0) -> None:
         if progress is not None:
             progress(done + steps, total)
 
     tell(0)
-    todo = {i: units[i] for i in missing}
-    if jobs == 1 or len(todo) < 2:
-        finished = _in_turn(make_policy, todo, folder.standards, tell)
+    todo = {i: jobs[i] for i in missing}
+    if processes == 1 or len(todo) < 2:
+        finished = _in_turn(make_policy, todo, folder.references, tell)
     else:
-        finished = _side_by_side(make_policy, todo, folder.standards, jobs)
+        finished = _side_by_side(make_policy, todo, folder.references, processes)
     for i, outcome in finished:
-        folder.save(units[i], outcome)
+        folder.save(jobs[i], outcome)
         outcomes[i] = outcome
-        done += units[i].steps
+        done += jobs[i].steps
         tell(0)
     return [outcome for outcome in outcomes if outcome is not None]
 
 
 def _in_turn(
     make_policy: PolicyMaker,
-    units: Mapping[int, Unit],
-    standards: Mapping[str, Standard],
+    jobs: Mapping[int, RolloutJob],
+    references: Mapping[str, TaskReference],
     tell: Callable[[int, int], None],
-) -> Iterator[tuple[int, Outcome]]:
-    """Outcomes of units, in this process."""
+) -> Iterator[tuple[int, JobResult]]:
+    """Outcomes of jobs, in this process."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a process of its own: sums depend on it
     try:
         policy = make_policy()
-        for i, unit in units.items():
-            yield i, run_unit(policy, unit, standards, num_threads=1, progress=tell)
+        for i, job in jobs.items():
+            yield i, run_job(policy, job, references, num_threads=1, progress=tell)
     finally:
         torch.set_num_threads(threads)
 
 
 def _side_by_side(
     make_policy: PolicyMaker,
-    units: Mapping[int, Unit],
-    standards: Mapping[str, Standard],
-    jobs: int,
-) -> Iterator[tuple[int, Outcome]]:
-    """Outcomes of units as they are finished, each in one of several processes."""
+    jobs: Mapping[int, RolloutJob],
+    references: Mapping[str, TaskReference],
+    processes: int,
+) -> Iterator[tuple[int, JobResult]]:
+    """Outcomes of jobs as they are finished, each in one of several processes."""
     others = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(
-        min(jobs, len(units)),
+        min(processes, len(jobs)),
         multiprocessing.get_context("spawn"),  # a fork would inherit the locks of threads
         initializer=_begin,
-        initargs=(make_policy, standards),
+        initargs=(make_policy, references),
     )
     try:
-        futures = {executor.submit(_work, unit): i for i, unit in units.items()}
+        futures = {executor.submit(_work, job): i for i, job in jobs.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool as error:
@@ -124,17 +124,17 @@ def _side_by_side(
             process.terminate()
 
 
-_worker: tuple[Policy[Any], Mapping[str, Standard]] | VandError | None = None
+_worker: tuple[Policy[Any], Mapping[str, TaskReference]] | VandError | None = None
 """What a process of an evaluation works with, or why it cannot."""
 
 
-def _begin(make_policy: PolicyMaker, standards: Mapping[str, Standard]) -> None:
+def _begin(make_policy: PolicyMaker, references: Mapping[str, TaskReference]) -> None:
     global _worker  # noqa: PLW0603  (made once in each process)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
-        _worker = (make_policy(), standards)
+        _worker = (make_policy(), references)
     except VandError as error:  # raised here, it would be a traceback and a broken pool
         _worker = error
 
@@ -147,10 +147,10 @@ def _end_with_parent() -> None:
         os._exit(1)  # nobody is left to hear of it
 
 
-def _work(unit: Unit) -> Outcome:
+def _work(job: RolloutJob) -> JobResult:
     if _worker is None:
         raise RuntimeError("the process was not prepared")
     if isinstance(_worker, VandError):
         raise _worker
-    policy, standards = _worker
-    return run_unit(policy, unit, standards, num_threads=1)
+    policy, references = _worker
+    return run_job(policy, job, references, num_threads=1)

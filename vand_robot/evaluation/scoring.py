@@ -7,9 +7,9 @@ import numpy as np
 
 from vand_envs import Task, get_task
 from vand_envs.errors import VandError
-from vand_envs.judging import Progress
+from vand_envs.judging import TaskProgress
 from vand_envs.typing import BoolArray, FloatArray
-from vand_robot.evaluation.reference import PATH_DT_S, Standard
+from vand_robot.evaluation.reference import PATH_DT_S, TaskReference
 from vand_robot.evaluation.rollout import Rollout
 from vand_robot.metrics.periodic import recovery_time, score_periodic
 from vand_robot.metrics.sequential import jerk, path_distance, score_sequential
@@ -18,14 +18,16 @@ Row = dict[str, Any]
 """One episode: metric -> value; None where it cannot be told."""
 
 
-def score(run: Rollout, standard: Standard) -> tuple[Row, ...]:
+def score(run: Rollout, task_reference: TaskReference) -> tuple[Row, ...]:
     """One row of metrics for each episode of a rollout; see `vand_robot.metrics.info`.
 
     Raises:
         VandError: The demonstrations of a periodic task show no cycle to judge by.
     """
     rows = (
-        _score_cycle(run, standard) if run.task.kind == "periodic" else _score_stages(run, standard)
+        _score_cycle(run, task_reference)
+        if run.task.kind == "periodic"
+        else _score_stages(run, task_reference)
     )
     return tuple(
         {"task": run.task.id, "seed": seed, **row}
@@ -33,7 +35,7 @@ def score(run: Rollout, standard: Standard) -> tuple[Row, ...]:
     )
 
 
-def done(task: Task, progress: Progress) -> BoolArray:
+def done(task: Task, progress: TaskProgress) -> BoolArray:
     """Whether a task is done by its own criteria, (n,).
 
     What is counted is judged at the end: an episode that goes on counting has failed.
@@ -41,29 +43,29 @@ def done(task: Task, progress: Progress) -> BoolArray:
     return progress.success if task.count is None else progress.at_end
 
 
-def shown(
-    run: Rollout, standards: Mapping[str, Standard], rows: tuple[Row, ...]
+def achieved_tasks(
+    run: Rollout, references: Mapping[str, TaskReference], rows: tuple[Row, ...]
 ) -> list[list[str]]:
-    """The behaviours that each episode shows: the tasks whose criterion of success it meets.
+    """The behaviors that each episode shows: the tasks whose criterion of success it meets.
 
     Args:
-        run: What happened, with judgements of other tasks beside.
-        standards: What the demonstrations show, by task; periodic tasks that it lacks are judged
+        run: What happened, with judgments of other tasks beside.
+        references: What the demonstrations show, by task; periodic tasks that it lacks are judged
             by their minimum of cycles.
         rows: The scores under the task's own criteria.
 
     Returns:
-        Task ids for each episode: the instructed one first, then those of `run.shown`.
+        Task ids for each episode: the instructed one first, then those of `run.achieved_tasks`.
     """
     found = [[run.task.id] if row["success"] else [] for row in rows]
     for task_id, progress in run.shown.items():
         task = get_task(task_id)
         holds = done(task, progress).copy()
-        if task.kind == "periodic" and task_id in standards:
+        if task.kind == "periodic" and task_id in references:
             signal, valid = phase_plane(run, task)
             for i in np.flatnonzero(holds):  # a rhythm has the minimum of cycles at least
                 holds[i] = score_periodic(
-                    signal[i], run.control_dt_s, _reference(task_id, standards), valid=valid[i]
+                    signal[i], run.control_dt_s, _reference(task_id, references), valid=valid[i]
                 ).success
         for i in np.flatnonzero(holds):
             found[i].append(task_id)
@@ -78,11 +80,11 @@ def phase_plane(run: Rollout, task: Task) -> tuple[FloatArray, BoolArray]:
     return task.cycle.phase_plane(judged).swapaxes(0, 1), task.cycle.valid(judged).swapaxes(0, 1)
 
 
-def _score_stages(run: Rollout, standard: Standard) -> list[Row]:
-    stages = score_sequential(run.stage_times_s, demonstration_times_s=standard.times_s)
+def _score_stages(run: Rollout, task_reference: TaskReference) -> list[Row]:
+    stages = score_sequential(run.stage_times_s, demonstration_times_s=task_reference.times_s)
     success, times = done(run.task, run.progress), run.success_s
     paths = run.hand_paths()
-    typical = float(np.median(standard.times_s)) if standard.times_s else np.nan
+    typical = float(np.median(task_reference.times_s)) if task_reference.times_s else np.nan
     return [
         {
             "success": bool(success[i]),
@@ -94,7 +96,7 @@ def _score_stages(run: Rollout, standard: Standard) -> list[Row]:
             **_counted(run, i),
             "time_s": _known(times[i]),
             "relative_time": _known(times[i] / typical),
-            "path_distance": _path_distance(paths[i], times[i], run.control_dt_s, standard),
+            "path_distance": _path_distance(paths[i], times[i], run.control_dt_s, task_reference),
             "jerk": _known(jerk(paths[i], run.control_dt_s)),
         }
         for i in range(len(run.seeds))
@@ -114,16 +116,18 @@ def _counted(run: Rollout, i: int) -> Row:
     }
 
 
-def _path_distance(path: FloatArray, time_s: float, dt: float, standard: Standard) -> float | None:
+def _path_distance(
+    path: FloatArray, time_s: float, dt: float, task_reference: TaskReference
+) -> float | None:
     """Distance to the nearest demonstration [m], of a successful episode up to its success."""
-    if not standard.paths:
+    if not task_reference.paths:
         return None
     end = len(path) if np.isnan(time_s) else round(time_s / dt) + 1
-    return path_distance(path[: end : max(1, round(PATH_DT_S / dt))], standard.paths)
+    return path_distance(path[: end : max(1, round(PATH_DT_S / dt))], task_reference.paths)
 
 
-def _score_cycle(run: Rollout, standard: Standard) -> list[Row]:
-    reference = _reference(run.task.id, {run.task.id: standard})
+def _score_cycle(run: Rollout, task_reference: TaskReference) -> list[Row]:
+    reference = _reference(run.task.id, {run.task.id: task_reference})
     signal, valid = phase_plane(run, run.task)
     dt = run.control_dt_s
     rows = []
@@ -145,8 +149,8 @@ def _score_cycle(run: Rollout, standard: Standard) -> list[Row]:
     return rows
 
 
-def _reference(task_id: str, standards: Mapping[str, Standard]) -> Any:
-    reference = standards[task_id].reference
+def _reference(task_id: str, references: Mapping[str, TaskReference]) -> Any:
+    reference = references[task_id].cycle
     if reference is None:
         raise VandError(f"task {task_id!r}: its demonstrations show no cycle to judge by")
     return reference

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vand_envs.errors import unknown_name
-from vand_robot.evaluation.perturbations import CONDITIONS, NOMINAL, Condition
+from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS, Perturbation
 
 
 @dataclass(frozen=True)
@@ -14,35 +14,37 @@ class Suite:
 
     name: str
     """What it is called on the command line."""
-    conditions: tuple[Condition, ...]
+    perturbations: tuple[Perturbation, ...]
     """What interferes."""
     episodes: int
-    """Episodes of each task under each condition."""
+    """Episodes of each task under each perturbation."""
 
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
         Suite("nominal", (NOMINAL,), 50),
-        Suite("standard", tuple(CONDITIONS.values()), 50),
-        Suite("quick", tuple(CONDITIONS.values()), 10),
+        Suite("robustness", tuple(PERTURBATIONS.values()), 50),
+        Suite("quick", tuple(PERTURBATIONS.values()), 10),
     )
 }
 """Name -> suite."""
 
 
-def find_suite(name: str, conditions: Sequence[str] = (), episodes: int | None = None) -> Suite:
-    """The suite of that name, with other conditions or another number of episodes if given.
+def find_suite(name: str, perturbations: Sequence[str] = (), episodes: int | None = None) -> Suite:
+    """The suite of that name, with other perturbations or another number of episodes if given.
 
     Raises:
-        UsageError: An unknown suite or condition.
+        UsageError: An unknown suite or perturbation.
     """
     if name not in SUITES:
         raise unknown_name("suite", name, SUITES)
-    for condition in conditions:
-        if condition not in CONDITIONS:
-            raise unknown_name("condition", condition, CONDITIONS)
+    for perturbation in perturbations:
+        if perturbation not in PERTURBATIONS:
+            raise unknown_name("perturbation", perturbation, PERTURBATIONS)
     suite = SUITES[name]
-    if conditions:
-        suite = dataclasses.replace(suite, conditions=tuple(CONDITIONS[c] for c in conditions))
+    if perturbations:
+        suite = dataclasses.replace(
+            suite, perturbations=tuple(PERTURBATIONS[c] for c in perturbations)
+        )
     return suite if episodes is None else dataclasses.replace(suite, episodes=episodes)

@@ -10,12 +10,12 @@ from vand_robot.metrics.sequential import success_at_k
 from vand_robot.metrics.statistics import wilson_interval
 
 NONE = "none"
-"""Column of the confusion matrix for episodes that show no behaviour."""
+"""Column of the confusion matrix for episodes that show no behavior."""
 
 SHARES = ("count_right", "returned", "still", "success_once", "success_at_end")
 """Metrics that hold or do not: reported as rates."""
 
-_LABELS = ("task", "condition", "after", "seed", "success", "shown", "failures")
+_LABELS = ("task", "perturbation", "after", "seed", "success", "shown", "failures")
 
 
 def rate(flags: Sequence[bool]) -> dict[str, Any]:
@@ -29,8 +29,8 @@ def rate(flags: Sequence[bool]) -> dict[str, Any]:
     }
 
 
-def summarise(rows: Sequence[Mapping[str, Any]], stage_names: Sequence[str]) -> dict[str, Any]:
-    """The entry in `results.json` of one task under one condition.
+def summarize(rows: Sequence[Mapping[str, Any]], stage_names: Sequence[str]) -> dict[str, Any]:
+    """The entry in `results.json` of one task under one perturbation.
 
     Args:
         rows: Its episodes, at least one.
@@ -81,34 +81,34 @@ def worst(rows: Sequence[Mapping[str, Any]], limit: int = 5) -> list[dict[str, A
 
 
 def worst_episodes(results: Mapping[str, Any], limit: int) -> list[tuple[str, str, dict[str, Any]]]:
-    """The worst episodes of an evaluation: (condition, task, entry of `worst`).
+    """The worst episodes of an evaluation: (perturbation, task, entry of `worst`).
 
-    The worst of every condition and task come first, then the second worst, and so on: a task
+    The worst of every perturbation and task come first, then the second worst, and so on: a task
     that fails always does not hide the others.
     """
     ranked = [
-        (rank, condition, task_id, entry)
-        for condition in results["conditions"]
+        (rank, perturbation, task_id, entry)
+        for perturbation in results["perturbations"]
         for task_id, task in results["tasks"].items()
-        for rank, entry in enumerate(task["conditions"].get(condition, {}).get("worst", []))
+        for rank, entry in enumerate(task["perturbations"].get(perturbation, {}).get("worst", []))
     ]
-    ranked.sort(key=lambda it: it[0])  # stable: by condition and task within a rank
-    return [(condition, task_id, entry) for _, condition, task_id, entry in ranked[:limit]]
+    ranked.sort(key=lambda it: it[0])  # stable: by perturbation and task within a rank
+    return [(perturbation, task_id, entry) for _, perturbation, task_id, entry in ranked[:limit]]
 
 
 def confusion(
-    rows: Mapping[str, Sequence[Mapping[str, Any]]], behaviours: Sequence[str]
+    rows: Mapping[str, Sequence[Mapping[str, Any]]], behaviors: Sequence[str]
 ) -> dict[str, dict[str, int]]:
-    """How often each behaviour was shown under each instruction.
+    """How often each behavior was shown under each instruction.
 
-    An episode may show several behaviours, or none.
+    An episode may show several behaviors, or none.
 
     Args:
-        rows: Instruction -> its episodes; `shown` names the behaviours.
-        behaviours: Ids of all behaviours.
+        rows: Instruction -> its episodes; `shown` names the behaviors.
+        behaviors: Ids of all behaviors.
 
     Returns:
-        Instruction -> behaviour, or `none` -> episodes; empty where behaviours were not judged.
+        Instruction -> behavior, or `none` -> episodes; empty where behaviors were not judged.
     """
     if any("shown" not in row for episodes in rows.values() for row in episodes):
         return {}
@@ -116,7 +116,7 @@ def confusion(
     for instruction, episodes in rows.items():
         found = [row["shown"].split() for row in episodes]
         matrix[instruction] = {
-            **{name: sum(name in it for it in found) for name in behaviours},
+            **{name: sum(name in it for it in found) for name in behaviors},
             NONE: sum(not it for it in found),
         }
     return matrix

@@ -11,7 +11,7 @@ from vand_demos import DemoDataset
 from vand_demos.system.files import disk_errors
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
-from vand_robot.evaluation.reference import Standard, from_extras, standards_of
+from vand_robot.evaluation.reference import TaskReference, from_extras, references_from_datasets
 from vand_robot.evaluation.runner import PolicyMaker
 from vand_robot.layout import POLICY_TENSORS, named, run_folder
 from vand_robot.policies.checkpoint import (
@@ -25,14 +25,14 @@ from vand_robot.policies.recurrent import RecurrentPolicy
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluationTarget:
     """What is evaluated."""
 
     make_policy: PolicyMaker
     """Makes the policy."""
     digest: str
     """Tells it from every other."""
-    standards: Mapping[str, Standard]
+    references: Mapping[str, TaskReference]
     """What it is judged by, for each task that it was trained for."""
     control_dt_s: float
     """Duration of a control step [s]."""
@@ -40,7 +40,7 @@ class Subject:
     """What to say of it in `results.json`."""
 
 
-def find_subject(source: Path, *, expert: bool = False) -> Subject:
+def load_target(source: Path, *, expert: bool = False) -> EvaluationTarget:
     """What a run, or a data set for the experts, puts to the test.
 
     Args:
@@ -57,14 +57,14 @@ def find_subject(source: Path, *, expert: bool = False) -> Subject:
     if source.is_file():
         if not expert:
             raise UsageError(f"{source} is no run; a data set is evaluated with --expert")
-        standards = standards_of([source])
-        if not standards:
+        references = references_from_datasets([source])
+        if not references:
             raise VandError(f"{source}: no successful demonstration to judge by")
         dt = _control_dt_s(source)  # the experts drive in a mode of their own, whatever the file's
-        return Subject(
+        return EvaluationTarget(
             partial(ExpertPolicy, dt),
             _expert_digest(dt),
-            standards,
+            references,
             dt,
             {
                 "run": f"experts on {source.name}",
@@ -76,9 +76,9 @@ def find_subject(source: Path, *, expert: bool = False) -> Subject:
     folder = named(source)
     digest = "" if expert else _weights_digest(folder)
     checkpoint = load_checkpoint(folder)
-    standards = from_extras(checkpoint.extras)
-    if not standards:
-        raise VandError(f"{source}: the run holds no standards to judge by")
+    references = from_extras(checkpoint.extras)
+    if not references:
+        raise VandError(f"{source}: the run holds no references to judge by")
     dt = checkpoint.policy.spec.control_dt_s
     name = run_folder(folder).name
     make_policy: PolicyMaker
@@ -95,7 +95,7 @@ def find_subject(source: Path, *, expert: bool = False) -> Subject:
         "config": {} if expert else validation.to_dict(checkpoint.config),
         "versions": software_versions(),
     }
-    return Subject(make_policy, digest, standards, dt, facts)
+    return EvaluationTarget(make_policy, digest, references, dt, facts)
 
 
 def _control_dt_s(file: Path) -> float:

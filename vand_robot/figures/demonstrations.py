@@ -45,23 +45,23 @@ def trajectories(paths: Sequence[Trajectory], title: str) -> Figure:
     above, height = figure.subplots(1, 2, width_ratios=(1.25, 1))
     alpha = float(np.clip(4 / len(paths), 0.12, 0.9))
     for path in paths:
-        colour, line = (BLUE, "-") if path.success else (VERMILION, "--")
+        color, line = (BLUE, "-") if path.success else (VERMILION, "--")
         above.plot(*path.base.T, color=FAINT, alpha=alpha, linewidth=0.9, linestyle=line)
-        above.plot(*path.hand[:, :2].T, color=colour, alpha=alpha, linewidth=1.0, linestyle=line)
+        above.plot(*path.hand[:, :2].T, color=color, alpha=alpha, linewidth=1.0, linestyle=line)
         above.plot(*path.hand[0, :2], "o", color=INK, markersize=2.5, alpha=alpha)
         above.plot(*path.hand[-1, :2], "x", color=INK, markersize=4, alpha=alpha)
         time_s = np.arange(len(path.hand)) * path.dt
         height.plot(
-            time_s, path.hand[:, 2], color=colour, alpha=alpha, linewidth=1.0, linestyle=line
+            time_s, path.hand[:, 2], color=color, alpha=alpha, linewidth=1.0, linestyle=line
         )
     done = sum(path.success for path in paths)
     above.set_title(f"{title}: {len(paths)} demonstrations, {done} succeeded")
     above.set_aspect("equal", adjustable="datalim")
     above.set_xlabel("x [m]")
     above.set_ylabel("y [m]")
-    for label, colour in (("hand", BLUE), ("hand, failure", VERMILION), ("base", FAINT)):
-        if colour != VERMILION or done < len(paths):
-            above.plot([], [], color=colour, label=label)
+    for label, color in (("hand", BLUE), ("hand, failure", VERMILION), ("base", FAINT)):
+        if color != VERMILION or done < len(paths):
+            above.plot([], [], color=color, label=label)
     above.legend(frameon=False, fontsize=8, handlelength=1.2)
     height.set_title("height of the hand")
     height.set_xlabel("time [s]")

@@ -10,13 +10,13 @@ from matplotlib.ticker import MaxNLocator
 
 from vand_robot.figures.style import BLUE, INK, VERMILION, styled
 from vand_robot.metrics.periodic import score_periodic
-from vand_robot.metrics.reference_cycle import Reference
+from vand_robot.metrics.reference_cycle import ReferenceCycle
 
 
 @styled
 def phase_portrait(
     signals: Sequence[npt.ArrayLike],
-    reference: Reference,
+    reference: ReferenceCycle,
     dt: float,
     *,
     valid: Sequence[npt.ArrayLike] | None = None,
@@ -42,24 +42,24 @@ def phase_portrait(
         for i, x in enumerate(arrays)
     ]
     groups = [
-        (word, colour, [i for i, score in enumerate(scores) if score.success is success])
-        for word, colour, success in (("succeeded", BLUE, True), ("failed", VERMILION, False))
+        (word, color, [i for i, score in enumerate(scores) if score.success is success])
+        for word, color, success in (("succeeded", BLUE, True), ("failed", VERMILION, False))
     ]
     groups = [group for group in groups if group[2]] or groups[:1]
     figure = Figure(figsize=(3.9 * len(groups), 4.2))
     panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
-    for axes, (word, colour, members) in zip(panels, groups, strict=True):
-        axes.set_title(f"{len(members)} of {len(arrays)} {word}", color=colour)
+    for axes, (word, color, members) in zip(panels, groups, strict=True):
+        axes.set_title(f"{len(members)} of {len(arrays)} {word}", color=color)
         for i in members:
             onset_s = scores[i].onset_s
             begin = len(arrays[i]) if np.isnan(onset_s) else round(onset_s / dt)
             alpha = float(np.clip(2.5 / len(members), 0.08, 0.8))
-            axes.plot(*arrays[i][: begin + 1].T, color=colour, alpha=0.15, linewidth=0.8)
-            axes.plot(*arrays[i][begin:].T, color=colour, alpha=alpha, linewidth=0.8)
+            axes.plot(*arrays[i][: begin + 1].T, color=color, alpha=0.15, linewidth=0.8)
+            axes.plot(*arrays[i][begin:].T, color=color, alpha=alpha, linewidth=0.8)
         _draw_cycle(axes, reference)
         span = 2.2 * reference.amplitude
-        axes.set_xlim(reference.centre[0] - span, reference.centre[0] + span)
-        axes.set_ylim(reference.centre[1] - span, reference.centre[1] + span)
+        axes.set_xlim(reference.center[0] - span, reference.center[0] + span)
+        axes.set_ylim(reference.center[1] - span, reference.center[1] + span)
         axes.set_aspect("equal")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -68,7 +68,7 @@ def phase_portrait(
     return figure
 
 
-def _draw_cycle(axes: Axes, reference: Reference) -> None:
+def _draw_cycle(axes: Axes, reference: ReferenceCycle) -> None:
     cycle = np.concatenate([reference.mean_cycle, reference.mean_cycle[:1]])
     axes.plot(*cycle.T, color="white", linewidth=4.5)
     axes.plot(*cycle.T, color=INK, linewidth=2.0)
@@ -81,7 +81,7 @@ def _draw_cycle(axes: Axes, reference: Reference) -> None:
         )
     axes.annotate(
         f"demonstrations\n{reference.frequency_hz:.2f} Hz, {100 * reference.amplitude:.1f} cm",
-        tuple(reference.centre),
+        tuple(reference.center),
         ha="center",
         va="center",
         color=INK,

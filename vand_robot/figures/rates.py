@@ -1,4 +1,4 @@
-"""Rates: of success by task and condition, and of behaviours by instruction."""
+"""Rates: of success by task and perturbation, and of behaviors by instruction."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,23 +14,23 @@ from vand_robot.figures.style import BLUE, FAINT, INK, styled
 
 @styled
 def success_chart(results: Mapping[str, Any]) -> Figure:
-    """Success rate of each task under each condition, with its Wilson 95 % interval.
+    """Success rate of each task under each perturbation, with its Wilson 95 % interval.
 
     Args:
         results: The content of `results.json`.
 
     Returns:
-        A panel for each condition, in it a bar for each task with its successes / episodes.
+        A panel for each perturbation, in it a bar for each task with its successes / episodes.
     """
     tasks = results["tasks"]
-    conditions = list(results["conditions"])
-    figure = Figure(figsize=(1.5 + 2.3 * max(len(conditions), 2), 0.95 + 0.4 * len(tasks)))
-    panels = figure.subplots(1, len(conditions), squeeze=False, sharey=True)[0]
-    for axes, condition in zip(panels, conditions, strict=True):
-        axes.set_title(condition)
+    perturbations = list(results["perturbations"])
+    figure = Figure(figsize=(1.5 + 2.3 * max(len(perturbations), 2), 0.95 + 0.4 * len(tasks)))
+    panels = figure.subplots(1, len(perturbations), squeeze=False, sharey=True)[0]
+    for axes, perturbation in zip(panels, perturbations, strict=True):
+        axes.set_title(perturbation)
         for row, task in enumerate(tasks.values()):
-            if condition in task["conditions"]:
-                _draw_rate(axes, row, task["conditions"][condition])
+            if perturbation in task["perturbations"]:
+                _draw_rate(axes, row, task["perturbations"][perturbation])
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1])
         axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -62,10 +62,10 @@ def _draw_rate(axes: Axes, row: int, entry: Mapping[str, Any]) -> None:
 
 @styled
 def confusion_matrix(matrix: Mapping[str, Mapping[str, int]], episodes: int) -> Figure:
-    """Behaviour shown against instruction given.
+    """Behavior shown against instruction given.
 
     Args:
-        matrix: Instruction -> behaviour, or `none` -> episodes; the columns are those of the
+        matrix: Instruction -> behavior, or `none` -> episodes; the columns are those of the
             first row.
         episodes: Of each instruction.
 
@@ -94,7 +94,7 @@ def confusion_matrix(matrix: Mapping[str, Mapping[str, int]], episodes: int) -> 
     axes.axvline(len(columns) - 1.5, color=FAINT, linewidth=0.8)
     axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", color=INK)
     axes.set_yticks(range(len(rows)), rows, color=INK)
-    axes.set_xlabel("behaviour shown [% of the episodes]")
+    axes.set_xlabel("behavior shown [% of the episodes]")
     axes.set_ylabel("instruction given")
     axes.grid(visible=False)
     for spine in axes.spines.values():

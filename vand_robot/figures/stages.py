@@ -34,16 +34,16 @@ def stage_completion(
         raise ValueError(f"{len(names)} stage names for stage times of shape {times.shape}")
     figure = Figure(figsize=(6.4, 3.4))
     axes = figure.add_subplot()
-    # Viridis without its pale end: ordered in lightness, so that it also reads in grey.
-    colours = mpl.colormaps["viridis"](np.linspace(0.05, 0.75, len(names)))
+    # Viridis without its pale end: ordered in lightness, so that it also reads in gray.
+    colors = mpl.colormaps["viridis"](np.linspace(0.05, 0.75, len(names)))
     kept = np.where(in_order(times), times, np.nan)  # (n, S)
     shares = []
-    for k, colour in enumerate(colours):
+    for k, color in enumerate(colors):
         done = np.sort(kept[np.isfinite(kept[:, k]), k])
         risen = np.arange(len(done) + 1) / max(len(times), 1)
         x, y = np.concatenate([[0], done, [horizon_s]]), np.append(risen, risen[-1])
-        axes.step(x, y, where="post", color=colour)
-        axes.fill_between(x, y, step="post", color=colour, alpha=0.05, linewidth=0)
+        axes.step(x, y, where="post", color=color)
+        axes.fill_between(x, y, step="post", color=color, alpha=0.05, linewidth=0)
         shares.append(float(risen[-1]))
     places = _spread_labels(shares, gap=0.075)
     for k, (name, share, place) in enumerate(zip(names, shares, places, strict=True)):
@@ -54,10 +54,10 @@ def stage_completion(
             xycoords=axes.get_yaxis_transform(),
             textcoords=axes.get_yaxis_transform(),
             va="center",
-            color=colours[k],
+            color=colors[k],
             arrowprops={
                 "arrowstyle": "-",
-                "color": colours[k],
+                "color": colors[k],
                 "linewidth": 0.7,
                 "shrinkB": 0,
                 "relpos": (0, 0.5),

@@ -1,4 +1,4 @@
-"""The one style of all figures, legible without telling colours apart, and how they are saved."""
+"""The one style of all figures, legible without telling colors apart, and how they are saved."""
 
 import io
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from vand_demos.system.files import write_bytes
 
 INK, FAINT, GRID = "#1c2733", "#66727f", "#e3e7eb"
 BLUE, VERMILION, GREEN, ORANGE, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7"
-"""Okabe and Ito's palette, safe for colour-blind eyes."""
+"""Okabe and Ito's palette, safe for color-blind eyes."""
 
 DPI = 160
 """Of a PNG [pixel per inch]."""

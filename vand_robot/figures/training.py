@@ -50,10 +50,10 @@ def training_curve(metrics: str | Path) -> Figure:
         if (lines := tuple(line for line in wanted if line[0] in names))
     ]
     tasks = [name for name in names if name.startswith(_SUCCESS)]
-    colours = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, INK)
+    colors = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, INK)
     if tasks:
         lines = tuple(
-            (name, name.removeprefix(_SUCCESS), colours[i % len(colours)])
+            (name, name.removeprefix(_SUCCESS), colors[i % len(colors)])
             for i, name in enumerate(tasks)
         )
         panels.append(("success on validation seeds", lines))
@@ -65,14 +65,14 @@ def training_curve(metrics: str | Path) -> Figure:
     for place, (title, lines) in enumerate(panels, start=1):
         axes = figure.add_subplot(rows, columns, place)
         axes.set_title(title)
-        for name, label, colour in lines:
+        for name, label, color in lines:
             points = [(record["update"], record[name]) for record in records if name in record]
             x, y = np.array(points, dtype=np.float64).T
             sparse = len(x) <= 30
             axes.plot(
                 x,
                 y,
-                color=colour,
+                color=color,
                 label=label,
                 linewidth=1.2,
                 marker="o" if sparse else "",

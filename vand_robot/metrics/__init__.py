@@ -1,1 +1,1 @@
-"""How well behaviour is reproduced: pure functions of arrays, one module per kind of task."""
+"""How well behavior is reproduced: pure functions of arrays, one module per kind of task."""

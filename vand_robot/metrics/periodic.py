@@ -18,7 +18,7 @@ from scipy.interpolate import CubicSpline
 from vand_robot.metrics.reference_cycle import (
     Bools,
     Floats,
-    Reference,
+    ReferenceCycle,
     as_complex,
     check_signal,
     first_passage,
@@ -35,7 +35,7 @@ from vand_robot.metrics.reference_cycle import (
 __all__ = [
     "PeriodicScore",
     "PeriodicTolerances",
-    "Reference",
+    "ReferenceCycle",
     "cycle_jitter",
     "floquet_multiplier",
     "in_tolerance",
@@ -74,7 +74,7 @@ class PeriodicTolerances:
     onset_factor: float = 2.0
     """The motion must begin before this multiple of the latest demonstration's onset, and grace."""
 
-    def deadline_s(self, reference: Reference) -> float:
+    def deadline_s(self, reference: ReferenceCycle) -> float:
         """The latest time at which a motion may begin [s]."""
         return self.onset_factor * reference.onset_s + self.grace_cycles / reference.frequency_hz
 
@@ -133,7 +133,7 @@ class PeriodicScore:
 def score_periodic(
     signal: npt.ArrayLike,
     dt: float,
-    reference: Reference,
+    reference: ReferenceCycle,
     *,
     valid: npt.ArrayLike | None = None,
     tolerances: PeriodicTolerances = PeriodicTolerances(),
@@ -218,7 +218,7 @@ def score_periodic(
 def periodic_success(
     signal: npt.ArrayLike,
     dt: float,
-    reference: Reference,
+    reference: ReferenceCycle,
     *,
     valid: npt.ArrayLike | None = None,
     tolerances: PeriodicTolerances = PeriodicTolerances(),
@@ -227,7 +227,7 @@ def periodic_success(
     return score_periodic(signal, dt, reference, valid=valid, tolerances=tolerances).success
 
 
-def spectral_frequency(signal: Floats, dt: float, reference: Reference) -> float:
+def spectral_frequency(signal: Floats, dt: float, reference: ReferenceCycle) -> float:
     """Frequency of a motion from its spectrum, in the reference's direction.
 
     The spectrum of the complex signal (Hann window, zero-padded) tells the two directions apart,
@@ -258,7 +258,7 @@ def spectral_frequency(signal: Floats, dt: float, reference: Reference) -> float
     if reference.turns:
         bins = np.concatenate([-bins[::-1], bins])
 
-    cycle = np.fft.fft(as_complex(reference.mean_cycle - reference.centre))
+    cycle = np.fft.fft(as_complex(reference.mean_cycle - reference.center))
     harmonics = [m for m in range(-_HARMONICS, _HARMONICS + 1) if m]
     strengths = np.abs([cycle[m] for m in harmonics])
     power = np.zeros(len(bins))
@@ -275,7 +275,7 @@ def spectral_frequency(signal: Floats, dt: float, reference: Reference) -> float
 def in_tolerance(
     signal: npt.ArrayLike,
     dt: float,
-    reference: Reference,
+    reference: ReferenceCycle,
     *,
     valid: npt.ArrayLike | None = None,
     tolerances: PeriodicTolerances = PeriodicTolerances(),
@@ -301,7 +301,7 @@ def in_tolerance(
         return whole
     starts, ends = starts[whole], ends[whole]  # (W,)
     pieces = resample(x, starts, ends)  # (W, K, 2)
-    radius = np.sqrt(((pieces - reference.centre) ** 2).sum(axis=-1).mean(axis=-1))  # (W,)
+    radius = np.sqrt(((pieces - reference.center) ** 2).sum(axis=-1).mean(axis=-1))  # (W,)
     first, last = starts.astype(np.int64), np.ceil(ends).astype(np.int64)
     total = np.concatenate([[0], np.cumsum(counts)])
     keeps = (
@@ -331,7 +331,7 @@ def cycle_jitter(phases: Floats) -> float:
     return float(durations.std() / durations.mean()) if len(durations) > 1 else float("nan")
 
 
-def floquet_multiplier(signal: Floats, dt: float, reference: Reference) -> float:
+def floquet_multiplier(signal: Floats, dt: float, reference: ReferenceCycle) -> float:
     """How much of a deviation from the orbit is left after one cycle, as a signed factor.
 
     Deviations are read where the motion crosses Poincare sections at equal phases. The multiplier
@@ -378,7 +378,7 @@ def floquet_multiplier(signal: Floats, dt: float, reference: Reference) -> float
 def recovery_time(
     signal: npt.ArrayLike,
     dt: float,
-    reference: Reference,
+    reference: ReferenceCycle,
     push_s: float,
     *,
     valid: npt.ArrayLike | None = None,
@@ -409,10 +409,12 @@ def recovery_time(
     return float(lost[0] + back[0]) * dt if len(back) else math.inf
 
 
-def _deviation(crossings: Floats, sections: npt.NDArray[np.int64], reference: Reference) -> Floats:
+def _deviation(
+    crossings: Floats, sections: npt.NDArray[np.int64], reference: ReferenceCycle
+) -> Floats:
     """Coordinates along Poincare sections, shape of `sections`: radii, or normal distances."""
     if reference.turns:
-        return np.abs(as_complex(crossings - reference.centre))
+        return np.abs(as_complex(crossings - reference.center))
     cycle = as_complex(reference.mean_cycle)
     index = (sections % _SECTIONS) * (len(cycle) // _SECTIONS)
     tangent = np.roll(cycle, -1) - np.roll(cycle, 1)
@@ -420,8 +422,8 @@ def _deviation(crossings: Floats, sections: npt.NDArray[np.int64], reference: Re
     return ((as_complex(crossings) - cycle[index]) * np.conj(normal[index])).real
 
 
-def _rms_radius(signal: Floats, reference: Reference) -> float:
-    return float(np.sqrt(((signal - reference.centre) ** 2).sum(axis=-1).mean()))
+def _rms_radius(signal: Floats, reference: ReferenceCycle) -> float:
+    return float(np.sqrt(((signal - reference.center) ** 2).sum(axis=-1).mean()))
 
 
 def _longest_run(flags: Bools) -> int:

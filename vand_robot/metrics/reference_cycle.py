@@ -1,10 +1,10 @@
 """The cycle that demonstrations of a periodic task show, and the phase of a motion along it.
 
-A periodic task is judged in its phase plane, two signals in metres. The demonstrations say what to
+A periodic task is judged in its phase plane, two signals in meters. The demonstrations say what to
 expect there: a closed curve (the mean cycle), how often per second it is walked, and in which
-direction. Two kinds of curve are told apart by their winding about the centre:
+direction. Two kinds of curve are told apart by their winding about the center:
 
-- a loop (winding +1 or -1: wiping, stirring): the phase is the angle about the centre;
+- a loop (winding +1 or -1: wiping, stirring): the phase is the angle about the center;
 - a curve that does not wind (0: a figure of eight, a line to and fro): the phase is that of the
   nearest point of the mean cycle in position *and velocity*, which tells two branches apart where
   they cross. Where they touch and run along together nothing does, but where the motion came from:
@@ -30,9 +30,9 @@ Bools = npt.NDArray[np.bool_]
 PHASES = 64
 """Points of a resampled cycle."""
 ONSET_DISTANCE = 0.5
-"""The neighbourhood of an orbit: points nearer to it than this share of its amplitude."""
+"""The neighborhood of an orbit: points nearer to it than this share of its amplitude."""
 ONSET_CYCLES = 0.5
-"""A motion has begun when it stays in the neighbourhood for this part of a cycle [cycle]."""
+"""A motion has begun when it stays in the neighborhood for this part of a cycle [cycle]."""
 ONSET_SHARE = 0.9
 """... for at least this share of the samples: contact may flicker when it is made."""
 SETTLING_CYCLES = 0.5
@@ -46,24 +46,24 @@ JUMP_CYCLES = 0.05
 LOOP_AREA = 0.2
 """Below this share of a circle's area a curve has no direction: an eight, a line to and fro."""
 REST_RADIUS = 0.1
-"""Nearer to the centre than this share of the amplitude, an angle is noise: the phase is held."""
+"""Nearer to the center than this share of the amplitude, an angle is noise: the phase is held."""
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
+class ReferenceCycle:
     """What the demonstrations of a periodic task show in its phase plane."""
 
     frequency_hz: float
     """Cycles per second, positive [1/s]."""
     amplitude: float
-    """Root mean square distance from the centre [m]."""
-    centre: Floats
+    """Root mean square distance from the center [m]."""
+    center: Floats
     """Mean of the mean cycle, shape (2,) [m]."""
     mean_cycle: Floats
     """One cycle at equal steps of time, shape (PHASES, 2) [m]: the median at each phase, which
     disturbances of single demonstrations do not smear."""
     turns: int
-    """Winding of the cycle about the centre: 1 counter-clockwise, -1 clockwise, 0 neither."""
+    """Winding of the cycle about the center: 1 counter-clockwise, -1 clockwise, 0 neither."""
     onset_s: float
     """The latest time at which a demonstration began its first cycle [s]."""
 
@@ -72,7 +72,7 @@ class Reference:
         return {
             "frequency_hz": self.frequency_hz,
             "amplitude": self.amplitude,
-            "centre": self.centre.tolist(),
+            "center": self.center.tolist(),
             "mean_cycle": self.mean_cycle.tolist(),
             "turns": self.turns,
             "onset_s": self.onset_s,
@@ -89,7 +89,7 @@ class Reference:
             return cls(
                 frequency_hz=float(record["frequency_hz"]),
                 amplitude=float(record["amplitude"]),
-                centre=np.asarray(record["centre"], dtype=np.float64),
+                center=np.asarray(record["center"], dtype=np.float64),
                 mean_cycle=np.asarray(record["mean_cycle"], dtype=np.float64),
                 turns=int(record["turns"]),
                 onset_s=float(record["onset_s"]),
@@ -104,7 +104,7 @@ def reference_from_demonstrations(
     signals: Sequence[npt.ArrayLike],
     dt: float,
     valid: Sequence[npt.ArrayLike] | None = None,
-) -> Reference:
+) -> ReferenceCycle:
     """Measure the common cycle of demonstrations, each of which may begin with an approach.
 
     A first guess comes from the second halves, where the approach is over, or else, of cycles that
@@ -159,7 +159,7 @@ def check_signal(signal: npt.ArrayLike, valid: npt.ArrayLike | None) -> tuple[Fl
     return x[np.where(latest < 0, int(finite.argmax()), latest)], counts & finite
 
 
-def phase(signal: Floats, dt: float, reference: Reference) -> Floats:
+def phase(signal: Floats, dt: float, reference: ReferenceCycle) -> Floats:
     """The unwrapped phase of a motion along the reference's cycle.
 
     Args:
@@ -168,14 +168,14 @@ def phase(signal: Floats, dt: float, reference: Reference) -> Floats:
         reference: The cycle.
 
     Returns:
-        Shape (T,) [cycle]; held while the motion rests at the centre.
+        Shape (T,) [cycle]; held while the motion rests at the center.
     """
-    centred = as_complex(signal - reference.centre)  # (T,)
+    centered = as_complex(signal - reference.center)  # (T,)
     if reference.turns:
-        wrapped = np.angle(centred) / (2 * np.pi) * np.sign(reference.turns)
-        moving = np.abs(centred) >= REST_RADIUS * reference.amplitude
+        wrapped = np.angle(centered) / (2 * np.pi) * np.sign(reference.turns)
+        moving = np.abs(centered) >= REST_RADIUS * reference.amplitude
     else:
-        wrapped, moving = _tracked_phase(centred, dt, reference)
+        wrapped, moving = _tracked_phase(centered, dt, reference)
     if not moving.any():
         return np.zeros(len(signal))
     samples = np.arange(len(signal))
@@ -185,14 +185,14 @@ def phase(signal: Floats, dt: float, reference: Reference) -> Floats:
 
 
 def _tracked_phase(
-    z: npt.NDArray[np.complex128], dt: float, ref: Reference
+    z: npt.NDArray[np.complex128], dt: float, ref: ReferenceCycle
 ) -> tuple[Floats, Bools]:
-    """Phase of points near in position and velocity, the latter per radian, so in metres.
+    """Phase of points near in position and velocity, the latter per radian, so in meters.
 
     The path of least total squared distance, in which a sample's phase is reached from one that is
     `TRACKING_PACE` steps away at most, or by a jump.
     """
-    cycle = as_complex(ref.mean_cycle - ref.centre)  # (K,)
+    cycle = as_complex(ref.mean_cycle - ref.center)  # (K,)
     slope = (np.roll(cycle, -1) - np.roll(cycle, 1)) * (len(cycle) / (4 * np.pi))  # (K,)
     velocity = np.gradient(z, dt) / (2 * np.pi * ref.frequency_hz)  # (T,)
     distance = np.abs(z[:, None] - cycle) ** 2 + np.abs(velocity[:, None] - slope) ** 2  # (T, K)
@@ -207,8 +207,8 @@ def _tracked_phase(
     return wrapped, np.hypot(np.abs(z), np.abs(velocity)) >= REST_RADIUS * ref.amplitude
 
 
-def onset(signal: Floats, dt: float, reference: Reference, valid: Bools) -> int | None:
-    """The sample at which a motion enters the neighbourhood of the orbit and stays for a while.
+def onset(signal: Floats, dt: float, reference: ReferenceCycle, valid: Bools) -> int | None:
+    """The sample at which a motion enters the neighborhood of the orbit and stays for a while.
 
     Passing through on the way to somewhere else is no beginning, nor is being near while invalid.
 
@@ -285,7 +285,7 @@ def whole_cycles(signal: Floats, phases: Floats) -> tuple[Floats, Floats]:
     return np.roll(pieces, round(phases[0] % 1 * PHASES), axis=1), np.diff(times)
 
 
-def orbit_distance(cycles: Floats, reference: Reference) -> Floats:
+def orbit_distance(cycles: Floats, reference: ReferenceCycle) -> Floats:
     """Distance of cycles from the reference's mean cycle, root mean square over the phases.
 
     Each cycle is first shifted in phase to where it fits best (the peak of its circular
@@ -298,8 +298,8 @@ def orbit_distance(cycles: Floats, reference: Reference) -> Floats:
     Returns:
         Shape (...) [m].
     """
-    own = as_complex(cycles - reference.centre)  # (..., K)
-    other = as_complex(reference.mean_cycle - reference.centre)  # (K,)
+    own = as_complex(cycles - reference.center)  # (..., K)
+    other = as_complex(reference.mean_cycle - reference.center)  # (K,)
     match = np.fft.ifft(np.fft.fft(own) * np.conj(np.fft.fft(other))).real  # (..., K)
     best = match.argmax(axis=-1)[..., None]  # (..., 1)
     left, peak, right = (
@@ -325,7 +325,7 @@ def parabola_peak(left: Floats, middle: Floats, right: Floats) -> Floats:
     return np.where(flat, 0.0, np.clip(peak, -0.5, 0.5))
 
 
-def _first_guess(signals: Sequence[Floats], dt: float) -> Reference:
+def _first_guess(signals: Sequence[Floats], dt: float) -> ReferenceCycle:
     """One demonstration's cycle: that of the tail which repeats itself best.
 
     Not the mean of all: disturbed demonstrations have periods that differ, and would blur it.
@@ -382,8 +382,8 @@ def _rhythm(signal: Floats, repeats: float) -> tuple[float, float] | None:
 
 
 def _refine(
-    guess: Reference, demonstrations: Sequence[tuple[Floats, Bools]], dt: float
-) -> Reference:
+    guess: ReferenceCycle, demonstrations: Sequence[tuple[Floats, Bools]], dt: float
+) -> ReferenceCycle:
     settling = round(SETTLING_CYCLES / (guess.frequency_hz * dt))
     onsets, durations, cycles = [], [], []
     for signal, valid in demonstrations:
@@ -414,17 +414,17 @@ def slope(phases: Floats, dt: float) -> float:
     return float(time @ phases / (time @ time))
 
 
-def _describe(cycles: Floats, frequency_hz: float, *, onset_s: float) -> Reference:
+def _describe(cycles: Floats, frequency_hz: float, *, onset_s: float) -> ReferenceCycle:
     """A reference from cycles (C, K, 2); by medians, as disturbances spoil single cycles badly."""
     typical = np.median(cycles, axis=0)  # (K, 2)
-    centre = typical.mean(axis=0)  # (2,)
-    radii = np.sqrt(((cycles - centre) ** 2).sum(axis=-1).mean(axis=-1))  # (C,)
-    return Reference(
+    center = typical.mean(axis=0)  # (2,)
+    radii = np.sqrt(((cycles - center) ** 2).sum(axis=-1).mean(axis=-1))  # (C,)
+    return ReferenceCycle(
         frequency_hz=frequency_hz,
         amplitude=float(np.median(radii)),
-        centre=centre,
+        center=center,
         mean_cycle=typical,
-        turns=_turns(as_complex(typical - centre)),
+        turns=_turns(as_complex(typical - center)),
         onset_s=onset_s,
     )
 

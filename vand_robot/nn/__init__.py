@@ -1,6 +1,6 @@
-"""Recurrent layers with a regularised internal state: VAND and its peers, for plain PyTorch.
+"""Recurrent layers with a regularized internal state: VAND and its peers, for plain PyTorch.
 
-Drop-in layers `Elman`, `GRU` and `LSTM`; regularisers, each of which is a random affine map of the
+Drop-in layers `Elman`, `GRU` and `LSTM`; regularizers, each of which is a random affine map of the
 state; and a Gaussian head. Time first: (steps, batch, features). Nothing in here knows of robots.
 """
 

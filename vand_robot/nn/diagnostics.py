@@ -98,7 +98,7 @@ def lyapunov_exponent(layer: Recurrent[Any], state: Tensor, x: Tensor, discard: 
     """
     if not 0 <= discard < x.shape[0]:
         raise ValueError(f"discard must lie in 0..{x.shape[0] - 1}; got {discard!r}")
-    tangent, _ = _normalised(torch.randn_like(state))
+    tangent, _ = _normalized(torch.randn_like(state))
     growth = []
     for x_t in x:
 
@@ -106,12 +106,12 @@ def lyapunov_exponent(layer: Recurrent[Any], state: Tensor, x: Tensor, discard: 
             return layer.transition(x_t, h)[1]
 
         state, change = jvp(advance, state, tangent)  # type: ignore[no-untyped-call]  # torch's
-        tangent, norm = _normalised(change)
+        tangent, norm = _normalized(change)
         growth.append(norm.log())  # (B,)
     return torch.stack(growth[discard:]).mean(0)
 
 
-def _normalised(tangent: Tensor) -> tuple[Tensor, Tensor]:
+def _normalized(tangent: Tensor) -> tuple[Tensor, Tensor]:
     """Scale each sequence's tangent (num_layers, B, S) to norm 1; return its norm (B,) too."""
     norm = torch.linalg.vector_norm(tangent, dim=(0, 2))
     return tangent / norm.clamp_min(torch.finfo(norm.dtype).tiny)[:, None], norm
@@ -122,7 +122,7 @@ class PCA:
     """Principal components of a cloud of states."""
 
     mean: Tensor
-    """(S,) the cloud's centre."""
+    """(S,) the cloud's center."""
 
     components: Tensor
     """(K, S) orthonormal directions, most variance first."""
@@ -193,7 +193,7 @@ def gradient_norms(layer: Recurrent[Any], x: Tensor, loss: Callable[[Tensor], Te
 def _layers(
     layer: Recurrent[Any], x: Tensor, extra: Callable[[Tensor], AffineMap]
 ) -> list[Trajectory]:
-    """Run all layers deterministically, with a map of one's own after the regulariser's."""
+    """Run all layers deterministically, with a map of one's own after the regularizer's."""
     paths: list[Trajectory] = []
     for index in range(layer.num_layers):
         start = layer.initial_state(x.shape[1], dtype=x.dtype)[index]  # (B, S)

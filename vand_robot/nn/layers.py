@@ -1,7 +1,7 @@
-"""Elman, GRU and LSTM layers: those of `torch.nn`, with a regulariser of the state.
+"""Elman, GRU and LSTM layers: those of `torch.nn`, with a regularizer of the state.
 
-Constructor, call, parameter names and initialisation are those of `torch.nn.RNN`, `GRU` and
-`LSTM`; state dictionaries load both ways (a regulariser's own parameters come on top, under
+Constructor, call, parameter names and initialization are those of `torch.nn.RNN`, `GRU` and
+`LSTM`; state dictionaries load both ways (a regularizer's own parameters come on top, under
 `regularizer.`). Variable lengths are given as a packed sequence, as there, or as `lengths`.
 """
 
@@ -45,7 +45,7 @@ class ScanResult:
     """(num_layers, B, S) state after each sequence's last valid step."""
 
     terms: RegularizerTerms
-    """The regulariser's terms of the loss; zero when it does not act."""
+    """The regularizer's terms of the loss; zero when it does not act."""
 
 
 class Recurrent(nn.Module, Generic[Hx]):
@@ -162,10 +162,10 @@ class Recurrent(nn.Module, Generic[Hx]):
             lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all. What
                 padding holds, even NaN, changes nothing. Any order will do; in descending order
                 padding costs next to nothing.
-            deterministic: switch the regulariser's samples off or on; None: on in training mode.
+            deterministic: switch the regularizer's samples off or on; None: on in training mode.
 
         Returns:
-            Outputs, final state and the regulariser's terms.
+            Outputs, final state and the regularizer's terms.
 
         Raises:
             ValueError: if a shape, a type or a length does not fit.
@@ -232,7 +232,7 @@ class Recurrent(nn.Module, Generic[Hx]):
         Args:
             x: (B, I) inputs.
             state: (num_layers, B, S), from `initial_state` or the last step.
-            deterministic: False draws from the regulariser. Every call is then a sequence of its
+            deterministic: False draws from the regularizer. Every call is then a sequence of its
                 own, so masks of one per sequence are drawn anew; use `run` to hold them.
 
         Returns:
@@ -308,7 +308,7 @@ class Recurrent(nn.Module, Generic[Hx]):
     ) -> tuple[Tensor | PackedSequence, Hx]:
         """Run as the layer of `torch.nn` does.
 
-        The regulariser's terms of the loss are not returned; `run` returns them.
+        The regularizer's terms of the loss are not returned; `run` returns them.
 
         Args:
             x: (T, B, I), or (B, T, I) with `batch_first`, or (T, I) unbatched; or a packed
@@ -437,7 +437,7 @@ class _OneTensorState(Recurrent[Tensor]):
 
 
 class Elman(_OneTensorState):
-    """h = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu: `torch.nn.RNN` with a regulariser.
+    """h = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu: `torch.nn.RNN` with a regularizer.
 
     Args:
         input_size: size of the input, I.
@@ -450,11 +450,11 @@ class Elman(_OneTensorState):
         bidirectional: must be False.
         device: where the weights live.
         dtype: type of the weights.
-        regularizer: recipe of the state's regulariser; None for none.
+        regularizer: recipe of the state's regularizer; None for none.
 
     Raises:
         ValueError: if an option does not fit.
-        TypeError: if the regulariser is none.
+        TypeError: if the regularizer is none.
     """
 
     def __init__(
@@ -489,7 +489,7 @@ class Elman(_OneTensorState):
 
 
 class GRU(_OneTensorState):
-    """The gated recurrent unit in the form of `torch.nn.GRU`, with a regulariser.
+    """The gated recurrent unit in the form of `torch.nn.GRU`, with a regularizer.
 
     Args:
         input_size: size of the input, I.
@@ -501,11 +501,11 @@ class GRU(_OneTensorState):
         bidirectional: must be False.
         device: where the weights live.
         dtype: type of the weights.
-        regularizer: recipe of the state's regulariser; None for none.
+        regularizer: recipe of the state's regularizer; None for none.
 
     Raises:
         ValueError: if an option does not fit.
-        TypeError: if the regulariser is none.
+        TypeError: if the regularizer is none.
     """
 
     def __init__(
@@ -538,9 +538,9 @@ class GRU(_OneTensorState):
 
 
 class LSTM(Recurrent[tuple[Tensor, Tensor]]):
-    """Long short-term memory in the form of `torch.nn.LSTM`, with a regulariser.
+    """Long short-term memory in the form of `torch.nn.LSTM`, with a regularizer.
 
-    The regularised state is [hidden; cell], 2H wide; both halves are treated alike.
+    The regularized state is [hidden; cell], 2H wide; both halves are treated alike.
 
     Args:
         input_size: size of the input, I.
@@ -553,11 +553,11 @@ class LSTM(Recurrent[tuple[Tensor, Tensor]]):
         proj_size: must be 0.
         device: where the weights live.
         dtype: type of the weights.
-        regularizer: recipe of the state's regulariser; None for none.
+        regularizer: recipe of the state's regularizer; None for none.
 
     Raises:
         ValueError: if an option does not fit.
-        TypeError: if the regulariser is none.
+        TypeError: if the regularizer is none.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Make layers and regularisers by name, for configurations and command lines."""
+"""Make layers and regularizers by name, for configurations and command lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REGULARIZERS: Mapping[str, type[Regularizer]] = {
     "vand": Vand,
     "chain": Chain,
 }
-"""Regularisers by name."""
+"""Regularizers by name."""
 
 
 def make_cell(
@@ -52,7 +52,7 @@ def make_cell(
         input_size: size of the input, I.
         hidden_size: units per layer, H.
         num_layers: layers, each fed by the one below.
-        regularizer: recipe of the state's regulariser; None for none.
+        regularizer: recipe of the state's regularizer; None for none.
         **options: further arguments of the layer's constructor.
 
     Returns:
@@ -68,7 +68,7 @@ def make_cell(
 
 
 def make_regularizer(options: Mapping[str, Any] | None) -> Regularizer:
-    """Make a regulariser from its options.
+    """Make a regularizer from its options.
 
     Args:
         options: `{"name": ..., **arguments}`, e.g. `{"name": "vand", "beta": 1e-3}`; the members
@@ -78,7 +78,7 @@ def make_regularizer(options: Mapping[str, Any] | None) -> Regularizer:
         The recipe.
 
     Raises:
-        ValueError: if there is no such regulariser, no such option, or an option's value is bad.
+        ValueError: if there is no such regularizer, no such option, or an option's value is bad.
     """
     if options is None:
         return NoRegularizer()

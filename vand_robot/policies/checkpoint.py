@@ -1,6 +1,6 @@
 """Policies on disk: a folder of safetensors and JSON. Nothing is ever unpickled.
 
-    policy.safetensors      weights, and the statistics of the normaliser
+    policy.safetensors      weights, and the statistics of the normalizer
     policy.json             configuration, interface, versions, extras, hashes of the tensor files
     optimizer.safetensors   only in `last/`: what training needs to go on exactly
     trainer.json            only in `last/`: likewise
@@ -33,7 +33,7 @@ from vand_robot.layout import BEST, LAST, POLICY_JSON, POLICY_TENSORS, TRAINER_J
 from vand_robot.policies.recurrent import RecurrentPolicy
 
 FORMAT = "vand-robot-policy"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class TrainerState:
     facts: Mapping[str, Any]
     """What JSON can hold: the best checkpoint so far, the fingerprint of the data."""
     tensors: Mapping[str, Tensor]
-    """The optimiser's moments and, with averaging, the weights themselves."""
+    """The optimizer's moments and, with averaging, the weights themselves."""
 
 
 @dataclass(frozen=True, eq=False)

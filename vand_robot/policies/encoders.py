@@ -23,10 +23,10 @@ def make_encoder(
     """A small perceptron: linear, layer norm if asked for, activation, for each size.
 
     Args:
-        in_features: Numbers in a normalised observation, D.
+        in_features: Numbers in a normalized observation, D.
         sizes: Units of each layer; empty for none, and then the core sees the observation itself.
         activation: The nonlinearity.
-        layer_norm: Whether to normalise over units before the nonlinearity.
+        layer_norm: Whether to normalize over units before the nonlinearity.
 
     Returns:
         Module from (..., D) to (..., F), F the last of `sizes`.
@@ -77,7 +77,7 @@ class SpatialSoftArgmax(nn.Module):
 
 
 def _places(count: int, like: Tensor) -> Tensor:
-    """Centres of `count` cells between -1 and 1."""
+    """Centers of `count` cells between -1 and 1."""
     return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) * (2 / count) - 1
 
 

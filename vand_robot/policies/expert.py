@@ -21,7 +21,7 @@ ACTION_SIZE = 10
 
 
 @dataclass(eq=False)
-class Demonstrator:
+class ExpertEpisode:
     """The expert of one episode, and what it did last."""
 
     task: str
@@ -59,15 +59,15 @@ class ExpertPolicy:
         )
 
     def act(
-        self, observation: Observation, state: Sequence[Demonstrator] | None = None
-    ) -> tuple[Float32Array, Sequence[Demonstrator]]:
+        self, observation: Observation, state: Sequence[ExpertEpisode] | None = None
+    ) -> tuple[Float32Array, Sequence[ExpertEpisode]]:
         """Actions (n, 10) for an observation, key -> (n, d), and the experts for the next call.
 
         Raises:
             VandError: No expert knows the instruction.
         """
         told = [self.spec.instructions[k] for k in observation["instruction"].argmax(axis=1)]
-        acting: list[Demonstrator] = []
+        acting: list[ExpertEpisode] = []
         for i, task in enumerate(told):
             view = {key: value[i] for key, value in observation.items()}
             it = state[i] if state and state[i].task == task else self._begin(task, view)
@@ -79,13 +79,13 @@ class ExpertPolicy:
             acting.append(it)
         return np.stack([it.action for it in acting]), acting
 
-    def _begin(self, task: str, view: Observation) -> Demonstrator:
+    def _begin(self, task: str, view: Observation) -> ExpertEpisode:
         style = crc32(np.concatenate([view["base_pose"], view["cube_pos"]]).tobytes())
         expert = make_expert(task, style, self.spec.control_dt_s, endless=True)
-        return Demonstrator(task, style, expert)
+        return ExpertEpisode(task, style, expert)
 
 
-def _advance(it: Demonstrator, view: Observation) -> None:
+def _advance(it: ExpertEpisode, view: Observation) -> None:
     action = None if it.over else it.expert.act(view)
     if action is None:
         if get_task(it.task).kind == "periodic":

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 
-class Normaliser(nn.Module):
+class Normalizer(nn.Module):
     """`clip((x - mean) / std)`, the statistics stored as buffers; relative positions close up too.
 
-    A gripper that is a centimetre off misses, and a centimetre is a hundredth of the standard
+    A gripper that is a centimeter off misses, and a centimeter is a hundredth of the standard
     deviation of where a cube may be: too little for a network to act on. So relative positions are
-    seen once more through `tanh(x / range)` for a few ranges: the shortest resolves millimetres
+    seen once more through `tanh(x / range)` for a few ranges: the shortest resolves millimeters
     near by, and whatever is far from what is being done saturates, and keeps out of the way. They
     are neither shifted nor scaled: their bounds are known.
 
@@ -62,9 +62,9 @@ class Normaliser(nn.Module):
         self.noise.copy_(torch.cat([~exact, *[~exact[self.close]] * len(self.ranges)]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises observations, (..., D) -> (..., D + R F)."""
-        normalised = torch.addcmul(self.offset, x, self.scale).clamp(-self.clip, self.clip)
+        """Normalizes observations, (..., D) -> (..., D + R F)."""
+        normalized = torch.addcmul(self.offset, x, self.scale).clamp(-self.clip, self.clip)
         if self.width == x.shape[-1]:
-            return normalised
+            return normalized
         near = x.index_select(-1, self.close).unsqueeze(-2) / self.ranges  # (..., R, F)
-        return torch.cat([normalised, torch.tanh(near).flatten(-2)], -1)
+        return torch.cat([normalized, torch.tanh(near).flatten(-2)], -1)

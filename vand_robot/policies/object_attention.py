@@ -1,29 +1,29 @@
-"""Gaze: the memory says what to look at, and the action follows from where that is."""
+"""Object attention: the memory chooses an object, and the action follows from its position."""
 
 import torch
 from torch import Tensor, nn
 
 
-class Gaze(nn.Module):
-    """Soft attention over the positions of things, directed by the state of the core.
+class ObjectAttention(nn.Module):
+    """Soft attention over the positions of objects, directed by the state of the core.
 
     "Go to B" is a product: of a choice, which is remembered, and of a position, which is seen. A
     recurrent cell that adds the two before its nonlinearity has to approximate such a product with
-    many units for each thing that it may go to. Here it is one: each head weighs the positions by
+    many units for each object that it may go to. Here it is one: each head weighs the positions by
     a softmax of the core's output, and a layer sees the core's output and the positions that the
     heads look at.
 
     Args:
         hidden_size: Units of the core's output, H.
-        things: Things whose positions are seen, J.
-        numbers: Numbers that tell where a thing is, P.
-        heads: Things that can be looked at at once, K.
+        objects: Objects whose positions are seen, J.
+        numbers: Numbers that tell where a object is, P.
+        heads: Objects that can be looked at at once, K.
     """
 
-    def __init__(self, hidden_size: int, things: int, numbers: int, heads: int) -> None:
+    def __init__(self, hidden_size: int, objects: int, numbers: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.choice = nn.Linear(hidden_size, heads * things)
+        self.choice = nn.Linear(hidden_size, heads * objects)
         self.layer = nn.Linear(hidden_size + heads * numbers, hidden_size)
 
     def forward(self, output: Tensor, positions: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class Gaze(nn.Module):
 
         Args:
             output: (N, H) output of the core.
-            positions: (N, J, P) where things are.
+            positions: (N, J, P) where objects are.
 
         Returns:
             (N, H) features.
@@ -41,5 +41,5 @@ class Gaze(nn.Module):
         return torch.tanh(self.layer.forward(torch.cat([output, seen], -1)))
 
     def weights(self, output: Tensor) -> Tensor:
-        """How much each head looks at each thing, (N, K, J); sums to 1 over things."""
+        """How much each head looks at each object, (N, K, J); sums to 1 over objects."""
         return torch.softmax(self.choice.forward(output).view(len(output), self.heads, -1), -1)

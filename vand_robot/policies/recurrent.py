@@ -1,11 +1,11 @@
-"""The recurrent policy: normaliser -> encoder -> recurrent core -> gaze -> Gaussian over actions.
+"""The recurrent policy: normalizer, encoder, recurrent core, object attention, Gaussian head.
 
 Camera images, where the policy sees any, pass through a convolutional network each, and join the
-normalised observation before the encoder.
+normalized observation before the encoder.
 
-**Gaze** (`vand_robot.policies.object_attention`) lets the memory choose the things whose positions
-the action follows. **Foresight** (`vand_robot.config.schema.ForesightConfig`) has it predict later
-actions, in training alone.
+**Object attention** (`vand_robot.policies.object_attention`) lets the memory choose the objects
+whose positions the action follows. **Future actions** (`vand_robot.config.schema`,
+`FutureActionsConfig`): it predicts later actions too, in training alone.
 
 **Actions.** The mean is a linear readout, clipped to [-1, 1] only when the policy acts. Actions of
 demonstrations lie *on* the bounds for long stretches (a gripper is told to be open or shut, a twist
@@ -40,13 +40,13 @@ from vand_robot.nn import (
     make_regularizer,
 )
 from vand_robot.policies.encoders import ImageEncoder, make_encoder, shift
-from vand_robot.policies.normalizer import Normaliser
-from vand_robot.policies.object_attention import Gaze
+from vand_robot.policies.normalizer import Normalizer
+from vand_robot.policies.object_attention import ObjectAttention
 
 EXACT_KEYS = ("instruction",)
 """One-hot codes: they get no input noise."""
 
-FORESIGHT_MIN_STD = 0.1
+FUTURE_ACTIONS_MIN_STD = 0.1
 """Floor of the spread of predicted later actions: nobody needs them more exactly."""
 
 CLOSE_SUFFIX = "_rel"
@@ -68,15 +68,15 @@ class PolicyLoss:
     """The terms of the loss of a batch."""
 
     total: Tensor
-    """Scalar: what is minimised, `nll + foresight.weight * foresight + penalty`."""
+    """Scalar: what is minimized, `nll + future_actions.weight * future_actions + penalty`."""
     nll: Tensor
     """Scalar [nats per step]: negative log likelihood of the demonstrated actions."""
-    foresight: Tensor
-    """Scalar [nats per step]: that of the actions to come; zero for a policy without foresight."""
+    future_actions: Tensor
+    """Scalar [nats per step]: that of the actions to come; zero for a policy that predicts none."""
     penalty: Tensor
-    """Scalar: the regulariser's explicit term; zero for most."""
+    """Scalar: the regularizer's explicit term; zero for most."""
     stats: Mapping[str, float]
-    """The regulariser's figures: mean sigma, mean d, nats of memory per step, beta."""
+    """The regularizer's figures: mean sigma, mean d, nats of memory per step, beta."""
     output: Tensor = field(repr=False)
     """(T, B, H) output of the recurrent core, detached."""
 
@@ -89,7 +89,7 @@ class RecurrentPolicy(nn.Module):
         spec: What it sees and says.
 
     Raises:
-        UsageError: The configuration names a regulariser or an option that does not exist, or
+        UsageError: The configuration names a regularizer or an option that does not exist, or
             images without a layer to see them.
     """
 
@@ -101,17 +101,17 @@ class RecurrentPolicy(nn.Module):
         self._sizes = list(spec.observations.values())
         keys = _keys_of_numbers(spec)
         close = [i for i, key in enumerate(keys) if key.endswith(CLOSE_SUFFIX)]
-        self.normaliser = Normaliser(
+        self.normalizer = Normalizer(
             spec.observation_size,
             config.observation_clip,
             close,
-            config.close_ranges_m,
+            config.near_field_scales_m,
         )
         if spec.images and not config.images.channels:
             raise UsageError("policy.images.channels: expected at least one layer, got none")
         eyes = {key: ImageEncoder(config.images.channels) for key in spec.images}
         self.image_encoders = nn.ModuleDict(eyes)
-        seen = self.normaliser.width + sum(eye.features for eye in eyes.values())
+        seen = self.normalizer.width + sum(eye.features for eye in eyes.values())
         width = (seen, *config.encoder.sizes)[-1]
         self.encoder = make_encoder(
             seen,
@@ -127,11 +127,11 @@ class RecurrentPolicy(nn.Module):
             regularizer=regularizer_of(config.regularizer),
         )
         sizes = [size for key, size in spec.observations.items() if key.endswith(CLOSE_SUFFIX)]
-        numbers = 0 if len(set(sizes)) != 1 else sizes[0] * len(config.close_ranges_m)
+        numbers = 0 if len(set(sizes)) != 1 else sizes[0] * len(config.near_field_scales_m)
         self._things = len(sizes)
-        self.gaze = (
-            Gaze(config.hidden_size, self._things, numbers, config.gaze_heads)
-            if config.gaze_heads and numbers
+        self.object_attention = (
+            ObjectAttention(config.hidden_size, self._things, numbers, config.attention_heads)
+            if config.attention_heads and numbers
             else None
         )
         self.head = GaussianHead(
@@ -140,51 +140,53 @@ class RecurrentPolicy(nn.Module):
             min_std=config.min_std,
             shared_std=config.shared_std,
         )
-        times = config.foresight.ahead_s
+        times = config.future_actions.horizons_s
         self._ahead = [max(1, round(time / spec.control_dt_s)) for time in times]  # [steps]
-        self.foresight = (
+        self.future_actions = (
             GaussianHead(
                 config.hidden_size,
                 spec.action_size * len(self._ahead),
-                min_std=FORESIGHT_MIN_STD,
+                min_std=FUTURE_ACTIONS_MIN_STD,
                 shared_std=True,
             )
             if self._ahead
             else None
         )  # trains only: `act` has no use for it
 
-    def fit_normaliser(self, observations: Tensor) -> None:
-        """Takes the normaliser's statistics from the observations (M, D) of the training data."""
+    def fit_normalizer(self, observations: Tensor) -> None:
+        """Takes the normalizer's statistics from the observations (M, D) of the training data."""
         exact = torch.tensor([key in EXACT_KEYS for key in _keys_of_numbers(self.spec)])
-        self.normaliser.fit(observations, exact, self.config.observation_std_floor)
+        self.normalizer.fit(observations, exact, self.config.observation_std_floor)
 
     def loss(
         self, batch: Batch, *, truncate_steps: int | None = None, input_noise_std: float = 0.0
     ) -> PolicyLoss:
         """The loss of a batch of demonstrations; padding has no part in it.
 
-        The regulariser acts in training mode only, input noise likewise.
+        The regularizer acts in training mode only, input noise likewise.
 
         Args:
             batch: Sequences from the beginning of their episodes.
             truncate_steps: Steps over which gradients flow back. The state itself is carried on.
-            input_noise_std: Noise on normalised observations [standard deviations].
+            input_noise_std: Noise on normalized observations [standard deviations].
 
         Returns:
             The terms of the loss; means over the valid steps of the batch.
         """
         batch = batch.with_future_actions(self._ahead)  # A (1 + K) numbers to predict
         if self.config.reset_every is not None:
-            batch = batch.windows(self.config.reset_every)
+            batch = batch.cut_windows(self.config.reset_every)
         state: Tensor | None = None
         outputs: list[Tensor] = []  # (T', B, H) each
         stats: list[tuple[float, Mapping[str, float]]] = []  # share of the steps, figures
-        weighted: list[Tensor] = []  # (nll, foresight, penalty) times its share of the steps, each
-        for piece in batch.pieces(truncate_steps):
+        weighted: list[
+            Tensor
+        ] = []  # (nll, future_actions, penalty) times its share of the steps, each
+        for piece in batch.split_time(truncate_steps):
             valid = piece.mask  # (T', B'): what is computed for padding is thrown away
-            x = self.normaliser(piece.observations[valid])  # (N, D) of N valid steps
+            x = self.normalizer(piece.observations[valid])  # (N, D) of N valid steps
             if self.training and input_noise_std > 0:
-                x = x + input_noise_std * self.normaliser.noise * torch.randn_like(x)
+                x = x + input_noise_std * self.normalizer.noise * torch.randn_like(x)
             seen = x
             x = self.encoder(torch.cat([x, *self._look(piece.images)], -1))  # (N, F)
             x = x.new_zeros(*valid.shape, x.shape[-1]).index_put((valid,), x)  # (T', B', F)
@@ -194,17 +196,19 @@ class RecurrentPolicy(nn.Module):
             output = result.output[valid]  # (N, H)
             now, later = piece.actions[valid].tensor_split([self.spec.action_size], -1)
             nll = self.head.nll(self._read(output, seen), now)
-            foresight = self.foresight.nll(output, later) if self.foresight else torch.zeros(())
+            future_actions = (
+                self.future_actions.nll(output, later) if self.future_actions else torch.zeros(())
+            )
             share = piece.steps / batch.steps
-            weighted.append(share * torch.stack([nll, foresight, result.terms.penalty]))
+            weighted.append(share * torch.stack([nll, future_actions, result.terms.penalty]))
             stats.append((share, result.terms.stats))
             finished = batch.lengths.shape[0] - len(piece.lengths)
             outputs.append(nn.functional.pad(result.output.detach(), (0, 0, 0, finished)))
             state = result.state
-        nll, foresight, penalty = torch.stack(weighted).sum(0)
-        total = nll + self.config.foresight.weight * foresight + penalty
+        nll, future_actions, penalty = torch.stack(weighted).sum(0)
+        total = nll + self.config.future_actions.weight * future_actions + penalty
         mean = {key: sum(share * it[key] for share, it in stats) for key in stats[0][1]}
-        return PolicyLoss(total, nll, foresight, penalty, mean, torch.cat(outputs))
+        return PolicyLoss(total, nll, future_actions, penalty, mean, torch.cat(outputs))
 
     def initial_state(self, n: int) -> PolicyState:
         """What the policy remembers at the beginning of n episodes: nothing."""
@@ -239,7 +243,7 @@ class RecurrentPolicy(nn.Module):
         elif self.config.reset_every is not None and state.steps % self.config.reset_every == 0:
             state = dataclasses.replace(state, core=torch.zeros_like(state.core))
         # `forward` and not a call: a module's hooks would cost a tenth of a control step
-        features = self.normaliser.forward(x)  # (n, D + close-range view)
+        features = self.normalizer.forward(x)  # (n, D + close-range view)
         if self.spec.images:
             seen = self._look(_images(self.spec, observation, len(x)))  # (n, 2 C) each
             features = torch.cat([features, *seen], -1)
@@ -257,13 +261,13 @@ class RecurrentPolicy(nn.Module):
 
         Args:
             output: Of the core.
-            seen: (N, D + R F) normalised observations, which end with what is seen at close range.
+            seen: (N, D + R F) normalized observations, which end with what is seen at close range.
         """
-        if self.gaze is None:
+        if self.object_attention is None:
             return output
-        d, ranges = self.spec.observation_size, len(self.config.close_ranges_m)
-        close = seen[:, d : self.normaliser.width].reshape(len(seen), ranges, self._things, -1)
-        return self.gaze.forward(output, close.transpose(1, 2).flatten(2))
+        d, ranges = self.spec.observation_size, len(self.config.near_field_scales_m)
+        close = seen[:, d : self.normalizer.width].reshape(len(seen), ranges, self._things, -1)
+        return self.object_attention.forward(output, close.transpose(1, 2).flatten(2))
 
     def _look(self, images: Mapping[str, Tensor]) -> list[Tensor]:
         """What the convolutional networks make of images (N, H, W, 3): (N, 2 C) of each camera."""
@@ -309,10 +313,10 @@ def _keys_of_numbers(spec: PolicySpec) -> list[str]:
 
 
 def regularizer_of(config: RegularizerConfig) -> Regularizer:
-    """The regulariser that a configuration names.
+    """The regularizer that a configuration names.
 
     Raises:
-        UsageError: There is no such regulariser or option, or the option's value is bad.
+        UsageError: There is no such regularizer or option, or the option's value is bad.
     """
     where = "policy.regularizer"
     if config.name not in REGULARIZERS:

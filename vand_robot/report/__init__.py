@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vand_demos.system.files import write_bytes
-from vand_robot.report.facts import conditions, configuration, definitions
+from vand_robot.report.facts import configuration, definitions, perturbations
 from vand_robot.report.page import Picture, image, links, page, section
 from vand_robot.report.summary import lead, summary, worst
 from vand_robot.report.task import task_section
@@ -30,7 +30,7 @@ def write_report(
     Args:
         path: The file; it appears when it is whole.
         results: The content of `results.json`.
-        pictures: Figures; embedded as PNG, each with its task or condition.
+        pictures: Figures; embedded as PNG, each with its task or perturbation.
         links: Pages beside the report (replays...): title -> address.
         title: Heading of the page.
 
@@ -55,14 +55,14 @@ def report_html(
     sections = [
         summary(results),
         _watch(links or {}),
-        _confusion([it for it in pictures if it.condition]),
+        _confusion([it for it in pictures if it.perturbation]),
         *(
             task_section(task_id, task, [it for it in pictures if it.task == task_id])
             for task_id, task in results["tasks"].items()
         ),
         worst(results, policy),
-        *(section(it.title, image(it)) for it in pictures if not it.task and not it.condition),
-        conditions(results),
+        *(section(it.title, image(it)) for it in pictures if not it.task and not it.perturbation),
+        perturbations(results),
         configuration(results, policy),
         definitions(results),
     ]
@@ -74,15 +74,15 @@ def _watch(addresses: Mapping[str, str]) -> str:
 
 
 def _confusion(pictures: Sequence[Picture]) -> str:
-    """The matrices of all conditions, the first one open."""
+    """The matrices of all perturbations, the first one open."""
     if not pictures:
         return ""
     note = (
         "<p class='faint'>Every episode is judged by every task's criterion of success. The"
-        " diagonal, framed, is success; an episode may show several behaviours, or none.</p>"
+        " diagonal, framed, is success; an episode may show several behaviors, or none.</p>"
     )
     blocks = "".join(
-        f"<details{'' if k else ' open'}><summary>{escape(it.condition)}</summary>"
+        f"<details{'' if k else ' open'}><summary>{escape(it.perturbation)}</summary>"
         f"{image(it)}</details>"
         for k, it in enumerate(pictures)
     )

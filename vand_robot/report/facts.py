@@ -1,28 +1,30 @@
-"""What stands at the foot: conditions, configuration, definitions."""
+"""What stands at the foot: perturbations, configuration, definitions."""
 
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from vand_robot.metrics.info import GLOSSARY
+from vand_robot.metrics.info import METRICS
 from vand_robot.report.page import number, section, table
 
 
-def conditions(results: Mapping[str, Any]) -> str:
-    """What each condition does, and how strongly."""
+def perturbations(results: Mapping[str, Any]) -> str:
+    """What each perturbation does, and how strongly."""
     rows = []
-    for name, condition in results["conditions"].items():
+    for name, perturbation in results["perturbations"].items():
         magnitudes = [
-            f"{key} {_value(value)}" for key, value in condition.items() if key != "about" and value
+            f"{key} {_value(value)}"
+            for key, value in perturbation.items()
+            if key != "about" and value
         ]
         rows.append(
             [
                 escape(name),
-                escape(condition.get("about", "")),
+                escape(perturbation.get("about", "")),
                 f"<code>{escape(', '.join(magnitudes))}</code>",
             ]
         )
-    return section("Conditions", table(["Condition", "What it is", "Magnitudes"], rows))
+    return section("Perturbations", table(["Perturbation", "What it is", "Magnitudes"], rows))
 
 
 def _value(value: Any) -> str:
@@ -81,12 +83,12 @@ def definitions(results: Mapping[str, Any]) -> str:
     used = {
         name
         for task in results["tasks"].values()
-        for entry in task["conditions"].values()
+        for entry in task["perturbations"].values()
         for name in (*entry["metrics"], *entry.get("shares", {}))
     }
     items = "".join(
         f"<div><dt>{escape(it.label)}</dt><dd>{escape(it.meaning)}</dd></div>"
-        for name, it in GLOSSARY.items()
+        for name, it in METRICS.items()
         if name in used
     )
     success = (

@@ -24,8 +24,8 @@ class Picture:
     """The figure."""
     task: str = ""
     """The task it belongs to, if it does."""
-    condition: str = ""
-    """The condition it belongs to, if it does."""
+    perturbation: str = ""
+    """The perturbation it belongs to, if it does."""
 
 
 def page(title: str, name: str, lead: str, sections: Sequence[str]) -> str:

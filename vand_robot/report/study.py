@@ -34,15 +34,15 @@ def _table(study: Mapping[str, Any]) -> str:
     rows = []
     for name, method in study["methods"].items():
         cells = [f"{escape(name)}<small>{len(method['seeds'])} seeds</small>"]
-        for condition in study["conditions"]:
-            score = method["conditions"][condition]
+        for perturbation in study["perturbations"]:
+            score = method["perturbations"][perturbation]
             low, high = score["bootstrap_95"]
             cells.append(
                 f"<strong>{100 * score['iqm']:.0f} %</strong>"
                 f"<small>{100 * low:.0f} to {100 * high:.0f} %</small>"
             )
         rows.append(cells)
-    return table(["Method", *(f">{escape(it)}" for it in study["conditions"])], rows)
+    return table(["Method", *(f">{escape(it)}" for it in study["perturbations"])], rows)
 
 
 def _paired(study: Mapping[str, Any]) -> str:
@@ -51,7 +51,7 @@ def _paired(study: Mapping[str, Any]) -> str:
     rows = [
         [
             escape(f"{pair['first']} and {pair['second']}"),
-            escape(pair["condition"]),
+            escape(pair["perturbation"]),
             str(pair["episodes"]),
             str(pair["only_first"]),
             str(pair["only_second"]),
@@ -60,7 +60,7 @@ def _paired(study: Mapping[str, Any]) -> str:
         ]
         for pair in study["paired"]
     ]
-    heads = ["Methods", "Condition", ">Episodes", ">Only the first", ">Only the second"]
+    heads = ["Methods", "Perturbation", ">Episodes", ">Only the first", ">Only the second"]
     heads += [">Difference", ">p"]
     note = (
         "<p class='faint'>The same episodes, training seed by training seed: McNemar's exact test,"

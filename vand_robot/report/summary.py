@@ -13,16 +13,16 @@ WORST = 12
 
 def lead(results: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
     """The line under the heading, as HTML."""
-    first = next(iter(results["conditions"]))
+    first = next(iter(results["perturbations"]))
     entries = [
-        task["conditions"][first]
+        task["perturbations"][first]
         for task in results["tasks"].values()
-        if first in task["conditions"]
+        if first in task["perturbations"]
     ]
     successes, episodes = (
         sum(entry[key] for entry in entries) for key in ("successes", "episodes")
     )
-    parts = [f"{successes} of {episodes} episodes succeeded under {first} conditions"]
+    parts = [f"{successes} of {episodes} episodes succeeded under {first} perturbations"]
     if policy.get("checkpoint_update") is not None:
         parts.append(f"checkpoint of update {policy['checkpoint_update']}")
     parts.append(f"suite version {results.get('suite_version')}")
@@ -30,18 +30,18 @@ def lead(results: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
 
 
 def summary(results: Mapping[str, Any]) -> str:
-    """The table of success by task and condition."""
-    conditions = list(results["conditions"])
+    """The table of success by task and perturbation."""
+    perturbations = list(results["perturbations"])
     rows = []
     for task_id, task in results["tasks"].items():
         link = f'<a href="#{anchor(task_id)}">{escape(task_id)}</a>'
         cells = [f"{link}<small>{escape(task['instruction'])}</small>"]
-        for condition in conditions:
-            entry = task["conditions"].get(condition)
+        for perturbation in perturbations:
+            entry = task["perturbations"].get(perturbation)
             cells.append("" if entry is None else rate(entry))
         rows.append(cells)
     if len(rows) > 1:
-        means = [_mean(results, condition) for condition in conditions]
+        means = [_mean(results, perturbation) for perturbation in perturbations]
         rows.append(
             [
                 "mean over tasks",
@@ -51,20 +51,20 @@ def summary(results: Mapping[str, Any]) -> str:
                 ),
             ]
         )
-    heads = ["Task", *(escape(condition) for condition in conditions)]
+    heads = ["Task", *(escape(perturbation) for perturbation in perturbations)]
     note = (
         "<p class='faint'>Episodes that succeeded, with the 95 % Wilson interval of the rate."
-        " What the conditions are is said further down.</p>"
+        " What the perturbations are is said further down.</p>"
     )
-    kind = "summary" if len(conditions) > 1 else "summary single"
+    kind = "summary" if len(perturbations) > 1 else "summary single"
     return section("Success", note + table(heads, rows, kind))
 
 
-def _mean(results: Mapping[str, Any], condition: str) -> float:
+def _mean(results: Mapping[str, Any], perturbation: str) -> float:
     rates = [
-        task["conditions"][condition]["success_rate"]
+        task["perturbations"][perturbation]["success_rate"]
         for task in results["tasks"].values()
-        if condition in task["conditions"]
+        if perturbation in task["perturbations"]
     ]
     return float(sum(rates) / len(rates))
 
@@ -73,17 +73,17 @@ def worst(results: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
     """The table of the episodes that came least far, each with the command that shows it."""
     rows = []
     source = f"{policy.get('path', 'RUN')}{' --expert' if policy.get('expert') else ''}"
-    for condition, task, entry in worst_episodes(results, WORST):
+    for perturbation, task, entry in worst_episodes(results, WORST):
         episode = entry["seed"] - results["first_seed"]
         shown = entry["shown"] or "none"
         command = (
-            f"vand-robot replay {source} --task {task} --condition {condition} --seed {episode}"
-            " --out worst.html"
+            f"vand-robot replay {source} --task {task} --perturbation {perturbation}"
+            f" --seed {episode} --out worst.html"
         )
         rows.append(
             [
                 escape(task),
-                escape(condition),
+                escape(perturbation),
                 str(episode),
                 f"{number(100 * entry['share'])} %",
                 escape(f"{shown}; {entry['failures']}" if entry["failures"] else shown),
@@ -92,9 +92,9 @@ def worst(results: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
         )
     if not rows:
         return ""
-    heads = ["Task", "Condition", ">Episode", ">Came so far", "Shown; what failed", "Watch it"]
+    heads = ["Task", "Perturbation", ">Episode", ">Came so far", "Shown; what failed", "Watch it"]
     note = (
         "<p class='faint'>Failures that completed the smallest share of their stages, or kept the"
-        " rhythm for the smallest share of the time; in turn from every task and condition.</p>"
+        " rhythm for the smallest share of the time; in turn from every task and perturbation.</p>"
     )
     return section("Worst episodes", note + table(heads, rows, "worst"))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vand_demos.system.files import disk_errors, write_bytes
-from vand_robot.layout import METRICS, TENSORBOARD
+from vand_robot.layout import METRICS_FILE, TENSORBOARD_FOLDER
 
 PLAIN_INTERVAL_S = 10.0
 """Time between two lines where there is no terminal to draw a bar on [s]."""
@@ -27,7 +27,7 @@ SHOWN = {
 """Figure -> how the console shows it."""
 
 
-class Means:
+class RunningMeans:
     """Running means of named figures since they were last taken.
 
     Args:
@@ -56,7 +56,7 @@ class Means:
         return {"sums": dict(self._sums), "count": self._count}
 
 
-class RunLog:
+class MetricsLogger:
     """Writes figures down; a context manager.
 
     Args:
@@ -68,10 +68,10 @@ class RunLog:
     def __init__(self, out: Path, update: int) -> None:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (takes a second)
 
-        self._path = out / METRICS
+        self._path = out / METRICS_FILE
         _cut_off(self._path, update)
         self._file = self._path.open("a", encoding="utf-8")
-        self._board: Any = SummaryWriter(str(out / TENSORBOARD), purge_step=update + 1)
+        self._board: Any = SummaryWriter(str(out / TENSORBOARD_FOLDER), purge_step=update + 1)
 
     def write(self, update: int, figures: Mapping[str, float]) -> None:
         """Writes the figures of one update."""
@@ -94,7 +94,7 @@ class RunLog:
         self._board.close()
 
 
-class Display:
+class ProgressDisplay:
     """Shows how a run gets on: a bar on a terminal, plain lines elsewhere; a context manager.
 
     Args:

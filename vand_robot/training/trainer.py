@@ -1,4 +1,4 @@
-"""Behaviour cloning: whole episodes, backpropagated through time.
+"""Behavior cloning: whole episodes, backpropagated through time.
 
 Everything random follows from (seed, update), so a run that was stopped goes on exactly as if it
 had not been. The training loss does not predict success in simulation: where trials are given
@@ -26,12 +26,12 @@ from vand_demos.system.interrupt import Interrupt
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.config.schema import PolicyConfig, TrainConfig
-from vand_robot.data.batches import Batch, BatchStream, Demonstrations
+from vand_robot.data.batches import Batch, BatchStream, EpisodeBuffer
 from vand_robot.data.loading import TrainingData, load_data
 from vand_robot.evaluation.reference import EXTRAS_KEY
 from vand_robot.layout import (
     BEST,
-    CONFIG,
+    CONFIG_FILE,
     CONFIG_HEADER,
     LAST,
     NON_FINITE,
@@ -46,7 +46,7 @@ from vand_robot.policies.checkpoint import (
     save_checkpoint,
 )
 from vand_robot.policies.recurrent import PolicyLoss, RecurrentPolicy
-from vand_robot.training.logging import Display, Means, RunLog
+from vand_robot.training.logging import MetricsLogger, ProgressDisplay, RunningMeans
 from vand_robot.training.optim import learning_rate, make_optimizer
 
 HARMLESS = ("data", "updates", "threads", "validation_interval", "rollouts.interval")
@@ -64,7 +64,7 @@ TORCH_STREAM = 0x70C4
 EMA_WARMUP = 10
 """The average forgets quickly at first: its decay is at most (1 + update) / (10 + update)."""
 
-Score = Callable[[RecurrentPolicy], Mapping[str, float]]
+PolicyScorer = Callable[[RecurrentPolicy], Mapping[str, float]]
 """Tries a policy out: figures, of which `"score"` ranks checkpoints, the higher the better."""
 
 
@@ -94,7 +94,7 @@ def train(
     *,
     resume: bool = False,
     force: bool = False,
-    score: Score | None = None,
+    score: PolicyScorer | None = None,
     extras: Mapping[str, Any] | None = None,
     console: Console | None = None,
 ) -> TrainResult:
@@ -127,7 +127,7 @@ def train(
     )  # bounds hold however it was made
     _require_folder(out, resume=resume, force=force)
     if not resume:
-        _require_gaze(config.policy)
+        _require_near_field(config.policy)
     with _torch_settings(config.threads), closing(load_data(config)) as data:
         with disk_errors("write", out):
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -139,18 +139,20 @@ def train(
             if not resume:
                 _clear_folder(out)
             # of a resumed run too: its harmless keys may have changed
-            write_bytes(out / CONFIG, f"{CONFIG_HEADER}\n{validation.to_yaml(config)}".encode())
+            write_bytes(
+                out / CONFIG_FILE, f"{CONFIG_HEADER}\n{validation.to_yaml(config)}".encode()
+            )
             with (
                 closing(_batches(config, data)) as batches,
-                RunLog(out, run.update) as log,
-                Display(console, run.update, config.updates) as display,
+                MetricsLogger(out, run.update) as log,
+                ProgressDisplay(console, run.update, config.updates) as display,
                 Interrupt() as interrupt,
             ):
                 _loop(run, out, score, batches, log=log, display=display, interrupt=interrupt)
     return TrainResult(out, run.update, run.best, time.monotonic() - began)
 
 
-class Run:
+class Trainer:
     """What changes while a policy is trained.
 
     Args:
@@ -166,7 +168,7 @@ class Run:
         self.averaged = copy.deepcopy(policy).eval() if config.ema_decay else policy
         self.optimizer = make_optimizer(policy, config.optimizer)
         self.update = 0
-        self.means = Means()
+        self.means = RunningMeans()
         self.best: dict[str, float] = {}
         self.extras: Mapping[str, Any] = {}
 
@@ -187,7 +189,7 @@ class Run:
         figures = {
             "loss": loss.total.item(),
             "nll": loss.nll.item(),
-            "foresight": loss.foresight.item(),
+            "future_actions": loss.future_actions.item(),
             "penalty": loss.penalty.item(),
             "gradient_norm": float(norm),
             "learning_rate": rate,
@@ -239,7 +241,7 @@ class Run:
         if weights:
             self.policy.load_state_dict(weights)
         self.update, self.best = state.update, dict(state.facts["best"])
-        self.means = Means(**state.facts.get("means", {}))  # older states lack them
+        self.means = RunningMeans(**state.facts.get("means", {}))  # older states lack them
         self.extras = saved.extras
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -257,7 +259,7 @@ class Run:
 
 @torch.no_grad()
 def validation_nll(
-    policy: RecurrentPolicy, demonstrations: Demonstrations, batch_size: int
+    policy: RecurrentPolicy, demonstrations: EpisodeBuffer, batch_size: int
 ) -> dict[str, float]:
     """Negative log likelihood of demonstrations, without noise [nats per step].
 
@@ -277,13 +279,13 @@ def validation_nll(
 
 
 def _loop(
-    run: Run,
+    run: Trainer,
     out: Path,
-    score: Score | None,
+    score: PolicyScorer | None,
     batches: BatchStream,
     *,
-    log: RunLog,
-    display: Display,
+    log: MetricsLogger,
+    display: ProgressDisplay,
     interrupt: Interrupt,
 ) -> None:
     config = run.config
@@ -324,14 +326,14 @@ def _batches(config: TrainConfig, data: TrainingData) -> BatchStream:
     return BatchStream(data.train, config.batch_size, config.seed, config.updates)
 
 
-def _begun(config: TrainConfig, data: TrainingData) -> Run:
+def _begun(config: TrainConfig, data: TrainingData) -> Trainer:
     torch.manual_seed(_torch_seed(config.seed, 0))
     policy = RecurrentPolicy(config.policy, data.spec)
-    policy.fit_normaliser(data.train.observations)
-    return Run(config, data, policy)
+    policy.fit_normalizer(data.train.observations)
+    return Trainer(config, data, policy)
 
 
-def _resumed(config: TrainConfig, data: TrainingData, out: Path) -> Run:
+def _resumed(config: TrainConfig, data: TrainingData, out: Path) -> Trainer:
     saved, state = load_checkpoint(out / LAST), load_trainer_state(out / LAST)
     before = validation.flatten(validation.to_dict(saved.config))
     now = validation.flatten(validation.to_dict(config))
@@ -348,7 +350,7 @@ def _resumed(config: TrainConfig, data: TrainingData, out: Path) -> Run:
     if state.facts.get("valid_fingerprint", valid) != valid:  # older states lack it
         which = "the demonstrations held back for validation"
         raise UsageError(f"cannot resume {out}: data: {which} are not those of the run")
-    run = Run(config, data, saved.policy)
+    run = Trainer(config, data, saved.policy)
     run.restore(saved, state)
     return run
 
@@ -366,20 +368,22 @@ def _require_folder(out: Path, *, resume: bool, force: bool) -> None:
         if not force:
             raise UsageError(f"{out} exists: go on with --resume, replace it with --force")
         if not _is_run(out):
-            raise UsageError(f"{out} is not a run's folder (no {CONFIG} of a run): not replaced")
+            raise UsageError(
+                f"{out} is not a run's folder (no {CONFIG_FILE} of a run): not replaced"
+            )
 
 
-def _require_gaze(policy: PolicyConfig) -> None:
-    """Refuses gaze that would be left out; older checkpoints of such a policy remain readable."""
-    if policy.gaze_heads and not policy.close_ranges_m:
+def _require_near_field(policy: PolicyConfig) -> None:
+    """Refuses object attention that would be left out."""
+    if policy.attention_heads and not policy.near_field_scales_m:
         raise UsageError(
-            "policy.close_ranges_m: expected a range at least, got none, and"
-            f" policy.gaze_heads={policy.gaze_heads} looks through them; without ranges set"
-            " policy.gaze_heads=0 too"
+            "policy.near_field_scales_m: expected a range at least, got none, and"
+            f" policy.attention_heads={policy.attention_heads} looks through them; without ranges"
+            " set policy.attention_heads=0 too"
         )
 
 
-def _note_untried(run: Run, console: Console) -> None:
+def _note_untried(run: Trainer, console: Console) -> None:
     """Says which tasks are trained on and never tried out, where the extras tell."""
     standards = run.extras.get(EXTRAS_KEY, {})
     tasks = sorted(run.data.train.groups.keys() - standards.keys()) if standards else []
@@ -389,7 +393,7 @@ def _note_untried(run: Run, console: Console) -> None:
 
 
 def _is_run(out: Path) -> bool:
-    config = out / CONFIG
+    config = out / CONFIG_FILE
     return config.is_file() and config.read_text(encoding="utf-8").startswith(CONFIG_HEADER)
 
 

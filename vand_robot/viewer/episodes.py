@@ -10,7 +10,7 @@ from vand_envs.world import World
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class Frame:
     """What was true after so many control steps."""
 
     state: FloatArray
@@ -58,7 +58,7 @@ class Moment:
         return f"{self.phase} ({cycle.min_cycles:g} make a demonstration)"
 
 
-class Source(Protocol):
+class EpisodeSource(Protocol):
     """Episodes that can be looked at, one of which is open."""
 
     @property
@@ -97,7 +97,7 @@ class Source(Protocol):
         ...
 
     @property
-    def moments(self) -> Sequence[Moment]:
+    def moments(self) -> Sequence[Frame]:
         """The open episode as far as it is known; at least its first moment."""
         ...
 

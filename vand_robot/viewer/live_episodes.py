@@ -8,13 +8,13 @@ from vand_envs.errors import UsageError, unknown_name
 from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.typing import Float32Array, FloatArray
 from vand_envs.world import World
-from vand_robot.evaluation.jobs import Unit, horizon_steps
-from vand_robot.evaluation.perturbations import NOMINAL, Push, streams
-from vand_robot.evaluation.rollout import FixedRows, make_batch
-from vand_robot.evaluation.target import Subject
+from vand_robot.evaluation.jobs import RolloutJob, horizon_steps
+from vand_robot.evaluation.perturbations import NOMINAL, ExternalPush, streams
+from vand_robot.evaluation.rollout import FixedBatchPolicy, make_batch
+from vand_robot.evaluation.target import EvaluationTarget
 from vand_robot.interface import Policy
 from vand_robot.policies.recurrent import PolicyState
-from vand_robot.viewer.episodes import Moment
+from vand_robot.viewer.episodes import Frame
 
 LONGEST_S = 3600.0
 """No episode goes on for longer, however often the instruction changes [s]."""
@@ -25,16 +25,16 @@ DIRECTIONS = {"ahead": 0.0, "left": np.pi / 2, "right": -np.pi / 2, "back": np.p
 """Where to push -> angle from where the base looks to [rad]."""
 
 
-class LiveRollout:
-    """Rollouts of a policy; see `Source`.
+class LiveEpisodes:
+    """Rollouts of a policy; see `EpisodeSource`.
 
     As long as nobody interferes, an episode is to the last bit that of the evaluation. Who
     interferes at a moment that is not the latest begins another future there: the episode is a
     function of its seed and of what was done to it, so it is rolled out anew up to that moment.
 
     Args:
-        subject: Whose policy acts.
-        unit_of: What to roll out for a task and the number of a held-out episode.
+        target: Whose policy acts.
+        job_of: What to roll out for a task and the number of a held-out episode.
         task: Task that is opened first.
         number: Number of the episode that is opened first.
 
@@ -44,59 +44,63 @@ class LiveRollout:
     """
 
     def __init__(
-        self, subject: Subject, unit_of: Callable[[str, int], Unit], task: str, number: int = 0
+        self,
+        target: EvaluationTarget,
+        job_of: Callable[[str, int], RolloutJob],
+        task: str,
+        number: int = 0,
     ) -> None:
-        self._subject, self._unit_of = subject, unit_of
-        self._policy = subject.make_policy()
-        self.tasks = tuple(subject.standards)
+        self._target, self._job_of = target, job_of
+        self._policy = target.make_policy()
+        self.tasks = tuple(target.references)
         self.instructions = tuple(t for t in self._policy.spec.instructions if t in self.tasks)
         """Tasks that the running policy can be told."""
-        self.control_dt_s = subject.control_dt_s
+        self.control_dt_s = target.control_dt_s
         self.count = None
         self._begin(task, number)
 
     def _begin(self, task: str, number: int) -> None:
-        self._unit = self._unit_of(task, number)
+        self._job = self._job_of(task, number)
         self.task, self.number = task, number
-        self._told = _switch(self._unit)  # control step -> task
+        self._told = _switch(self._job)  # control step -> task
         self._wrenches: dict[int, FloatArray] = {}  # control step -> (nbody, 6) [N, N m], world
-        self._steps = self._unit.steps
-        self._episode = _Episode(self._policy, self._unit)
+        self._steps = self._job.steps
+        self._episode = _Episode(self._policy, self._job)
 
     def open(self, task: str, number: int) -> None:
-        """As `Source.open`."""
+        """As `EpisodeSource.open`."""
         before = self._episode
         self._begin(task, number)
         before.batch.close()
 
     @property
     def world(self) -> World:
-        """As `Source.world`."""
+        """As `EpisodeSource.world`."""
         return self._episode.batch.world
 
     @property
     def title(self) -> str:
-        """As `Source.title`."""
-        under = "" if self._unit.condition == NOMINAL else f", {self._unit.condition.name}"
-        return f"{self._subject.facts['run']}: held-out seed {self.number}{under}"
+        """As `EpisodeSource.title`."""
+        under = "" if self._job.perturbation == NOMINAL else f", {self._job.perturbation.name}"
+        return f"{self._target.facts['run']}: held-out seed {self.number}{under}"
 
     @property
-    def moments(self) -> Sequence[Moment]:
-        """As `Source.moments`."""
+    def moments(self) -> Sequence[Frame]:
+        """As `EpisodeSource.moments`."""
         return self._episode.moments
 
     @property
     def length(self) -> int:
-        """As `Source.length`."""
+        """As `EpisodeSource.length`."""
         return self._steps + 1
 
     @property
     def touched(self) -> bool:
         """Whether somebody interfered, so that this is no longer the evaluated episode."""
-        return bool(self._wrenches) or self._told != _switch(self._unit)
+        return bool(self._wrenches) or self._told != _switch(self._job)
 
     def extend(self) -> None:
-        """As `Source.extend`."""
+        """As `EpisodeSource.extend`."""
         step = len(self.moments) - 1
         if step < self._steps:
             self._episode.extend(self._wrenches.get(step), self._told.get(step + 1))
@@ -118,14 +122,14 @@ class LiveRollout:
         self._go_back(step)
         self._told[step] = task
         self._episode.instruct(task)
-        needed = horizon_steps(task, self._subject.standards[task], self.control_dt_s)
+        needed = horizon_steps(task, self._target.references[task], self.control_dt_s)
         longest = round(LONGEST_S / self.control_dt_s)
         self._steps = min(max(self._steps, step + needed), longest)
 
     def push(self, step: int, part: str, direction: str) -> None:
         """Push the robot from a moment on; what was known of later ones is forgotten.
 
-        The impulse is that of the evaluation's condition `push`.
+        The impulse is that of the evaluation's perturbation `push`.
 
         Args:
             step: The moment.
@@ -140,7 +144,7 @@ class LiveRollout:
         if direction not in DIRECTIONS:
             raise unknown_name("direction", direction, DIRECTIONS)
         self._go_back(step)
-        sim, magnitude = self._episode.batch.simulation, Push()
+        sim, magnitude = self._episode.batch.simulation, ExternalPush()
         body, impulse_ns = (
             (sim.body_id(ROBOT_PREFIX + "base"), magnitude.base_impulse_ns)
             if part == "base"
@@ -182,15 +186,15 @@ class LiveRollout:
         self._told = {at: task for at, task in self._told.items() if at <= step}
         self._wrenches = {at: wrench for at, wrench in self._wrenches.items() if at < step}
         before = self._episode
-        self._episode = _Episode(self._policy, self._unit, self._told.get(0))
+        self._episode = _Episode(self._policy, self._job, self._told.get(0))
         before.batch.close()
         while len(self.moments) <= step:
             self.extend()
 
 
-def _switch(unit: Unit) -> dict[int, str]:
-    """When a unit itself changes the instruction, and to what."""
-    return {} if unit.before is None else {unit.before[1]: unit.task}
+def _switch(job: RolloutJob) -> dict[int, str]:
+    """When a job itself changes the instruction, and to what."""
+    return {} if job.before is None else {job.before[1]: job.task}
 
 
 class _Episode:
@@ -198,17 +202,17 @@ class _Episode:
 
     Args:
         policy: Who acts.
-        unit: What is rolled out: the first of its seeds.
-        told: What it is told before its first action, if not what the unit says.
+        job: What is rolled out: the first of its seeds.
+        told: What it is told before its first action, if not what the job says.
     """
 
-    def __init__(self, policy: Policy[object], unit: Unit, told: str | None = None) -> None:
-        first = unit.task if unit.before is None else unit.before[0]
+    def __init__(self, policy: Policy[object], job: RolloutJob, told: str | None = None) -> None:
+        first = job.task if job.before is None else job.before[0]
         self.batch = make_batch(policy.spec, first, 1)
-        self._acting = FixedRows(policy, 1)
-        seeds, dt = unit.seeds[:1], self.batch.control_dt_s
-        self._interference = unit.condition.begin(
-            streams(first, unit.condition.name, seeds),
+        self._acting = FixedBatchPolicy(policy, 1)
+        seeds, dt = job.seeds[:1], self.batch.control_dt_s
+        self._interference = job.perturbation.begin(
+            streams(first, job.perturbation.name, seeds),
             self.batch.controller.mode,
             round(LONGEST_S / dt),
             dt,
@@ -228,7 +232,7 @@ class _Episode:
         """Take one control step.
 
         Args:
-            wrench: Forces that act beside those of the condition, (nbody, 6) [N, N m].
+            wrench: Forces that act beside those of the perturbation, (nbody, 6) [N, N m].
             told: The instruction after it, where that changes.
         """
         sim = self.batch.simulation
@@ -244,9 +248,9 @@ class _Episode:
         if told is not None:
             self.instruct(told)
 
-    def _moment(self) -> Moment:
+    def _moment(self) -> Frame:
         judged = self.batch.progress
-        return Moment(
+        return Frame(
             self.batch.state[0].copy(),
             self.batch.task.id,
             int(judged.stages_done[0]),

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vand_envs.typing import FloatArray
 from vand_robot.nn.diagnostics import pca
-from vand_robot.viewer.episodes import Moment
+from vand_robot.viewer.episodes import Frame
 
 SIZE = (360, 200)
 """Width and height of the picture [pixel]."""
@@ -18,7 +18,7 @@ _FEWEST = 3  # states that two directions can be found for
 _SCALE = 2  # drawn larger and reduced, for smooth lines
 _MARGIN = 24
 _GROUND, _FAINT, _INK = "#ffffff", "#c4ccd4", "#51606f"
-_COLOURS = ("#3465a4", "#d9730d", "#2e8b57", "#a23b72", "#8a6d1d", "#4b4fa6", "#0b7a75", "#b23a48")
+_COLORS = ("#3465a4", "#d9730d", "#2e8b57", "#a23b72", "#8a6d1d", "#4b4fa6", "#0b7a75", "#b23a48")
 
 
 class MemoryPlot:
@@ -27,8 +27,8 @@ class MemoryPlot:
     def __init__(self) -> None:
         self._directions: FloatArray | None = None  # (2, M)
 
-    def draw(self, moments: Sequence[Moment], step: int) -> NDArray[np.uint8]:
-        """Draw the path up to a moment, (H, W, 3); a new colour begins with each stage.
+    def draw(self, moments: Sequence[Frame], step: int) -> NDArray[np.uint8]:
+        """Draw the path up to a moment, (H, W, 3); a new color begins with each stage.
 
         What comes after the moment is faint. Directions keep their sign from one picture to the
         next.
@@ -55,12 +55,12 @@ class MemoryPlot:
         draw.line(points, _FAINT, _SCALE)
         now = min(max(step - missing, 0), len(points) - 1)
         for i in range(now):
-            colour = _COLOURS[moments[i + missing].stages_done % len(_COLOURS)]
-            draw.line(points[i : i + 2], colour, 2 * _SCALE)
+            color = _COLORS[moments[i + missing].stages_done % len(_COLORS)]
+            draw.line(points[i : i + 2], color, 2 * _SCALE)
         x, y = points[now]
         radius = 5 * _SCALE
-        colour = _COLOURS[moments[now + missing].stages_done % len(_COLOURS)]
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), colour, "white", _SCALE)
+        color = _COLORS[moments[now + missing].stages_done % len(_COLORS)]
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), color, "white", _SCALE)
         text = f"memory: 2 of {known[0].size} directions, {100 * shares.sum():.0f} % of its motion"
         draw.text((width / 2, height - 6 * _SCALE), text, _INK, font, anchor="ms")
         return _reduced(picture)

@@ -14,12 +14,12 @@ import mujoco
 import numpy as np
 
 from vand_demos.system.interrupt import Interrupt
-from vand_demos.ui.frames import FRAMES_PER_S, Timing
+from vand_demos.ui.frames import FRAMES_PER_S, FrameClock
 from vand_demos.ui.native import BOTTOM_LEFT, TOP_LEFT, NativeWindow, require_display
 from vand_envs.typing import FloatArray
 from vand_robot.viewer.memory_plot import MemoryPlot
-from vand_robot.viewer.player import Session
-from vand_robot.viewer.scene import Stage
+from vand_robot.viewer.player import Player
+from vand_robot.viewer.scene import SceneView
 
 SKIP_S = 5.0
 """How far a key skips [s]."""
@@ -29,7 +29,7 @@ QUIT_KEY = glfw.KEY_F12
 _PLOT_S = 0.2  # The plot of the memory is drawn anew after this time.
 
 
-def show(session: Session) -> None:
+def show(session: Player) -> None:
     """Show a window until somebody closes it.
 
     Args:
@@ -42,8 +42,8 @@ def show(session: Session) -> None:
     require_display("--viewer web")
     keys = key_actions(session)
     with Interrupt() as interrupt:
-        window = _Window(Stage(session))
-        timing, last = Timing(1.0 / FRAMES_PER_S), time.perf_counter()
+        window = _Window(SceneView(session))
+        timing, last = FrameClock(1.0 / FRAMES_PER_S), time.perf_counter()
         done = 0  # control steps in which the mouse had its say
         try:
             while window.is_open:
@@ -58,7 +58,7 @@ def show(session: Session) -> None:
                 last = now
                 if not window.stage.is_current:  # another world: another window
                     window.close()
-                    window = _Window(Stage(session))
+                    window = _Window(SceneView(session))
                 live = session.live
                 if live is not None and not session.paused and len(live.moments) != done:
                     done = len(live.moments)
@@ -70,7 +70,7 @@ def show(session: Session) -> None:
             window.close()
 
 
-def key_actions(session: Session) -> dict[int, tuple[str, Callable[[], object], str]]:
+def key_actions(session: Player) -> dict[int, tuple[str, Callable[[], object], str]]:
     """Key (glfw code) -> how it is called, what it does, and that in words.
 
     MuJoCo's viewer uses none of them.
@@ -107,7 +107,7 @@ def key_actions(session: Session) -> dict[int, tuple[str, Callable[[], object], 
 class _Window(NativeWindow):
     """The window of a stage."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: SceneView) -> None:
         super().__init__(stage.model)
         self.stage = stage
         self._plot, self._plotted = MemoryPlot(), -np.inf
@@ -127,7 +127,7 @@ class _Window(NativeWindow):
             self.data.xfrc_applied[:] = 0.0
         return wrenches
 
-    def show(self, session: Session, keys: dict[str, str]) -> None:
+    def show(self, session: Player, keys: dict[str, str]) -> None:
         """Draw how the session stands, and what the keys do."""
         self.put(self.stage.pose(), {TOP_LEFT: _lines(session), BOTTOM_LEFT: keys})
         if session.live is not None and time.perf_counter() - self._plotted > _PLOT_S:
@@ -135,7 +135,7 @@ class _Window(NativeWindow):
             self._show_memory(session)
         self.viewer.sync()
 
-    def _show_memory(self, session: Session) -> None:
+    def _show_memory(self, session: Player) -> None:
         picture = self._plot.draw(session.source.moments, session.step)
         height, width = picture.shape[:2]
         port = self.viewer.viewport
@@ -154,7 +154,7 @@ def _look_as(view: Any, model: Any, data: Any, camera: str) -> None:
     view.elevation = np.degrees(np.arcsin(np.clip(ahead[2], -1.0, 1.0)))
 
 
-def _lines(session: Session) -> dict[str, str]:
+def _lines(session: Player) -> dict[str, str]:
     """How the session stands: heading -> text."""
     now = session.moment
     lines = {

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from vand_envs.errors import UsageError, unknown_name
-from vand_robot.evaluation.target import find_subject
-from vand_robot.viewer.live_episodes import LiveRollout
-from vand_robot.viewer.player import Session
-from vand_robot.viewer.recorded_episodes import Demonstrations
-from vand_robot.viewer.replay import episode_unit
+from vand_robot.evaluation.target import load_target
+from vand_robot.viewer.live_episodes import LiveEpisodes
+from vand_robot.viewer.player import Player
+from vand_robot.viewer.recorded_episodes import RecordedEpisodes
+from vand_robot.viewer.replay import episode_job
 
 EXPERT = "expert"
 """In place of a data set beside a policy: the scripted expert, on the same seed."""
@@ -20,10 +20,10 @@ def open_session(
     seed: int = 0,
     episode: str | None = None,
     seconds: float | None = None,
-    condition: str = "nominal",
+    perturbation: str = "nominal",
     expert: bool = False,
     beside: str | None = None,
-) -> Session:
+) -> Player:
     """Open what `vand-robot replay` names, as far as a window can show it.
 
     Args:
@@ -32,33 +32,33 @@ def open_session(
         seed: Which held-out episode of a run.
         episode: Name of the demonstration; the first of the task by default.
         seconds: Length of rollouts [s]; as in the evaluation by default.
-        condition: Condition of the evaluation under which a run is rolled out.
+        perturbation: Perturbation of the evaluation under which a run is rolled out.
         expert: Whether the scripted expert acts in place of the run's policy.
         beside: A data set whose demonstrations are shown beside, or `expert`.
 
     Raises:
-        UsageError: No such source, task, episode or condition.
+        UsageError: No such source, task, episode or perturbation.
         VandError: Something cannot be read.
     """
     if not source.exists():
         raise UsageError(f"no run and no data set {source}")
     if source.is_file() and not expert:
-        shown: LiveRollout | Demonstrations = Demonstrations(source, task, episode)
+        shown: LiveEpisodes | RecordedEpisodes = RecordedEpisodes(source, task, episode)
     elif episode is not None:
         raise UsageError(f"--episode: no demonstration is shown of {source}; use --seed")
     else:
-        shown = _rollouts(source, task, seed, seconds, condition, expert=expert)
+        shown = _rollouts(source, task, seed, seconds, perturbation, expert=expert)
     if beside is None:
-        return Session(shown)
+        return Player(shown)
     if beside == EXPERT:
-        other: LiveRollout | Demonstrations = _rollouts(
-            source, shown.task, seed, seconds, condition, expert=True
+        other: LiveEpisodes | RecordedEpisodes = _rollouts(
+            source, shown.task, seed, seconds, perturbation, expert=True
         )
     elif not Path(beside).is_file():
         raise UsageError(f"--beside: expected a data set or {EXPERT!r}, got {beside!r}")
     else:
-        other = Demonstrations(Path(beside), shown.task)
-    return Session(shown, other)
+        other = RecordedEpisodes(Path(beside), shown.task)
+    return Player(shown, other)
 
 
 def _rollouts(
@@ -66,17 +66,17 @@ def _rollouts(
     task: str | None,
     seed: int,
     seconds: float | None,
-    condition: str,
+    perturbation: str,
     *,
     expert: bool,
-) -> LiveRollout:
-    subject = find_subject(source, expert=expert)
-    task = next(iter(subject.standards)) if task is None else task
-    if task not in subject.standards:
-        raise unknown_name("task", task, subject.standards)
-    return LiveRollout(
-        subject,
-        lambda task, seed: episode_unit(subject, task, seed, seconds, condition=condition),
+) -> LiveEpisodes:
+    target = load_target(source, expert=expert)
+    task = next(iter(target.references)) if task is None else task
+    if task not in target.references:
+        raise unknown_name("task", task, target.references)
+    return LiveEpisodes(
+        target,
+        lambda task, seed: episode_job(target, task, seed, seconds, perturbation=perturbation),
         task,
         seed,
     )

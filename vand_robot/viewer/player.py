@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from vand_envs.errors import UsageError, VandError
 from vand_envs.typing import FloatArray
-from vand_robot.viewer.episodes import Moment, Source
-from vand_robot.viewer.live_episodes import LiveRollout
+from vand_robot.viewer.episodes import EpisodeSource, Frame
+from vand_robot.viewer.live_episodes import LiveEpisodes
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Speeds to choose from [of real time]."""
@@ -15,7 +15,7 @@ SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 _SAME = 1e-6  # A time so close to a moment is that moment [control step].
 
 
-class Session:
+class Player:
     """Plays episodes.
 
     Args:
@@ -23,7 +23,7 @@ class Session:
         beside: What is played beside it at the same time, from its own beginning to its own end.
     """
 
-    def __init__(self, source: Source, beside: Source | None = None) -> None:
+    def __init__(self, source: EpisodeSource, beside: EpisodeSource | None = None) -> None:
         if beside is not None and beside.control_dt_s != source.control_dt_s:
             raise UsageError(
                 f"side by side: expected one control step, got {source.control_dt_s:g}"
@@ -38,9 +38,9 @@ class Session:
         self._at = 0.0  # [control step]
 
     @property
-    def live(self) -> LiveRollout | None:
+    def live(self) -> LiveEpisodes | None:
         """What is played, where it can be interfered with."""
-        return self.source if isinstance(self.source, LiveRollout) else None
+        return self.source if isinstance(self.source, LiveEpisodes) else None
 
     @property
     def step(self) -> int:
@@ -58,11 +58,11 @@ class Session:
         return (self.source.length - 1) * self.source.control_dt_s
 
     @property
-    def moment(self) -> Moment:
+    def moment(self) -> Frame:
         """What is shown."""
         return self.source.moments[self.step]
 
-    def frame(self, source: Source) -> tuple[Moment, Moment, float]:
+    def frame(self, source: EpisodeSource) -> tuple[Frame, Frame, float]:
         """The moments between which a source is, and how far on the way, in [0, 1)."""
         moments = source.moments
         step = min(self.step, len(moments) - 1)
@@ -135,7 +135,7 @@ class Session:
         self.source.open(task, number)
         if self.beside is not None and self.beside.task != task:
             self.beside.open(task, 0)
-        elif isinstance(self.beside, LiveRollout):
+        elif isinstance(self.beside, LiveEpisodes):
             self.beside.open(task, number)
         self._at = 0.0
 
@@ -159,7 +159,7 @@ class Session:
             live.instruct(step, task)
 
     def push(self, part: str, direction: str) -> None:
-        """Push the robot at the moment that is shown, see `LiveRollout.push`.
+        """Push the robot at the moment that is shown, see `LiveEpisodes.push`.
 
         Raises:
             UsageError: It is a recording, or there is no such part or direction.
@@ -187,7 +187,7 @@ class Session:
         except VandError as error:
             self.message = str(error)
 
-    def _interfere(self) -> tuple[LiveRollout, int]:
+    def _interfere(self) -> tuple[LiveEpisodes, int]:
         """Who can be interfered with, and the moment that is next: before it nothing changes."""
         live = self.live
         if live is None:

@@ -8,11 +8,11 @@ from vand_demos import DemoDataset
 from vand_demos.embedded import world_of
 from vand_envs import get_task
 from vand_envs.errors import UsageError, VandError, unknown_name
-from vand_robot.viewer.episodes import Moment
+from vand_robot.viewer.episodes import Frame
 
 
-class Demonstrations:
-    """The demonstrations of a data set; see `Source`.
+class RecordedEpisodes:
+    """The demonstrations of a data set; see `EpisodeSource`.
 
     Args:
         file: The data set.
@@ -42,7 +42,7 @@ class Demonstrations:
         self.open(task, self._names[task].index(name))
 
     def open(self, task: str, number: int) -> None:
-        """As `Source.open`."""
+        """As `EpisodeSource.open`."""
         if task not in self._names:
             raise unknown_name("task", task, self.tasks)
         names = self._names[task]
@@ -61,7 +61,7 @@ class Demonstrations:
         done = np.concatenate([[0], np.cumsum(demo.rewards)])[: len(demo)]  # what a reward is for
         stages = len(get_task(task).stage_names)
         self.moments = [
-            Moment(
+            Frame(
                 state,
                 task,
                 min(int(gained), stages),
@@ -73,12 +73,12 @@ class Demonstrations:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """As `Source.tasks`."""
+        """As `EpisodeSource.tasks`."""
         return tuple(self._names)
 
     @property
     def length(self) -> int:
-        """As `Source.length`."""
+        """As `EpisodeSource.length`."""
         return len(self.moments)
 
     def extend(self) -> None:

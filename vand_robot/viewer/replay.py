@@ -12,11 +12,11 @@ from vand_envs import get_task, make_world
 from vand_envs.errors import UsageError, unknown_name
 from vand_envs.seeds import TEST_SEED
 from vand_envs.typing import FloatArray
-from vand_robot.evaluation.jobs import Unit, plan, play
-from vand_robot.evaluation.perturbations import CONDITIONS, NOMINAL
-from vand_robot.evaluation.target import Subject, find_subject
+from vand_robot.evaluation.jobs import RolloutJob, plan_jobs, play
+from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS
+from vand_robot.evaluation.target import EvaluationTarget, load_target
 from vand_robot.viewer.html import write_html
-from vand_robot.viewer.recorded_episodes import Demonstrations
+from vand_robot.viewer.recorded_episodes import RecordedEpisodes
 from vand_robot.viewer.video import write_video
 
 FILES = ("html", "video")
@@ -27,13 +27,13 @@ VIEWERS = (*WINDOWS, *FILES)
 
 
 @dataclass(frozen=True)
-class Motion:
+class RecordedMotion:
     """Something to look at."""
 
     model: Any
     """The world, `mujoco.MjModel`."""
     path: FloatArray
-    """Generalised positions or integration states, (T, nq) or (T, S)."""
+    """Generalized positions or integration states, (T, nq) or (T, S)."""
     dt: float
     """Time between samples [s]."""
     title: str
@@ -53,7 +53,7 @@ def replay(
     seed: int = 0,
     episode: str | None = None,
     seconds: float | None = None,
-    condition: str = "nominal",
+    perturbation: str = "nominal",
     expert: bool = False,
     camera: str = "overview",
     force: bool = False,
@@ -69,10 +69,10 @@ def replay(
         seed: Which held-out episode of a run.
         episode: Name of the demonstration; the first of the task by default.
         seconds: Length of a rollout [s]; as in the evaluation by default.
-        condition: Condition of the evaluation under which a run is rolled out.
+        perturbation: Perturbation of the evaluation under which a run is rolled out.
         expert: Whether the scripted expert acts in place of the run's policy; the source may then
             be a data set. A data set's demonstrations are shown as they are: seed, seconds and
-            condition are not for them.
+            perturbation are not for them.
         camera: Where to look from.
         force: Replace a file that is there.
         progress: Called with the work done and all of it.
@@ -94,15 +94,17 @@ def replay(
     if source.is_dir() or expert:
         if episode is not None:
             raise UsageError(f"--episode: no demonstration is shown of {source}; use --seed")
-        motion = policy_motion(source, task, seed, seconds, condition=condition, expert=expert)
+        motion = policy_motion(
+            source, task, seed, seconds, perturbation=perturbation, expert=expert
+        )
     else:
-        require_as_recorded(source, seed, seconds, condition)
+        require_as_recorded(source, seed, seconds, perturbation)
         motion = demonstration_motion(source, task, episode)
     write_motion(motion, out, viewer, camera=camera, progress=progress)
     return f"{motion.title}; {motion.outcome}"
 
 
-def require_as_recorded(source: Path, seed: int, seconds: float | None, condition: str) -> None:
+def require_as_recorded(source: Path, seed: int, seconds: float | None, perturbation: str) -> None:
     """Check that nothing is asked of a recorded demonstration that only a rollout can do.
 
     Raises:
@@ -110,7 +112,7 @@ def require_as_recorded(source: Path, seed: int, seconds: float | None, conditio
     """
     for option, given in (
         ("--seconds", seconds is not None),
-        ("--condition", condition != NOMINAL.name),
+        ("--perturbation", perturbation != NOMINAL.name),
         ("--seed", seed != 0),
     ):
         if given:
@@ -121,7 +123,7 @@ def require_as_recorded(source: Path, seed: int, seconds: float | None, conditio
 
 
 def write_motion(
-    motion: Motion,
+    motion: RecordedMotion,
     out: Path,
     viewer: str,
     *,
@@ -157,98 +159,100 @@ def policy_motion(
     seed: int,
     seconds: float | None,
     *,
-    condition: str = "nominal",
+    perturbation: str = "nominal",
     expert: bool = False,
-) -> Motion:
+) -> RecordedMotion:
     """A rollout on a held-out seed: to the last bit that of the evaluation."""
-    subject = find_subject(source, expert=expert)
-    task_id = next(iter(subject.standards)) if task is None else task
-    return unit_motion(subject, episode_unit(subject, task_id, seed, seconds, condition=condition))
+    target = load_target(source, expert=expert)
+    task_id = next(iter(target.references)) if task is None else task
+    return job_motion(
+        target, episode_job(target, task_id, seed, seconds, perturbation=perturbation)
+    )
 
 
-def episode_unit(
-    subject: Subject,
+def episode_job(
+    target: EvaluationTarget,
     task: str,
     seed: int,
     seconds: float | None = None,
     *,
-    condition: str = "nominal",
-) -> Unit:
-    """The unit of one episode on a held-out seed.
+    perturbation: str = "nominal",
+) -> RolloutJob:
+    """The job of one episode on a held-out seed.
 
     Args:
-        subject: Who acts.
+        target: Who acts.
         task: What is judged.
         seed: Which held-out episode.
         seconds: Its length [s]; as in the evaluation by default.
-        condition: What interferes.
+        perturbation: What interferes.
 
     Raises:
-        UsageError: No such task, seed or condition, or no such length.
+        UsageError: No such task, seed or perturbation, or no such length.
     """
-    if condition not in CONDITIONS:
-        raise unknown_name("condition", condition, CONDITIONS)
-    if task not in subject.standards:
-        raise unknown_name("task", task, subject.standards)
-    dt = subject.control_dt_s
+    if perturbation not in PERTURBATIONS:
+        raise unknown_name("perturbation", perturbation, PERTURBATIONS)
+    if task not in target.references:
+        raise unknown_name("task", task, target.references)
+    dt = target.control_dt_s
     if seconds is not None and not dt <= seconds <= 3600:
         raise UsageError(f"--seconds: expected {dt:g} to 3600, got {seconds:g}")
     if seed < 0:
         raise UsageError(f"--seed: expected 0 or more, got {seed}")
-    (unit,) = plan(
+    (job,) = plan_jobs(
         [task],
-        [CONDITIONS[condition]],
-        subject.standards,
+        [PERTURBATIONS[perturbation]],
+        target.references,
         episodes=1,
         control_dt_s=dt,
         first_seed=TEST_SEED + seed,
     )
     if seconds is not None:
-        unit = dataclasses.replace(unit, steps=round(seconds / dt))
-        if unit.before is not None and unit.steps <= unit.before[1]:
+        job = dataclasses.replace(job, steps=round(seconds / dt))
+        if job.before is not None and job.steps <= job.before[1]:
             raise UsageError(
-                f"--seconds: expected more than {unit.before[1] * dt:g}, when the instruction"
+                f"--seconds: expected more than {job.before[1] * dt:g}, when the instruction"
                 f" changes, got {seconds:g}"
             )
-    return unit
+    return job
 
 
-def unit_motion(subject: Subject, unit: Unit) -> Motion:
-    """What happens in the first episode of a unit."""
-    unit = dataclasses.replace(unit, seeds=unit.seeds[:1])
-    played = play(subject.make_policy(), unit)
+def job_motion(target: EvaluationTarget, job: RolloutJob) -> RecordedMotion:
+    """What happens in the first episode of a job."""
+    job = dataclasses.replace(job, seeds=job.seeds[:1])
+    played = play(target.make_policy(), job)
     dt, task = played.control_dt_s, played.task
     done, path = played.stages_done[:, 0], played.qpos[:, 0]
     told = [task.instruction] * len(path)
     names = ("", *task.stage_names)
     stages = [names] * len(path)
-    if unit.before is not None:  # until the instruction changes, the first task's stages count
-        first = get_task(unit.before[0])
+    if job.before is not None:  # until the instruction changes, the first task's stages count
+        first = get_task(job.before[0])
         told[: played.start] = [first.instruction] * played.start
         stages[: played.start] = [("", *first.stage_names)] * played.start
     captions = tuple(_caption(text, of[k]) for text, of, k in zip(told, stages, done, strict=True))
     if task.kind == "periodic":
-        outcome = f"{unit.steps * dt:.0f} s"
+        outcome = f"{job.steps * dt:.0f} s"
     else:
         outcome = f"{done[-1]} of {len(names) - 1} stages done in order"
         if played.progress.at_end[0]:
             # a second more than the last stage took: nothing happens after it
             last = played.start + int((done[played.start :] < done[-1]).sum())
             path = path[: last + round(2.0 / dt) + 1]
-    condition = "" if unit.condition == NOMINAL else f", {unit.condition.name}"
-    number = unit.seeds[0] - TEST_SEED
-    title = f"{subject.facts['run']}: {task.instruction} (held-out seed {number}{condition})"
-    return Motion(make_world().model, path, dt, title, captions[: len(path)], outcome)
+    perturbation = "" if job.perturbation == NOMINAL else f", {job.perturbation.name}"
+    number = job.seeds[0] - TEST_SEED
+    title = f"{target.facts['run']}: {task.instruction} (held-out seed {number}{perturbation})"
+    return RecordedMotion(make_world().model, path, dt, title, captions[: len(path)], outcome)
 
 
-def demonstration_motion(file: Path, task: str | None, episode: str | None) -> Motion:
+def demonstration_motion(file: Path, task: str | None, episode: str | None) -> RecordedMotion:
     """A recorded demonstration, from its states: exactly as it was."""
-    shown = Demonstrations(file, task, episode)
+    shown = RecordedEpisodes(file, task, episode)
     moments, dt = shown.moments, shown.control_dt_s
     names = ("", *get_task(shown.task).stage_names)
     captions = tuple(_caption(m.instruction, names[m.stages_done]) for m in moments)
     outcome = f"{'success' if moments[-1].success else 'failure'} after {len(moments) * dt:.1f} s"
-    return Motion(
+    return RecordedMotion(
         shown.world.model,
         np.stack([moment.state for moment in moments]),
         dt,

@@ -5,9 +5,9 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from vand_demos.ui.frames import InBetween
+from vand_demos.ui.frames import PoseInterpolator
 from vand_envs.world import World
-from vand_robot.viewer.player import Session
+from vand_robot.viewer.player import Player
 
 GAP_M = 0.5
 """Between two worlds [m]."""
@@ -15,7 +15,7 @@ GAP_M = 0.5
 _BESIDE = "beside/"
 
 
-class Stage:
+class SceneView:
     """Poses of what a session shows, in one model.
 
     Two worlds are put into one model, so that whatever can draw a model draws them side by side.
@@ -24,11 +24,11 @@ class Stage:
         session: What is shown, with the episodes that are open now.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Player) -> None:
         self._session = session
         self._sources = [session.source, *([session.beside] if session.beside else [])]
         self._worlds = [source.world for source in self._sources]
-        self._between = [InBetween(world.model) for world in self._worlds]
+        self._between = [PoseInterpolator(world.model) for world in self._worlds]
         self.model: Any = self._worlds[0].model
         """What is drawn, `mujoco.MjModel`."""
         if len(self._worlds) > 1:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from vand_demos.system.interrupt import Interrupt
-from vand_demos.ui.frames import FRAMES_PER_S, Timing
+from vand_demos.ui.frames import FRAMES_PER_S, FrameClock
 from vand_demos.ui.web_scene import add_scene, place_camera
 from vand_demos.ui.web_server import LOOPBACK, invitation, web_server
 from vand_robot.viewer.live_episodes import DIRECTIONS, PARTS
 from vand_robot.viewer.memory_plot import SIZE, MemoryPlot
-from vand_robot.viewer.player import SPEEDS, Session
-from vand_robot.viewer.scene import Stage
+from vand_robot.viewer.player import SPEEDS, Player
+from vand_robot.viewer.scene import SceneView
 
 SLOW_S = 0.2
 """Time bar and plot are drawn anew after this time [s]."""
@@ -31,7 +31,7 @@ _OWN_S = 0.6
 
 
 def serve(
-    session: Session,
+    session: Player,
     *,
     host: str = LOOPBACK,
     port: int = 0,
@@ -55,7 +55,7 @@ def serve(
     with Interrupt() as interrupt, web_server(host, port, overlay=_STYLE) as server:
         page = _Page(server, session)
         announce(invitation(server, host))
-        timing = Timing(1.0 / FRAMES_PER_S)
+        timing = FrameClock(1.0 / FRAMES_PER_S)
         last = time.perf_counter()
         while not stop.is_set():
             interrupt.obey()
@@ -70,7 +70,7 @@ def serve(
 class _Page:
     """The controls; what they ask for is done by the loop, one after the other."""
 
-    def __init__(self, server: Any, session: Session) -> None:
+    def __init__(self, server: Any, session: Player) -> None:
         self._server, self._session = server, session
         self._asked: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._plot = MemoryPlot()
@@ -104,7 +104,7 @@ class _Page:
 
     def _set_up_scene(self) -> None:
         self._server.scene.reset()
-        self._stage = Stage(self._session)
+        self._stage = SceneView(self._session)
         pose = self._stage.pose()
         place_camera(self._server, self._stage.model, pose, self._stage.camera)
         self._scene = add_scene(self._server, self._stage.model)
@@ -228,7 +228,7 @@ class _Page:
                 self._picture.image = self._plot.draw(source.moments, session.step)
 
 
-def _heading(session: Session) -> str:
+def _heading(session: Player) -> str:
     """What is shown, in words."""
     now = session.moment
     time_s = f"{session.time_s:.1f} of {session.length_s:.1f} s"

@@ -31,11 +31,11 @@ _SEED_SUFFIX = re.compile(r"(?:[-_.]seed[-_]?|(?<!\d[eE])[-_])\d+$")
 that is not set apart belongs to the method, and so do decimals: vand64, noise-0.1, noise-1e-3."""
 
 Episode = tuple[str, str, int]
-"""Condition, task, seed: the same episode for every policy."""
+"""Perturbation, task, seed: the same episode for every policy."""
 
 
 @dataclass(frozen=True)
-class Run:
+class EvaluatedRun:
     """One evaluated run."""
 
     method: str
@@ -50,7 +50,7 @@ class Run:
     """Episode -> whether it succeeded."""
 
 
-def find_runs(folders: Sequence[Path]) -> list[Run]:
+def find_runs(folders: Sequence[Path]) -> list[EvaluatedRun]:
     """The evaluated runs in folders, at any depth, by method and training seed.
 
     Evaluations of the scripted experts are left out: nothing was trained, so they are no method.
@@ -61,7 +61,7 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
             and seed.
         VandError: Evaluations cannot be read, are not complete, or are of different suite versions.
     """
-    found: list[Run] = []
+    found: list[EvaluatedRun] = []
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"no folder {folder}")
@@ -90,7 +90,7 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     return found
 
 
-def _read_run(file: Path) -> Run | None:
+def _read_run(file: Path) -> EvaluatedRun | None:
     """The run whose `results.json` that is; None: of the scripted experts.
 
     Raises:
@@ -102,11 +102,11 @@ def _read_run(file: Path) -> Run | None:
     if results["policy"].get("expert"):
         return None
     _entry(file, results, "suite_version")
-    conditions = _entries(file, results, "conditions")
+    perturbations = _entries(file, results, "perturbations")
     for task in _entries(file, results, "tasks"):
-        for condition in _entries(file, results, "tasks", task, "conditions"):
-            if condition in conditions:
-                where = ("tasks", task, "conditions", condition, "success_rate")
+        for perturbation in _entries(file, results, "tasks", task, "perturbations"):
+            if perturbation in perturbations:
+                where = ("tasks", task, "perturbations", perturbation, "success_rate")
                 with disk_errors("read", file):
                     float(_entry(file, results, *where))
     seed = 0
@@ -114,7 +114,7 @@ def _read_run(file: Path) -> Run | None:
         with disk_errors("read", file):
             seed = int(_entry(file, results, "policy", "config", "seed"))
     success = _read_success(file.parent / EPISODES)
-    return Run(_SEED_SUFFIX.sub("", name) or name, seed, file.parent, results, success)
+    return EvaluatedRun(_SEED_SUFFIX.sub("", name) or name, seed, file.parent, results, success)
 
 
 def _entry(file: Path, record: Any, *keys: str) -> Any:
@@ -138,47 +138,47 @@ def _read_success(file: Path) -> dict[Episode, bool]:
     """Episode -> whether it succeeded, from an `episodes.csv`."""
     with disk_errors("read", file), file.open(encoding="utf-8", newline="") as lines:
         reader = csv.DictReader(lines)
-        for column in ("condition", "task", "seed", "success"):
+        for column in ("perturbation", "task", "seed", "success"):
             if column not in (reader.fieldnames or ()):
                 raise VandError(f"{file}: column {column} is missing")
         return {
-            (row["condition"], row["task"], int(row["seed"])): row["success"] == "True"
+            (row["perturbation"], row["task"], int(row["seed"])): row["success"] == "True"
             for row in reader
         }
 
 
-def compare(runs: Sequence[Run]) -> dict[str, Any]:
+def compare(runs: Sequence[EvaluatedRun]) -> dict[str, Any]:
     """The content of `study.json`.
 
     Args:
-        runs: At least one; only the conditions and tasks that all of them share are compared.
+        runs: At least one; only the perturbations and tasks that all of them share are compared.
 
     Returns:
-        Methods -> condition -> interquartile mean over (task, seed) with its interval, and the
+        Methods -> perturbation -> interquartile mean over (task, seed) with its interval, and the
         mean of each task; and for each pair of methods McNemar's test on the shared episodes.
 
     Raises:
-        UsageError: The runs share no task under any condition.
+        UsageError: The runs share no task under any perturbation.
     """
     cells = _shared_cells(runs)
     if not cells:
-        raise UsageError("the runs share no task under any condition: nothing to compare")
+        raise UsageError("the runs share no task under any perturbation: nothing to compare")
     methods = list(dict.fromkeys(run.method for run in runs))
-    conditions = list(dict.fromkeys(condition for condition, _ in cells))
+    perturbations = list(dict.fromkeys(perturbation for perturbation, _ in cells))
     return {
         "suite_version": runs[0].results["suite_version"],
-        "conditions": conditions,
+        "perturbations": perturbations,
         "tasks": list(dict.fromkeys(task for _, task in cells)),
         "methods": {
             method: {
                 "seeds": [run.seed for run in runs if run.method == method],
-                "conditions": {
-                    condition: _score(
+                "perturbations": {
+                    perturbation: _score(
                         [run for run in runs if run.method == method],
-                        condition,
-                        [task for name, task in cells if name == condition],
+                        perturbation,
+                        [task for name, task in cells if name == perturbation],
                     )
-                    for condition in conditions
+                    for perturbation in perturbations
                 },
             }
             for method in methods
@@ -186,30 +186,33 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
         "paired": [
             paired
             for first, second in combinations(methods, 2)
-            for condition in conditions
-            if (paired := _pair(runs, first, second, condition, cells)) is not None
+            for perturbation in perturbations
+            if (paired := _pair(runs, first, second, perturbation, cells)) is not None
         ],
     }
 
 
-def _shared_cells(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """(condition, task) that every run was evaluated on, in the order of the first run."""
+def _shared_cells(runs: Sequence[EvaluatedRun]) -> list[tuple[str, str]]:
+    """(perturbation, task) that every run was evaluated on, in the order of the first run."""
     own = [
         [
-            (condition, task)
-            for condition in run.results["conditions"]
+            (perturbation, task)
+            for perturbation in run.results["perturbations"]
             for task, entry in run.results["tasks"].items()
-            if condition in entry["conditions"]
+            if perturbation in entry["perturbations"]
         ]
         for run in runs
     ]
     return [cell for cell in own[0] if all(cell in cells for cells in own)]
 
 
-def _score(runs: Sequence[Run], condition: str, tasks: Sequence[str]) -> dict[str, Any]:
+def _score(runs: Sequence[EvaluatedRun], perturbation: str, tasks: Sequence[str]) -> dict[str, Any]:
     rates = np.array(
         [
-            [run.results["tasks"][task]["conditions"][condition]["success_rate"] for run in runs]
+            [
+                run.results["tasks"][task]["perturbations"][perturbation]["success_rate"]
+                for run in runs
+            ]
             for task in tasks
         ]
     )  # (tasks, seeds)
@@ -222,15 +225,15 @@ def _score(runs: Sequence[Run], condition: str, tasks: Sequence[str]) -> dict[st
 
 
 def _pair(
-    runs: Sequence[Run],
+    runs: Sequence[EvaluatedRun],
     first: str,
     second: str,
-    condition: str,
+    perturbation: str,
     cells: Collection[tuple[str, str]],
 ) -> dict[str, Any] | None:
     """Two methods on the same episodes, training seed by training seed; None: they share none.
 
-    Only episodes of the (condition, task) in `cells` count, those that the scores are of.
+    Only episodes of the (perturbation, task) in `cells` count, those that the scores are of.
     """
     of = {(run.method, run.seed): run.success for run in runs}
     pairs = [
@@ -238,7 +241,7 @@ def _pair(
         for method, seed in of
         if method == first and (second, seed) in of
         for episode in of[first, seed]
-        if episode[0] == condition and episode[:2] in cells and episode in of[second, seed]
+        if episode[0] == perturbation and episode[:2] in cells and episode in of[second, seed]
     ]
     if not pairs:
         return None
@@ -246,7 +249,7 @@ def _pair(
     return {
         "first": first,
         "second": second,
-        "condition": condition,
+        "perturbation": perturbation,
         "episodes": len(pairs),
         **vars(compared),
     }

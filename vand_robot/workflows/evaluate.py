@@ -9,14 +9,22 @@ from vand_demos.system.files import disk_errors, write_bytes
 from vand_envs import task_ids
 from vand_envs.errors import UsageError, unknown_name
 from vand_robot import figures
-from vand_robot.evaluation.cache import UnitFolder
-from vand_robot.evaluation.jobs import plan
+from vand_robot.evaluation.cache import JobFolder
+from vand_robot.evaluation.jobs import plan_jobs
 from vand_robot.evaluation.results import Evaluation, collect
-from vand_robot.evaluation.runner import run_units
+from vand_robot.evaluation.runner import run_jobs
 from vand_robot.evaluation.suites import find_suite
 from vand_robot.evaluation.summary import worst_episodes
-from vand_robot.evaluation.target import Subject, find_subject
-from vand_robot.layout import EPISODES, METRICS, REPORT, RESULTS, UNITS, named, run_folder
+from vand_robot.evaluation.target import EvaluationTarget, load_target
+from vand_robot.layout import (
+    EPISODES_FILE,
+    JOBS_FOLDER,
+    METRICS_FILE,
+    REPORT_FILE,
+    RESULTS_FILE,
+    named,
+    run_folder,
+)
 from vand_robot.report import Picture, write_report
 from vand_robot.workflows.pictures import SUCCESS, draw
 
@@ -26,10 +34,10 @@ def run_evaluation(
     out: Path,
     *,
     suite: str = "nominal",
-    conditions: Sequence[str] = (),
+    perturbations: Sequence[str] = (),
     tasks: Sequence[str] = (),
     episodes: int | None = None,
-    jobs: int = 1,
+    processes: int = 1,
     expert: bool = False,
     replays: int = 0,
     resume: bool = False,
@@ -43,10 +51,10 @@ def run_evaluation(
         source: Folder of the run, or of a checkpoint; for the experts also a data set.
         out: Folder for `results.json`, `episodes.csv`, `report.html` and figures as PNG.
         suite: Name of the suite.
-        conditions: In place of the suite's.
+        perturbations: In place of the suite's.
         tasks: Task ids; all that the policy was trained on by default.
-        episodes: Of each task under each condition, in place of the suite's.
-        jobs: Processes; the numbers do not depend on it.
+        episodes: Of each task under each perturbation, in place of the suite's.
+        processes: Processes; the numbers do not depend on it.
         expert: Whether the scripted experts act in place of the policy.
         replays: Pages to write beside the report, of so many of the worst episodes.
         resume: Go on with an evaluation that was interrupted.
@@ -58,44 +66,44 @@ def run_evaluation(
         The content of `results.json`.
 
     Raises:
-        UsageError: No such run, an unknown suite, condition or task, an evaluation that is there,
-            or both `resume` and `force`.
+        UsageError: No such run, an unknown suite, perturbation or task, an evaluation that is
+            there, or both `resume` and `force`.
         VandError: A damaged checkpoint, a policy that changed meanwhile, or the disk is full;
-            finished units are safe. A replay that cannot be written: everything else is.
+            finished jobs are safe. A replay that cannot be written: everything else is.
     """
     if resume and force:
         raise UsageError("resume an evaluation or replace it by force, not both")
-    wanted = find_suite(suite, conditions, episodes)
-    subject = find_subject(source, expert=expert)
+    wanted = find_suite(suite, perturbations, episodes)
+    target = load_target(source, expert=expert)
     for task in tasks:
-        if task not in subject.standards:
-            raise unknown_name("task", task, subject.standards)
-    dt = subject.control_dt_s
-    units = plan(
-        tuple(tasks) or [task for task in task_ids() if task in subject.standards],
-        wanted.conditions,
-        subject.standards,
+        if task not in target.references:
+            raise unknown_name("task", task, target.references)
+    dt = target.control_dt_s
+    jobs = plan_jobs(
+        tuple(tasks) or [task for task in task_ids() if task in target.references],
+        wanted.perturbations,
+        target.references,
         episodes=wanted.episodes,
         control_dt_s=dt,
     )
-    folder = UnitFolder(out / UNITS, subject.digest, subject.standards)
+    folder = JobFolder(out / JOBS_FOLDER, target.digest, target.references)
     _claim(out, folder, resume=resume, force=force)
-    outcomes = run_units(subject.make_policy, units, folder, jobs=jobs, progress=progress)
+    outcomes = run_jobs(target.make_policy, jobs, folder, processes=processes, progress=progress)
     evaluation = collect(
-        units,
+        jobs,
         outcomes,
-        subject.standards,
+        target.references,
         control_dt_s=dt,
         suite=wanted.name,
-        describe=subject.facts,
+        describe=target.facts,
     )
-    metrics = source / METRICS
+    metrics = source / METRICS_FILE
     shown = metrics if metrics.exists() and not expert else None
     results = evaluation.results()
     pictures = draw(evaluation, results, shown)
     write_evaluation(evaluation, out, pictures, links or {})
     # only now, so that a replay that fails costs nothing but itself; resuming makes it anew
-    if pages := write_replays(subject, evaluation, out, replays):
+    if pages := write_replays(target, evaluation, out, replays):
         _write_report(out, results, pictures, {**(links or {}), **pages})
     folder.clear()
     return results
@@ -114,7 +122,7 @@ def evaluation_folder(source: Path, *, expert: bool = False) -> Path:
     return run / ("evaluation" if run == source else f"evaluation-{source.name}")
 
 
-def _claim(out: Path, folder: UnitFolder, *, resume: bool, force: bool) -> None:
+def _claim(out: Path, folder: JobFolder, *, resume: bool, force: bool) -> None:
     """Make sure that nothing is overwritten that was not meant to be.
 
     What is replaced goes first: the results of an evaluation that is not finished would be
@@ -123,9 +131,9 @@ def _claim(out: Path, folder: UnitFolder, *, resume: bool, force: bool) -> None:
     if force:
         folder.clear()
         with disk_errors("remove", out):
-            for name in (RESULTS, EPISODES, REPORT):
+            for name in (RESULTS_FILE, EPISODES_FILE, REPORT_FILE):
                 (out / name).unlink(missing_ok=True)
-    elif (out / RESULTS).exists() and not (resume and folder.path.exists()):
+    elif (out / RESULTS_FILE).exists() and not (resume and folder.path.exists()):
         raise UsageError(f"{out}: there is an evaluation already; --force replaces it")
     elif folder.path.exists() and not resume:
         raise UsageError(
@@ -134,26 +142,26 @@ def _claim(out: Path, folder: UnitFolder, *, resume: bool, force: bool) -> None:
 
 
 def write_replays(
-    subject: Subject, evaluation: Evaluation, out: Path, limit: int
+    target: EvaluationTarget, evaluation: Evaluation, out: Path, limit: int
 ) -> dict[str, str]:
     """Write 3-D pages of the worst episodes: title -> file name."""
     from vand_robot.viewer.replay import (  # noqa: PLC0415  (loads the viewers)
-        unit_motion,
+        job_motion,
         write_motion,
     )
 
     pages = {}
-    for condition, task, entry in worst_episodes(evaluation.results(), limit):
-        unit = next(
-            it for it in evaluation.units if (it.condition.name, it.task) == (condition, task)
+    for perturbation, task, entry in worst_episodes(evaluation.results(), limit):
+        job = next(
+            it for it in evaluation.jobs if (it.perturbation.name, it.task) == (perturbation, task)
         )
         number = entry["seed"] - evaluation.first_seed
         with disk_errors("write", out):
             out.mkdir(parents=True, exist_ok=True)
-        name = f"replay-{condition}-{task}-{number}.html"
-        unit = dataclasses.replace(unit, seeds=(entry["seed"],))
-        write_motion(unit_motion(subject, unit), out / name, "html")
-        pages[f"{task}, {condition}, episode {number}"] = name
+        name = f"replay-{perturbation}-{task}-{number}.html"
+        job = dataclasses.replace(job, seeds=(entry["seed"],))
+        write_motion(job_motion(target, job), out / name, "html")
+        pages[f"{task}, {perturbation}, episode {number}"] = name
     return pages
 
 
@@ -173,8 +181,8 @@ def write_evaluation(
     """
     with disk_errors("write", out):
         out.mkdir(parents=True, exist_ok=True)
-    write_bytes(out / RESULTS, evaluation.results_json().encode())
-    write_bytes(out / EPISODES, evaluation.episodes_csv().encode())
+    write_bytes(out / RESULTS_FILE, evaluation.results_json().encode())
+    write_bytes(out / EPISODES_FILE, evaluation.episodes_csv().encode())
     for picture in pictures:
         figures.write_png(picture.figure, out / f"{picture.name}.png")
     _write_report(out, evaluation.results(), pictures, links)
@@ -184,4 +192,6 @@ def _write_report(
     out: Path, results: Mapping[str, Any], pictures: Sequence[Picture], links: Mapping[str, str]
 ) -> None:
     # the page's first table shows the success rates already
-    write_report(out / REPORT, results, [it for it in pictures if it.name != SUCCESS], links=links)
+    write_report(
+        out / REPORT_FILE, results, [it for it in pictures if it.name != SUCCESS], links=links
+    )

@@ -27,21 +27,21 @@ def draw(evaluation: Evaluation, results: Mapping[str, Any], metrics: Path | Non
             file cannot be drawn: an evaluation must not be lost for it.
     """
     pictures = [Picture(SUCCESS, "Success by task", figures.success_chart(results))]
-    for condition, matrix in results["confusion"].items():
+    for perturbation, matrix in results["confusion"].items():
         pictures.append(
             Picture(
-                f"confusion-{condition}",
-                "Behaviour shown under each instruction",
-                figures.confusion_matrix(matrix, _episodes(results, condition)),
-                condition=condition,
+                f"confusion-{perturbation}",
+                "Behavior shown under each instruction",
+                figures.confusion_matrix(matrix, _episodes(results, perturbation)),
+                perturbation=perturbation,
             )
         )
-    for unit in evaluation.units:
-        figure = _portrait(evaluation, unit.task) if unit.condition.name == "nominal" else None
+    for job in evaluation.jobs:
+        figure = _portrait(evaluation, job.task) if job.perturbation.name == "nominal" else None
         if figure is not None:
-            kind = get_task(unit.task).kind
+            kind = get_task(job.task).kind
             stem, title = ("phase", "Phase portrait") if kind == "periodic" else _STAGES
-            pictures.append(Picture(f"{unit.task}-{stem}", title, figure, task=unit.task))
+            pictures.append(Picture(f"{job.task}-{stem}", title, figure, task=job.task))
     if metrics is not None:
         with suppress(VandError):
             pictures.append(Picture("training", "Training", figures.training_curve(metrics)))
@@ -51,25 +51,25 @@ def draw(evaluation: Evaluation, results: Mapping[str, Any], metrics: Path | Non
 _STAGES = ("stages", "Stages against time")
 
 
-def _episodes(results: Mapping[str, Any], condition: str) -> int:
-    """Episodes of each task under a condition."""
+def _episodes(results: Mapping[str, Any], perturbation: str) -> int:
+    """Episodes of each task under a perturbation."""
     return int(
         next(
-            task["conditions"][condition]["episodes"]
+            task["perturbations"][perturbation]["episodes"]
             for task in results["tasks"].values()
-            if condition in task["conditions"]
+            if perturbation in task["perturbations"]
         )
     )
 
 
 def _portrait(evaluation: Evaluation, task_id: str) -> Figure:
-    """How a task went under nominal conditions: stages against time, or the phase portrait."""
+    """How a task went under nominal perturbations: stages against time, or the phase portrait."""
     task, outcome = get_task(task_id), evaluation.outcomes["nominal", task_id]
-    standard = evaluation.standards[task_id]
+    task_reference = evaluation.references[task_id]
     if task.kind == "sequential":
         horizon_s = task.horizon_s
         return figures.stage_completion(outcome.stage_times_s, task.stage_names, horizon_s)
-    cycle, reference = task.cycle, standard.reference
+    cycle, reference = task.cycle, task_reference.cycle
     if cycle is None or reference is None or outcome.signal is None or outcome.valid is None:
         raise VandError(f"task {task_id!r}: its demonstrations show no cycle to draw")
     return figures.phase_portrait(

@@ -9,7 +9,7 @@ from vand_demos.storage.layout import waiting_note
 from vand_demos.storage.reader import DemoDataset
 from vand_robot.config.loading import load_config
 from vand_robot.evaluation.evaluate import ValidationScore
-from vand_robot.evaluation.reference import standards_of, to_extras
+from vand_robot.evaluation.reference import references_from_datasets, to_extras
 from vand_robot.training.trainer import TrainResult, train
 
 
@@ -43,14 +43,14 @@ def run_training(
     if console is not None:
         for note in _notes(config.data):
             console.print(note)
-    standards = standards_of(config.data, config.tasks) if config.data else {}
+    references = references_from_datasets(config.data, config.tasks) if config.data else {}
     return train(
         config,
         out,
         resume=resume,
         force=force,
-        score=ValidationScore(standards, config.rollouts.episodes),
-        extras=to_extras(standards),
+        score=ValidationScore(references, config.rollouts.episodes),
+        extras=to_extras(references),
         console=console,
     )
 
@@ -61,7 +61,7 @@ def _notes(paths: Sequence[str]) -> Iterator[str]:
         if waiting := waiting_note(path):
             yield waiting
         with DemoDataset.open(path, guarded=True) as dataset:
-            left = dataset.in_no_mask
+            left = dataset.unassigned
         if left:
             yield (
                 f"note: {len(left)} of {len(dataset)} demonstrations of {path}, such as {left[0]},"

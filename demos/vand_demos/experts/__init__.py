@@ -14,7 +14,7 @@ from vand_demos.experts import (
 )
 from vand_demos.experts.disturbance import Disturbance, DisturbanceProcess
 from vand_demos.experts.expert import Expert, Script
-from vand_demos.experts.motion import Motion, Style, View
+from vand_demos.experts.motion import GoalController, Style, View
 from vand_demos.experts.skills import Skill
 from vand_envs.errors import unknown_name
 from vand_envs.tasks import press_abac, press_caba
@@ -33,7 +33,7 @@ SCRIPTS: dict[str, Script] = {
 """Task id -> the script that demonstrates it."""
 
 
-RHYTHMS: dict[str, Callable[[Motion, View, tuple[float, float]], Skill]] = {
+RHYTHMS: dict[str, Callable[[GoalController, View, tuple[float, float]], Skill]] = {
     "wipe": wipe.script,
     "stir": stir.script,
     "patrol": patrol.script,
@@ -71,7 +71,7 @@ __all__ = [
     "Disturbance",
     "DisturbanceProcess",
     "Expert",
-    "Motion",
+    "GoalController",
     "Script",
     "Skill",
     "Style",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vand_demos.experts.motion import Vector, View
-from vand_envs.judging import Winding
+from vand_envs.judging import CycleCounter
 from vand_envs.tasks.base import Cycle
 from vand_envs.typing import Observation
 
@@ -49,7 +49,7 @@ class Turns:
     """
 
     def __init__(self, cycle: Cycle, view: View) -> None:
-        self._winding = Winding(cycle, 1)
+        self._winding = CycleCounter(cycle, 1)
         self._winding.reset(np.array([0]), _batch_of_one(view))
 
     def after(self, view: View) -> float:

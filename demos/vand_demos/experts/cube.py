@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vand_demos.experts.motion import Motion, Vector, View, to_world
+from vand_demos.experts.motion import GoalController, Vector, View, to_world
 from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, funnel, grip, raise_hand, reach
 
 REACH_M = 0.50
@@ -21,7 +21,7 @@ OUT_OF_REACH_M = 0.55
 """Height below which the cube cannot be fetched [m]."""
 
 
-def fetch(motion: Motion, view: View) -> Skill:
+def fetch(motion: GoalController, view: View) -> Skill:
     """Drive to the cube, grip it and lift it; whether it is `held` then has to be seen."""
     rng = motion.style.rng
     stand = stand_before(to_world(view, view["cube_pos"][:2].astype(np.float64)), rng)
@@ -47,7 +47,7 @@ def fetch(motion: Motion, view: View) -> Skill:
 
 
 def drop(
-    motion: Motion,
+    motion: GoalController,
     view: View,
     place: Callable[[View], Vector],
     *,

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vand_demos.episode import Episode
-from vand_demos.episode_builder import Trace
+from vand_demos.episode_builder import EpisodeBuilder
 from vand_demos.experts import Expert, Script, make_expert
 from vand_demos.experts.disturbance import Disturbance, DisturbanceProcess
 from vand_envs import Task, TaskBatch
@@ -68,7 +68,7 @@ class _Demonstration:
     def __init__(
         self, expert: Expert, seed: int, process: DisturbanceProcess | None, view: ModeArrays
     ) -> None:
-        self.trace = Trace(seed, view)
+        self.trace = EpisodeBuilder(seed, view)
         self.expert = expert
         self.process = process
         self.success = False

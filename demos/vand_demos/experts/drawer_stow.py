@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vand_demos.experts.cube import drop, fetch, held, out_of_reach, stand_before
-from vand_demos.experts.motion import Motion, Vector, View, position, to_world
+from vand_demos.experts.motion import GoalController, Vector, View, position, to_world
 from vand_demos.experts.skills import (
     CLOSED,
     OPEN,
@@ -52,7 +52,7 @@ DROP_FREE_M = 0.02
 """Distance beside that place at which the hand may come down into the drawer."""
 
 
-def script(motion: Motion, view: View) -> Skill:
+def script(motion: GoalController, view: View) -> Skill:
     """The whole demonstration."""
     while not _cube_inside(view):
         if out_of_reach(view):
@@ -72,7 +72,9 @@ def script(motion: Motion, view: View) -> Skill:
     return view
 
 
-def _slide(motion: Motion, view: View, opening: float, there: Callable[[View], bool]) -> Skill:
+def _slide(
+    motion: GoalController, view: View, opening: float, there: Callable[[View], bool]
+) -> Skill:
     """Grip the knob, move it to a stop, hold it there, let go, draw the hand back."""
     rng = motion.style.rng
     stand = stand_before(np.array(CLOSED_KNOB_M), rng, reach_m=REACH_M, spread_m=SPREAD_M)

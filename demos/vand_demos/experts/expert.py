@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from vand_demos.experts.motion import Motion, Style, Vector, View
+from vand_demos.experts.motion import GoalController, Style, Vector, View
 from vand_demos.experts.skills import Skill
 from vand_envs.robot import VANDER
 
-Script = Callable[[Motion, View], Skill]
+Script = Callable[[GoalController, View], Skill]
 """A whole demonstration, as a skill."""
 
 
@@ -21,7 +21,7 @@ class Expert:
 
     def __init__(self, script: Script, seed: int, control_dt_s: float) -> None:
         self._script = script
-        self._motion = Motion(VANDER, Style.draw(seed), control_dt_s)
+        self._motion = GoalController(VANDER, Style.draw(seed), control_dt_s)
         self._skill: Skill | None = None
 
     def act(self, view: View) -> Vector | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vand_demos.experts.motion import Motion, Vector, View, position, to_world
+from vand_demos.experts.motion import GoalController, Vector, View, position, to_world
 from vand_demos.experts.skills import (
     CLOSED,
     OPEN,
@@ -32,7 +32,7 @@ WAIT_S = (1.9, 2.1)
 """Range of the time from the last knock to setting out for home [s]."""
 
 
-def script(motion: Motion, view: View) -> Skill:
+def script(motion: GoalController, view: View) -> Skill:
     """The whole demonstration."""
     rng = motion.style.rng
     mark = to_world(view, view["knock_plate_pos"].astype(np.float64))
@@ -53,7 +53,7 @@ def script(motion: Motion, view: View) -> Skill:
     return (yield from go_home(motion, view))
 
 
-def _strike(motion: Motion, view: View, stand: Vector) -> Skill:
+def _strike(motion: GoalController, view: View, stand: Vector) -> Skill:
     """Bring the closed fingers down until a knock counts; to go on would be to knock twice."""
     while _gap(view) > CONTACT_GAP_M or _beside(view) > KNOCK_RADIUS_M:
         goal = funnel(view, _above(view, -PUSH_M), AIM_M, HOVER_M + PUSH_M)
@@ -61,14 +61,14 @@ def _strike(motion: Motion, view: View, stand: Vector) -> Skill:
     return view
 
 
-def _hover(motion: Motion, view: View, stand: Vector) -> Skill:
+def _hover(motion: GoalController, view: View, stand: Vector) -> Skill:
     """Bring the fingers to the height at which they hover."""
     while abs(_gap(view) - HOVER_M) > NEAR_M:
         view = yield _act(motion, view, _above(view, HOVER_M), stand)
     return view
 
 
-def _act(motion: Motion, view: View, hand: Vector, stand: Vector) -> Vector:
+def _act(motion: GoalController, view: View, hand: Vector, stand: Vector) -> Vector:
     return motion.command(view, base_world=stand_still(view, stand), hand=hand, gripper=CLOSED)
 
 

@@ -4,9 +4,9 @@ An action follows from what is seen at that moment and from the goal, and from n
 smooths the motion is the robot. An expert that limits the change of its own action makes labels
 that follow from the label before, and so from the velocity that is observed: a policy then learns
 to go on as it goes, and stands still where it stands still (measured: with such a limit policies
-stopped centimetres beside the cube).
+stopped centimeters beside the cube).
 
-Positions are in metres in the robot's base frame unless a name says `world`; the hand points down.
+Positions are in meters in the robot's base frame unless a name says `world`; the hand points down.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ class Style:
         )
 
 
-class Motion:
+class GoalController:
     """Follows goals with limited speed.
 
     Args:

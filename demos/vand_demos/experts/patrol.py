@@ -4,7 +4,7 @@ from itertools import cycle
 
 import numpy as np
 
-from vand_demos.experts.motion import Motion, Vector, View
+from vand_demos.experts.motion import GoalController, Vector, View
 from vand_demos.experts.skills import OPEN, Skill, drive
 from vand_envs.tasks.patrol import MIDDLE, PILLAR_M
 
@@ -22,7 +22,7 @@ LEFT, RIGHT = 1, -1
 
 
 def script(
-    motion: Motion,
+    motion: GoalController,
     view: View,
     eights: tuple[float, float] = EIGHTS,
     sides: tuple[int, ...] = (LEFT, RIGHT),

@@ -7,7 +7,7 @@ tells the button that was pressed last, and not how often.
 import numpy as np
 
 from vand_demos.experts.expert import Script
-from vand_demos.experts.motion import Motion, Vector, View, position, to_world
+from vand_demos.experts.motion import GoalController, Vector, View, position, to_world
 from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, funnel, grip, reach, stand_still
 from vand_envs.robot import VANDER
 from vand_envs.tasks.buttons import BUTTON_HEIGHT_M, PRESSED_M, body
@@ -32,7 +32,7 @@ there would show presses that barely count, and whoever copies them falls short 
 def script(order: str) -> Script:
     """The whole demonstration of an order such as "ABAC"."""
 
-    def demonstrate(motion: Motion, view: View) -> Skill:
+    def demonstrate(motion: GoalController, view: View) -> Skill:
         rng = motion.style.rng
         middle = to_world(view, view["button_b_pos"].astype(np.float64))
         side = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M)
@@ -62,7 +62,7 @@ def script(order: str) -> Script:
     return demonstrate
 
 
-def _press(motion: Motion, view: View, button: str, stand: Vector) -> Skill:
+def _press(motion: GoalController, view: View, button: str, stand: Vector) -> Skill:
     """Press a button down and come back to above it."""
     counted = False
     while (depth := _depth(view, button)) < DOWN_M:
@@ -74,7 +74,7 @@ def _press(motion: Motion, view: View, button: str, stand: Vector) -> Skill:
     return (yield from _hover(motion, view, button, stand))
 
 
-def _hover(motion: Motion, view: View, button: str, stand: Vector) -> Skill:
+def _hover(motion: GoalController, view: View, button: str, stand: Vector) -> Skill:
     """Bring the fingers to the height at which they hover, towards above a button."""
     while True:
         goal = _above(view, button, HOVER_M)
@@ -83,7 +83,7 @@ def _hover(motion: Motion, view: View, button: str, stand: Vector) -> Skill:
         view = yield _act(motion, view, goal, stand)
 
 
-def _act(motion: Motion, view: View, hand: Vector, stand: Vector) -> Vector:
+def _act(motion: GoalController, view: View, hand: Vector, stand: Vector) -> Vector:
     return motion.command(view, base_world=stand_still(view, stand), hand=hand, gripper=CLOSED)
 
 

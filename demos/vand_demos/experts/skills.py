@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 
 import numpy as np
 
-from vand_demos.experts.motion import Motion, Vector, View, base_error
+from vand_demos.experts.motion import GoalController, Vector, View, base_error
 
 Skill = Generator[Vector, View, View]
 """Yields actions, is sent views, returns the last view."""
@@ -26,14 +26,14 @@ RESTING = (0.10, 0.15)
 """Distance [m] and heading error [rad] of the base from its goal within which it rests there."""
 
 FUNNEL_SLOPE = 3.0
-"""Height above the target for each metre beside it."""
+"""Height above the target for each meter beside it."""
 
 STILL_SPEED = 0.04
 """Base speed [m/s, rad/s] below which the robot stands still."""
 
 
 def drive(
-    motion: Motion,
+    motion: GoalController,
     view: View,
     goal_world: Vector,
     *,
@@ -51,7 +51,7 @@ def drive(
 
 
 def reach(
-    motion: Motion,
+    motion: GoalController,
     view: View,
     target: Callable[[View], Vector],
     *,
@@ -75,7 +75,7 @@ def reach(
 
 
 def grip(
-    motion: Motion,
+    motion: GoalController,
     view: View,
     *,
     base_world: Vector,
@@ -97,7 +97,7 @@ def grip(
 
 
 def rest(
-    motion: Motion, view: View, base_world: Vector, *, gripper: float, duration_s: float
+    motion: GoalController, view: View, base_world: Vector, *, gripper: float, duration_s: float
 ) -> Skill:
     """Stay at the goal for a time, and then until the robot is still, and there."""
     left = max(1, round(duration_s / motion.dt))
@@ -109,7 +109,7 @@ def rest(
     return view
 
 
-def raise_hand(motion: Motion, view: View, base_world: Vector) -> Skill:
+def raise_hand(motion: GoalController, view: View, base_world: Vector) -> Skill:
     """Let go and bring the hand to about where it is carried, the base at its place."""
     return (
         yield from reach(
@@ -123,7 +123,7 @@ def raise_hand(motion: Motion, view: View, base_world: Vector) -> Skill:
     )
 
 
-def go_home(motion: Motion, view: View) -> Skill:
+def go_home(motion: GoalController, view: View) -> Skill:
     """Drive to the dock and rest there for a while, which differs between demonstrations."""
     view = yield from drive(motion, view, DOCK, gripper=OPEN, within=(0.05, 0.06))
     duration_s = motion.style.rng.uniform(1.0, 2.5)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vand_demos.experts.circles import FREQUENCY_SPREAD, RADIUS_SPREAD, Turns, circle_velocity
-from vand_demos.experts.motion import HAND_GAIN, Motion, Vector, View, position, to_world
+from vand_demos.experts.motion import HAND_GAIN, GoalController, Vector, View, position, to_world
 from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, reach
 from vand_envs.robot import VANDER
 from vand_envs.tasks.stir import CIRCLES, RADIUS_M
@@ -21,12 +21,12 @@ HOVER_M = 0.16
 FREE_M = 0.03
 """Distance beside the circle at which the fingers may go down: they stay clear of the wall."""
 FUNNEL_SLOPE = 2.5
-"""Height above the depth for each metre further beside the circle."""
+"""Height above the depth for each meter further beside the circle."""
 TURNS = (4.5, 8.0)
 """Range of the number of circles: the length of a demonstration tells nothing."""
 
 
-def script(motion: Motion, view: View, turns: tuple[float, float] = TURNS) -> Skill:
+def script(motion: GoalController, view: View, turns: tuple[float, float] = TURNS) -> Skill:
     """The whole demonstration, of a number of circles within a range."""
     rng = motion.style.rng
     pot = to_world(view, view["pot_pos"][:2].astype(np.float64))

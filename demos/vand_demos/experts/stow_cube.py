@@ -3,7 +3,7 @@
 import numpy as np
 
 from vand_demos.experts.cube import drop, fetch, held, out_of_reach
-from vand_demos.experts.motion import Motion, Vector, View, position
+from vand_demos.experts.motion import GoalController, Vector, View, position
 from vand_demos.experts.skills import Skill, go_home
 
 DROP_M = np.array([0.0, 0.0, 0.15])
@@ -14,7 +14,7 @@ BIN_FREE_M = 0.05
 """Distance beside the middle of the bin at which the hand may come down into it."""
 
 
-def script(motion: Motion, view: View) -> Skill:
+def script(motion: GoalController, view: View) -> Skill:
     """The whole demonstration."""
     while not _in_bin(view):
         if out_of_reach(view):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vand_demos.experts.circles import FREQUENCY_SPREAD, RADIUS_SPREAD, Turns, circle_velocity
-from vand_demos.experts.motion import HAND_GAIN, Motion, Vector, View, position, to_world
+from vand_demos.experts.motion import HAND_GAIN, GoalController, Vector, View, position, to_world
 from vand_demos.experts.skills import CLOSED, FUNNEL_SLOPE, OPEN, Skill, drive, reach
 from vand_envs.robot import VANDER
 from vand_envs.tasks.wipe import CIRCLES, CONTACT_GAP_M, RADIUS_M
@@ -13,7 +13,7 @@ from vand_envs.tasks.wipe import CIRCLES, CONTACT_GAP_M, RADIUS_M
 FREQUENCY_HZ = 0.42
 """Mean wiping frequency."""
 REACH_M = 0.50
-"""Distance ahead of the base at which the board's centre is kept."""
+"""Distance ahead of the base at which the board's center is kept."""
 REACH_SPREAD_M, SIDE_SPREAD_M = 0.04, 0.08
 """How differently the base is placed before the board [m]."""
 PRESS_M = 0.008
@@ -42,7 +42,7 @@ class Wiping:
     """Angular velocity [rad/s]."""
 
     @classmethod
-    def draw(cls, motion: Motion, view: View) -> "Wiping":
+    def draw(cls, motion: GoalController, view: View) -> "Wiping":
         """A way to wipe drawn from the demonstration's style: the same for `wipe` and `wipe-4`."""
         rng = motion.style.rng
         board = to_world(view, view["board_pos"][:2].astype(np.float64))
@@ -58,13 +58,13 @@ class Wiping:
         )
 
 
-def script(motion: Motion, view: View, turns: tuple[float, float] = TURNS) -> Skill:
+def script(motion: GoalController, view: View, turns: tuple[float, float] = TURNS) -> Skill:
     """The whole demonstration, of a number of circles within a range."""
     wiping = Wiping.draw(motion, view)
     return (yield from wipe(motion, view, wiping, motion.style.rng.uniform(*turns)))
 
 
-def wipe(motion: Motion, view: View, wiping: Wiping, turns: float) -> Skill:
+def wipe(motion: GoalController, view: View, wiping: Wiping, turns: float) -> Skill:
     """Drive to the board and wipe it; ends on the board after a number of circles."""
     stand = wiping.stand
 

@@ -12,7 +12,7 @@ from vand_demos.storage.compatibility import require_env_args, require_fits, sig
 from vand_demos.storage.layout import require_new
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.storage.writer import (
-    Source,
+    StoredEpisode,
     append,
     create,
     encode_episode,
@@ -96,14 +96,14 @@ def import_dataset(
     return Conversion(out, len(names), steps, "")
 
 
-def _sources(episodes: Iterable[Episode], extras: Extras) -> Iterator[Source]:
+def _sources(episodes: Iterable[Episode], extras: Extras) -> Iterator[StoredEpisode]:
     """Episodes to be added to a data set, under their own names."""
     first: dict[str, str] = {}
     for episode in episodes:
         require_fits(episode, extras.env_args, first)
         first = first or signature(episode)
         image = encode_episode(episode, extras.env_args)
-        yield replace(Source.of_bytes(image), new_name=episode.name)
+        yield replace(StoredEpisode.of_bytes(image), new_name=episode.name)
 
 
 def _converter(format_name: str, path: str | Path) -> ModuleType:

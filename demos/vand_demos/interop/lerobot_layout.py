@@ -186,12 +186,12 @@ def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     count = np.array([part["count"][0] for part in parts], np.float64)  # (E,)
     weight = count / count.sum()
     mean, std = (np.stack([part[name] for part in parts]) for name in ("mean", "std"))
-    centre = np.tensordot(weight, mean, 1)
-    variance = np.tensordot(weight, std**2 + (mean - centre) ** 2, 1)
+    center = np.tensordot(weight, mean, 1)
+    variance = np.tensordot(weight, std**2 + (mean - center) ** 2, 1)
     return {
         "min": np.min([part["min"] for part in parts], 0).tolist(),
         "max": np.max([part["max"] for part in parts], 0).tolist(),
-        "mean": centre.tolist(),
+        "mean": center.tolist(),
         "std": np.sqrt(variance).tolist(),
         "count": [int(count.sum())],
     }

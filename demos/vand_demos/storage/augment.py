@@ -14,7 +14,7 @@ from vand_demos.episode import Episode
 from vand_demos.storage.layout import require_new
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.storage.writer import (
-    Source,
+    StoredEpisode,
     append,
     create,
     encode_episode,
@@ -88,11 +88,11 @@ def augment(
         cameras = {**kwargs.get("cameras", {}), **wanted}
         env_args = {**dataset.env_args, "env_kwargs": {**kwargs, "cameras": cameras}}
 
-        def sources() -> Iterator[Source]:
+        def sources() -> Iterator[StoredEpisode]:
             for done, episode in enumerate(_drawn(dataset, wanted), start=1):
                 later = bool(episode.next_observations)
                 image = encode_episode(episode, env_args, next_observations=later)
-                yield replace(Source.of_bytes(image), new_name=episode.name)
+                yield replace(StoredEpisode.of_bytes(image), new_name=episode.name)
                 if progress is not None:
                     progress(done, len(dataset))
 

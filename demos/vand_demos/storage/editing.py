@@ -108,7 +108,7 @@ def filter_dataset(
     return tuple(kept)
 
 
-def pick(
+def select(
     path: str | Path, out: str | Path, names: Iterable[str], *, overwrite: bool = False
 ) -> tuple[str, ...]:
     """Copies the episodes of these names into a new data set; arrays are not read.

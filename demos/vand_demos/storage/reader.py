@@ -38,7 +38,7 @@ from vand_demos.storage.layout import (
     part_uid,
     require_file,
 )
-from vand_demos.storage.writer import Source
+from vand_demos.storage.writer import StoredEpisode
 from vand_demos.system.files import disk_errors, file_path
 from vand_envs.errors import VandError, unknown_name
 
@@ -210,7 +210,7 @@ class DemoDataset:
                 digest.update(chunk)
         return digest.hexdigest()
 
-    def source(self, name: str, new_name: str | None = None) -> "Source":
+    def source(self, name: str, new_name: str | None = None) -> "StoredEpisode":
         """An episode, to be copied into another file."""
         with disk_errors(f"read {name} of", self.path):
             demo = child(self.file, f"data/{name}", h5py.Group)
@@ -218,7 +218,7 @@ class DemoDataset:
             texts = sum(demo.attrs.get_id(key).get_storage_size() for key in demo.attrs)
             texts += len(read_attribute(demo, "model_file"))
         room = size + texts + OBJECT_BYTES * (len(self.arrays(name)) + len(GROUPS) + 1)
-        return Source(room, lambda: open_file(self.path), name, new_name)
+        return StoredEpisode(room, lambda: open_file(self.path), name, new_name)
 
     def attribute(self, name: str, key: str) -> Any:
         """One attribute of an episode (`"task"`, `"success"`, ...) without its arrays.
@@ -255,7 +255,7 @@ class DemoDataset:
         return names
 
     @property
-    def in_no_mask(self) -> tuple[str, ...]:
+    def unassigned(self) -> tuple[str, ...]:
         """Names of the episodes in neither `train` nor `valid`, where there are both masks."""
         if not {"train", "valid"} <= set(self.filter_keys):
             return ()

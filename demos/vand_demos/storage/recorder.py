@@ -24,7 +24,7 @@ from vand_demos.storage.layout import (
     require_new,
 )
 from vand_demos.storage.reader import DemoDataset
-from vand_demos.storage.writer import Source, append, create, encode_episode
+from vand_demos.storage.writer import StoredEpisode, append, create, encode_episode
 from vand_demos.system.files import (
     disk_errors,
     exclusive,
@@ -249,7 +249,7 @@ def pack(path: Path, *, guarded: bool = False) -> RepairReport:
     if sound:
         with replacing(path, parts_folder(path)) as temporary:
             _start(temporary, path, sound[0])
-            append(temporary, map(Source.of_part, sound))
+            append(temporary, map(StoredEpisode.of_part, sound))
     for part in (*done, *sound):
         part.unlink(missing_ok=True)
     return RepairReport(path, len(packed) + len(sound), len(sound), len(done), damaged)

@@ -12,7 +12,7 @@ from vand_envs.errors import UsageError, unknown_name
 
 
 @dataclass(frozen=True)
-class Criteria:
+class EpisodeFilter:
     """What an episode must be; what is not said may be anything.
 
     Raises:

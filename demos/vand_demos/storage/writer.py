@@ -98,7 +98,7 @@ def _write_array(demo: Any, path: str, array: NDArray[Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Source:
+class StoredEpisode:
     """An episode in some HDF5 file, to be copied into another."""
 
     size: int
@@ -111,12 +111,12 @@ class Source:
     """Name that the copy gets; the next free one by default."""
 
     @classmethod
-    def of_bytes(cls, image: bytes) -> "Source":
+    def of_bytes(cls, image: bytes) -> "StoredEpisode":
         """The episode in the bytes of a file, as `encode_episode` makes them."""
         return cls(len(image), lambda: h5py.File(io.BytesIO(image), "r"))
 
     @classmethod
-    def of_part(cls, path: Path) -> "Source":
+    def of_part(cls, path: Path) -> "StoredEpisode":
         """The one episode of a part file."""
         return cls(path.stat().st_size, lambda: open_file(path))
 
@@ -131,7 +131,7 @@ def create(path: Path, env_args: Mapping[str, Any]) -> None:
         path.write_bytes(image)
 
 
-def append(path: Path, sources: Iterable[Source]) -> tuple[str, ...]:
+def append(path: Path, sources: Iterable[StoredEpisode]) -> tuple[str, ...]:
     """Copies episodes to the end of a file under construction; compressed data stay as they are.
 
     Args:
@@ -153,7 +153,7 @@ def append(path: Path, sources: Iterable[Source]) -> tuple[str, ...]:
     return tuple(added)
 
 
-def _append_batch(file: Any, batch: Sequence[Source]) -> list[str]:
+def _append_batch(file: Any, batch: Sequence[StoredEpisode]) -> list[str]:
     """Copies episodes into an open file, and returns their names."""
     taken = demo_names(file)
     first = demo_number(taken[-1]) + 1 if taken else 0
@@ -166,9 +166,9 @@ def _append_batch(file: Any, batch: Sequence[Source]) -> list[str]:
     return names
 
 
-def _batches(sources: Iterable[Source]) -> Iterator[list[Source]]:
+def _batches(sources: Iterable[StoredEpisode]) -> Iterator[list[StoredEpisode]]:
     """Groups sources so that each group takes about `BATCH_BYTES`."""
-    batch: list[Source] = []
+    batch: list[StoredEpisode] = []
     for source in sources:
         batch.append(source)
         if sum(s.size for s in batch) > BATCH_BYTES:
@@ -240,14 +240,14 @@ def write_dataset(
     path = file_path(path)
     require_env_args("the environment", env_args)
 
-    def sources() -> Iterator[Source]:
+    def sources() -> Iterator[StoredEpisode]:
         first: Mapping[str, str] = {}
         for episode in episodes:
             require_fits(episode, env_args, first)
             first = first or signature(episode)
             if next_observations and not episode.next_observations:
                 raise VandError(f"{episode.label}: next_obs: expected what obs holds, got nothing")
-            yield Source.of_bytes(
+            yield StoredEpisode.of_bytes(
                 encode_episode(
                     episode, env_args, states=states, next_observations=next_observations
                 )

@@ -2,20 +2,20 @@
 
 from vand_demos.teleop.device import Command, Event, TeleopDevice
 from vand_demos.teleop.devices import TELEOP_DEVICES, DeviceOptions, open_device
-from vand_demos.teleop.drive import Drive
+from vand_demos.teleop.drive import TeleopSession
 from vand_demos.teleop.loop import run
 from vand_demos.teleop.status import Status
-from vand_demos.ui.frames import Timing
+from vand_demos.ui.frames import FrameClock
 
 __all__ = [
     "TELEOP_DEVICES",
     "Command",
     "DeviceOptions",
-    "Drive",
     "Event",
+    "FrameClock",
     "Status",
     "TeleopDevice",
-    "Timing",
+    "TeleopSession",
     "open_device",
     "run",
 ]

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from vand_demos.episode import Episode
-from vand_demos.episode_builder import Trace
+from vand_demos.episode_builder import EpisodeBuilder
 from vand_demos.storage.recorder import Recorder
 from vand_demos.teleop.device import Command, Event
 from vand_demos.teleop.status import Phase, Status
@@ -21,7 +21,7 @@ MAX_EPISODE_S = 600.0
 """An episode is paused when it gets this long [s]: somebody forgot it."""
 
 
-class Drive:
+class TeleopSession:
     """One robot, driven by commands, and what becomes of the episodes.
 
     The clock of an episode begins with the first motion, and standing still at its end is cut off
@@ -112,7 +112,7 @@ class Drive:
 
     def _begin(self, seed: int) -> None:
         observation = self.batch.reset([seed])
-        self._trace = Trace(seed, {key: value[0] for key, value in observation.items()})
+        self._trace = EpisodeBuilder(seed, {key: value[0] for key, value in observation.items()})
         self.phase: Phase = "ready"
         self.before = self.after = self._state()
         self._kept = 0  # steps up to the last motion or achievement

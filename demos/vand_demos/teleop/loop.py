@@ -5,15 +5,15 @@ from collections import deque
 
 from vand_demos.system.interrupt import Interrupt
 from vand_demos.teleop.device import TeleopDevice
-from vand_demos.teleop.drive import Drive
-from vand_demos.ui.frames import FRAMES_PER_S, InBetween, Timing
+from vand_demos.teleop.drive import TeleopSession
+from vand_demos.ui.frames import FRAMES_PER_S, FrameClock, PoseInterpolator
 
 THREAD_SWITCH_S = 0.001
 """How long another thread may keep the interpreter from the loop [s]; Python's own 5 ms would be
 the loop's jitter."""
 
 
-def run(drive: Drive, device: TeleopDevice, timing: Timing | None = None) -> Timing:
+def run(drive: TeleopSession, device: TeleopDevice, timing: FrameClock | None = None) -> FrameClock:
     """Drive until the operator quits.
 
     Each control step takes one command and one step of the simulation, however late it is; only
@@ -32,8 +32,8 @@ def run(drive: Drive, device: TeleopDevice, timing: Timing | None = None) -> Tim
     """
     dt = drive.batch.control_dt_s
     frames = max(1, round(FRAMES_PER_S * dt))
-    timing = timing or Timing(dt / frames)
-    pose = InBetween(drive.batch.model)
+    timing = timing or FrameClock(dt / frames)
+    pose = PoseInterpolator(drive.batch.model)
     begun: deque[float] = deque(maxlen=round(3.0 / dt) + 1)  # of the last three seconds
     switch_s = sys.getswitchinterval()
     sys.setswitchinterval(THREAD_SWITCH_S)

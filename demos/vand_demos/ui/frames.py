@@ -21,7 +21,7 @@ _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
 @dataclass
-class Timing:
+class FrameClock:
     """Deadlines at fixed times after the start: being late once delays nothing after it.
 
     Args:
@@ -50,7 +50,7 @@ class Timing:
         return late < self.period_s
 
 
-class InBetween:
+class PoseInterpolator:
     """Poses between two states, for pictures alone: nothing of it gets back into the simulation.
 
     Joints move at constant velocity, balls and free joints by the shortest rotation.

@@ -10,7 +10,7 @@ from mjviser import ViserMujocoScene
 
 from vand_envs.errors import unknown_name
 
-# Light. viser's own washes the colours out, casts hardly a shadow, and comes with an image of
+# Light. viser's own washes the colors out, casts hardly a shadow, and comes with an image of
 # surroundings that makes the page flash white whenever a replay begins anew.
 _AMBIENT = 3.0
 _KEY, _KEY_AT = 2.6, (1.5, -2.5, 5.0)

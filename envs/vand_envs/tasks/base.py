@@ -35,8 +35,8 @@ class Stage:
 class Loop:
     """A circle that a cycle's motion winds around."""
 
-    centre: tuple[float, float] = (0.0, 0.0)
-    """Its centre in the phase plane, in the cycle's unit."""
+    center: tuple[float, float] = (0.0, 0.0)
+    """Its center in the phase plane, in the cycle's unit."""
     direction: Literal[1, -1] = 1
     """1 where the motion winds counter-clockwise."""
 
@@ -56,11 +56,11 @@ class Cycle:
     unit: str
     """Unit of both axes."""
     phase_plane: Callable[[Observation], FloatArray]
-    """Observations of (...) moments -> the two signals, relative to the centre, (..., 2)."""
+    """Observations of (...) moments -> the two signals, relative to the center, (..., 2)."""
     valid: Callable[[Observation], BoolArray]
     """Observations -> whether the motion counts at that moment (contact, say), (...)."""
     radius: tuple[float, float]
-    """Smallest and largest distance from a loop's centre at which winding counts, in `unit`."""
+    """Smallest and largest distance from a loop's center at which winding counts, in `unit`."""
     min_cycles: int
     """Cycles after which one episode of an endless task counts as a success."""
     loops: tuple[Loop, ...] = (Loop(),)
@@ -69,7 +69,7 @@ class Cycle:
 
 @dataclass(frozen=True)
 class Task:
-    """One instructed behaviour: stages, or a cycle without end, or a count of cycles and stages."""
+    """One instructed behavior: stages, or a cycle without end, or a count of cycles and stages."""
 
     id: str
     """Names the task on the command line and in data sets: "stow-cube"."""

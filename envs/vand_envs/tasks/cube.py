@@ -8,9 +8,9 @@ from vand_envs.typing import BoolArray, FloatArray
 LIFT_HEIGHT_M = 0.05
 """Height of the cube above its rest on the tray at which it counts as lifted."""
 REST_HEIGHT_M = 0.7485
-"""Height of the resting cube's centre: tray surface plus half an edge."""
+"""Height of the resting cube's center: tray surface plus half an edge."""
 HELD_DISTANCE_M = 0.05
-"""Distance from the end effector to the centre of a cube that is held."""
+"""Distance from the end effector to the center of a cube that is held."""
 RELEASED_DISTANCE_M = 0.07
 """Distance from the end effector to a cube that was let go."""
 

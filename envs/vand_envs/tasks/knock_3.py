@@ -34,7 +34,7 @@ way, give or take 0.9 s."""
 
 
 def _tip_on_plate(sim: Simulation) -> FloatArray:
-    """Position of the finger tips relative to the mark's centre [m], (n, 3)."""
+    """Position of the finger tips relative to the mark's center [m], (n, 3)."""
     approach = sim.site_xmat[:, sim.ee_site, :, 0]  # (n, 3)
     tip = sim.site_xpos[:, sim.ee_site] + sim.world.robot.tip_offset_m * approach
     return tip - sim.xpos[:, sim.body_id("knock_plate")]

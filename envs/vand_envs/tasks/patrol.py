@@ -46,8 +46,8 @@ TASK = Task(
         radius=(NEAREST_M, FARTHEST_M),
         min_cycles=1,
         loops=(
-            Loop(centre=(0.0, PILLAR_M), direction=-1),
-            Loop(centre=(0.0, -PILLAR_M), direction=1),
+            Loop(center=(0.0, PILLAR_M), direction=-1),
+            Loop(center=(0.0, -PILLAR_M), direction=1),
         ),
     ),
 )

@@ -16,7 +16,7 @@ Summary = Mapping[str, Any]
 """An entry of `results["methods"]` or `results["variations"]`."""
 
 LOOKS = ((BLUE, "o"), (PURPLE, "D"), (VERMILION, "s"), (GREEN, "^"))
-"""Colour and mark of each group of networks, in turn."""
+"""Color and mark of each group of networks, in turn."""
 
 SCORES = {
     "in_tolerance": "share of time in tolerance",
@@ -59,8 +59,8 @@ def comparison_figure(methods: Sequence[Summary]) -> Figure:
     panels[0].set_xlim(0, 1)
     panels[0].set_yticks(range(len(names)), names, color=INK)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    for name, (colour, mark) in zip(groups, LOOKS, strict=False):
-        panels[0].plot([], [], mark, color=colour, label=name, markersize=4.5)
+    for name, (color, mark) in zip(groups, LOOKS, strict=False):
+        panels[0].plot([], [], mark, color=color, label=name, markersize=4.5)
     # below: above the panels, four entries would read as their titles
     figure.legend(loc="outside lower center", ncols=len(groups), frameon=False)
     return figure
@@ -141,7 +141,7 @@ def _group(entry: Summary) -> str:
 
 
 def _draw_interval(
-    axes: Axes, spread: Mapping[str, float], row: float, colour: str, mark: str
+    axes: Axes, spread: Mapping[str, float], row: float, color: str, mark: str
 ) -> None:
-    axes.plot([spread["low"], spread["high"]], [row, row], color=colour, linewidth=1.4)
-    axes.plot(spread["iqm"], row, mark, color=colour, markersize=4.5)
+    axes.plot([spread["low"], spread["high"]], [row, row], color=color, linewidth=1.4)
+    axes.plot(spread["iqm"], row, mark, color=color, markersize=4.5)

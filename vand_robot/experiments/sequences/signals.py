@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import solve_ivp
 
-from vand_robot.metrics.periodic import Reference, reference_from_demonstrations
+from vand_robot.metrics.periodic import ReferenceCycle, reference_from_demonstrations
 
 Floats = npt.NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def draw(signal: str, steps: int, count: int, rng: np.random.Generator) -> Seque
     return Sequences(clean + NOISE * rng.normal(size=clean.shape), tempo, size)
 
 
-def reference(signal: str, tempo: float, size: float) -> Reference:
+def reference(signal: str, tempo: float, size: float) -> ReferenceCycle:
     """What a sequence would be without noise, as `vand_robot.metrics.periodic` judges by it."""
     steps = round(REFERENCE_CYCLES * STEPS_PER_CYCLE / abs(tempo))
     points = walk(signal, steps, np.zeros(1), np.array([tempo]), np.array([size]))

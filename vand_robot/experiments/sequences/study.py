@@ -19,7 +19,7 @@ from vand_robot.experiments.sequences.plan import (
     Setting,
 )
 from vand_robot.experiments.sequences.report import write_report
-from vand_robot.experiments.sequences.summary import goodness, summarise
+from vand_robot.experiments.sequences.summary import goodness, summarize
 from vand_robot.experiments.sequences.trial import Trial
 from vand_robot.experiments.sequences.trials import Trials, running_trials
 
@@ -73,12 +73,12 @@ def run_study(
             "methods": [
                 {"cell": entry["cell"], "signals": name, "method": entry["method"]}
                 | {"setting": entry["setting"]}
-                | summarise(trials.run([trial for trial in some if trial.signal in signals]))
+                | summarize(trials.run([trial for trial in some if trial.signal in signals]))
                 for entry, some in zip(chosen, compared, strict=True)
                 for name, signals in _groups(plan.signals[entry["cell"]])
             ],
             "variations": [
-                {"option": option, "value": value} | summarise(trials.run(some))
+                {"option": option, "value": value} | summarize(trials.run(some))
                 for option, value, some in varied
             ],
             "tuning": tuned,

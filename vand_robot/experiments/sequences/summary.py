@@ -33,7 +33,7 @@ def goodness(outcomes: Sequence[Mapping[str, Any]]) -> float:
     return float(np.mean([figure(outcome, "in_tolerance") for outcome in outcomes]))
 
 
-def summarise(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarize(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Sum trials up.
 
     Args:

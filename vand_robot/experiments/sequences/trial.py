@@ -1,7 +1,7 @@
 """One trial: a network learns a few sequences of one signal, then goes on by itself.
 
 It is trained with teacher forcing: at every step it sees the true point before, and predicts the
-next one. (Feeding it its own predictions in training would be a regulariser of its own, and the
+next one. (Feeding it its own predictions in training would be a regularizer of its own, and the
 same for all.) Then it is warmed up on new sequences, and generates each for ten times the training
 length, fed with nothing but its own predictions.
 """
@@ -29,7 +29,7 @@ TRAINING_STEPS = 3 * STEPS_PER_CYCLE
 """Length of a training sequence."""
 
 TRAINING_SEQUENCES = 8
-"""Few: so that there is something to regularise."""
+"""Few: so that there is something to regularize."""
 
 WARM_UP_STEPS = 2 * STEPS_PER_CYCLE
 """True points that a network sees before it is on its own."""
@@ -55,7 +55,7 @@ class Trial:
     """Name of the cell."""
 
     seed: int
-    """Of the data, the weights and the regulariser's draws."""
+    """Of the data, the weights and the regularizer's draws."""
 
     updates: int
     """Updates of the weights."""

@@ -1,11 +1,11 @@
-"""The affine map of the state that every regulariser reduces to.
+"""The affine map of the state that every regularizer reduces to.
 
     h_t = A_t * mu_t + B_t + C_t * h_{t-1}        (elementwise)
 
 `mu_t = f(x_t, h_{t-1})` is the cell's own answer. The coefficients are drawn for all steps before
-the scan over time, so the scan knows nothing of regularisers and a regulariser nothing of scans.
+the scan over time, so the scan knows nothing of regularizers and a regularizer nothing of scans.
 
-A regulariser that drops memory answers with `m_t = f(x_t, 0)` instead of `mu_t`. It could draw
+A regularizer that drops memory answers with `m_t = f(x_t, 0)` instead of `mu_t`. It could draw
 that as a part of B. Here it draws the mask, `keep`, and the scan puts `m_t + keep_t (mu_t - m_t)`
 in the place of `mu_t`: so a draw needs no data, and the scan makes m while its inputs are at hand.
 """

@@ -8,7 +8,7 @@ kernel for a single step. Tests hold them to each other.
 `W_hh h + b_hh`. Gate order and weights are those of `torch.nn`.
 
 Where a tanh is taken, its argument is made double, by way of the weights, and
-tanh(a) = 2 sigmoid(2 a) - 1: torch's vectorised sigmoid costs a third of its tanh.
+tanh(a) = 2 sigmoid(2 a) - 1: torch's vectorized sigmoid costs a third of its tanh.
 
 The derivative is a linear recurrence in the gradient of the state. So its coefficients are made
 for many steps at once, and a step costs a product or two and one matrix product.
@@ -25,14 +25,14 @@ from torch import Tensor
 
 Nonlinearity = Literal["tanh", "relu"]
 
-Trace = Sequence[Tensor]
+StepBuffers = Sequence[Tensor]
 """Buffers of a cell, (T, B, .) each; the first holds the pre-activations, (T, B, G)."""
 
 Step = Callable[[int], object]
 """Does one step in place."""
 
 
-class Fold(NamedTuple):
+class BackwardPass(NamedTuple):
     """The derivative of a stretch of steps."""
 
     step: Step
@@ -131,7 +131,7 @@ class Cell(Protocol):
         """Go one step with torch's own kernel: x (B, I), state (B, S) -> (B, S) mu."""
         ...
 
-    def trace(self, pre: Tensor) -> Trace:
+    def trace(self, pre: Tensor) -> StepBuffers:
         """Make the buffers that go with pre-activations (..., G); pre is the first."""
         ...
 
@@ -139,14 +139,14 @@ class Cell(Protocol):
         """Lay a layer's weights out for `begin` and `activate`."""
         ...
 
-    def begin(self, trace: Trace, inner: Tensor | None) -> None:
+    def begin(self, trace: StepBuffers, inner: Tensor | None) -> None:
         """Go from the projected input in pre to what `W_hh h` is to be added to.
 
         Called on a stretch of the trace, once, with `Prepared.inner`.
         """
         ...
 
-    def activate(self, trace: Trace, before: Tensor, mu: Tensor) -> Step:
+    def activate(self, trace: StepBuffers, before: Tensor, mu: Tensor) -> Step:
         """Prepare the steps of a stretch of time.
 
         Args:
@@ -159,7 +159,9 @@ class Cell(Protocol):
         """
         ...
 
-    def fold(self, trace: Trace, before: Tensor, d_mu: Tensor, d_before: Tensor | None) -> Fold:
+    def fold(
+        self, trace: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
+    ) -> BackwardPass:
         """Prepare the derivative of a stretch of time.
 
         Args:
@@ -193,7 +195,7 @@ class ElmanCell:
         kernel = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
         return kernel(x, state, *weights)
 
-    def trace(self, pre: Tensor) -> Trace:
+    def trace(self, pre: Tensor) -> StepBuffers:
         """See `Cell.trace`."""
         return [pre]
 
@@ -203,10 +205,10 @@ class ElmanCell:
             return weights.prepared(doubled=slice(None))
         return weights.prepared(doubled=slice(0))
 
-    def begin(self, trace: Trace, inner: Tensor | None) -> None:
+    def begin(self, trace: StepBuffers, inner: Tensor | None) -> None:
         """See `Cell.begin`: nothing to do."""
 
-    def activate(self, trace: Trace, before: Tensor, mu: Tensor) -> Step:  # noqa: ARG002  (as above)
+    def activate(self, trace: StepBuffers, before: Tensor, mu: Tensor) -> Step:  # noqa: ARG002  (as above)
         """See `Cell.activate`."""
         pre_t, mu_t = trace[0].unbind(0), mu.unbind(0)
         if self.nonlinearity == "tanh":
@@ -216,11 +218,11 @@ class ElmanCell:
 
     def fold(
         self,
-        trace: Trace,
+        trace: StepBuffers,
         before: Tensor,  # noqa: ARG002  (as above)
         d_mu: Tensor,
         d_before: Tensor | None,  # noqa: ARG002  (reached through the weights alone)
-    ) -> Fold:
+    ) -> BackwardPass:
         """See `Cell.fold`."""
         (pre,) = trace  # now holds (1 + mu) / 2, or still what relu was taken of
         if self.nonlinearity == "tanh":
@@ -228,7 +230,7 @@ class ElmanCell:
         else:
             d_pre = (pre > 0).to(pre.dtype)
         d_pre_t, d_mu_t = d_pre.unbind(0), d_mu.unbind(0)
-        return Fold(lambda t: d_pre_t[t].mul_(d_mu_t[t]), d_pre, lambda: d_pre)
+        return BackwardPass(lambda t: d_pre_t[t].mul_(d_mu_t[t]), d_pre, lambda: d_pre)
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ class GRUCell:
         """See `Cell.step`."""
         return torch.gru_cell(x, state, *weights)
 
-    def trace(self, pre: Tensor) -> Trace:
+    def trace(self, pre: Tensor) -> StepBuffers:
         """See `Cell.trace`."""
         return [pre, pre.new_empty((*pre.shape[:-1], pre.shape[-1] // 3))]
 
@@ -258,14 +260,14 @@ class GRUCell:
         candidate = slice(2 * weights.hh.shape[1], None)
         return weights.prepared(doubled=candidate, inner=candidate)
 
-    def begin(self, trace: Trace, inner: Tensor | None) -> None:
+    def begin(self, trace: StepBuffers, inner: Tensor | None) -> None:
         """See `Cell.begin`."""
         pre, n = trace  # will hold r, z, 2 (W_hn h + b_hn); and n
         candidate = pre[..., 2 * n.shape[-1] :]
         n.copy_(candidate)
         candidate[:] = 0 if inner is None else inner
 
-    def activate(self, trace: Trace, before: Tensor, mu: Tensor) -> Step:
+    def activate(self, trace: StepBuffers, before: Tensor, mu: Tensor) -> Step:
         """See `Cell.activate`."""
         pre, n = trace
         r_t, z_t, inner_t = (gate.unbind(0) for gate in pre.chunk(3, -1))
@@ -281,7 +283,9 @@ class GRUCell:
 
         return step
 
-    def fold(self, trace: Trace, before: Tensor, d_mu: Tensor, d_before: Tensor | None) -> Fold:
+    def fold(
+        self, trace: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
+    ) -> BackwardPass:
         """See `Cell.fold`."""
         pre, n = trace
         r, z, twice_inner = pre.chunk(3, -1)  # (T, B, H) each
@@ -306,7 +310,7 @@ class GRUCell:
             torch.mul(d_mu, to_n, out=to_inner)
             return d_pre
 
-        return Fold(step, d_pre, d_gates)
+        return BackwardPass(step, d_pre, d_gates)
 
 
 @dataclass(frozen=True)
@@ -328,7 +332,7 @@ class LSTMCell:
         h, c = state.chunk(2, -1)
         return torch.cat(torch.lstm_cell(x, (h, c), *weights), -1)
 
-    def trace(self, pre: Tensor) -> Trace:
+    def trace(self, pre: Tensor) -> StepBuffers:
         """See `Cell.trace`."""
         return [pre, pre.new_empty((*pre.shape[:-1], pre.shape[-1] // 4))]
 
@@ -337,10 +341,10 @@ class LSTMCell:
         size = weights.hh.shape[1]
         return weights.prepared(doubled=slice(2 * size, 3 * size))
 
-    def begin(self, trace: Trace, inner: Tensor | None) -> None:
+    def begin(self, trace: StepBuffers, inner: Tensor | None) -> None:
         """See `Cell.begin`: nothing to do."""
 
-    def activate(self, trace: Trace, before: Tensor, mu: Tensor) -> Step:
+    def activate(self, trace: StepBuffers, before: Tensor, mu: Tensor) -> Step:
         """See `Cell.activate`."""
         pre, squashed = trace  # will hold i, f, g, o; and tanh(c)
         i_t, f_t, g_t, o_t = (gate.unbind(0) for gate in pre.chunk(4, -1))
@@ -358,7 +362,9 @@ class LSTMCell:
 
         return step
 
-    def fold(self, trace: Trace, before: Tensor, d_mu: Tensor, d_before: Tensor | None) -> Fold:
+    def fold(
+        self, trace: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
+    ) -> BackwardPass:
         """See `Cell.fold`."""
         pre, squashed = trace
         size = squashed.shape[-1]
@@ -386,4 +392,4 @@ class LSTMCell:
             if d_c_before_t is not None:
                 d_c_before_t[t].addcmul_(d_c, f_t[t])
 
-        return Fold(step, d_pre, lambda: d_pre)
+        return BackwardPass(step, d_pre, lambda: d_pre)

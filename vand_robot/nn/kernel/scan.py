@@ -28,8 +28,8 @@ from vand_robot.nn.kernel.time_blocks import cut, padding_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vand_robot.nn.kernel.cells import Cell, Fold, Prepared, Step, Trace
-    from vand_robot.nn.kernel.time_blocks import Stretch
+    from vand_robot.nn.kernel.cells import BackwardPass, Cell, Prepared, Step, StepBuffers
+    from vand_robot.nn.kernel.time_blocks import TimeBlock
 
 
 def _keep_freed_memory() -> None:
@@ -202,7 +202,7 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, d_states: Tensor | None, d_gap: Tensor | None) -> tuple[Any, ...]:
         x, weight_ih, weight_hh, A, C, keep, path, mu, gap, *buffers = ctx.saved_tensors
         cell: Cell = ctx.cell
-        stretches: Sequence[Stretch] = ctx.stretches
+        stretches: Sequence[TimeBlock] = ctx.stretches
         trace, alone = buffers[: ctx.inner], buffers[ctx.inner :]
         states = path[1:]
         steps, batch, _ = states.shape
@@ -290,7 +290,7 @@ def _as_one_step(value: Tensor) -> Tensor:
 
 
 def _forget_padding(
-    stretches: Sequence[Stretch],
+    stretches: Sequence[TimeBlock],
     lengths: Sequence[int],
     padded: Sequence[Tensor | None],
     packed: Sequence[Tensor],
@@ -328,7 +328,9 @@ def _to_inputs(d_gates: Tensor, weight_ih: Tensor) -> Tensor:
     return d_x
 
 
-def _answer_memoryless(cell: Cell, trace: Trace, gates: Tensor, inner: Tensor | None) -> Tensor:
+def _answer_memoryless(
+    cell: Cell, trace: StepBuffers, gates: Tensor, inner: Tensor | None
+) -> Tensor:
     """Return m = f(x, 0) of a stretch, (t, B, S), by the cell's own step from a zero state."""
     steps, batch, width = gates.shape
     m = gates.new_empty((steps, batch, width // cell.gates * cell.parts))
@@ -339,7 +341,7 @@ def _answer_memoryless(cell: Cell, trace: Trace, gates: Tensor, inner: Tensor | 
     return m
 
 
-def _fold_memoryless(cell: Cell, trace: Trace, d_m: Tensor) -> Fold:
+def _fold_memoryless(cell: Cell, trace: StepBuffers, d_m: Tensor) -> BackwardPass:
     """Take the derivative of m, (t, B, S); its gradients come as one step."""
     flat = [_as_one_step(buffer) for buffer in trace]
     before = d_m.new_zeros((1, 1, d_m.shape[-1]))

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-STRETCH_ROWS = 1024
+BLOCK_ROWS = 1024
 """Steps times batch of a stretch: few enough for the cache, many enough for matrix products."""
 
 PADDING_ROWS = 16
 """Steps of padding at which a stretch ends: by then they cost more than to begin another one."""
 
 
-class Stretch(NamedTuple):
+class TimeBlock(NamedTuple):
     """A stretch of time, and the sequences that are not over at its beginning."""
 
     steps: slice
@@ -45,7 +45,7 @@ class Stretch(NamedTuple):
         return [b[self.packed].view(steps, self.batch.stop, b.shape[1]) for b in buffers]
 
 
-def cut(steps: int, batch: int, lengths: Sequence[int] | None = None) -> list[Stretch]:
+def cut(steps: int, batch: int, lengths: Sequence[int] | None = None) -> list[TimeBlock]:
     """Cut time into stretches, as far as any sequence goes.
 
     Args:
@@ -57,22 +57,22 @@ def cut(steps: int, batch: int, lengths: Sequence[int] | None = None) -> list[St
         The stretches, in order.
     """
     running = _running(lengths) if lengths else [batch] * steps
-    found: list[Stretch] = []
+    found: list[TimeBlock] = []
     start = packed = 0
     while start < len(running):
         first, stop, padding = running[start], start, 0
-        limit = min(len(running), start + max(1, STRETCH_ROWS // max(1, first)))
+        limit = min(len(running), start + max(1, BLOCK_ROWS // max(1, first)))
         while stop < limit and padding < PADDING_ROWS:
             padding += first - running[stop]
             stop += 1
         end = packed + (stop - start) * first
-        found.append(Stretch(slice(start, stop), slice(first), slice(packed, end)))
+        found.append(TimeBlock(slice(start, stop), slice(first), slice(packed, end)))
         start, packed = stop, end
     return found
 
 
 def padding_rows(
-    stretches: Sequence[Stretch], lengths: Sequence[int]
+    stretches: Sequence[TimeBlock], lengths: Sequence[int]
 ) -> tuple[list[int], list[int]]:
     """Find the steps that the stretches do past the end of a sequence.
 

@@ -1,11 +1,11 @@
-"""What a regulariser is: a recipe, the sampler it makes for one network, and what it reports.
+"""What a regularizer is: a recipe, the sampler it makes for one network, and what it reports.
 
 A `Regularizer` is a frozen recipe without parameters; it may be shared, printed and compared. A
 network calls `bind` to get its `Sampler`, the module that draws the affine map of each layer's
 state before the scan and holds whatever is learned.
 
-Regularisers act on samples only. The deterministic state that stands for them at inference is the
-cell's own answer, h = mu (A = 1, B = C = 0), unless a regulariser says otherwise.
+Regularizers act on samples only. The deterministic state that stands for them at inference is the
+cell's own answer, h = mu (A = 1, B = C = 0), unless a regularizer says otherwise.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class RegularizerTerms:
-    """What a regulariser adds to the loss and to the log."""
+    """What a regularizer adds to the loss and to the log."""
 
     kl: Tensor
     """Scalar [nats per step]: mean over valid steps and batch, sum over units and layers."""
@@ -52,10 +52,10 @@ class RegularizerTerms:
 
 
 class Sampler(nn.Module):
-    """A regulariser bound to one network of `num_layers` layers.
+    """A regularizer bound to one network of `num_layers` layers.
 
     Args:
-        recipe: the regulariser.
+        recipe: the regularizer.
         hidden_size: units per layer, H.
         state_size: state variables per layer, S (H; 2H for the LSTM, hidden before cell).
     """
@@ -101,11 +101,11 @@ class Sampler(nn.Module):
         return affine.widened(self.state_size)
 
     def perturb_input(self, x: Tensor, layer: int) -> Tensor:
-        """Perturb a layer's input (T, B, .); most regularisers leave it alone."""
+        """Perturb a layer's input (T, B, .); most regularizers leave it alone."""
         return self.recipe.perturb_input(x, layer)
 
     def perturb_output(self, output: Tensor) -> Tensor:
-        """Perturb the last layer's output (T, B, H); most regularisers leave it alone."""
+        """Perturb the last layer's output (T, B, H); most regularizers leave it alone."""
         return self.recipe.perturb_output(output)
 
     def terms(self, kl: Tensor) -> RegularizerTerms:

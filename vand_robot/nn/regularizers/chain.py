@@ -1,4 +1,4 @@
-"""Regularisers one after the other: their affine maps composed."""
+"""Regularizers one after the other: their affine maps composed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chain(Regularizer):
-    """Several regularisers; the first maps the cell's answer, each next one the result.
+    """Several regularizers; the first maps the cell's answer, each next one the result.
 
     The deterministic state is the composition of the members' own. `Vand` can only come first: it
     replaces the cell's answer by the response without memory, which later members do not have.

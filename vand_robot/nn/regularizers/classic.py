@@ -1,4 +1,4 @@
-"""The classical regularisers: fixed noise on state or input, dropout, zoneout.
+"""The classical regularizers: fixed noise on state or input, dropout, zoneout.
 
 Sources: dropout on the recurrent state, one mask per sequence: Gal & Ghahramani, "A Theoretically
 Grounded Application of Dropout in Recurrent Neural Networks", NeurIPS 2016. Zoneout: Krueger et

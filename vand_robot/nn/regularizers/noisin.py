@@ -4,7 +4,7 @@ Source: Dieng, Ranganath, Altosaar & Blei, "Noisin: Unbiased Regularization for 
 Networks", ICML 2018: the unbiased injection, weak and strong, additive and multiplicative, the
 table of distributions, and the dropout-LSTM it is put on top of.
 
-The noise is standardised so that the spread alone sets its amount. The deterministic state that
+The noise is standardized so that the spread alone sets its amount. The deterministic state that
 stands for it is the noiseless one: weakly unbiased noise enters the recurrence, and it is
 E[h_t | h_{t-1}] that equals the cell's answer; strongly unbiased noise touches the last layer's
 output alone, and E[h_t] is the deterministic state itself, at every t.
@@ -203,7 +203,7 @@ class DropoutLSTM(Regularizer):
 def explicit_regularizer(
     predictions: Tensor, std: Tensor | float = 1.0, mask: Tensor | None = None
 ) -> Tensor:
-    """Return the explicit regulariser that unbiased noise amounts to, for a Gaussian likelihood.
+    """Return the explicit regularizer that unbiased noise amounts to, for a Gaussian likelihood.
 
     With a fixed spread, the expected negative log likelihood of a noisy mean exceeds that of the
     mean's expectation by half the trace of the prediction's covariance, in units of the spread:

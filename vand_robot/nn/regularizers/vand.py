@@ -21,7 +21,7 @@ unit forgets `h_{t-1}` and answers as the prior does. The KL is convex, hence
 sigma and d are parameters, one per unit. They descend the whole bound: the data term through the
 samples, and beta times the KL in closed form. So a unit's noise grows, and its memory is dropped,
 just until that costs the data term more than it saves. The weights see the data term alone (mu
-and m are detached in k), which is what makes the regularisation implicit; `explicit=True` lets
+and m are detached in k), which is what makes the regularization implicit; `explicit=True` lets
 the KL reach them too.
 
 **One mask per sequence.** Then q is a mixture over whole paths, kept or dropped, and convexity
