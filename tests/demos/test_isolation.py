@@ -37,7 +37,7 @@ def hoard():
 
 
 def test_items_come_through_with_arguments():
-    assert list(run_apart("test_isolation:count", ["3"])) == [0, 1, 2]
+    assert list(run_apart("tests.demos.test_isolation:count", ["3"])) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_items_come_through_with_arguments():
 )
 def test_each_end_has_its_line_and_what_came_before_is_kept(function, kind, words):
     patience_s = 2.0 if function == "hang" else 60.0
-    items = run_apart(f"test_isolation:{function}", [], patience_s=patience_s)
+    items = run_apart(f"tests.demos.test_isolation:{function}", [], patience_s=patience_s)
     assert next(items) == "first"
     with pytest.raises(kind, match=words):
         next(items)
@@ -63,9 +63,9 @@ def test_a_process_that_cannot_begin_says_nothing_of_what_it_was_to_read():
 
 
 def test_memory_is_limited():
-    assert list(run_apart("test_isolation:hoard", [])) == [1 << 30]
+    assert list(run_apart("tests.demos.test_isolation:hoard", [])) == [1 << 30]
     with pytest.raises(VandError, match="memory"):
-        list(run_apart("test_isolation:hoard", [], memory_bytes=1 << 28))
+        list(run_apart("tests.demos.test_isolation:hoard", [], memory_bytes=1 << 28))
 
 
 def test_a_guarded_data_set_opens_and_one_that_hangs_is_refused(demos, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from vand_demos.teleop.window import EVENT_KEYS
 
 SESSION = f"""
 import json, sys
-from vand_demos.session import record
+from vand_demos.recording import record
 from vand_demos.teleop import DeviceOptions, open_device
 
 class Telling:

@@ -21,7 +21,7 @@ from vand_envs.errors import UsageError, VandError
 from vand_envs.seeds import TEST_SEED
 from vand_robot.evaluation import runner
 from vand_robot.evaluation.cache import JobFolder
-from vand_robot.evaluation.evaluate import ValidationScore
+from vand_robot.evaluation.evaluate import ValidationScore, evaluate
 from vand_robot.evaluation.jobs import plan_jobs, run_job
 from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS
 from vand_robot.evaluation.reference import references_from_datasets
@@ -33,7 +33,7 @@ from vand_robot.evaluation.summary import NONE, confusion, summarize, worst
 from vand_robot.evaluation.target import load_target
 from vand_robot.policies.checkpoint import load_checkpoint, load_policy, save_checkpoint
 from vand_robot.policies.expert import ExpertPolicy
-from vand_robot.workflows import evaluate
+from vand_robot.workflows import evaluate as evaluation_workflow
 from vand_robot.workflows.evaluate import evaluation_folder, run_evaluation
 
 TASKS = ("stow-cube", "wipe")
@@ -260,7 +260,7 @@ def test_names_of_suites_and_perturbations_are_checked():
     assert len(find_suite("robustness").perturbations) == 6
     chosen = find_suite("robustness", ["push"], 3)
     assert (chosen.perturbations, chosen.episodes) == ((PERTURBATIONS["push"],), 3)
-    with pytest.raises(UsageError, match="did you mean 'task_reference'"):
+    with pytest.raises(UsageError, match="did you mean 'robustness'"):
         find_suite("robustnes")
     with pytest.raises(UsageError, match="did you mean 'push'"):
         find_suite("robustness", ["psh"])
@@ -319,7 +319,7 @@ def short(monkeypatch):
     def planned(*arguments, **options):
         return [dataclasses.replace(job, steps=12) for job in plan_jobs(*arguments, **options)]
 
-    monkeypatch.setattr(evaluate, "plan_jobs", planned)
+    monkeypatch.setattr(evaluation_workflow, "plan_jobs", planned)
 
 
 def test_a_replacement_that_was_interrupted_can_be_resumed(run, tmp_path, monkeypatch):
@@ -367,7 +367,7 @@ def test_results_that_could_not_all_be_written_are_written_on_resume(run, tmp_pa
 
     options = {"tasks": ["stow-cube"], "episodes": 1}
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "write_report", fail)
+        patch.setattr(evaluation_workflow, "write_report", fail)
         with pytest.raises(VandError, match="the disk is full"):
             run_evaluation(run, tmp_path, **options)
     with monkeypatch.context() as patch:

@@ -35,7 +35,8 @@ def evaluate_command(
         int | None, typer.Option(help="Held-out episodes of each task and perturbation.")
     ] = None,
     processes: Annotated[
-        int, typer.Option(help="Processes; 0: one per processor. The numbers are the same.")
+        int,
+        typer.Option("--jobs", help="Processes; 0: one per processor. The numbers are the same."),
     ] = 0,
     expert: Annotated[
         bool, typer.Option("--expert", help="Let the scripted experts act: what can be reached.")
