@@ -4,15 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= quickstart
+DOCS ?= build/docs
 
-.PHONY: quickstart test kills faults check bench demos gallery clean help
+.PHONY: quickstart test kills faults check docs bench demos gallery clean help
 
 help:
 	@echo "make quickstart   record, train, evaluate and replay, end to end (OUT=folder)"
 	@echo "make test         the test suite"
 	@echo "make faults       the 200 damaged files that the suite takes a few of (minutes)"
 	@echo "make kills        recording by hand, killed at 50 moments (the suite: at 10)"
-	@echo "make check        format, lint, types"
+	@echo "make check        format, lint, types, the API reference builds"
+	@echo "make docs         the API reference as pages (DOCS=folder)"
 	@echo "make bench        speed, as ratios against peers in the same run"
 	@echo "make demos        record the small data set in demos/data anew"
 	@echo "make gallery      draw the pictures of the tasks anew"
@@ -39,6 +41,11 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@$(MAKE) --no-print-directory docs DOCS=$(VENV)/docs
+
+docs: $(READY)
+	PDOC_ALLOW_EXEC=1 $(BIN)/python -W error::UserWarning -m pdoc -o $(DOCS) vand_envs vand_demos \
+		vand_robot '!vand_robot.__main__' '!vand_robot.cli' '!vand_robot.nn.kernel'
 
 bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks

@@ -8,6 +8,7 @@ from vand_envs.rendering import default_gl_backend
 default_gl_backend()  # before mujoco is first imported: it reads MUJOCO_GL then
 
 from vand_envs.env import MobileManipulationEnv, MobileManipulationVectorEnv, register_all  # noqa: E402
+from vand_envs.errors import UsageError, VandError  # noqa: E402
 from vand_envs.observation import OBSERVATION_KEYS  # noqa: E402
 from vand_envs.robot import VANDER, RobotSpec  # noqa: E402
 from vand_envs.task_batch import TaskBatch  # noqa: E402
@@ -26,6 +27,8 @@ __all__ = [
     "Stage",
     "Task",
     "TaskBatch",
+    "UsageError",
+    "VandError",
     "World",
     "get_task",
     "make_world",
