@@ -53,7 +53,18 @@ class Unreadable:
     """What is wrong, to follow the name of the value: `"is missing"`."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+def mismatch(expected: str, value: Any) -> str:
+    """`"expected text, got 3"`, or the reason where the value could not be read."""
+    if isinstance(value, Unreadable):
+        return (
+            value.reason
+            if value.reason.startswith("expected")
+            else f"expected {expected}, but it {value.reason}"
+        )
+    return f"expected {expected}, got {_short(value)}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Episode:
     """A demonstration of N steps.
 
@@ -120,6 +131,15 @@ class Episode:
         """How it goes to another process: read-only mappings cannot be pickled."""
         values = {item.name: _thawed(getattr(self, item.name)) for item in fields(self)}
         return partial(Episode, **values), ()
+
+    def __repr__(self) -> str:
+        """One line: the arrays would fill the screen."""
+        end = "success" if self.success else "failure"
+        name = f"{self.name}: " if self.name else ""
+        return (
+            f"Episode({name}{self.task!r}, {len(self)} steps of {self.control_dt_s:g} s, {end},"
+            f" seed {self.seed}, by {self.device!r})"
+        )
 
     def __len__(self) -> int:
         """Number of steps N."""
@@ -188,7 +208,7 @@ def _attribute_faults(episode: Episode) -> Iterator[str]:
         if isinstance(value, Unreadable):
             yield f"{name}: {value.reason}"
         elif not holds(value):
-            yield f"{name}: expected {rule}, got {_short(value)}"
+            yield f"{name}: {mismatch(rule, value)}"
 
 
 _ATTRIBUTE_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(

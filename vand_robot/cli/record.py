@@ -11,7 +11,7 @@ from vand_demos import DemoDataset
 from vand_demos.experts import Disturbance
 from vand_demos.recording import RECORDING_DEVICES, Connect, SessionReport, episodes_missing, record
 from vand_demos.teleop import DeviceOptions, TeleopDevice, open_device
-from vand_demos.ui.web_server import LOOPBACK
+from vand_demos.ui import LOOPBACK
 from vand_envs import task_ids
 from vand_envs.cameras import parse_image_sizes
 from vand_envs.controller import action_mode as to_action_mode
@@ -81,7 +81,7 @@ def record_command(
         wanted = episodes
         if resume and not by_hand:
             wanted = episodes_missing(
-                out, task_id, episodes=episodes, seed=seed, keep_failures=keep_failures
+                out, task_id, episodes=episodes, session=seed, keep_failures=keep_failures
             )
         if wanted == 0 < episodes:
             there = f"{out}: all episodes of {task_id} are there; another --seed records others"
@@ -92,7 +92,7 @@ def record_command(
                 task_id,
                 out,
                 episodes=wanted,
-                seed=seed,
+                session=seed,
                 device=device,
                 connect=connect,
                 speed_limit=speed,

@@ -17,13 +17,16 @@ from vand_demos.storage.writer import (
     create,
     encode_episode,
     rewriting,
-    write_masks,
+    write_splits,
 )
 from vand_demos.system.files import file_path
 from vand_envs.errors import UsageError, VandError, unknown_name
 
-FORMATS = ("lerobot", "minari", "robomimic")
-"""Formats that data sets are converted to and from; robomimic's is the native one."""
+FORMATS = ("lerobot", "minari")
+"""Formats that data sets are converted to and from."""
+
+NATIVE = "robomimic"
+"""Format whose layout ours is, so that nothing needs to be converted."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def export_dataset(path: str | Path, out: str | Path, format_name: str) -> Conve
     with DemoDataset.open(path, guarded=True) as dataset:
         if not dataset.names:
             raise VandError(f"{path}: the data set is empty")
-        with new_folder(out) as folder:
+        with new_folder(out, "h5py", "minari", "pyarrow", "imageio", "PIL") as folder:
             converter.write(dataset, folder.resolve(), out.name)  # Minari joins relative ones twice
         return Conversion(out, len(dataset), dataset.total, str(converter.NOTE))
 
@@ -90,7 +93,7 @@ def import_dataset(
         create(temporary, extras.env_args)
         names = append(temporary, _sources(converter.read(folder, extras), extras))
         if extras.masks:
-            write_masks(temporary, extras.masks)
+            write_splits(temporary, extras.masks)
         with DemoDataset.open(temporary) as dataset:
             steps = dataset.total
     return Conversion(out, len(names), steps, "")
@@ -113,13 +116,13 @@ def _converter(format_name: str, path: str | Path) -> ModuleType:
         UsageError: No such format, or the native one.
         VandError: A package that it needs is not installed.
     """
-    if format_name not in FORMATS:
-        raise unknown_name("format", format_name, FORMATS)
-    if format_name == "robomimic":
+    if format_name == NATIVE:
         raise UsageError(
             f"robomimic's layout is the native one: {path} needs no conversion, and robomimic reads"
             f" what vand-robot records as it is"
         )
+    if format_name not in FORMATS:
+        raise unknown_name("format", format_name, FORMATS)
     try:
         return import_module(f"vand_demos.interop.{format_name}")
     except ModuleNotFoundError as error:
