@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vand_envs.robot import RobotSpec
 from vand_envs.simulation import Simulation
 from vand_envs.tasks.base import Cycle, Predicate, Task
 from vand_envs.typing import BoolArray, Float32Array, FloatArray, IntArray, Observation
@@ -44,7 +45,9 @@ class TaskTracker:
         self._task = task
         self._sim = simulation
         n = simulation.n
-        self._winding = None if task.cycle is None else CycleCounter(task.cycle, n)
+        self._winding = (
+            None if task.cycle is None else CycleCounter(task.cycle, simulation.world.robot, n)
+        )
         self._counted = len(task.stage_names) - len(task.stages)  # stages that are cycles
         # Stages that share a predicate are one event that must come again.
         self._events: list[tuple[Predicate, Predicate | None]] = list(
@@ -191,8 +194,9 @@ class CycleCounter:
     one loop is driven over and over is none.
     """
 
-    def __init__(self, cycle: Cycle, n: int) -> None:
+    def __init__(self, cycle: Cycle, robot: RobotSpec, n: int) -> None:
         self._cycle = cycle
+        self._robot = robot
         self._centers = np.array([loop.center for loop in cycle.loops])  # (L, 2)
         self._direction = np.array([loop.direction for loop in cycle.loops])  # (L,)
         self._turns = np.zeros((n, len(cycle.loops)))
@@ -210,16 +214,15 @@ class CycleCounter:
         """Begin episodes `ids` anew, whose first observation is given (all n rows of it)."""
         self._turns[ids] = 0.0
         self._angles[ids] = np.nan
-        self.valid[ids] = self._cycle.valid(observation)[ids]
+        self.valid[ids] = self._cycle.valid(observation, self._robot)[ids]
 
     def follow(self, observation: Observation) -> None:
         """Take one step into account."""
         cycle = self._cycle
-        offset = cycle.phase_plane(observation)[:, None] - self._centers  # (n, L, 2)
+        offset = cycle.phase_plane(observation, self._robot)[:, None] - self._centers  # (n, L, 2)
         radius = np.linalg.norm(offset, axis=2).min(axis=1)  # (n,) from the nearest loop's center
-        self.valid = (
-            cycle.valid(observation) & (radius > cycle.radius[0]) & (radius < cycle.radius[1])
-        )
+        near = (radius > cycle.radius[0]) & (radius < cycle.radius[1])
+        self.valid = cycle.valid(observation, self._robot) & near
         angles = np.arctan2(offset[..., 1], offset[..., 0])  # (n, L)
         angles[~self.valid] = np.nan
         turns = (angles - self._angles + np.pi) % (2 * np.pi) - np.pi

@@ -10,11 +10,16 @@ import ctypes
 import importlib
 import os
 import sys
+import threading
+import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from vand_envs.errors import VandError, did_you_mean, unknown_name
+from vand_envs.errors import VandError, did_you_mean, require_integer, unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
 
@@ -33,7 +38,18 @@ _LIBRARIES = {
 
 _BACKENDS = {"linux": ("egl", "osmesa", "glx"), "darwin": ("cgl",), "win32": ("wgl",)}
 """Platform -> what `MUJOCO_GL` may be there, beside glfw and `_SWITCHES`, as MuJoCo has it."""
-_SWITCHES = ("", "enable", "enabled", "on", "true", "1", "disable", "disabled", "off", "false", "0")
+_OFF = ("disable", "disabled", "off", "false", "0")
+_SWITCHES = ("", "enable", "enabled", "on", "true", "1", *_OFF)
+
+MAX_PICTURE_PX = 8192
+"""Longest side of a picture [pixel]: more than drivers draw everywhere."""
+
+_FORKED = (
+    "cannot render in a process that was forked from one that rendered: start it anew"
+    ' (`context="spawn"` for AsyncVectorEnv and multiprocessing)'
+)
+_first_process: int | None = None
+"""Process that rendered first; a forked one inherits the number."""
 
 
 def _loads(library: str) -> bool:
@@ -58,6 +74,11 @@ def _headless() -> bool:
     )
 
 
+def _chosen_backend() -> str:
+    """What `MUJOCO_GL` says; "" where it is unset."""
+    return os.environ.get("MUJOCO_GL", "").lower().strip()
+
+
 def default_gl_backend() -> None:
     """Choose an OpenGL backend that works without a display; call before MuJoCo is imported.
 
@@ -71,7 +92,7 @@ def default_gl_backend() -> None:
     """
     if "mujoco" in sys.modules:
         return
-    chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
+    chosen = _chosen_backend()
     known = (*_BACKENDS.get(sys.platform, ()), "glfw")
     if chosen not in (*known, *_SWITCHES):
         hint = f"{did_you_mean(chosen, known)}; known: {', '.join(known)}"
@@ -102,7 +123,7 @@ class Renderer:
 
     Raises:
         VandError: No OpenGL context can be made; the line names the packages to install.
-        UsageError: The model has no such camera.
+        UsageError: The model has no such camera, or there is no such size.
     """
 
     def __init__(
@@ -117,12 +138,9 @@ class Renderer:
     ) -> None:
         import mujoco  # noqa: PLC0415 - the backend must be chosen before this import (see above)
 
-        cameras = [model.camera(i).name for i in range(model.ncam)]
-        if isinstance(camera, str) and camera not in cameras:
-            raise unknown_name("camera", camera, cameras)
-        if isinstance(camera, int) and not -1 <= camera < model.ncam:
-            raise unknown_name("camera", str(camera), map(str, range(-1, model.ncam)))
+        require_picture(model, width, height, camera)
         self._camera = camera
+        self._process, self._thread = os.getpid(), threading.get_ident()
         self._renderer = _make_renderer(mujoco, model, width, height, fast=fast, coarse=coarse)
         if fast:
             flags = self._renderer.scene.flags
@@ -138,7 +156,15 @@ class Renderer:
 
         Returns:
             Pixels in RGB, shape `(height, width, 3)`, a new array.
+
+        Raises:
+            VandError: Another process or thread than this one made the renderer: its OpenGL context
+                is not here.
         """
+        if os.getpid() != self._process:
+            raise VandError(_FORKED)
+        if threading.get_ident() != self._thread:
+            raise VandError("cannot render: a renderer draws in the thread that made it")
         self._renderer.update_scene(data, self._camera if camera is None else camera)
         pixels: npt.NDArray[np.uint8] = self._renderer.render()
         return pixels
@@ -154,20 +180,37 @@ class Renderer:
         self.close()
 
 
+def require_picture(model: Any, width: int, height: int, camera: str | int) -> None:
+    """Checks the size of a picture [pixel] and its camera, a name or number, before it is drawn.
+
+    Raises:
+        UsageError: There is no such size, or the model has no such camera.
+    """
+    require_integer("width [pixel]", width, 1, MAX_PICTURE_PX)
+    require_integer("height [pixel]", height, 1, MAX_PICTURE_PX)
+    cameras = [model.camera(i).name for i in range(model.ncam)]
+    if isinstance(camera, str) and camera not in cameras:
+        raise unknown_name("camera", camera, cameras)
+    if isinstance(camera, int) and not -1 <= camera < model.ncam:
+        raise unknown_name("camera", str(camera), map(str, range(-1, model.ncam)))
+
+
 def _make_renderer(
     mujoco: Any, model: Any, width: int, height: int, *, fast: bool, coarse: bool
 ) -> Any:
     """MuJoCo's renderer, with the model's off-screen settings changed only while it is made."""
-    backend = os.environ.get("MUJOCO_GL", "").lower().strip()
-    if _headless() and backend not in _LIBRARIES:
-        usable = _usable_backend()
-        if usable is None:
-            raise VandError(f"cannot render without a display: {_INSTALL}")
-        if backend:
-            raise VandError(f"MUJOCO_GL={backend} cannot render without a display: unset it")
-        # MuJoCo was imported before vand_envs and chose a backend that needs a display: replace it.
-        context = importlib.import_module("mujoco.rendering.classic.gl_context")
-        vars(context)["GLContext"] = importlib.import_module(f"mujoco.{usable}").GLContext
+    global _first_process  # noqa: PLW0603  (a fact of the process)
+    if _first_process not in (None, os.getpid()):
+        raise VandError(_FORKED)  # the driver would wait for a thread that is not here
+    _first_process = os.getpid()
+    chosen = _chosen_backend()
+    if chosen in _OFF:
+        raise VandError(f"cannot render: MUJOCO_GL={chosen} turns rendering off: unset it")
+    if _headless() and chosen not in _LIBRARIES:
+        if chosen in _BACKENDS["linux"] or chosen == "glfw":
+            raise VandError(f"MUJOCO_GL={chosen} cannot render without a display: unset it")
+        # MuJoCo was imported before vand_envs and chose a backend that needs a display.
+        _replace_backend()
     look, quality = model.vis.global_, model.vis.quality
     before = look.offwidth, look.offheight, quality.offsamples
     facets = quality.numslices, quality.numstacks, quality.numquads
@@ -176,15 +219,77 @@ def _make_renderer(
         quality.offsamples = 0
     if coarse:
         quality.numslices, quality.numstacks, quality.numquads = _COARSE
+    make = partial(mujoco.Renderer, model, height=height, width=width)
     try:
-        return mujoco.Renderer(model, height=height, width=width)
-    except Exception as error:  # every backend and driver fails with a type of its own
-        raise VandError(
-            f"cannot render (MUJOCO_GL={backend or 'unset'}): {_first_line(error)}; {_INSTALL}"
-        ) from error
+        return _made(make) if chosen in _LIBRARIES or _headless() else _made_on_display(make)
     finally:
         look.offwidth, look.offheight, quality.offsamples = before
         quality.numslices, quality.numstacks, quality.numquads = facets
+
+
+def _made(make: Callable[[], Any]) -> Any:
+    """A renderer, or the error that says what is wrong."""
+    try:
+        return make()
+    except Exception as error:  # every backend and driver fails with a type of its own
+        raise VandError(_explained(error)) from error
+
+
+def _made_on_display(make: Callable[[], Any]) -> Any:
+    """A renderer on the display, or without it where it does not answer and nobody insists on it.
+
+    Raises:
+        VandError: Neither works.
+    """
+    chosen = _chosen_backend()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # GLFW warns of what is raised here
+            return make()
+    except Exception as error:
+        if sys.platform != "linux":
+            raise VandError(_explained(error)) from error
+        if chosen in (*_BACKENDS["linux"], "glfw"):
+            raise VandError(
+                f"cannot render: MUJOCO_GL={chosen} needs a display, and {_display()} does not"
+                f" answer: unset MUJOCO_GL, or set it to egl ({_first_line(error)})"
+            ) from error
+    _replace_backend()
+    return _made(make)
+
+
+def _replace_backend() -> None:
+    """Make MuJoCo draw without a display from now on.
+
+    Raises:
+        VandError: No backend that could is installed, or the environment forbids it.
+    """
+    usable = _usable_backend()
+    if usable is None:
+        raise VandError(f"cannot render without a display: {_INSTALL}")
+    context = importlib.import_module("mujoco.rendering.classic.gl_context")
+    try:
+        vars(context)["GLContext"] = importlib.import_module(f"mujoco.{usable}").GLContext
+    except Exception as error:
+        raise VandError(_explained(error)) from error
+
+
+def _explained(error: Exception) -> str:
+    """One line: what failed, and what to do about it, as far as the environment tells."""
+    what = f"cannot render (MUJOCO_GL={_chosen_backend() or 'unset'}): {_first_line(error)}"
+    platform = os.environ.get("PYOPENGL_PLATFORM", "")
+    device = os.environ.get("MUJOCO_EGL_DEVICE_ID", "")
+    if platform and platform.lower() not in _LIBRARIES:
+        return f"{what}; PYOPENGL_PLATFORM={platform} is in the way: unset it"
+    if device:
+        return f"{what}; MUJOCO_EGL_DEVICE_ID={device} is set: unset it, or name another device"
+    return f"{what}; {_INSTALL}"
+
+
+def _display() -> str:
+    """The display that the environment names, for messages."""
+    names = ("DISPLAY", "WAYLAND_DISPLAY")
+    return " or ".join(f"{name}={os.environ[name]}" for name in names if os.environ.get(name))
 
 
 def _first_line(error: Exception) -> str:

@@ -12,11 +12,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from vand_envs import MobileManipulationEnv, MobileManipulationVectorEnv, task_ids
+from vand_envs import MobileManipulationEnv, MobileManipulationVectorEnv, get_task, task_ids
 from vand_envs.errors import UsageError
-from vand_envs.tasks import TASKS
 
-ENV_IDS = [task.env_id for task in TASKS]
+ENV_IDS = [get_task(task_id).env_id for task_id in task_ids()]
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
@@ -94,7 +93,7 @@ def test_environments_import_neither_torch_nor_h5py():
     [
         ({"robot": "vanderr"}, "unknown robot 'vanderr' .did you mean 'vander'"),
         ({"render_mode": "rgb"}, "unknown render mode .rgb. .did you mean .rgb_array."),
-        ({"instructions": ["wipe"]}, "unknown instruction set"),
+        ({"instructions": ["wip"]}, "unknown task 'wipe' .did you mean 'wip'"),
         ({"control_dt_s": 0}, "control_dt_s: expected a time step .* got 0"),
         ({"control_dt_s": float("nan")}, "control_dt_s: .* got nan"),
         ({"control_dt_s": 3.0}, "control_dt_s: .* got 3.0"),

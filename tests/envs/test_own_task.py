@@ -32,8 +32,8 @@ def test_a_cycle_of_ones_own_is_counted():
         name="turn",
         signal_names=("cos", "sin"),
         unit="",
-        phase_plane=lambda o: np.asarray(o["base_pose"][..., 2:], np.float64),
-        valid=lambda o: np.ones(o["base_pose"].shape[:-1], bool),
+        phase_plane=lambda o, _robot: np.asarray(o["base_pose"][..., 2:], np.float64),
+        valid=lambda o, _robot: np.ones(o["base_pose"].shape[:-1], bool),
         radius=(0.9, 1.1),
         min_cycles=1,
     )

@@ -1,10 +1,15 @@
-"""What a task is: an instruction, and how to tell that it was carried out."""
+"""A task: an instruction, and how to tell that it was carried out; and the registry of tasks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import gymnasium
+
+from vand_envs.errors import UsageError
+from vand_envs.robot import RobotSpec
 from vand_envs.simulation import Simulation
+from vand_envs.tasks.registry import Registry
 from vand_envs.typing import BoolArray, FloatArray, Observation
 
 Predicate = Callable[[Simulation], BoolArray]
@@ -45,8 +50,8 @@ class Loop:
 class Cycle:
     """The rhythm of a periodic task, seen in a plane in which the motion winds around.
 
-    Both functions are pure functions of observations with any leading shape, so that
-    demonstrations and rollouts are measured by the same code.
+    Both functions are pure functions of observations with any leading shape and of the robot that
+    observed them, so that demonstrations and rollouts are measured by the same code.
     """
 
     name: str
@@ -55,9 +60,9 @@ class Cycle:
     """What the axes of the plane are."""
     unit: str
     """Unit of both axes."""
-    phase_plane: Callable[[Observation], FloatArray]
+    phase_plane: Callable[[Observation, RobotSpec], FloatArray]
     """Observations of (...) moments -> the two signals, relative to the center, (..., 2)."""
-    valid: Callable[[Observation], BoolArray]
+    valid: Callable[[Observation, RobotSpec], BoolArray]
     """Observations -> whether the motion counts at that moment (contact, say), (...)."""
     radius: tuple[float, float]
     """Smallest and largest distance from a loop's center at which winding counts, in `unit`."""
@@ -105,3 +110,43 @@ class Task:
         counted = range(1, self.count + 1) if self.cycle is not None and self.count else ()
         cycle = "" if self.cycle is None else self.cycle.name
         return (*(f"{cycle} {k}" for k in counted), *(stage.name for stage in self.stages))
+
+
+TASKS: Registry[Task] = Registry("task")
+"""Id -> task, in the order of the instruction's one-hot code: built-in ones, then those of plugins,
+by id."""
+
+
+def register_task(task: Task) -> Task:
+    """Make a task known by its id, and its environment known to Gymnasium.
+
+    Returns:
+        The task, so that a module can write `TASK = register_task(Task(...))`.
+
+    Raises:
+        UsageError: Another task has that id, or another environment that name.
+    """
+    if task.env_id in gymnasium.registry:
+        raise UsageError(f"task {task.id!r}: environment {task.env_id!r} is registered already")
+    TASKS.add(task.id, task)
+    gymnasium.register(
+        task.env_id,
+        entry_point="vand_envs.env:MobileManipulationEnv",
+        vector_entry_point="vand_envs.env:MobileManipulationVectorEnv",
+        kwargs={"task_id": task.id},
+    )
+    return task
+
+
+def task_ids() -> tuple[str, ...]:
+    """Ids of all tasks, in the order of the instruction's one-hot code."""
+    return tuple(TASKS)
+
+
+def get_task(task_id: str) -> Task:
+    """The task of that id.
+
+    Raises:
+        UsageError: There is none; the message names the nearest.
+    """
+    return TASKS[task_id]
