@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any, Self
 from vand_envs.errors import VandError, did_you_mean, require_integer, unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     import numpy.typing as npt
 
@@ -206,10 +204,11 @@ def _make_renderer(
     chosen = _chosen_backend()
     if chosen in _OFF:
         raise VandError(f"cannot render: MUJOCO_GL={chosen} turns rendering off: unset it")
-    if _headless() and chosen not in _LIBRARIES:
-        if chosen in _BACKENDS["linux"] or chosen == "glfw":
-            raise VandError(f"MUJOCO_GL={chosen} cannot render without a display: unset it")
-        # MuJoCo was imported before vand_envs and chose a backend that needs a display.
+    if sys.platform == "linux" and chosen not in _LIBRARIES and not _display_answers():
+        if chosen not in _SWITCHES:
+            raise VandError(
+                f"MUJOCO_GL={chosen} cannot render without a display{_named()}: unset it"
+            )
         _replace_backend()
     look, quality = model.vis.global_, model.vis.quality
     before = look.offwidth, look.offheight, quality.offsamples
@@ -221,41 +220,37 @@ def _make_renderer(
         quality.numslices, quality.numstacks, quality.numquads = _COARSE
     make = partial(mujoco.Renderer, model, height=height, width=width)
     try:
-        return _made(make) if chosen in _LIBRARIES or _headless() else _made_on_display(make)
+        return make()
+    except Exception as error:  # every backend and driver fails with a type of its own
+        raise VandError(_explained(error)) from error
     finally:
         look.offwidth, look.offheight, quality.offsamples = before
         quality.numslices, quality.numstacks, quality.numquads = facets
 
 
-def _made(make: Callable[[], Any]) -> Any:
-    """A renderer, or the error that says what is wrong."""
-    try:
-        return make()
-    except Exception as error:  # every backend and driver fails with a type of its own
-        raise VandError(_explained(error)) from error
+def _display_answers() -> bool:
+    """Whether there is a display on which MuJoCo can draw.
 
-
-def _made_on_display(make: Callable[[], Any]) -> Any:
-    """A renderer on the display, or without it where it does not answer and nobody insists on it.
-
-    Raises:
-        VandError: Neither works.
+    Tried with a window of our own: where MuJoCo once failed to draw, the process cannot draw again.
     """
-    chosen = _chosen_backend()
+    if _headless():
+        return False
+    context = importlib.import_module("mujoco.rendering.classic.gl_context")
+    if context.GLContext.__module__ in {f"mujoco.{backend}" for backend in _LIBRARIES}:
+        return True  # it needs none
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # GLFW warns of what is raised here
-            return make()
-    except Exception as error:
-        if sys.platform != "linux":
-            raise VandError(_explained(error)) from error
-        if chosen in (*_BACKENDS["linux"], "glfw"):
-            raise VandError(
-                f"cannot render: MUJOCO_GL={chosen} needs a display, and {_display()} does not"
-                f" answer: unset MUJOCO_GL, or set it to egl ({_first_line(error)})"
-            ) from error
-    _replace_backend()
-    return _made(make)
+        glfw = importlib.import_module("glfw")
+    except (ImportError, OSError):
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # GLFW warns of what is returned here
+        if not glfw.init():
+            return False
+        glfw.window_hint(glfw.VISIBLE, 0)
+        window = glfw.create_window(16, 16, "", None, None)
+        if window:
+            glfw.destroy_window(window)
+    return bool(window)
 
 
 def _replace_backend() -> None:
@@ -266,7 +261,7 @@ def _replace_backend() -> None:
     """
     usable = _usable_backend()
     if usable is None:
-        raise VandError(f"cannot render without a display: {_INSTALL}")
+        raise VandError(f"cannot render without a display{_named()}: {_INSTALL}")
     context = importlib.import_module("mujoco.rendering.classic.gl_context")
     try:
         vars(context)["GLContext"] = importlib.import_module(f"mujoco.{usable}").GLContext
@@ -276,20 +271,21 @@ def _replace_backend() -> None:
 
 def _explained(error: Exception) -> str:
     """One line: what failed, and what to do about it, as far as the environment tells."""
-    what = f"cannot render (MUJOCO_GL={_chosen_backend() or 'unset'}): {_first_line(error)}"
     platform = os.environ.get("PYOPENGL_PLATFORM", "")
     device = os.environ.get("MUJOCO_EGL_DEVICE_ID", "")
     if platform and platform.lower() not in _LIBRARIES:
-        return f"{what}; PYOPENGL_PLATFORM={platform} is in the way: unset it"
+        return f"cannot render: PYOPENGL_PLATFORM={platform} is no platform for MuJoCo: unset it"
+    what = _first_line(error)
     if device:
-        return f"{what}; MUJOCO_EGL_DEVICE_ID={device} is set: unset it, or name another device"
-    return f"{what}; {_INSTALL}"
+        return f"cannot render with MUJOCO_EGL_DEVICE_ID={device}: unset it, or mend it: {what}"
+    return f"cannot render (MUJOCO_GL={_chosen_backend() or 'unset'}): {what}; {_INSTALL}"
 
 
-def _display() -> str:
+def _named() -> str:
     """The display that the environment names, for messages."""
-    names = ("DISPLAY", "WAYLAND_DISPLAY")
-    return " or ".join(f"{name}={os.environ[name]}" for name in names if os.environ.get(name))
+    names = [name for name in ("DISPLAY", "WAYLAND_DISPLAY") if os.environ.get(name)]
+    listing = ", ".join(f"{name}={os.environ[name]}" for name in names)
+    return f" that answers ({listing})" if names else ""
 
 
 def _first_line(error: Exception) -> str:
