@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import Any, Literal, SupportsFloat
+from typing import Any, Literal, Self, SupportsFloat
 
 import gymnasium
 import numpy as np
@@ -63,9 +63,15 @@ class _Rebuilt(EzPickle):
     _spec: EnvSpec | None = None
     _max_steps: int
 
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        """Keep the arguments of the constructor, whatever they are."""
+        environment = super().__new__(cls)
+        EzPickle.__init__(environment, *args, **kwargs)
+        return environment
+
     @property
     def spec(self) -> EnvSpec | None:
-        """What Gymnasium makes the environment from; None if it was made without Gymnasium."""
+        """The specification that Gymnasium made it from; None if it was made without Gymnasium."""
         return self._spec
 
     @spec.setter
@@ -155,20 +161,6 @@ class MobileManipulationEnv(_Rebuilt, gymnasium.Env[Any, Any]):
         width: int = 640,
         height: int = 480,
     ) -> None:
-        _Rebuilt.__init__(
-            self,
-            task_id,
-            render_mode=render_mode,
-            robot=robot,
-            action_mode=action_mode,
-            control_dt_s=control_dt_s,
-            physics_dt_s=physics_dt_s,
-            instructions=instructions,
-            cameras=cameras,
-            camera=camera,
-            width=width,
-            height=height,
-        )
         _check_render_mode(render_mode)
         self.render_mode = render_mode
         self.batch = TaskBatch(
@@ -292,23 +284,6 @@ class MobileManipulationVectorEnv(_Rebuilt, VectorEnv[Any, Any, Any]):
         width: int = 640,
         height: int = 480,
     ) -> None:
-        _Rebuilt.__init__(
-            self,
-            task_id,
-            num_envs,
-            max_episode_steps=max_episode_steps,
-            render_mode=render_mode,
-            robot=robot,
-            action_mode=action_mode,
-            control_dt_s=control_dt_s,
-            physics_dt_s=physics_dt_s,
-            num_threads=num_threads,
-            instructions=instructions,
-            cameras=cameras,
-            camera=camera,
-            width=width,
-            height=height,
-        )
         _check_render_mode(render_mode)
         self.render_mode = render_mode
         self.batch = TaskBatch(

@@ -1,6 +1,6 @@
-"""What the robot observes: a flat dictionary of float32 arrays, the same for every task.
+"""Observations: a flat dictionary of float32 arrays, the same for every task.
 
-Nothing here tells the phase, the stage, the count or the time: memory is the policy's job.
+Nothing in it tells the phase, the stage, the count or the time: memory is the policy's job.
 """
 
 import numpy as np

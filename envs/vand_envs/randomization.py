@@ -1,4 +1,4 @@
-"""What differs from episode to episode: ranges, and how they are applied.
+"""Randomization of the initial state and of physical parameters: ranges, and how they are applied.
 
 The draw is a function of the episode's seed alone, and the same for every task: one world, many
 instructions.

@@ -73,7 +73,7 @@ def _headless() -> bool:
 
 
 def _chosen_backend() -> str:
-    """What `MUJOCO_GL` says; "" where it is unset."""
+    """The backend that `MUJOCO_GL` names; "" where it is unset."""
     return os.environ.get("MUJOCO_GL", "").lower().strip()
 
 

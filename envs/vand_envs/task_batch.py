@@ -1,4 +1,4 @@
-"""TaskBatch: n episodes of one task side by side. Everything that runs a task runs this."""
+"""TaskBatch: n episodes of one task side by side; all that runs a task is built on it."""
 
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ class TaskBatch:
         self._observer = Observer(self.simulation)
         self._cameras = Cameras(self.model, cameras or {})
         self._randomizer = Randomizer(self.simulation)
-        self._judge = TaskTracker(self.task, self.simulation)
+        self._tracker = TaskTracker(self.task, self.simulation)
         self._instruction = np.zeros((n, len(self._instructions)), np.float32)
         self._instruction[:] = self._code()
 
@@ -115,7 +115,7 @@ class TaskBatch:
     @property
     def progress(self) -> TaskProgress:
         """How far the episodes have come."""
-        return self._judge.progress
+        return self._tracker.progress
 
     @property
     def env_args(self) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class TaskBatch:
         self.controller.hold(which)
         self.simulation.forward(which)
         observation = self.observe()
-        self._judge.reset(which, observation)
+        self._tracker.reset(which, observation)
         self.reward = np.zeros(self.n, np.float32)
         return observation
 
@@ -174,10 +174,10 @@ class TaskBatch:
         """
         self.task = self._find(task_id)
         self.horizon = round(self.task.horizon_s / self.control_dt_s)
-        self._judge = TaskTracker(self.task, self.simulation)
+        self._tracker = TaskTracker(self.task, self.simulation)
         self._instruction[:] = self._code()
         observation = self.observe()
-        self._judge.reset(np.arange(self.n), observation)
+        self._tracker.reset(np.arange(self.n), observation)
         self.reward = np.zeros(self.n, np.float32)
         return observation
 
@@ -225,7 +225,7 @@ class TaskBatch:
             )
         self.simulation.step(self.controller.controls(actions))
         observation = self.observe()
-        self.reward = self._judge.judge(observation)
+        self.reward = self._tracker.judge(observation)
         return observation
 
     def _checked_ids(self, ids: Sequence[int]) -> IntArray:

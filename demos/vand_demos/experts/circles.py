@@ -51,13 +51,13 @@ class Turns:
     """
 
     def __init__(self, cycle: Cycle, robot: RobotSpec, view: View) -> None:
-        self._winding = CycleCounter(cycle, robot, 1)
-        self._winding.reset(np.array([0]), _batch_of_one(view))
+        self._counter = CycleCounter(cycle, robot, 1)
+        self._counter.reset(np.array([0]), _batch_of_one(view))
 
     def after(self, view: View) -> float:
         """Turns so far, this observation included."""
-        self._winding.follow(_batch_of_one(view))
-        return float(self._winding.cycles[0])
+        self._counter.follow(_batch_of_one(view))
+        return float(self._counter.cycles[0])
 
 
 def _batch_of_one(view: View) -> Observation:

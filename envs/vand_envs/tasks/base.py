@@ -22,18 +22,18 @@ class Stage:
     """One step of a sequential task."""
 
     name: str
-    """What was achieved, as a table's heading: "cube lifted"."""
+    """The achievement, as a table's heading: "cube lifted"."""
     holds: Predicate
-    """Whether it is achieved at present. Stages whose functions are equal are the same event, come
-    again: each needs it to come true anew."""
+    """Whether it is achieved at present. Stages with equal functions are one event that comes
+    several times: each of them needs it to come true again."""
     until: Predicate | None = None
-    """What ends it, once it holds: a button that is pressed stays so until it is well up again.
-    None: it ends when it no longer holds."""
+    """The end of an event that holds: a button that is pressed counts as pressed until it is well
+    up again. None: the event ends when `holds` is false."""
     after_s: tuple[float, float] | None = None
-    """It must come true between these times after the stage before it [s]; None: at any time."""
+    """Times after the stage before it between which it must come true [s]; None: at any time."""
     exact: bool = False
-    """Whether it is a deed, whose coming true out of turn spoils the episode: pressing a wrong
-    button does. As the last stage it need not last until the end; any other must."""
+    """Whether it spoils the episode if it comes true out of its turn, as pressing a wrong button
+    does. As the last stage, an exact one need not hold until the end; any other must."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ class Loop:
 
 @dataclass(frozen=True)
 class Cycle:
-    """The rhythm of a periodic task, seen in a plane in which the motion winds around.
+    """A repeated motion, seen in a plane in which it winds around.
 
     Both functions are pure functions of observations with any leading shape and of the robot that
     observed them, so that demonstrations and rollouts are measured by the same code.
     """
 
     name: str
-    """What one of them is called: "circle"."""
+    """Name of one cycle: "circle"."""
     signal_names: tuple[str, str]
-    """What the axes of the plane are."""
+    """Names of the plane's axes."""
     unit: str
     """Unit of both axes."""
     phase_plane: Callable[[Observation, RobotSpec], FloatArray]
@@ -69,7 +69,8 @@ class Cycle:
     min_cycles: int
     """Cycles after which one episode of an endless task counts as a success."""
     loops: tuple[Loop, ...] = (Loop(),)
-    """What a cycle winds around once: one circle, or both of a figure of eight."""
+    """The loops around each of which a cycle winds once: one circle, or both of a figure of
+    eight."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +82,16 @@ class Task:
     env_id: str
     """Name of its Gymnasium environment."""
     instruction: str
-    """What the robot is told."""
+    """The instruction in words, for people."""
     horizon_s: float
     """Time within which it must be done [s]; of periodic tasks, the length of an episode."""
     stages: tuple[Stage, ...] = ()
     """Steps of a sequential task, in order."""
     cycle: Cycle | None = None
-    """Rhythm of a periodic task; of one with a count, what comes before the stages."""
+    """Cycle of a periodic task; with a count, the cycles that come before the stages."""
     count: int | None = None
-    """How often the cycle must come (without one, the event of the first stage): no less, and no
-    more. None: nothing is counted."""
+    """Exact number of cycles (without a cycle: of events of the first stage) for a success. None:
+    nothing is counted."""
 
     def __post_init__(self) -> None:
         counted_cycle = self.cycle is not None and self.count is not None
@@ -106,7 +107,7 @@ class Task:
 
     @property
     def stage_names(self) -> tuple[str, ...]:
-        """What is achieved one after the other: counted cycles, then stages; none if periodic."""
+        """Names of the achievements in order: counted cycles, then stages; none if periodic."""
         counted = range(1, self.count + 1) if self.cycle is not None and self.count else ()
         cycle = "" if self.cycle is None else self.cycle.name
         return (*(f"{cycle} {k}" for k in counted), *(stage.name for stage in self.stages))
