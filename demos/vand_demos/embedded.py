@@ -16,8 +16,9 @@ import mujoco
 
 from vand_demos.episode import Episode
 from vand_demos.system.isolation import LostProcessError, run_apart
-from vand_envs import VANDER, RobotSpec, World, make_world
+from vand_envs import RobotSpec, World, make_world
 from vand_envs.errors import VandError
+from vand_envs.robot import DEFAULT_ROBOT
 
 MAX_TEXT_BYTES = 1 << 22
 """Longer models are refused [bytes]."""
@@ -34,7 +35,7 @@ _REFUSED_ELEMENTS = frozenset(
 """They load code or files, or make many elements of one; what MuJoCo writes needs none of them."""
 
 
-def world_of(episode: Episode, robot: RobotSpec = VANDER) -> World:
+def world_of(episode: Episode, robot: RobotSpec = DEFAULT_ROBOT) -> World:
     """The world that an episode was recorded in: ours where it is the same, else the embedded one.
 
     Raises:

@@ -11,10 +11,11 @@ import numpy as np
 from vand_demos.embedded import world_of
 from vand_demos.episode import Episode
 from vand_demos.storage.reader import DemoDataset
-from vand_envs import VANDER, TaskBatch, make_world
+from vand_envs import TaskBatch, make_world
 from vand_envs.controller import action_mode
 from vand_envs.errors import VandError, unknown_name
 from vand_envs.observation import Observer
+from vand_envs.robot import ROBOTS
 from vand_envs.simulation import Simulation
 from vand_envs.typing import FloatArray, IntArray
 
@@ -97,8 +98,9 @@ def load_verifiable(path: str | Path, name: str | None = None) -> Episode:
     """
     with DemoDataset.open(path, guarded=True) as dataset:
         robot = dataset.env_args["env_kwargs"]["robot"]
-        if robot != VANDER.name:
-            raise VandError(f"{path}: robot: expected {VANDER.name!r}, got {robot!r}")
+        if robot not in ROBOTS:
+            known = ", ".join(map(repr, ROBOTS))
+            raise VandError(f"{path}: robot: expected {known}, got {robot!r}")
         if not dataset.names:
             raise VandError(f"{path}: the data set is empty")
         episode = dataset.episode(

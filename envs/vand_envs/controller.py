@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vand_envs.errors import unknown_name
+from vand_envs.geometry import to_world_axes
 from vand_envs.simulation import Simulation
 from vand_envs.typing import Float32Array, FloatArray, IntArray
 
@@ -27,6 +28,9 @@ def action_mode(name: str) -> ActionMode:
 
 DAMPING = 0.03
 """Damping of the least-squares inverse [m, rad]: bounds joint speed near singularities."""
+
+TWIST_SIZES = (3, 6, 1)
+"""Numbers in an action of mode `ee_twist`: twists of base and end effector, gripper."""
 
 POSTURE_RATE = 1.0
 """Rate at which redundant motion returns the arm to its home posture [1/s]."""
@@ -69,7 +73,8 @@ class Controller:
     @property
     def action_size(self) -> int:
         """Numbers in one action."""
-        return 10 if self.mode == "ee_twist" else 4 + len(self._arm)
+        base, hand, gripper = TWIST_SIZES
+        return base + (hand if self.mode == "ee_twist" else len(self._arm)) + gripper
 
     def hold(self, ids: IntArray) -> None:
         """Make the present positions of joints and gripper the targets."""
@@ -91,12 +96,9 @@ class Controller:
         action = np.clip(np.asarray(actions, np.float64), -1.0, 1.0)  # (n, A)
         base, gripper = action[:, :3], action[:, -1]
         yaw = sim.qpos[:, sim.base_qpos[2]]
-        cos, sin = np.cos(yaw), np.sin(yaw)
-        velocity = base * self._base_speed  # (n, 3), base frame
+        velocity = base * self._base_speed  # (n, 3), base axes
         ctrl = np.empty_like(sim.ctrl)
-        ctrl[:, self._base[0]] = cos * velocity[:, 0] - sin * velocity[:, 1]
-        ctrl[:, self._base[1]] = sin * velocity[:, 0] + cos * velocity[:, 1]
-        ctrl[:, self._base[2]] = velocity[:, 2]
+        ctrl[:, self._base] = to_world_axes(velocity, np.cos(yaw), np.sin(yaw))
         ctrl[:, self._arm] = self._targets(action)
         ctrl[:, self._gripper] = self._closed + (gripper + 1) / 2 * (self._open - self._closed)
         return ctrl
@@ -109,7 +111,7 @@ class Controller:
         action = np.clip(np.asarray(actions, np.float64), -1.0, 1.0)  # (n, A)
         targets = self._targets(action)
         if self.mode == "ee_twist":
-            twist = action[:, 3:9]
+            twist = action[:, 3:-1]
             joint = self.normalize_targets(targets)
         else:
             step = targets - self._sim.ctrl[:, self._arm]
@@ -126,7 +128,7 @@ class Controller:
     def _targets(self, action: FloatArray) -> FloatArray:
         """Joint targets [m or rad] of actions (n, A) at the end of the step, (n, J)."""
         if self.mode == "ee_twist":
-            return self._integrate(action[:, 3:9] * self._ee_speed)
+            return self._integrate(action[:, 3:-1] * self._ee_speed)
         goal = self._low + (action[:, 3:-1] + 1) / 2 * (self._high - self._low)
         position = self._sim.qpos[:, self._sim.arm_qpos]
         return np.asarray(np.clip(goal, position - self._leash, position + self._leash))

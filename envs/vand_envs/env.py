@@ -1,40 +1,41 @@
 """The Gymnasium environments: one episode, and n side by side. Both are thin over `TaskBatch`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import partial
-from typing import Any, Literal, SupportsFloat
+from typing import Any, Literal, Self, SupportsFloat
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.utils import seeding
+from gymnasium.utils import EzPickle, seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from vand_envs.controller import ActionMode
-from vand_envs.errors import unknown_name
+from vand_envs.errors import UsageError, require_integer, unknown_name
 from vand_envs.randomization import require_seed
-from vand_envs.rendering import Renderer
-from vand_envs.robot import VANDER, RobotSpec
+from vand_envs.rendering import Renderer, require_picture
+from vand_envs.robot import DEFAULT_ROBOT, ROBOTS, RobotSpec, get_robot
 from vand_envs.task_batch import TaskBatch, require_one_each
-from vand_envs.tasks import TASKS
 from vand_envs.typing import BoolArray, Float32Array, FloatArray, ImageArray
 from vand_envs.world import PHYSICS_DT_S
 
 MAX_SEED = 2**31 - 1
 
-ROBOTS: dict[str, RobotSpec] = {VANDER.name: VANDER}
-"""Robots that `gymnasium.make(..., robot=NAME)` knows."""
 
-
-def _robot(robot: str | RobotSpec) -> RobotSpec:
+def _robot(robot: str | RobotSpec | Mapping[str, Any]) -> RobotSpec:
+    """A robot by name, by itself, or by its fields as JSON has them."""
     if isinstance(robot, RobotSpec):
         return robot
-    if robot not in ROBOTS:
-        raise unknown_name("robot", robot, ROBOTS)
-    return ROBOTS[robot]
+    if isinstance(robot, Mapping):
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in robot.items()
+        }
+        return RobotSpec(**fields)
+    return get_robot(robot)
 
 
 def _observation_space(batch: TaskBatch) -> spaces.Dict:
@@ -53,20 +54,54 @@ def _action_space(batch: TaskBatch) -> spaces.Box:
     return spaces.Box(-1.0, 1.0, (batch.action_size,), np.float32)
 
 
-class _Rebuilt:
-    """Is pickled and copied as the arguments it was made with: MuJoCo's batch cannot travel."""
+class _Rebuilt(EzPickle):
+    """Pickled and copied as constructor arguments and specification: MuJoCo's batch cannot travel.
 
-    _arguments: Mapping[str, Any]
-    spec: EnvSpec | None
+    The specification says how long an episode may last, and holds nothing that JSON could not.
+    """
 
-    def __reduce__(self) -> tuple[Callable[[], Any], tuple[()], dict[str, Any]]:
-        return partial(type(self), **self._arguments), (), {"spec": self.spec}
+    _spec: EnvSpec | None = None
+    _max_steps: int
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        """Keep the arguments of the constructor, whatever they are."""
+        environment = super().__new__(cls)
+        EzPickle.__init__(environment, *args, **kwargs)
+        return environment
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """The specification that Gymnasium made it from; None if it was made without Gymnasium."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        if spec is not None:
+            spec = copy(spec)
+            robot = spec.kwargs.get("robot")
+            if isinstance(robot, RobotSpec) and ROBOTS.get(robot.name) == robot:
+                spec.kwargs = {**spec.kwargs, "robot": robot.name}
+            if spec.max_episode_steps is None:
+                spec.max_episode_steps = self._max_steps
+        self._spec = spec
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "spec": self.spec}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._spec = state["spec"]
 
 
 class _Pictures:
-    """Draws simulations for people; its renderer is made at the first picture."""
+    """Draws simulations for people; its renderer is made at the first picture.
+
+    Raises:
+        UsageError: There is no such camera, or no such size.
+    """
 
     def __init__(self, batch: TaskBatch, camera: str, width: int, height: int) -> None:
+        require_picture(batch.model, width, height, camera)
         self._batch = batch
         self._make = partial(Renderer, batch.model, width, height, camera=camera)
         self._renderer: Renderer | None = None
@@ -97,12 +132,12 @@ class MobileManipulationEnv(_Rebuilt, gymnasium.Env[Any, Any]):
     Args:
         task_id: The task, one of `vand_envs.task_ids()`.
         render_mode: None or "rgb_array".
-        robot: Name of the robot, or its `RobotSpec`.
+        robot: Name of the robot, its `RobotSpec`, or the fields of one.
         action_mode: "ee_twist" or "joint".
         control_dt_s: Duration of one step [s].
         physics_dt_s: Physics time step [s].
-        instructions: Task ids in the order of the instruction's one-hot code, as data sets store
-            them; checked if given.
+        instructions: Task ids in the order of the instruction's one-hot code, as policies and data
+            sets store them; all tasks by default.
         cameras: Images to observe, `"head_rgb"` or `"wrist_rgb"` -> (height, width) [pixel].
         camera: Camera to render.
         width: Width of the picture [px].
@@ -116,30 +151,17 @@ class MobileManipulationEnv(_Rebuilt, gymnasium.Env[Any, Any]):
         task_id: str,
         *,
         render_mode: Literal["rgb_array"] | None = None,
-        robot: str | RobotSpec = VANDER,
+        robot: str | RobotSpec | Mapping[str, Any] = DEFAULT_ROBOT,
         action_mode: ActionMode = "ee_twist",
         control_dt_s: float = 0.1,
         physics_dt_s: float = PHYSICS_DT_S,
-        instructions: list[str] | None = None,
+        instructions: Sequence[str] | None = None,
         cameras: Mapping[str, Sequence[int]] | None = None,
         camera: str = "overview",
         width: int = 640,
         height: int = 480,
     ) -> None:
         _check_render_mode(render_mode)
-        self._arguments = {
-            "task_id": task_id,
-            "render_mode": render_mode,
-            "robot": robot,
-            "action_mode": action_mode,
-            "control_dt_s": control_dt_s,
-            "physics_dt_s": physics_dt_s,
-            "instructions": instructions,
-            "cameras": cameras,
-            "camera": camera,
-            "width": width,
-            "height": height,
-        }
         self.render_mode = render_mode
         self.batch = TaskBatch(
             task_id,
@@ -149,37 +171,40 @@ class MobileManipulationEnv(_Rebuilt, gymnasium.Env[Any, Any]):
             physics_dt_s=physics_dt_s,
             robot=_robot(robot),
             cameras=cameras,
+            instructions=instructions,
         )
-        _check_instructions(instructions)
         self.metadata = {**self.metadata, "render_fps": round(1 / control_dt_s)}
         self.observation_space = _observation_space(self.batch)
         self.action_space = _action_space(self.batch)
         self._pictures = _Pictures(self.batch, camera, width, height)
+        self._max_steps = self.batch.horizon
         self._steps = 0
+        self._seed = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Begin the episode of that seed, or of one drawn from the environment's generator.
 
-        `info` is as in `step`, with the episode's seed.
+        `info` is as in `step`.
 
         Raises:
             UsageError: The seed is negative or no integer.
         """
         seed = None if seed is None else require_seed(seed)
         super().reset(seed=seed, options=options)
-        episode_seed = seed if seed is not None else int(self.np_random.integers(MAX_SEED))
-        observation = self.batch.reset([episode_seed])
+        self._seed = seed if seed is not None else int(self.np_random.integers(MAX_SEED))
+        observation = self.batch.reset([self._seed])
         self._steps = 0
-        return _first(observation), {"seed": episode_seed, **self._info()}
+        return _first(observation), self._info()
 
     def step(
         self, action: Float32Array
     ) -> tuple[dict[str, NDArray[Any]], SupportsFloat, bool, bool, dict[str, Any]]:
         """Carry out an action (A,) for one control step.
 
-        `info` holds `success`, `at_end`, `stages_done`, `out_of_order` and `cycles`.
+        `info` holds the episode's `seed`, `success`, `at_end`, `stages_done`, `out_of_order` and
+        `cycles`.
 
         Raises:
             UsageError: The action has another shape, or is not finite; nothing has changed then.
@@ -188,7 +213,7 @@ class MobileManipulationEnv(_Rebuilt, gymnasium.Env[Any, Any]):
         self._steps += 1
         info = self._info()
         terminated = info["success"] and self.batch.task.kind == "sequential"
-        truncated = self._steps >= self.batch.horizon
+        truncated = self._steps >= self._max_steps
         return _first(observation), float(self.batch.reward[0]), terminated, truncated, info
 
     def render(self) -> np.ndarray | None:
@@ -203,6 +228,7 @@ class MobileManipulationEnv(_Rebuilt, gymnasium.Env[Any, Any]):
     def _info(self) -> dict[str, Any]:
         progress = self.batch.progress
         return {
+            "seed": self._seed,
             "success": bool(progress.success[0]),
             "at_end": bool(progress.at_end[0]),
             "stages_done": int(progress.stages_done[0]),
@@ -219,8 +245,9 @@ class MobileManipulationVectorEnv(_Rebuilt, VectorEnv[Any, Any, Any]):
     Args:
         task_id: The task.
         num_envs: Number of episodes side by side.
+        max_episode_steps: Steps after which an episode is truncated; the task's horizon by default.
         render_mode: None or "rgb_array".
-        robot: Name of the robot, or its `RobotSpec`.
+        robot: Name of the robot, its `RobotSpec`, or the fields of one.
         action_mode: "ee_twist" or "joint".
         control_dt_s: Duration of one step [s].
         physics_dt_s: Physics time step [s].
@@ -237,41 +264,27 @@ class MobileManipulationVectorEnv(_Rebuilt, VectorEnv[Any, Any, Any]):
         "render_fps": 10,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
+    closed = True  # until it is made: a constructor that failed leaves nothing to close
 
     def __init__(
         self,
         task_id: str,
         num_envs: int = 1,
         *,
+        max_episode_steps: int | None = None,
         render_mode: Literal["rgb_array"] | None = None,
-        robot: str | RobotSpec = VANDER,
+        robot: str | RobotSpec | Mapping[str, Any] = DEFAULT_ROBOT,
         action_mode: ActionMode = "ee_twist",
         control_dt_s: float = 0.1,
         physics_dt_s: float = PHYSICS_DT_S,
         num_threads: int = 0,
-        instructions: list[str] | None = None,
+        instructions: Sequence[str] | None = None,
         cameras: Mapping[str, Sequence[int]] | None = None,
         camera: str = "overview",
         width: int = 640,
         height: int = 480,
     ) -> None:
-        super().__init__()
         _check_render_mode(render_mode)
-        self._arguments = {
-            "task_id": task_id,
-            "num_envs": num_envs,
-            "render_mode": render_mode,
-            "robot": robot,
-            "action_mode": action_mode,
-            "control_dt_s": control_dt_s,
-            "physics_dt_s": physics_dt_s,
-            "num_threads": num_threads,
-            "instructions": instructions,
-            "cameras": cameras,
-            "camera": camera,
-            "width": width,
-            "height": height,
-        }
         self.render_mode = render_mode
         self.batch = TaskBatch(
             task_id,
@@ -282,8 +295,8 @@ class MobileManipulationVectorEnv(_Rebuilt, VectorEnv[Any, Any, Any]):
             num_threads=num_threads,
             robot=_robot(robot),
             cameras=cameras,
+            instructions=instructions,
         )
-        _check_instructions(instructions)
         self.metadata = {**self.metadata, "render_fps": round(1 / control_dt_s)}
         self.num_envs = num_envs
         self.single_observation_space = _observation_space(self.batch)
@@ -294,8 +307,13 @@ class MobileManipulationVectorEnv(_Rebuilt, VectorEnv[Any, Any, Any]):
         # Places that were seeded one by one, each with the generator that a single environment
         # would have; the others share `np_random`.
         self._generators: dict[int, np.random.Generator] = {}
+        self._max_steps = self.batch.horizon
+        if max_episode_steps is not None:
+            self._max_steps = require_integer("max_episode_steps", max_episode_steps, 1)
+        self._seeds = np.zeros(num_envs, np.int64)
         self._steps = np.zeros(num_envs, np.int64)
         self._over = np.zeros(num_envs, bool)
+        self.closed = False
 
     def reset(
         self,
@@ -303,36 +321,39 @@ class MobileManipulationVectorEnv(_Rebuilt, VectorEnv[Any, Any, Any]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Begin all episodes.
+        """Begin episodes.
 
         Args:
             seed: An integer gives the places seed, seed + 1, ..., and seeds one generator, of which
                 they all draw their later episodes. A sequence gives each place a seed and a
                 generator of its own: its later episodes are those of a single environment with that
                 seed. None, alone or in a sequence, draws from the generator that is there.
-            options: Not used.
+            options: `"reset_mask"` -> booleans (n,): only those places begin anew, the others go
+                on. An integer seed then acts as the sequence seed, seed + 1, ...
 
         Raises:
-            UsageError: A seed is negative or no integer, or there is not one for each place.
+            UsageError: A seed is negative or no integer, there is not one for each place, or the
+                mask is not as said; nothing has changed then.
         """
-        places = range(self.num_envs)
+        masked = options is not None and options.get("reset_mask") is not None
+        places = self._masked(options["reset_mask"]) if options and masked else self._all
         given: list[int | None] = [None] * self.num_envs
         if isinstance(seed, Sequence | np.ndarray):
             several = require_one_each(seed, self.num_envs)
             given = [None if s is None else require_seed(s) for s in several]
-            for i, own in zip(places, given, strict=True):
-                if own is not None:
-                    self._generators[i] = seeding.np_random(own)[0]
         elif seed is not None:
             first = require_seed(seed)
-            super().reset(seed=first, options=options)
+            given = [first + i for i in self._all]
+        if isinstance(seed, Sequence | np.ndarray) or masked:
+            for i in places:
+                if (own := given[i]) is not None:
+                    self._generators[i] = seeding.np_random(own)[0]
+        elif seed is not None:
+            super().reset(seed=given[0], options=options)
             self._generators.clear()
-            given = [first + i for i in places]
-        seeds = [self._draw(i) if s is None else s for i, s in zip(places, given, strict=True)]
-        observation = self.batch.reset(seeds)
-        self._steps[:] = 0
-        self._over[:] = False
-        return observation, {"seed": np.array(seeds), **self._info()}
+        seeds = [self._draw(i) if (s := given[i]) is None else s for i in places]
+        observation = self._begin(places, seeds)
+        return observation, self._info()
 
     def step(
         self, actions: Float32Array
@@ -352,13 +373,12 @@ class MobileManipulationVectorEnv(_Rebuilt, VectorEnv[Any, Any, Any]):
         self._steps += 1
         if begin.size:
             places = begin.tolist()
-            observation = self.batch.reset([self._draw(i) for i in places], places)
+            observation = self._begin(places, [self._draw(i) for i in places])
             reward[begin] = 0.0
-            self._steps[begin] = 0
         info = self._info()
         success: BoolArray = info["success"]
         terminated = success & (self.batch.task.kind == "sequential")
-        truncated = self._steps >= self.batch.horizon
+        truncated = self._steps >= self._max_steps
         terminated[begin] = truncated[begin] = False
         self._over = terminated | truncated
         return observation, reward, terminated, truncated, info
@@ -374,6 +394,32 @@ class MobileManipulationVectorEnv(_Rebuilt, VectorEnv[Any, Any, Any]):
         self.batch.close()
         self._pictures.close()
 
+    @property
+    def _all(self) -> list[int]:
+        """All places."""
+        return list(range(self.num_envs))
+
+    def _masked(self, mask: Any) -> list[int]:
+        """The places of a mask.
+
+        Raises:
+            UsageError: It is no mask of the places, or none of them is in it.
+        """
+        values = np.asarray(mask)
+        if values.dtype != np.bool_ or values.shape != (self.num_envs,) or not values.any():
+            raise UsageError(
+                f"reset_mask: expected {self.num_envs} booleans, one true at least, got {mask!r}"
+            )
+        return [int(i) for i in np.flatnonzero(values)]
+
+    def _begin(self, places: list[int], seeds: list[int]) -> dict[str, NDArray[Any]]:
+        """Begin episodes with these seeds in these places; the observation of all n."""
+        observation = self.batch.reset(seeds, places)
+        self._seeds[places] = seeds
+        self._steps[places] = 0
+        self._over[places] = False
+        return observation
+
     def _draw(self, i: int) -> int:
         """Seed of the next episode in place i."""
         return int(self._generators.get(i, self.np_random).integers(MAX_SEED))
@@ -381,6 +427,7 @@ class MobileManipulationVectorEnv(_Rebuilt, VectorEnv[Any, Any, Any]):
     def _info(self) -> dict[str, Any]:
         progress = self.batch.progress
         return {
+            "seed": self._seeds.copy(),
             "success": progress.success,
             "at_end": progress.at_end,
             "stages_done": progress.stages_done,
@@ -396,21 +443,3 @@ def _first(observation: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 def _check_render_mode(mode: str | None) -> None:
     if mode not in (None, "rgb_array"):
         raise unknown_name("render mode", str(mode), ("rgb_array",))
-
-
-def _check_instructions(instructions: list[str] | None) -> None:
-    known = [task.id for task in TASKS]
-    if instructions is not None and list(instructions) != known:
-        raise unknown_name("instruction set", ", ".join(instructions), [", ".join(known)])
-
-
-def register_all() -> None:
-    """Register every task with Gymnasium, as "VandRobot/<Task>-v0". Called on import."""
-    for task in TASKS:
-        if task.env_id not in gymnasium.registry:
-            gymnasium.register(
-                task.env_id,
-                entry_point="vand_envs.env:MobileManipulationEnv",
-                vector_entry_point="vand_envs.env:MobileManipulationVectorEnv",
-                kwargs={"task_id": task.id},
-            )

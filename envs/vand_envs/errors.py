@@ -1,6 +1,7 @@
 """Errors that a user can act on: one line that names the thing, what was expected, what came."""
 
 import difflib
+import numbers
 from collections.abc import Iterable
 
 
@@ -36,3 +37,22 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     names = list(known)
     listing = ", ".join(names) if names else "none"
     return UsageError(f"unknown {kind} {name!r}{did_you_mean(name, names)}; known: {listing}")
+
+
+def require_integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    """A number that must be an integer of some type, numpy's included, as Python's.
+
+    Args:
+        name: What the number is, for the message.
+        value: What came.
+        low: The smallest that is allowed.
+        high: The largest; None for any.
+
+    Raises:
+        UsageError: It is no integer, or out of range.
+    """
+    number = int(value) if isinstance(value, numbers.Integral) else low - 1
+    if low <= number and (high is None or number <= high):
+        return number
+    allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
+    raise UsageError(f"{name}: expected an integer {allowed}, got {value!r}")

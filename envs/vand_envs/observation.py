@@ -1,45 +1,51 @@
-"""What the robot observes: a flat dictionary of float32 arrays, the same for every task.
+"""Observations: a flat dictionary of float32 arrays, the same for every task.
 
-Nothing here tells the phase, the stage, the count or the time: memory is the policy's job.
+Nothing in it tells the phase, the stage, the count or the time: memory is the policy's job.
 """
 
 import numpy as np
 
 from vand_envs.geometry import to_base_axes
+from vand_envs.robot import RobotSpec
 from vand_envs.simulation import Simulation
 from vand_envs.typing import Float32Array, FloatArray
 from vand_envs.world import MOVABLES, STATIONS
 
-ROBOT_KEYS = {
+_ROBOT_PARTS = {
     "base_pose": 4,
     "base_twist": 3,
-    "joint_pos": 8,
-    "joint_vel": 8,
+    "joint_pos": None,
+    "joint_vel": None,
     "gripper": 2,
     "ee_pos": 3,
     "ee_rot": 6,
     "ee_lag": 3,
 }
-"""Key -> size. Pose x, y [m], cos and sin of yaw, in the world; twist in the base frame [m/s,
-rad/s]; lift and arm positions and velocities [m, rad]; gripper opening [m] and its speed [m/s];
-end-effector position [m] and orientation (first two columns of its rotation) in the base frame;
-how far the commanded end effector is ahead of the real one [m], in base axes: what a robot feels of
-contact forces."""
+"""Key -> size; None is the number of the robot's joints, J. Pose x, y [m], cos and sin of yaw, in
+the world; twist in the base frame [m/s, rad/s]; lift and arm positions and velocities [m, rad];
+gripper opening [m] and its speed [m/s]; end-effector position [m] and orientation (first two
+columns of its rotation) in the base frame; how far the commanded end effector is ahead of the real
+one [m], in base axes: what a robot feels of contact forces."""
 
 _MOVABLE_PARTS = {"pos": 3, "rot": 6, "rel": 3}
 _STATION_PARTS = {"pos": 2, "rel": 3}
 
-OBSERVATION_SIZES: dict[str, int] = {
-    **ROBOT_KEYS,
+_BODY_PARTS = {
     **{f"{body}_{part}": k for body in MOVABLES for part, k in _MOVABLE_PARTS.items()},
     **{f"{body}_{part}": k for body in STATIONS for part, k in _STATION_PARTS.items()},
 }
-"""Key -> size, but for `instruction`, whose size is the number of tasks. `<body>_pos` is the body's
-position in the base frame (of stations, whose height is always the same, x and y only),
-`<body>_rel` its position relative to the end effector, in base axes [m]; `<body>_rot` its
-orientation in the base frame (first two columns of the rotation)."""
+"""Key -> size. `<body>_pos` is the body's position in the base frame (of stations, whose height is
+always the same, x and y only), `<body>_rel` its position relative to the end effector, in base axes
+[m]; `<body>_rot` its orientation in the base frame (first two columns of the rotation)."""
 
-OBSERVATION_KEYS: tuple[str, ...] = (*OBSERVATION_SIZES, "instruction")
+OBSERVATION_KEYS: tuple[str, ...] = (*_ROBOT_PARTS, *_BODY_PARTS, "instruction")
+
+
+def observation_sizes(robot: RobotSpec) -> dict[str, int]:
+    """Key -> size of what a robot observes, but for `instruction`, one number for each task."""
+    joints = len(robot.arm_joints)
+    own = {key: joints if size is None else size for key, size in _ROBOT_PARTS.items()}
+    return {**own, **_BODY_PARTS}
 
 
 class Observer:
@@ -88,7 +94,7 @@ class Observer:
             "ee_rot": vectors[:, 1 + 2 * k : 3 + 2 * k].reshape(sim.n, 6),
         }
         for i, body in enumerate((*MOVABLES, *STATIONS)):
-            observation[f"{body}_pos"] = vectors[:, 1 + i, : OBSERVATION_SIZES[f"{body}_pos"]]
+            observation[f"{body}_pos"] = vectors[:, 1 + i, : _BODY_PARTS[f"{body}_pos"]]
             if i < len(MOVABLES):
                 start = 3 + 2 * k + 2 * i
                 observation[f"{body}_rot"] = vectors[:, start : start + 2].reshape(sim.n, 6)

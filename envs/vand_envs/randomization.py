@@ -1,15 +1,14 @@
-"""What differs from episode to episode: ranges, and how they are applied.
+"""Randomization of the initial state and of physical parameters: ranges, and how they are applied.
 
 The draw is a function of the episode's seed alone, and the same for every task: one world, many
 instructions.
 """
 
-import numbers
 from collections.abc import Sequence
 
 import numpy as np
 
-from vand_envs.errors import UsageError
+from vand_envs.errors import require_integer
 from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.simulation import Simulation
 from vand_envs.typing import FloatArray, IntArray
@@ -45,9 +44,7 @@ def require_seed(seed: object) -> int:
     Raises:
         UsageError: It is no integer, or negative.
     """
-    if not isinstance(seed, numbers.Integral) or seed < 0:
-        raise UsageError(f"seed: expected an integer of at least 0, got {seed!r}")
-    return int(seed)
+    return require_integer("seed", seed, 0)
 
 
 class Randomizer:

@@ -10,9 +10,12 @@ import ctypes
 import importlib
 import os
 import sys
+import threading
+import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from vand_envs.errors import VandError, did_you_mean, unknown_name
+from vand_envs.errors import VandError, did_you_mean, require_integer, unknown_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +36,18 @@ _LIBRARIES = {
 
 _BACKENDS = {"linux": ("egl", "osmesa", "glx"), "darwin": ("cgl",), "win32": ("wgl",)}
 """Platform -> what `MUJOCO_GL` may be there, beside glfw and `_SWITCHES`, as MuJoCo has it."""
-_SWITCHES = ("", "enable", "enabled", "on", "true", "1", "disable", "disabled", "off", "false", "0")
+_OFF = ("disable", "disabled", "off", "false", "0")
+_SWITCHES = ("", "enable", "enabled", "on", "true", "1", *_OFF)
+
+MAX_PICTURE_PX = 8192
+"""Longest side of a picture [pixel]: more than drivers draw everywhere."""
+
+_FORKED = (
+    "cannot render in a process that was forked from one that rendered: start it anew"
+    ' (`context="spawn"` for AsyncVectorEnv and multiprocessing)'
+)
+_first_process: int | None = None
+"""Process that rendered first; a forked one inherits the number."""
 
 
 def _loads(library: str) -> bool:
@@ -58,6 +72,11 @@ def _headless() -> bool:
     )
 
 
+def _chosen_backend() -> str:
+    """The backend that `MUJOCO_GL` names; "" where it is unset."""
+    return os.environ.get("MUJOCO_GL", "").lower().strip()
+
+
 def default_gl_backend() -> None:
     """Choose an OpenGL backend that works without a display; call before MuJoCo is imported.
 
@@ -71,7 +90,7 @@ def default_gl_backend() -> None:
     """
     if "mujoco" in sys.modules:
         return
-    chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
+    chosen = _chosen_backend()
     known = (*_BACKENDS.get(sys.platform, ()), "glfw")
     if chosen not in (*known, *_SWITCHES):
         hint = f"{did_you_mean(chosen, known)}; known: {', '.join(known)}"
@@ -102,7 +121,7 @@ class Renderer:
 
     Raises:
         VandError: No OpenGL context can be made; the line names the packages to install.
-        UsageError: The model has no such camera.
+        UsageError: The model has no such camera, or there is no such size.
     """
 
     def __init__(
@@ -117,12 +136,9 @@ class Renderer:
     ) -> None:
         import mujoco  # noqa: PLC0415 - the backend must be chosen before this import (see above)
 
-        cameras = [model.camera(i).name for i in range(model.ncam)]
-        if isinstance(camera, str) and camera not in cameras:
-            raise unknown_name("camera", camera, cameras)
-        if isinstance(camera, int) and not -1 <= camera < model.ncam:
-            raise unknown_name("camera", str(camera), map(str, range(-1, model.ncam)))
+        require_picture(model, width, height, camera)
         self._camera = camera
+        self._process, self._thread = os.getpid(), threading.get_ident()
         self._renderer = _make_renderer(mujoco, model, width, height, fast=fast, coarse=coarse)
         if fast:
             flags = self._renderer.scene.flags
@@ -138,7 +154,15 @@ class Renderer:
 
         Returns:
             Pixels in RGB, shape `(height, width, 3)`, a new array.
+
+        Raises:
+            VandError: Another process or thread than this one made the renderer: its OpenGL context
+                is not here.
         """
+        if os.getpid() != self._process:
+            raise VandError(_FORKED)
+        if threading.get_ident() != self._thread:
+            raise VandError("cannot render: a renderer draws in the thread that made it")
         self._renderer.update_scene(data, self._camera if camera is None else camera)
         pixels: npt.NDArray[np.uint8] = self._renderer.render()
         return pixels
@@ -154,20 +178,38 @@ class Renderer:
         self.close()
 
 
+def require_picture(model: Any, width: int, height: int, camera: str | int) -> None:
+    """Checks the size of a picture [pixel] and its camera, a name or number, before it is drawn.
+
+    Raises:
+        UsageError: There is no such size, or the model has no such camera.
+    """
+    require_integer("width [pixel]", width, 1, MAX_PICTURE_PX)
+    require_integer("height [pixel]", height, 1, MAX_PICTURE_PX)
+    cameras = [model.camera(i).name for i in range(model.ncam)]
+    if isinstance(camera, str) and camera not in cameras:
+        raise unknown_name("camera", camera, cameras)
+    if isinstance(camera, int) and not -1 <= camera < model.ncam:
+        raise unknown_name("camera", str(camera), map(str, range(-1, model.ncam)))
+
+
 def _make_renderer(
     mujoco: Any, model: Any, width: int, height: int, *, fast: bool, coarse: bool
 ) -> Any:
     """MuJoCo's renderer, with the model's off-screen settings changed only while it is made."""
-    backend = os.environ.get("MUJOCO_GL", "").lower().strip()
-    if _headless() and backend not in _LIBRARIES:
-        usable = _usable_backend()
-        if usable is None:
-            raise VandError(f"cannot render without a display: {_INSTALL}")
-        if backend:
-            raise VandError(f"MUJOCO_GL={backend} cannot render without a display: unset it")
-        # MuJoCo was imported before vand_envs and chose a backend that needs a display: replace it.
-        context = importlib.import_module("mujoco.rendering.classic.gl_context")
-        vars(context)["GLContext"] = importlib.import_module(f"mujoco.{usable}").GLContext
+    global _first_process  # noqa: PLW0603  (a fact of the process)
+    if _first_process not in (None, os.getpid()):
+        raise VandError(_FORKED)  # the driver would wait for a thread that is not here
+    _first_process = os.getpid()
+    chosen = _chosen_backend()
+    if chosen in _OFF:
+        raise VandError(f"cannot render: MUJOCO_GL={chosen} turns rendering off: unset it")
+    if sys.platform == "linux" and chosen not in _LIBRARIES and not _display_answers():
+        if chosen not in _SWITCHES:
+            raise VandError(
+                f"MUJOCO_GL={chosen} cannot render without a display{_named()}: unset it"
+            )
+        _replace_backend()
     look, quality = model.vis.global_, model.vis.quality
     before = look.offwidth, look.offheight, quality.offsamples
     facets = quality.numslices, quality.numstacks, quality.numquads
@@ -176,15 +218,74 @@ def _make_renderer(
         quality.offsamples = 0
     if coarse:
         quality.numslices, quality.numstacks, quality.numquads = _COARSE
+    make = partial(mujoco.Renderer, model, height=height, width=width)
     try:
-        return mujoco.Renderer(model, height=height, width=width)
+        return make()
     except Exception as error:  # every backend and driver fails with a type of its own
-        raise VandError(
-            f"cannot render (MUJOCO_GL={backend or 'unset'}): {_first_line(error)}; {_INSTALL}"
-        ) from error
+        raise VandError(_explained(error)) from error
     finally:
         look.offwidth, look.offheight, quality.offsamples = before
         quality.numslices, quality.numstacks, quality.numquads = facets
+
+
+def _display_answers() -> bool:
+    """Whether there is a display on which MuJoCo can draw.
+
+    Tried with a window of our own: where MuJoCo once failed to draw, the process cannot draw again.
+    """
+    if _headless():
+        return False
+    context = importlib.import_module("mujoco.rendering.classic.gl_context")
+    if context.GLContext.__module__ in {f"mujoco.{backend}" for backend in _LIBRARIES}:
+        return True  # it needs none
+    try:
+        glfw = importlib.import_module("glfw")
+    except (ImportError, OSError):
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # GLFW warns of what is returned here
+        if not glfw.init():
+            return False
+        glfw.window_hint(glfw.VISIBLE, 0)
+        window = glfw.create_window(16, 16, "", None, None)
+        if window:
+            glfw.destroy_window(window)
+    return bool(window)
+
+
+def _replace_backend() -> None:
+    """Make MuJoCo draw without a display from now on.
+
+    Raises:
+        VandError: No backend that could is installed, or the environment forbids it.
+    """
+    usable = _usable_backend()
+    if usable is None:
+        raise VandError(f"cannot render without a display{_named()}: {_INSTALL}")
+    context = importlib.import_module("mujoco.rendering.classic.gl_context")
+    try:
+        vars(context)["GLContext"] = importlib.import_module(f"mujoco.{usable}").GLContext
+    except Exception as error:
+        raise VandError(_explained(error)) from error
+
+
+def _explained(error: Exception) -> str:
+    """One line: what failed, and what to do about it, as far as the environment tells."""
+    platform = os.environ.get("PYOPENGL_PLATFORM", "")
+    device = os.environ.get("MUJOCO_EGL_DEVICE_ID", "")
+    if platform and platform.lower() not in _LIBRARIES:
+        return f"cannot render: PYOPENGL_PLATFORM={platform} is no platform for MuJoCo: unset it"
+    what = _first_line(error)
+    if device:
+        return f"cannot render with MUJOCO_EGL_DEVICE_ID={device}: unset it, or mend it: {what}"
+    return f"cannot render (MUJOCO_GL={_chosen_backend() or 'unset'}): {what}; {_INSTALL}"
+
+
+def _named() -> str:
+    """The display that the environment names, for messages."""
+    names = [name for name in ("DISPLAY", "WAYLAND_DISPLAY") if os.environ.get(name)]
+    listing = ", ".join(f"{name}={os.environ[name]}" for name in names)
+    return f" that answers ({listing})" if names else ""
 
 
 def _first_line(error: Exception) -> str:

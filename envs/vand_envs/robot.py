@@ -5,6 +5,8 @@ from importlib.resources import files
 
 import mujoco
 
+from vand_envs.errors import unknown_name
+
 ROBOT_PREFIX = "robot/"
 """Names of the robot's elements in the world begin with this."""
 
@@ -81,3 +83,20 @@ VANDER = RobotSpec(
     max_ee_speed=(0.5, 1.5),
 )
 """The built-in robot."""
+
+DEFAULT_ROBOT = VANDER
+"""The robot where none is named."""
+
+ROBOTS: dict[str, RobotSpec] = {VANDER.name: VANDER}
+"""Name -> robot."""
+
+
+def get_robot(name: str) -> RobotSpec:
+    """The robot of that name.
+
+    Raises:
+        UsageError: There is none; the message names the nearest.
+    """
+    if name not in ROBOTS:
+        raise unknown_name("robot", name, ROBOTS)
+    return ROBOTS[name]

@@ -1,5 +1,6 @@
 """Simulation: n copies of one world, stepped on a thread pool, with named (n, ...) views."""
 
+import os
 from collections.abc import Sequence
 
 import mujoco
@@ -53,9 +54,9 @@ class Simulation:
         self.n = n
         self.control_dt_s = control_dt_s
         # One simulation gains nothing from a pool, and n simulations nothing from more than n.
-        self.batch = Batch(
-            world.model, n, min(num_threads, n) if num_threads else 0 if n > 1 else 1
-        )
+        threads = min(num_threads, n) if num_threads else 0 if n > 1 else 1
+        self.batch = Batch(world.model, n, threads)
+        self._pool_of = None if threads == 1 else os.getpid()  # process that has the pool's threads
         self.state: FloatArray = self.batch.state  # (n, S), mjSTATE_INTEGRATION
         self.qpos: FloatArray = self.batch.bind("qpos")  # (n, nq)
         self.qvel: FloatArray = self.batch.bind("qvel")  # (n, nv)
@@ -119,7 +120,15 @@ class Simulation:
 
         Args:
             ctrl: Controls at the end of the step, (n, nu).
+
+        Raises:
+            VandError: They have several threads, and this process was forked after they were made.
         """
+        if self._pool_of not in (None, os.getpid()):  # it would wait for them for ever
+            raise VandError(
+                "simulations on several threads cannot be stepped in a process that was forked"
+                ' after they were made: make them there, or start it anew (`context="spawn"`)'
+            )
         ramp = np.arange(1, self.substeps + 1) / self.substeps  # (K,)
         start = self.ctrl[:, None, :]  # (n, 1, nu)
         control = start + ramp[:, None] * (ctrl[:, None, :] - start)  # (n, K, nu)

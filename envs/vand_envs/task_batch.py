@@ -1,4 +1,4 @@
-"""TaskBatch: n episodes of one task side by side. Everything that runs a task runs this."""
+"""TaskBatch: n episodes of one task side by side; all that runs a task is built on it."""
 
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from vand_envs.cameras import Cameras
 from vand_envs.controller import ActionMode, Controller
 from vand_envs.errors import UsageError, unknown_name
 from vand_envs.judging import TaskProgress, TaskTracker
-from vand_envs.observation import OBSERVATION_SIZES, Observer
+from vand_envs.observation import Observer, observation_sizes
 from vand_envs.randomization import Randomizer, require_seed
-from vand_envs.robot import VANDER, RobotSpec
+from vand_envs.robot import DEFAULT_ROBOT, RobotSpec
 from vand_envs.simulation import Simulation
-from vand_envs.tasks import TASKS, Task
+from vand_envs.tasks import Task, get_task, task_ids
 from vand_envs.typing import Float32Array, FloatArray, IntArray
 from vand_envs.world import PHYSICS_DT_S, make_world
 
@@ -31,8 +31,7 @@ class TaskBatch:
     the batch, or on the number of threads.
 
     Args:
-        task: Id of the task, one of `task_ids()`, or a task of your own. The instruction's code
-            then has one more place, at its end, unless the id is that of a task it stands in for.
+        task: Id of the task, one of `task_ids()`, or a task that is not registered.
         n: Number of episodes.
         action_mode: `ee_twist` or `joint`, see `Controller`.
         control_dt_s: Duration of one step [s].
@@ -41,9 +40,13 @@ class TaskBatch:
         robot: The robot.
         cameras: Images to observe, `"head_rgb"` or `"wrist_rgb"` -> (height, width) [pixel]. The
             robot drives without them, and each takes about a millisecond a simulation and step.
+        instructions: Task ids in the order of the instruction's one-hot code, as a policy or a data
+            set stores them. Those that are not known here keep their places. By default all tasks,
+            with one that is not registered at the end.
 
     Raises:
-        UsageError: An unknown task, action mode or camera, or times that do not fit together.
+        UsageError: An unknown task, action mode or camera, a task that is not among the
+            instructions, or times that do not fit together.
     """
 
     def __init__(
@@ -55,12 +58,14 @@ class TaskBatch:
         control_dt_s: float = 0.1,
         physics_dt_s: float = PHYSICS_DT_S,
         num_threads: int = 0,
-        robot: RobotSpec = VANDER,
+        robot: RobotSpec = DEFAULT_ROBOT,
         cameras: Mapping[str, Sequence[int]] | None = None,
+        instructions: Sequence[str] | None = None,
     ) -> None:
-        own = {task.id: task} if isinstance(task, Task) else {}
-        self._tasks = {known.id: known for known in TASKS} | own
-        self.task = self._find(task if isinstance(task, str) else task.id)
+        self._own = task if isinstance(task, Task) else None
+        first = task if isinstance(task, str) else task.id
+        self._instructions = _instructions(first, self._own, instructions)
+        self.task = self._find(first)
         self.world = make_world(robot, physics_dt_s)
         self.simulation = Simulation(self.world, n, control_dt_s, num_threads)
         self.controller = Controller(self.simulation, action_mode)
@@ -73,14 +78,14 @@ class TaskBatch:
         self._observer = Observer(self.simulation)
         self._cameras = Cameras(self.model, cameras or {})
         self._randomizer = Randomizer(self.simulation)
-        self._judge = TaskTracker(self.task, self.simulation)
-        self._instruction = np.zeros((n, len(self._tasks)), np.float32)
+        self._tracker = TaskTracker(self.task, self.simulation)
+        self._instruction = np.zeros((n, len(self._instructions)), np.float32)
         self._instruction[:] = self._code()
 
     @property
     def observation_sizes(self) -> dict[str, int]:
         """Observation key -> size, of all that are not images."""
-        return {**OBSERVATION_SIZES, "instruction": self._instruction.shape[1]}
+        return {**observation_sizes(self.world.robot), "instruction": self._instruction.shape[1]}
 
     @property
     def image_sizes(self) -> dict[str, tuple[int, int]]:
@@ -110,7 +115,7 @@ class TaskBatch:
     @property
     def progress(self) -> TaskProgress:
         """How far the episodes have come."""
-        return self._judge.progress
+        return self._tracker.progress
 
     @property
     def env_args(self) -> dict[str, Any]:
@@ -124,7 +129,7 @@ class TaskBatch:
                 "action_mode": self.controller.mode,
                 "control_dt_s": self.control_dt_s,
                 "physics_dt_s": float(self.model.opt.timestep),
-                "instructions": list(self._tasks),
+                "instructions": list(self._instructions),
                 **({"cameras": sizes} if (sizes := self.image_sizes) else {}),
             },
         }
@@ -151,7 +156,7 @@ class TaskBatch:
         self.controller.hold(which)
         self.simulation.forward(which)
         observation = self.observe()
-        self._judge.reset(which, observation)
+        self._tracker.reset(which, observation)
         self.reward = np.zeros(self.n, np.float32)
         return observation
 
@@ -169,10 +174,10 @@ class TaskBatch:
         """
         self.task = self._find(task_id)
         self.horizon = round(self.task.horizon_s / self.control_dt_s)
-        self._judge = TaskTracker(self.task, self.simulation)
+        self._tracker = TaskTracker(self.task, self.simulation)
         self._instruction[:] = self._code()
         observation = self.observe()
-        self._judge.reset(np.arange(self.n), observation)
+        self._tracker.reset(np.arange(self.n), observation)
         self.reward = np.zeros(self.n, np.float32)
         return observation
 
@@ -220,7 +225,7 @@ class TaskBatch:
             )
         self.simulation.step(self.controller.controls(actions))
         observation = self.observe()
-        self.reward = self._judge.judge(observation)
+        self.reward = self._tracker.judge(observation)
         return observation
 
     def _checked_ids(self, ids: Sequence[int]) -> IntArray:
@@ -239,13 +244,41 @@ class TaskBatch:
         return which.astype(np.int64)
 
     def _find(self, task_id: str) -> Task:
-        if task_id not in self._tasks:
-            raise unknown_name("task", task_id, self._tasks)
-        return self._tasks[task_id]
+        if task_id not in self._instructions:
+            raise unknown_name("task", task_id, self._instructions)
+        if self._own is not None and self._own.id == task_id:
+            return self._own
+        return get_task(task_id)
 
     def _code(self) -> Float32Array:
         """One-hot code of the instruction, (K,)."""
-        return np.array([task_id == self.task.id for task_id in self._tasks], np.float32)
+        return np.array([task_id == self.task.id for task_id in self._instructions], np.float32)
+
+
+def _instructions(
+    task_id: str, own: Task | None, instructions: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Task ids in the order of the one-hot code.
+
+    Args:
+        task_id: The task that is run.
+        own: A task that need not be registered.
+        instructions: The ids, if they are given.
+
+    Raises:
+        UsageError: They are no list of different names with that task among them.
+    """
+    if instructions is None:
+        if own is None:
+            get_task(task_id)
+        return tuple(dict.fromkeys((*task_ids(), task_id)))
+    if isinstance(instructions, str) or not all(isinstance(name, str) for name in instructions):
+        raise UsageError(f"instructions: expected a list of task ids, got {instructions!r}")
+    if len(set(instructions)) < len(instructions):
+        raise UsageError(f"instructions: expected each once, got {', '.join(instructions)}")
+    if task_id not in instructions:
+        raise unknown_name("task", task_id, instructions)
+    return tuple(instructions)
 
 
 def require_one_each(seeds: object, n: int) -> Sequence[object]:

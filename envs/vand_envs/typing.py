@@ -9,7 +9,7 @@ FloatArray = npt.NDArray[np.float64]
 """Physics is computed in double precision."""
 
 Float32Array = npt.NDArray[np.float32]
-"""What policies see and say: observations and actions."""
+"""Observations and actions."""
 
 ImageArray = npt.NDArray[np.uint8]
 """Camera images, (..., H, W, 3) in RGB."""

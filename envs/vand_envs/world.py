@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from vand_envs.errors import UsageError
-from vand_envs.robot import ROBOT_PREFIX, VANDER, RobotSpec
+from vand_envs.robot import DEFAULT_ROBOT, ROBOT_PREFIX, RobotSpec
 
 MOVABLES = ("cube",)
 """Bodies with a free joint: observed with their orientation."""
@@ -63,7 +63,7 @@ def require_time_step(name: str, value_s: object) -> None:
 
 
 @cache
-def make_world(robot: RobotSpec = VANDER, physics_dt_s: float = PHYSICS_DT_S) -> World:
+def make_world(robot: RobotSpec = DEFAULT_ROBOT, physics_dt_s: float = PHYSICS_DT_S) -> World:
     """Build the workshop with a robot on the dock.
 
     Args:

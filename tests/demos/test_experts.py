@@ -5,7 +5,7 @@ from itertools import count, islice
 import numpy as np
 import pytest
 
-from vand_demos.experts import SCRIPTS, Disturbance, make_expert
+from vand_demos.experts import EXPERTS, Disturbance, make_expert
 from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.experts.skills import OPEN
 from vand_envs import TaskBatch, task_ids
@@ -17,7 +17,7 @@ every_task = pytest.mark.parametrize("task_id", task_ids())
 
 
 def test_every_task_has_an_expert():
-    assert set(SCRIPTS) == set(task_ids())
+    assert set(EXPERTS) == set(task_ids())
 
 
 @every_task

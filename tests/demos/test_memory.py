@@ -57,7 +57,7 @@ def _time_waited(episode):
 def _cycles_before(episode):
     """Number of cycles completed before, while the motion counts."""
     task = get_task(episode.task)
-    winding, number = CycleCounter(task.cycle, 1), np.full(len(episode), np.nan)
+    winding, number = CycleCounter(task.cycle, VANDER, 1), np.full(len(episode), np.nan)
     for t in range(len(episode)):
         winding.follow({key: value[t : t + 1] for key, value in episode.observations.items()})
         if winding.valid[0] and 0 < winding.cycles[0] < (task.count or np.inf):

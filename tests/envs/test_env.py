@@ -5,18 +5,25 @@ import pickle
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from vand_envs import MobileManipulationEnv, MobileManipulationVectorEnv, task_ids
+from vand_envs import (
+    VANDER,
+    MobileManipulationEnv,
+    MobileManipulationVectorEnv,
+    get_task,
+    task_ids,
+)
 from vand_envs.errors import UsageError
-from vand_envs.tasks import TASKS
 
-ENV_IDS = [task.env_id for task in TASKS]
+ENV_IDS = [get_task(task_id).env_id for task_id in task_ids()]
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
@@ -94,11 +101,14 @@ def test_environments_import_neither_torch_nor_h5py():
     [
         ({"robot": "vanderr"}, "unknown robot 'vanderr' .did you mean 'vander'"),
         ({"render_mode": "rgb"}, "unknown render mode .rgb. .did you mean .rgb_array."),
-        ({"instructions": ["wipe"]}, "unknown instruction set"),
+        ({"instructions": ["wip"]}, "unknown task 'wipe' .did you mean 'wip'"),
         ({"control_dt_s": 0}, "control_dt_s: expected a time step .* got 0"),
         ({"control_dt_s": float("nan")}, "control_dt_s: .* got nan"),
         ({"control_dt_s": 3.0}, "control_dt_s: .* got 3.0"),
         ({"physics_dt_s": 0}, "physics_dt_s: expected a time step .* got 0"),
+        ({"width": 0}, r"width \[pixel\]: expected an integer from 1 to .* got 0"),
+        ({"height": "480"}, r"height \[pixel\]: expected an integer from 1 to .* got '480'"),
+        ({"camera": "overvieww"}, "unknown camera 'overvieww' .did you mean 'overview'"),
     ],
 )
 def test_impossible_options_are_usage_errors(options, message):
@@ -269,3 +279,91 @@ def test_an_environment_can_be_sent_to_another_process(env_id, copied):
 def test_every_task_is_registered():
     assert len(ENV_IDS) == len(task_ids()) >= 2
     assert all(env_id in gymnasium.registry for env_id in ENV_IDS)
+
+
+def _keys_of_infos(env, actions):
+    """Keys of the information of `reset`, and of each step after."""
+    return [set(env.reset(seed=0)[1]), *(set(env.step(action)[-1]) for action in actions)]
+
+
+@pytest.mark.parametrize("n", [None, 2])
+def test_information_has_the_same_keys_after_reset_and_after_a_step(n):
+    env = gymnasium.make("VandRobot/Wipe-v0") if n is None else _vector(n)
+    keys = _keys_of_infos(env, np.zeros((2, *env.action_space.shape), np.float32))
+    assert keys == [{"seed", "success", "at_end", "stages_done", "out_of_order", "cycles"}] * 3
+
+
+def test_a_reset_mask_begins_only_those_episodes_anew():
+    vector, spared = _vector(3), _vector(3)
+    for each in (vector, spared):
+        each.reset(seed=[1, 2, 3])
+        each.step(np.zeros((3, 10), np.float32))
+    mask = np.array([False, True, False])
+    begun, info = vector.reset(seed=[None, 7, None], options={"reset_mask": mask})
+    assert info["seed"].tolist() == [1, 7, 3]
+    alone, _ = _vector(1).reset(seed=7)
+    assert np.array_equal(begun["cube_pos"][1], alone["cube_pos"][0])
+    action = np.full((3, 10), 0.1, np.float32)
+    one, other = vector.step(action)[0], spared.step(action)[0]
+    for key, value in other.items():
+        assert np.array_equal(one[key][~mask], value[~mask]), key
+    _, info = vector.reset(seed=20, options={"reset_mask": mask})
+    assert info["seed"].tolist() == [1, 21, 3]
+
+
+@pytest.mark.parametrize("mask", [[True], [False, False], [1, 0], "ab"])
+def test_an_impossible_reset_mask_is_a_usage_error(mask):
+    vector = _vector(2)
+    vector.reset(seed=0)
+    with pytest.raises(UsageError, match="reset_mask: expected 2 booleans, one true at least"):
+        vector.reset(options={"reset_mask": mask})
+
+
+def test_episodes_last_as_long_as_is_asked_for():
+    single = gymnasium.make("VandRobot/Wipe-v0", max_episode_steps=5)
+    vector = _vector(2, max_episode_steps=5)
+    for env in (single, vector):
+        assert env.spec.max_episode_steps == 5
+        env.reset(seed=0)
+        still = np.zeros(env.action_space.shape, np.float32)
+        truncated = [np.all(env.step(still)[3]) for _ in range(5)]
+        assert truncated == [False] * 4 + [True]
+    assert gymnasium.make_vec(vector.spec).spec == vector.spec
+    with pytest.raises(UsageError, match="max_episode_steps: expected an integer of at least 1"):
+        _vector(2, max_episode_steps=0)
+
+
+def test_a_specification_says_how_long_an_episode_lasts():
+    for env in (gymnasium.make("VandRobot/Wipe-v0"), _vector(2)):
+        assert env.spec.max_episode_steps == env.unwrapped.batch.horizon == 300
+    assert gymnasium.make("VandRobot/Wipe-v0", control_dt_s=0.05).spec.max_episode_steps == 600
+
+
+@pytest.mark.parametrize("robot", [VANDER, replace(VANDER, name="other", leash=(0.05,) * 8)])
+def test_a_specification_with_a_robot_survives_json(robot):
+    env = gymnasium.make("VandRobot/Wipe-v0", robot=robot)
+    spec = EnvSpec.from_json(env.spec.to_json())
+    assert spec.kwargs["robot"] == "vander" if robot is VANDER else spec.kwargs["robot"]
+    assert gymnasium.make(spec).unwrapped.batch.world.robot == robot
+
+
+def test_the_instruction_has_the_places_that_are_asked_for():
+    instructions = ["stir", "a task of somebody else", "wipe"]
+    for env in (
+        MobileManipulationEnv("wipe", instructions=instructions),
+        MobileManipulationVectorEnv("wipe", 1, instructions=instructions),
+    ):
+        observation, _ = env.reset(seed=0)
+        assert np.ravel(observation["instruction"]).tolist() == [0.0, 0.0, 1.0]
+        assert env.batch.env_args["env_kwargs"]["instructions"] == instructions
+
+
+def test_a_constructor_that_fails_leaves_nothing_to_close():
+    code = (
+        "import gc, vand_envs\n"
+        "try: vand_envs.MobileManipulationVectorEnv('wip')\n"
+        "except Exception as error: print(type(error).__name__)\n"
+        "gc.collect()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("UsageError", "")

@@ -9,7 +9,7 @@ from vand_demos.experts import Disturbance, patrol, stir, wipe, wipe_4
 from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.experts.expert import Expert
 from vand_demos.experts.skills import DOCK, OPEN, drive, raise_hand, rest
-from vand_envs import TaskBatch, get_task
+from vand_envs import VANDER, TaskBatch, get_task
 from vand_envs.judging import CycleCounter
 from vand_robot.evaluation.reference import reference_from_episodes
 from vand_robot.metrics.periodic import score_periodic
@@ -97,10 +97,10 @@ def test_the_count_agrees_with_the_true_winding_in_disturbed_demonstrations():
     episodes = demonstrate("wipe-4", range(3000, 3008), disturbance=Disturbance(), parallel=8)
     for episode in (e for e in episodes if e.success):
         views = episode.observations
-        x, y = cycle.phase_plane(views).T
+        x, y = cycle.phase_plane(views, VANDER).T
         steps = np.diff(np.unwrap(np.arctan2(y, x))) / (2 * np.pi)
-        touching = cycle.valid(views).astype(float)
-        winding = CycleCounter(cycle, 1)
+        touching = cycle.valid(views, VANDER).astype(float)
+        winding = CycleCounter(cycle, VANDER, 1)
         winding.reset(np.array([0]), {key: value[:1] for key, value in views.items()})
         for t in range(1, len(episode)):
             winding.follow({key: value[t : t + 1] for key, value in views.items()})
@@ -140,7 +140,7 @@ def test_figures_of_eight_with_a_loop_left_out_or_without_one_fail_the_score():
     for sides, success in (((1, -1), True), ((1,), False), ((1, -1, 1, -1, -1), False)):
         script = partial(patrol.script, eights=ENDLESS, sides=sides)
         _, views = _run("patrol", script, 900)
-        signal, valid = cycle.phase_plane(views)[:, 0], cycle.valid(views)[:, 0]
+        signal, valid = cycle.phase_plane(views, VANDER)[:, 0], cycle.valid(views, VANDER)[:, 0]
         assert score_periodic(signal, 0.1, reference, valid=valid).success == success, sides
         if success:
             signal[500:] = signal[500]
@@ -159,7 +159,10 @@ def test_experts_pass_over_three_times_the_length_of_disturbed_demonstrations(ta
         3 * task_reference.median_steps,
         seeds=(1000, 1001, 1002),
     )
-    signal, valid = batch.task.cycle.phase_plane(views), batch.task.cycle.valid(views)
+    signal, valid = (
+        batch.task.cycle.phase_plane(views, VANDER),
+        batch.task.cycle.valid(views, VANDER),
+    )
     for i in range(batch.n):
         score = score_periodic(signal[:, i], 0.1, task_reference.cycle, valid=valid[:, i])
         assert score.failures == (), score

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vand_demos import DemoDataset
-from vand_envs import TaskBatch, get_task
+from vand_envs import VANDER, TaskBatch, get_task
 from vand_envs.errors import UsageError, VandError
 from vand_envs.geometry import hand_path
 from vand_envs.seeds import MAX_SESSION_SEED, SEEDS_PER_SESSION, TEST_SEED, VALIDATION_SEED
@@ -87,8 +87,8 @@ def test_demonstrations_meet_their_own_standard(demos, references):
     with DemoDataset.open(demos) as dataset:
         wipes = [episode for episode in dataset if episode.task == "wipe"]
     for episode in wipes:
-        signal = cycle.phase_plane(episode.observations)
-        valid = cycle.valid(episode.observations)
+        signal = cycle.phase_plane(episode.observations, VANDER)
+        valid = cycle.valid(episode.observations, VANDER)
         assert score_periodic(signal, 0.1, reference, valid=valid).success
 
 

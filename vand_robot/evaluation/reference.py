@@ -16,6 +16,7 @@ from vand_demos.storage.compatibility import require_fits, reward_fault, signatu
 from vand_envs import get_task
 from vand_envs.errors import VandError
 from vand_envs.geometry import hand_path
+from vand_envs.robot import DEFAULT_ROBOT, get_robot
 from vand_envs.typing import FloatArray
 from vand_robot.metrics.reference_cycle import ReferenceCycle, reference_from_demonstrations
 
@@ -68,10 +69,18 @@ class TaskReference:
         )
 
 
-def reference_from_episodes(task_id: str, episodes: Sequence[Episode]) -> TaskReference:
+def reference_from_episodes(
+    task_id: str, episodes: Sequence[Episode], robot: str = DEFAULT_ROBOT.name
+) -> TaskReference:
     """The reference set by demonstrations of one task.
 
+    Args:
+        task_id: The task.
+        episodes: Its successful demonstrations.
+        robot: Name of the robot that they show.
+
     Raises:
+        UsageError: A periodic task, and no robot of that name is known here.
         VandError: There is no demonstration, or no cycle in those of a periodic task.
     """
     if not episodes:
@@ -89,8 +98,9 @@ def reference_from_episodes(task_id: str, episodes: Sequence[Episode]) -> TaskRe
         paths = tuple(_compact(hand_path(episodes[i].observations)[::every]) for i in chosen)
     elif task.cycle is not None:
         views = [e.observations for e in episodes]
-        signals = [task.cycle.phase_plane(view) for view in views]
-        valid = [task.cycle.valid(view) for view in views]
+        spec = get_robot(robot)
+        signals = [task.cycle.phase_plane(view, spec) for view in views]
+        valid = [task.cycle.valid(view, spec) for view in views]
         try:
             reference = reference_from_demonstrations(signals, dt, valid=valid)
         except VandError as error:
@@ -115,10 +125,12 @@ def references_from_datasets(
         VandError: A file cannot be read, a demonstration is unusable, or none was successful.
     """
     episodes: dict[str, list[Episode]] = {}
+    robot = DEFAULT_ROBOT.name
     failed = False
     for path in paths:
         with DemoDataset.open(path, guarded=True) as dataset:
             first: dict[str, str] = {}
+            robot = dataset.env_args["env_kwargs"]["robot"]
             for name in dataset.names:
                 task = dataset.attribute(name, "task")
                 if tasks and task not in tasks:
@@ -137,7 +149,7 @@ def references_from_datasets(
         of = f" of {', '.join(tasks)}" if tasks else ""
         files = ", ".join(map(str, paths))
         raise VandError(f"{files}: no successful demonstration{of}: nothing to judge a policy by")
-    return {task: reference_from_episodes(task, episodes[task]) for task in sorted(episodes)}
+    return {task: reference_from_episodes(task, episodes[task], robot) for task in sorted(episodes)}
 
 
 def _require_judgeable(path: str | Path, episode: Episode) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vand_envs import Task, TaskBatch, get_task
+from vand_envs import RobotSpec, Task, TaskBatch, get_task
 from vand_envs.controller import action_mode
 from vand_envs.errors import unknown_name
 from vand_envs.geometry import hand_path
@@ -27,6 +27,8 @@ class Rollout:
 
     task: Task
     """What is judged: the last instruction."""
+    robot: RobotSpec
+    """The robot that acted."""
     seeds: tuple[int, ...]
     """Seeds of the episodes, n."""
     control_dt_s: float
@@ -97,6 +99,7 @@ def make_batch(spec: PolicySpec, task_id: str, n: int, num_threads: int = 0) -> 
         control_dt_s=spec.control_dt_s,
         num_threads=num_threads,
         cameras=spec.images,
+        instructions=spec.instructions,
     )
     spec.require_compatible(batch.env_args)
     return batch
@@ -175,6 +178,7 @@ def rollout(
     batch.close()
     return Rollout(
         task=batch.task,
+        robot=batch.world.robot,
         seeds=tuple(seeds),
         control_dt_s=dt,
         start=start,

@@ -76,8 +76,9 @@ def phase_plane(run: Rollout, task: Task) -> tuple[FloatArray, BoolArray]:
     """The judged motion in a task's phase plane, (n, T, 2), and whether it counts, (n, T)."""
     if task.cycle is None:
         raise ValueError(f"task {task.id!r} has no cycle")
-    judged = run.judged
-    return task.cycle.phase_plane(judged).swapaxes(0, 1), task.cycle.valid(judged).swapaxes(0, 1)
+    signal = task.cycle.phase_plane(run.judged, run.robot)  # (T, n, 2)
+    valid = task.cycle.valid(run.judged, run.robot)  # (T, n)
+    return signal.swapaxes(0, 1), valid.swapaxes(0, 1)
 
 
 def _score_stages(run: Rollout, task_reference: TaskReference) -> list[Row]:

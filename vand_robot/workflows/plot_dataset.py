@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from vand_demos import ACTION_MODES, DemoDataset
 from vand_envs.errors import UsageError, VandError
+from vand_envs.geometry import hand_path
 from vand_robot.figures import write_png
 from vand_robot.figures.demonstrations import (
     BINS,
@@ -67,20 +68,10 @@ def trajectory(dataset: DemoDataset, name: str) -> Trajectory:
     Raises:
         VandError: The episode lacks `base_pose` or `ee_pos`, or cannot be read.
     """
-    pose = dataset.array(name, "obs/base_pose").astype(np.float64)  # (N, 4): x, y, cos, sin
-    hand = dataset.array(name, "obs/ee_pos").astype(np.float64)  # (N, 3), in the base frame
-    cos, sin = pose[:, 2], pose[:, 3]
-    world = np.stack(
-        [
-            pose[:, 0] + cos * hand[:, 0] - sin * hand[:, 1],
-            pose[:, 1] + sin * hand[:, 0] + cos * hand[:, 1],
-            hand[:, 2],
-        ],
-        axis=1,
-    )
+    seen = {key: dataset.array(name, f"obs/{key}") for key in ("base_pose", "ee_pos")}
     return Trajectory(
-        base=pose[:, :2],
-        hand=world,
+        base=seen["base_pose"][:, :2].astype(np.float64),
+        hand=hand_path(seen),
         dt=float(dataset.attribute(name, "control_dt_s")),
         success=bool(dataset.attribute(name, "success")),
     )

@@ -4,6 +4,7 @@ import numpy as np
 
 from vand_demos.experts.motion import Vector, View
 from vand_envs.judging import CycleCounter
+from vand_envs.robot import RobotSpec
 from vand_envs.tasks.base import Cycle
 from vand_envs.typing import Observation
 
@@ -45,17 +46,18 @@ class Turns:
 
     Args:
         cycle: What is counted.
+        robot: The robot.
         view: The first observation.
     """
 
-    def __init__(self, cycle: Cycle, view: View) -> None:
-        self._winding = CycleCounter(cycle, 1)
-        self._winding.reset(np.array([0]), _batch_of_one(view))
+    def __init__(self, cycle: Cycle, robot: RobotSpec, view: View) -> None:
+        self._counter = CycleCounter(cycle, robot, 1)
+        self._counter.reset(np.array([0]), _batch_of_one(view))
 
     def after(self, view: View) -> float:
         """Turns so far, this observation included."""
-        self._winding.follow(_batch_of_one(view))
-        return float(self._winding.cycles[0])
+        self._counter.follow(_batch_of_one(view))
+        return float(self._counter.cycles[0])
 
 
 def _batch_of_one(view: View) -> Observation:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vand_demos.experts.motion import GoalController, Vector, View, to_world
+from vand_demos.experts.motion import GoalController, Vector, View
 from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, funnel, grip, raise_hand, reach
+from vand_envs.geometry import to_world
 
 REACH_M = 0.50
 """Distance ahead of the base at which the hand works best."""
@@ -24,7 +25,7 @@ OUT_OF_REACH_M = 0.55
 def fetch(motion: GoalController, view: View) -> Skill:
     """Drive to the cube, grip it and lift it; whether it is `held` then has to be seen."""
     rng = motion.style.rng
-    stand = stand_before(to_world(view, view["cube_pos"][:2].astype(np.float64)), rng)
+    stand = stand_before(to_world(view["cube_pos"][:2].astype(np.float64), view["base_pose"]), rng)
     hover = 0.09 + rng.uniform(0.0, 0.04)
 
     def cube_below(v: View) -> Vector:
@@ -66,7 +67,7 @@ def drop(
         height_m: Height above it from which the hand comes down.
     """
     rng = motion.style.rng
-    stand = stand_before(to_world(view, place(view)[:2]), rng)
+    stand = stand_before(to_world(place(view)[:2], view["base_pose"]), rng)
     offset = np.array([*rng.uniform(-spread_m, spread_m, 2), rng.uniform(0.0, 0.02)])
 
     def into(v: View) -> Vector:

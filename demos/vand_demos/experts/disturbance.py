@@ -4,21 +4,17 @@ So that demonstrations show how to recover: the noise pushes the robot off the e
 clean action of the expert, who sees where it got to, is recorded (Laskey et al. 2017, DART).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from vand_demos.experts.motion import View
-from vand_envs.tasks.stir import in_soup
 
 WEIGHTS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.3, 0.5, 0.5, 0.5])
 """How strongly the parts of an action are disturbed: base x, y, yaw; hand x, y, z; its rotation.
 Little along the vertical: a hand that is lifted off the board at every knock cannot wipe."""
-
-
-PRESSING_M = 0.003
-"""How far the commanded hand is below the real one when it presses on something [m]."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +32,8 @@ class Disturbance:
     """Share of episodes that begin in a burst: so that where the robot is does not tell the task,
     and the instruction does."""
     in_contact: float = 0.3
-    """Factor on the noise while the hand presses on something or is in the pot: a rhythm that is
-    knocked out of step at every burst would not be the one to learn."""
+    """Factor on the noise while the script says that the hand is in contact (`Script.in_contact`):
+    a rhythm that is knocked out of step at every burst would not be the one to learn."""
     correlation_s: float = 1.5
     """Correlation time of the noise [s]."""
 
@@ -49,34 +45,37 @@ class DisturbanceProcess:
         disturbance: Its magnitudes.
         seed: The episode's seed.
         dt: Duration of a step [s].
+        in_contact: Whether the noise must be weak, by what is seen.
     """
 
-    def __init__(self, disturbance: Disturbance, seed: int, dt: float) -> None:
-        self._it = disturbance
+    def __init__(
+        self, disturbance: Disturbance, seed: int, dt: float, in_contact: Callable[[View], bool]
+    ) -> None:
+        self._magnitudes = disturbance
+        self._in_contact = in_contact
         self._rng = np.random.default_rng([seed, 2])
         self._dt = dt
         self._left = 0
-        self._noise = np.zeros(9)
+        self._noise = np.zeros_like(WEIGHTS)
         if self._rng.random() < disturbance.at_start:
             self._begin_burst()
 
     def apply(self, action: npt.NDArray[np.float64], view: View) -> npt.NDArray[np.float64]:
         """The action (10,) that is executed in place of the clean one, where that is seen."""
-        it, rng, dt = self._it, self._rng, self._dt
-        if self._left == 0 and rng.random() < it.rate_hz * dt:
+        magnitudes, rng, dt = self._magnitudes, self._rng, self._dt
+        if self._left == 0 and rng.random() < magnitudes.rate_hz * dt:
             self._begin_burst()
         if self._left == 0:
             return action
         self._left -= 1
-        keep = np.exp(-dt / it.correlation_s)
+        keep = np.exp(-dt / magnitudes.correlation_s)
         self._noise = keep * self._noise + np.sqrt(
             1 - keep**2
-        ) * it.scale * WEIGHTS * rng.standard_normal(9)
-        in_contact = -view["ee_lag"][2] > PRESSING_M or in_soup(view)
-        noise = self._noise * (it.in_contact if in_contact else 1.0)
+        ) * magnitudes.scale * WEIGHTS * rng.standard_normal(WEIGHTS.size)
+        noise = self._noise * (magnitudes.in_contact if self._in_contact(view) else 1.0)
         return np.asarray(np.clip(action + np.append(noise, 0.0), -1.0, 1.0))
 
     def _begin_burst(self) -> None:
-        it, rng = self._it, self._rng
-        self._left = max(1, round(rng.uniform(*it.duration_s) / self._dt))
-        self._noise = it.scale * WEIGHTS * rng.standard_normal(9)
+        magnitudes, rng = self._magnitudes, self._rng
+        self._left = max(1, round(rng.uniform(*magnitudes.duration_s) / self._dt))
+        self._noise = magnitudes.scale * WEIGHTS * rng.standard_normal(WEIGHTS.size)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from vand_demos.experts.cube import drop, fetch, held, out_of_reach, stand_before
-from vand_demos.experts.motion import GoalController, Vector, View, position, to_world
+from vand_demos.experts.expert import Script, register_expert
+from vand_demos.experts.motion import GoalController, Vector, View, position
 from vand_demos.experts.skills import (
     CLOSED,
     OPEN,
@@ -20,6 +21,7 @@ from vand_demos.experts.skills import (
     reach,
     stand_still,
 )
+from vand_envs.geometry import to_base_axes, to_world, to_world_axes
 from vand_envs.tasks.drawer_stow import CLOSED_KNOB_M, INSIDE_HALF_WIDTH_M, INSIDE_X_M, INSIDE_Z_M
 
 REACH_M = 0.56
@@ -102,7 +104,8 @@ def _slide(
         view = yield motion.command(
             view,
             base_world=stand_still(view, stand),
-            hand=_grip_place(view) + _to_base_axes(view, np.array([way, 0.0, 0.0])),
+            hand=_grip_place(view)
+            + to_base_axes(np.array([way, 0.0, 0.0]), *view["base_pose"][2:]),
             hand_yaw=_yaw(view),
             gripper=CLOSED,
         )
@@ -126,7 +129,7 @@ def _slide(
 
 def _opening(view: View) -> float:
     """How far the drawer is open [m]."""
-    knob = to_world(view, view["drawer_pos"].astype(np.float64))
+    knob = to_world(view["drawer_pos"].astype(np.float64), view["base_pose"])
     return float(CLOSED_KNOB_M[0] - knob[0])
 
 
@@ -160,24 +163,19 @@ def _yaw(view: View) -> float:
 
 
 def _drop_place(view: View) -> Vector:
-    return np.asarray(position(view, "drawer") + _to_base_axes(view, DROP_M))
-
-
-def _to_base_axes(view: View, vector: Vector) -> Vector:
-    """A vector (3,) of the world in the base's axes, (3,)."""
-    cos, sin = view["base_pose"][2:].astype(np.float64)
-    x, y, z = vector
-    return np.array([cos * x + sin * y, cos * y - sin * x, z])
+    return np.asarray(position(view, "drawer") + to_base_axes(DROP_M, *view["base_pose"][2:]))
 
 
 def _cube_inside(view: View) -> bool:
     """Whether the cube lies in the drawer, and the hand has let go of it."""
-    cos, sin = view["base_pose"][2:].astype(np.float64)
-    x, y, z = (view["cube_rel"] - view["drawer_rel"]).astype(np.float64)
-    ahead, beside = cos * x - sin * y, sin * x + cos * y
+    offset = (view["cube_rel"] - view["drawer_rel"]).astype(np.float64)
+    x, y, z = to_world_axes(offset, *view["base_pose"][2:])
     return (
-        INSIDE_X_M[0] < ahead < INSIDE_X_M[1]
-        and abs(beside) < INSIDE_HALF_WIDTH_M
+        INSIDE_X_M[0] < x < INSIDE_X_M[1]
+        and abs(y) < INSIDE_HALF_WIDTH_M
         and z < INSIDE_Z_M
         and not held(view)
     )
+
+
+register_expert("drawer-stow", Script(script))

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from vand_demos.experts.motion import GoalController, Vector, View, position, to_world
+from vand_demos.experts.expert import Script, register_expert
+from vand_demos.experts.motion import GoalController, Vector, View, position
 from vand_demos.experts.skills import (
     CLOSED,
     OPEN,
@@ -13,7 +14,8 @@ from vand_demos.experts.skills import (
     raise_hand,
     stand_still,
 )
-from vand_envs.robot import VANDER
+from vand_envs.geometry import to_world
+from vand_envs.robot import RobotSpec
 from vand_envs.tasks.knock_3 import CONTACT_GAP_M, KNOCK_RADIUS_M, KNOCKS
 
 REACH_M = 0.50
@@ -35,7 +37,7 @@ WAIT_S = (1.9, 2.1)
 def script(motion: GoalController, view: View) -> Skill:
     """The whole demonstration."""
     rng = motion.style.rng
-    mark = to_world(view, view["knock_plate_pos"].astype(np.float64))
+    mark = to_world(view["knock_plate_pos"].astype(np.float64), view["base_pose"])
     reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
     side = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M)
     yaw = rng.uniform(-YAW_SPREAD_RAD, YAW_SPREAD_RAD)
@@ -48,23 +50,23 @@ def script(motion: GoalController, view: View) -> Skill:
         if knock < KNOCKS - 1:
             view = yield from _hover(motion, view, stand)
     for _ in range(round(rng.uniform(*WAIT_S) / motion.dt)):
-        view = yield _act(motion, view, _above(view, HOVER_M), stand)
+        view = yield _act(motion, view, _above(motion, view, HOVER_M), stand)
     view = yield from raise_hand(motion, view, stand)
     return (yield from go_home(motion, view))
 
 
 def _strike(motion: GoalController, view: View, stand: Vector) -> Skill:
     """Bring the closed fingers down until a knock counts; to go on would be to knock twice."""
-    while _gap(view) > CONTACT_GAP_M or _beside(view) > KNOCK_RADIUS_M:
-        goal = funnel(view, _above(view, -PUSH_M), AIM_M, HOVER_M + PUSH_M)
+    while _gap(view, motion.robot) > CONTACT_GAP_M or _beside(view) > KNOCK_RADIUS_M:
+        goal = funnel(view, _above(motion, view, -PUSH_M), AIM_M, HOVER_M + PUSH_M)
         view = yield _act(motion, view, goal, stand)
     return view
 
 
 def _hover(motion: GoalController, view: View, stand: Vector) -> Skill:
     """Bring the fingers to the height at which they hover."""
-    while abs(_gap(view) - HOVER_M) > NEAR_M:
-        view = yield _act(motion, view, _above(view, HOVER_M), stand)
+    while abs(_gap(view, motion.robot) - HOVER_M) > NEAR_M:
+        view = yield _act(motion, view, _above(motion, view, HOVER_M), stand)
     return view
 
 
@@ -72,9 +74,9 @@ def _act(motion: GoalController, view: View, hand: Vector, stand: Vector) -> Vec
     return motion.command(view, base_world=stand_still(view, stand), hand=hand, gripper=CLOSED)
 
 
-def _above(view: View, height: float) -> Vector:
+def _above(motion: GoalController, view: View, height: float) -> Vector:
     """Where the hand is when its finger tips are at a height above the mark, (3,)."""
-    return np.add(position(view, "knock_plate"), [0.0, 0.0, VANDER.tip_offset_m + height])
+    return np.add(position(view, "knock_plate"), [0.0, 0.0, motion.robot.tip_offset_m + height])
 
 
 def _beside(view: View) -> float:
@@ -82,7 +84,10 @@ def _beside(view: View) -> float:
     return float(np.linalg.norm(view["knock_plate_rel"][:2]))
 
 
-def _gap(view: View) -> float:
+def _gap(view: View, robot: RobotSpec) -> float:
     """Height of the finger tips above the table [m]."""
     approach = view["ee_rot"][:3]
-    return float(VANDER.tip_offset_m * approach[2] - view["knock_plate_rel"][2])
+    return float(robot.tip_offset_m * approach[2] - view["knock_plate_rel"][2])
+
+
+register_expert("knock-3", Script(script))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vand_envs.geometry import to_base, to_base_axes
 from vand_envs.robot import RobotSpec
 
 Vector = npt.NDArray[np.float64]
@@ -65,12 +66,13 @@ class GoalController:
     """Follows goals with limited speed.
 
     Args:
-        robot: The robot, for its speeds at action 1.
+        robot: The robot.
         style: How to drive.
         dt: Duration of a step [s].
     """
 
     def __init__(self, robot: RobotSpec, style: Style, dt: float) -> None:
+        self.robot = robot
         self.style = style
         self.dt = dt
         self._base_scale = np.array(robot.max_base_speed)
@@ -104,7 +106,8 @@ class GoalController:
         """
         base = np.zeros(3) if base_world is None else self._to_base_goal(view, base_world)
         if base_velocity is not None:
-            base = np.append(to_base_axes(view, base_velocity), _turn_to(view, 0.0))
+            velocity = to_base_axes(base_velocity, *view["base_pose"][2:])
+            base = np.append(velocity, _turn_to(view, 0.0))
         if hand is not None:
             # Height and place are limited apart: a long way down must not slow the aiming.
             velocity = HAND_GAIN * (hand - view["ee_pos"])
@@ -119,27 +122,9 @@ class GoalController:
 
     def _to_base_goal(self, view: View, goal_world: Vector) -> Vector:
         """Base twist towards a goal in the world [m/s, rad/s]."""
-        offset = to_base_frame(view, goal_world[:2])
+        offset = to_base(goal_world[:2], view["base_pose"])
         linear = _limit(BASE_GAIN * offset, self.style.base_speed)
         return np.append(linear, _turn_to(view, goal_world[2]))
-
-
-def to_base_frame(view: View, point_world: Vector) -> Vector:
-    """A point on the floor (2,) of the world in the base frame, (2,)."""
-    return to_base_axes(view, point_world - view["base_pose"][:2])
-
-
-def to_base_axes(view: View, vector_world: Vector) -> Vector:
-    """A horizontal vector (2,) of the world in the axes of the base frame, (2,)."""
-    cos, sin = view["base_pose"][2:]
-    dx, dy = vector_world
-    return np.array([cos * dx + sin * dy, cos * dy - sin * dx])
-
-
-def to_world(view: View, point: Vector) -> Vector:
-    """A point (2,) of the base frame in the world, (2,)."""
-    x, y, cos, sin = view["base_pose"]
-    return np.array([x + cos * point[0] - sin * point[1], y + sin * point[0] + cos * point[1]])
 
 
 def position(view: View, body: str) -> Vector:

@@ -4,6 +4,7 @@ from itertools import cycle
 
 import numpy as np
 
+from vand_demos.experts.expert import ENDLESS, Script, register_expert
 from vand_demos.experts.motion import GoalController, Vector, View
 from vand_demos.experts.skills import OPEN, Skill, drive
 from vand_envs.tasks.patrol import MIDDLE, PILLAR_M
@@ -88,3 +89,8 @@ def _path(place: Vector) -> tuple[Vector, Vector]:
     outward = offset / distance
     along = np.array([-outward[1], outward[0]])
     return along, (PILLAR_M - distance) * outward
+
+
+register_expert(
+    "patrol", Script(script, endless=lambda motion, view: script(motion, view, ENDLESS))
+)

@@ -6,10 +6,11 @@ tells the button that was pressed last, and not how often.
 
 import numpy as np
 
-from vand_demos.experts.expert import Script
-from vand_demos.experts.motion import GoalController, Vector, View, position, to_world
+from vand_demos.experts.expert import Demonstration, Script, register_expert
+from vand_demos.experts.motion import GoalController, Vector, View, position
 from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, funnel, grip, reach, stand_still
-from vand_envs.robot import VANDER
+from vand_envs.geometry import to_world
+from vand_envs.tasks import press_abac, press_caba
 from vand_envs.tasks.buttons import BUTTON_HEIGHT_M, PRESSED_M, body
 
 REACH_M = 0.50
@@ -29,12 +30,12 @@ DOWN_M = 0.017
 there would show presses that barely count, and whoever copies them falls short of that."""
 
 
-def script(order: str) -> Script:
+def script(order: str) -> Demonstration:
     """The whole demonstration of an order such as "ABAC"."""
 
     def demonstrate(motion: GoalController, view: View) -> Skill:
         rng = motion.style.rng
-        middle = to_world(view, view["button_b_pos"].astype(np.float64))
+        middle = to_world(view["button_b_pos"].astype(np.float64), view["base_pose"])
         side = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M)
         reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
         yaw = -np.pi / 2 + rng.uniform(-YAW_SPREAD_RAD, YAW_SPREAD_RAD)
@@ -69,7 +70,7 @@ def _press(motion: GoalController, view: View, button: str, stand: Vector) -> Sk
         if counted and depth < PRESSED_M:
             break  # slipped off after it counted, which is seen: none is pressed twice
         counted = counted or depth >= PRESSED_M
-        goal = funnel(view, _above(view, button, -PUSH_M), AIM_M, HOVER_M + PUSH_M)
+        goal = funnel(view, _above(motion, view, button, -PUSH_M), AIM_M, HOVER_M + PUSH_M)
         view = yield _act(motion, view, goal, stand)
     return (yield from _hover(motion, view, button, stand))
 
@@ -77,7 +78,7 @@ def _press(motion: GoalController, view: View, button: str, stand: Vector) -> Sk
 def _hover(motion: GoalController, view: View, button: str, stand: Vector) -> Skill:
     """Bring the fingers to the height at which they hover, towards above a button."""
     while True:
-        goal = _above(view, button, HOVER_M)
+        goal = _above(motion, view, button, HOVER_M)
         if abs(float(goal[2] - view["ee_pos"][2])) < NEAR_M:
             return view
         view = yield _act(motion, view, goal, stand)
@@ -87,12 +88,16 @@ def _act(motion: GoalController, view: View, hand: Vector, stand: Vector) -> Vec
     return motion.command(view, base_world=stand_still(view, stand), hand=hand, gripper=CLOSED)
 
 
-def _above(view: View, button: str, height: float) -> Vector:
+def _above(motion: GoalController, view: View, button: str, height: float) -> Vector:
     """Where the hand is when its finger tips are at a height above a button at rest, (3,)."""
     surface = [*position(view, button)[:2], BUTTON_HEIGHT_M]
-    return np.add(surface, [0.0, 0.0, VANDER.tip_offset_m + height])
+    return np.add(surface, [0.0, 0.0, motion.robot.tip_offset_m + height])
 
 
 def _depth(view: View, button: str) -> float:
     """How far a button is pressed down [m]."""
     return float(BUTTON_HEIGHT_M - position(view, button)[2])
+
+
+for _task in (press_abac, press_caba):
+    register_expert(_task.TASK.id, Script(script(_task.ORDER)))

@@ -3,10 +3,12 @@
 import numpy as np
 
 from vand_demos.experts.circles import FREQUENCY_SPREAD, RADIUS_SPREAD, Turns, circle_velocity
-from vand_demos.experts.motion import HAND_GAIN, GoalController, Vector, View, position, to_world
+from vand_demos.experts.expert import ENDLESS, Script, pressing, register_expert
+from vand_demos.experts.motion import HAND_GAIN, GoalController, Vector, View, position
 from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, reach
-from vand_envs.robot import VANDER
-from vand_envs.tasks.stir import CIRCLES, RADIUS_M
+from vand_envs.geometry import to_world
+from vand_envs.robot import RobotSpec
+from vand_envs.tasks.stir import CIRCLES, RADIUS_M, in_soup
 
 FREQUENCY_HZ = 0.45
 """Mean stirring frequency."""
@@ -29,12 +31,12 @@ TURNS = (4.5, 8.0)
 def script(motion: GoalController, view: View, turns: tuple[float, float] = TURNS) -> Skill:
     """The whole demonstration, of a number of circles within a range."""
     rng = motion.style.rng
-    pot = to_world(view, view["pot_pos"][:2].astype(np.float64))
+    pot = to_world(view["pot_pos"][:2].astype(np.float64), view["base_pose"])
     reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
     side, yaw = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M), np.pi / 2 + rng.uniform(-0.15, 0.15)
     stand = np.array([pot[0] + side, pot[1] - reach_m, yaw])
     angle = -np.pi / 2 + rng.uniform(-0.7, 0.7) - yaw  # the near side of the pot, base frame
-    hover = VANDER.tip_offset_m + HOVER_M + rng.uniform(0.0, 0.03)
+    hover = motion.robot.tip_offset_m + HOVER_M + rng.uniform(0.0, 0.03)
     start = np.array([RADIUS_M * np.cos(angle), RADIUS_M * np.sin(angle), hover])
     radius = RADIUS_M * (1 + rng.uniform(-RADIUS_SPREAD, RADIUS_SPREAD))
     rate = -2 * np.pi * FREQUENCY_HZ * (1 + rng.uniform(-FREQUENCY_SPREAD, FREQUENCY_SPREAD))
@@ -49,18 +51,31 @@ def script(motion: GoalController, view: View, turns: tuple[float, float] = TURN
         gripper=CLOSED,
         within=0.025,
     )
-    stirred = Turns(CIRCLES, view)
+    stirred = Turns(CIRCLES, motion.robot, view)
     wanted = rng.uniform(*turns)
     while stirred.after(view) < wanted:
-        velocity = _stir(view, radius, rate)
+        velocity = _stir(view, radius, rate, motion.robot)
         view = yield motion.command(view, base_world=stand, hand_velocity=velocity, gripper=CLOSED)
     return view
 
 
-def _stir(view: View, radius: float, rate: float) -> Vector:
+def _stir(view: View, radius: float, rate: float, robot: RobotSpec) -> Vector:
     """Velocity of the hand round the pot; up out of it where the wall is near [m/s]."""
     x, y, height = -view["pot_rel"].astype(np.float64)
     planar = circle_velocity(np.array([x, y]), radius, rate)
     beside = max(0.0, abs(float(np.hypot(x, y)) - radius) - FREE_M)
-    goal = VANDER.tip_offset_m + min(DEPTH_M + FUNNEL_SLOPE * beside, HOVER_M)
+    goal = robot.tip_offset_m + min(DEPTH_M + FUNNEL_SLOPE * beside, HOVER_M)
     return np.append(planar, np.clip(HAND_GAIN * (goal - height), -0.20, 0.20))
+
+
+def _in_contact(view: View, robot: RobotSpec) -> bool:
+    """Whether the hand presses on something or is in the pot."""
+    return pressing(view, robot) or bool(in_soup(view, robot))
+
+
+register_expert(
+    "stir",
+    Script(
+        script, endless=lambda motion, view: script(motion, view, ENDLESS), in_contact=_in_contact
+    ),
+)

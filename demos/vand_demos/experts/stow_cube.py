@@ -3,6 +3,7 @@
 import numpy as np
 
 from vand_demos.experts.cube import drop, fetch, held, out_of_reach
+from vand_demos.experts.expert import Script, register_expert
 from vand_demos.experts.motion import GoalController, Vector, View, position
 from vand_demos.experts.skills import Skill, go_home
 
@@ -33,3 +34,6 @@ def _above_bin(view: View) -> Vector:
 
 def _in_bin(view: View) -> bool:
     return float(np.linalg.norm(view["cube_pos"][:2] - view["bin_pos"])) < 0.13
+
+
+register_expert("stow-cube", Script(script))

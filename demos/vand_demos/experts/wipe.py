@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from vand_demos.experts.circles import FREQUENCY_SPREAD, RADIUS_SPREAD, Turns, circle_velocity
-from vand_demos.experts.motion import HAND_GAIN, GoalController, Vector, View, position, to_world
+from vand_demos.experts.expert import ENDLESS, Script, register_expert
+from vand_demos.experts.motion import HAND_GAIN, GoalController, Vector, View, position
 from vand_demos.experts.skills import CLOSED, FUNNEL_SLOPE, OPEN, Skill, drive, reach
-from vand_envs.robot import VANDER
+from vand_envs.geometry import to_world
+from vand_envs.robot import RobotSpec
 from vand_envs.tasks.wipe import CIRCLES, CONTACT_GAP_M, RADIUS_M
 
 FREQUENCY_HZ = 0.42
@@ -45,11 +47,11 @@ class Wiping:
     def draw(cls, motion: GoalController, view: View) -> "Wiping":
         """A way to wipe drawn from the demonstration's style: the same for `wipe` and `wipe-4`."""
         rng = motion.style.rng
-        board = to_world(view, view["board_pos"][:2].astype(np.float64))
+        board = to_world(view["board_pos"][:2].astype(np.float64), view["base_pose"])
         reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
         side, yaw = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M), np.pi / 2 + rng.uniform(-0.15, 0.15)
         angle = -np.pi / 2 + rng.uniform(-0.7, 0.7) - yaw  # the near side of the board
-        hover = VANDER.tip_offset_m + 0.06 + rng.uniform(0.0, 0.03)
+        hover = motion.robot.tip_offset_m + 0.06 + rng.uniform(0.0, 0.03)
         return cls(
             stand=np.array([board[0] + side, board[1] - reach_m, yaw]),
             start=np.array([RADIUS_M * np.cos(angle), RADIUS_M * np.sin(angle), hover]),
@@ -74,16 +76,16 @@ def wipe(motion: GoalController, view: View, wiping: Wiping, turns: float) -> Sk
     # The fingers close at the board, not before: they must not tell the task on the way.
     view = yield from drive(motion, view, stand, gripper=OPEN)
     view = yield from reach(motion, view, above, base_world=stand, gripper=CLOSED, within=0.025)
-    wiped = Turns(CIRCLES, view)
+    wiped = Turns(CIRCLES, motion.robot, view)
     while wiped.after(view) < turns:
-        velocity = _circle(view, wiping)
+        velocity = _circle(view, wiping, motion.robot)
         view = yield motion.command(view, base_world=stand, hand_velocity=velocity, gripper=CLOSED)
     return view
 
 
-def _circle(view: View, wiping: Wiping) -> Vector:
+def _circle(view: View, wiping: Wiping, robot: RobotSpec) -> Vector:
     """Velocity of the hand round the circle with pressure; from far beside it up and back [m/s]."""
-    gap = _gap(view)
+    gap = _gap(view, robot)
     offset = -view["board_rel"][:2].astype(np.float64)
     beside = abs(float(np.hypot(*offset)) - wiping.radius) - FREE_M
     if beside > 0:
@@ -102,7 +104,10 @@ def _press(view: View) -> float:
     return float(np.clip(PRESS_GAIN * (-PRESS_M - view["ee_lag"][2]), -0.10, 0.10))
 
 
-def _gap(view: View) -> float:
+def _gap(view: View, robot: RobotSpec) -> float:
     """Height of the finger tips above the board [m]."""
     approach = view["ee_rot"][:3]
-    return float(VANDER.tip_offset_m * approach[2] - view["board_rel"][2])
+    return float(robot.tip_offset_m * approach[2] - view["board_rel"][2])
+
+
+register_expert("wipe", Script(script, endless=lambda motion, view: script(motion, view, ENDLESS)))

@@ -1,5 +1,6 @@
 """Demonstrates wipe-4: wipe as in `wipe`, lift the hand after four circles, go home."""
 
+from vand_demos.experts.expert import Script, register_expert
 from vand_demos.experts.motion import GoalController, View
 from vand_demos.experts.skills import Skill, go_home, raise_hand
 from vand_demos.experts.wipe import Wiping, wipe
@@ -16,3 +17,6 @@ def script(motion: GoalController, view: View, circles: int = CIRCLES_WANTED) ->
     view = yield from wipe(motion, view, wiping, circles + rng.uniform(*OVERRUN))
     view = yield from raise_hand(motion, view, wiping.stand)
     return (yield from go_home(motion, view))
+
+
+register_expert("wipe-4", Script(script))

@@ -1,10 +1,15 @@
-"""What a task is: an instruction, and how to tell that it was carried out."""
+"""A task: an instruction, and how to tell that it was carried out; and the registry of tasks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import gymnasium
+
+from vand_envs.errors import UsageError
+from vand_envs.robot import RobotSpec
 from vand_envs.simulation import Simulation
+from vand_envs.tasks.registry import Registry
 from vand_envs.typing import BoolArray, FloatArray, Observation
 
 Predicate = Callable[[Simulation], BoolArray]
@@ -17,18 +22,18 @@ class Stage:
     """One step of a sequential task."""
 
     name: str
-    """What was achieved, as a table's heading: "cube lifted"."""
+    """The achievement, as a table's heading: "cube lifted"."""
     holds: Predicate
-    """Whether it is achieved at present. Stages whose functions are equal are the same event, come
-    again: each needs it to come true anew."""
+    """Whether it is achieved at present. Stages with equal functions are one event that comes
+    several times: each of them needs it to come true again."""
     until: Predicate | None = None
-    """What ends it, once it holds: a button that is pressed stays so until it is well up again.
-    None: it ends when it no longer holds."""
+    """The end of an event that holds: a button that is pressed counts as pressed until it is well
+    up again. None: the event ends when `holds` is false."""
     after_s: tuple[float, float] | None = None
-    """It must come true between these times after the stage before it [s]; None: at any time."""
+    """Times after the stage before it between which it must come true [s]; None: at any time."""
     exact: bool = False
-    """Whether it is a deed, whose coming true out of turn spoils the episode: pressing a wrong
-    button does. As the last stage it need not last until the end; any other must."""
+    """Whether it spoils the episode if it comes true out of its turn, as pressing a wrong button
+    does. As the last stage, an exact one need not hold until the end; any other must."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +48,29 @@ class Loop:
 
 @dataclass(frozen=True)
 class Cycle:
-    """The rhythm of a periodic task, seen in a plane in which the motion winds around.
+    """A repeated motion, seen in a plane in which it winds around.
 
-    Both functions are pure functions of observations with any leading shape, so that
-    demonstrations and rollouts are measured by the same code.
+    Both functions are pure functions of observations with any leading shape and of the robot that
+    observed them, so that demonstrations and rollouts are measured by the same code.
     """
 
     name: str
-    """What one of them is called: "circle"."""
+    """Name of one cycle: "circle"."""
     signal_names: tuple[str, str]
-    """What the axes of the plane are."""
+    """Names of the plane's axes."""
     unit: str
     """Unit of both axes."""
-    phase_plane: Callable[[Observation], FloatArray]
+    phase_plane: Callable[[Observation, RobotSpec], FloatArray]
     """Observations of (...) moments -> the two signals, relative to the center, (..., 2)."""
-    valid: Callable[[Observation], BoolArray]
+    valid: Callable[[Observation, RobotSpec], BoolArray]
     """Observations -> whether the motion counts at that moment (contact, say), (...)."""
     radius: tuple[float, float]
     """Smallest and largest distance from a loop's center at which winding counts, in `unit`."""
     min_cycles: int
     """Cycles after which one episode of an endless task counts as a success."""
     loops: tuple[Loop, ...] = (Loop(),)
-    """What a cycle winds around once: one circle, or both of a figure of eight."""
+    """The loops around each of which a cycle winds once: one circle, or both of a figure of
+    eight."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +82,16 @@ class Task:
     env_id: str
     """Name of its Gymnasium environment."""
     instruction: str
-    """What the robot is told."""
+    """The instruction in words, for people."""
     horizon_s: float
     """Time within which it must be done [s]; of periodic tasks, the length of an episode."""
     stages: tuple[Stage, ...] = ()
     """Steps of a sequential task, in order."""
     cycle: Cycle | None = None
-    """Rhythm of a periodic task; of one with a count, what comes before the stages."""
+    """Cycle of a periodic task; with a count, the cycles that come before the stages."""
     count: int | None = None
-    """How often the cycle must come (without one, the event of the first stage): no less, and no
-    more. None: nothing is counted."""
+    """Exact number of cycles (without a cycle: of events of the first stage) for a success. None:
+    nothing is counted."""
 
     def __post_init__(self) -> None:
         counted_cycle = self.cycle is not None and self.count is not None
@@ -101,7 +107,47 @@ class Task:
 
     @property
     def stage_names(self) -> tuple[str, ...]:
-        """What is achieved one after the other: counted cycles, then stages; none if periodic."""
+        """Names of the achievements in order: counted cycles, then stages; none if periodic."""
         counted = range(1, self.count + 1) if self.cycle is not None and self.count else ()
         cycle = "" if self.cycle is None else self.cycle.name
         return (*(f"{cycle} {k}" for k in counted), *(stage.name for stage in self.stages))
+
+
+TASKS: Registry[Task] = Registry("task")
+"""Id -> task, in the order of the instruction's one-hot code: built-in ones, then those of plugins,
+by id."""
+
+
+def register_task(task: Task) -> Task:
+    """Make a task known by its id, and its environment known to Gymnasium.
+
+    Returns:
+        The task, so that a module can write `TASK = register_task(Task(...))`.
+
+    Raises:
+        UsageError: Another task has that id, or another environment that name.
+    """
+    if task.env_id in gymnasium.registry:
+        raise UsageError(f"task {task.id!r}: environment {task.env_id!r} is registered already")
+    TASKS.add(task.id, task)
+    gymnasium.register(
+        task.env_id,
+        entry_point="vand_envs.env:MobileManipulationEnv",
+        vector_entry_point="vand_envs.env:MobileManipulationVectorEnv",
+        kwargs={"task_id": task.id},
+    )
+    return task
+
+
+def task_ids() -> tuple[str, ...]:
+    """Ids of all tasks, in the order of the instruction's one-hot code."""
+    return tuple(TASKS)
+
+
+def get_task(task_id: str) -> Task:
+    """The task of that id.
+
+    Raises:
+        UsageError: There is none; the message names the nearest.
+    """
+    return TASKS[task_id]

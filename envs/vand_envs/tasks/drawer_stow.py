@@ -7,7 +7,7 @@ done with the cube says which way it has to go.
 import numpy as np
 
 from vand_envs.simulation import Simulation
-from vand_envs.tasks.base import Stage, Task
+from vand_envs.tasks.base import Stage, Task, register_task
 from vand_envs.tasks.cube import cube_lifted, cube_relative_to, cube_released
 from vand_envs.typing import BoolArray, FloatArray
 
@@ -56,15 +56,17 @@ def _stowed_and_closed(sim: Simulation) -> BoolArray:
     return _stowed(sim) & (drawer_opening(sim) < CLOSED_M)
 
 
-TASK = Task(
-    id="drawer-stow",
-    env_id="VandRobot/DrawerStow-v0",
-    instruction="open the drawer, put the cube in, close it",
-    horizon_s=45.0,
-    stages=(
-        Stage("drawer open", _open),
-        Stage("cube lifted", cube_lifted),
-        Stage("cube in the drawer", _stowed),
-        Stage("drawer closed", _stowed_and_closed),
-    ),
+TASK = register_task(
+    Task(
+        id="drawer-stow",
+        env_id="VandRobot/DrawerStow-v0",
+        instruction="open the drawer, put the cube in, close it",
+        horizon_s=45.0,
+        stages=(
+            Stage("drawer open", _open),
+            Stage("cube lifted", cube_lifted),
+            Stage("cube in the drawer", _stowed),
+            Stage("drawer closed", _stowed_and_closed),
+        ),
+    )
 )

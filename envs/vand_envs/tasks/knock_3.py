@@ -7,7 +7,7 @@ but memory tells how many knocks were made, and how long ago the last one was.
 import numpy as np
 
 from vand_envs.simulation import Simulation
-from vand_envs.tasks.base import Stage, Task
+from vand_envs.tasks.base import Stage, Task, register_task
 from vand_envs.tasks.home import robot_home
 from vand_envs.typing import BoolArray, FloatArray
 
@@ -66,15 +66,20 @@ def _back(sim: Simulation) -> BoolArray:
     return _tip_distance(sim) < ARRIVED_M
 
 
-TASK = Task(
-    id="knock-3",
-    env_id="VandRobot/Knock3-v0",
-    instruction="knock on the table three times, wait two seconds, go home",
-    horizon_s=25.0,
-    stages=(
-        *(Stage(f"knock {k}", _knocking, until=_raised, exact=True) for k in range(1, KNOCKS + 1)),
-        Stage("left after two seconds", _left, until=_back, after_s=LEAVING_S),
-        Stage("robot home", robot_home),
-    ),
-    count=KNOCKS,
+TASK = register_task(
+    Task(
+        id="knock-3",
+        env_id="VandRobot/Knock3-v0",
+        instruction="knock on the table three times, wait two seconds, go home",
+        horizon_s=25.0,
+        stages=(
+            *(
+                Stage(f"knock {k}", _knocking, until=_raised, exact=True)
+                for k in range(1, KNOCKS + 1)
+            ),
+            Stage("left after two seconds", _left, until=_back, after_s=LEAVING_S),
+            Stage("robot home", robot_home),
+        ),
+        count=KNOCKS,
+    )
 )

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from vand_envs.tasks.base import Cycle, Loop, Task
-from vand_envs.tasks.fingertips import tips_from
+from vand_envs.geometry import fingertips
+from vand_envs.robot import RobotSpec
+from vand_envs.tasks.base import Cycle, Loop, Task, register_task
 from vand_envs.typing import BoolArray, FloatArray, Observation
 
 # Constants
@@ -20,9 +21,9 @@ FINGER_RADIUS_M = 0.02
 # Measurements
 
 
-def in_soup(observation: Observation) -> BoolArray:
+def in_soup(observation: Observation, robot: RobotSpec) -> BoolArray:
     """Whether the finger tips are in the soup, (...)."""
-    tips = tips_from(observation, "pot")
+    tips = fingertips(observation, "pot", robot)
     inside = np.linalg.norm(tips[..., :2], axis=-1) < WALL_RADIUS_M
     return np.asarray(inside & (tips[..., 2] > 0.0) & (tips[..., 2] < SOUP_LEVEL_M))
 
@@ -30,13 +31,13 @@ def in_soup(observation: Observation) -> BoolArray:
 # Cycle
 
 
-def _phase_plane(observation: Observation) -> FloatArray:
-    return tips_from(observation, "pot")[..., :2]
+def _phase_plane(observation: Observation, robot: RobotSpec) -> FloatArray:
+    return fingertips(observation, "pot", robot)[..., :2]
 
 
-def _clear_of_wall(observation: Observation) -> BoolArray:
-    distance = np.linalg.norm(_phase_plane(observation), axis=-1)
-    return np.asarray(in_soup(observation) & (distance < WALL_RADIUS_M - FINGER_RADIUS_M))
+def _clear_of_wall(observation: Observation, robot: RobotSpec) -> BoolArray:
+    distance = np.linalg.norm(_phase_plane(observation, robot), axis=-1)
+    return np.asarray(in_soup(observation, robot) & (distance < WALL_RADIUS_M - FINGER_RADIUS_M))
 
 
 CIRCLES = Cycle(
@@ -50,10 +51,12 @@ CIRCLES = Cycle(
     loops=(Loop(direction=-1),),
 )
 
-TASK = Task(
-    id="stir",
-    env_id="VandRobot/Stir-v0",
-    instruction="stir the pot",
-    horizon_s=30.0,
-    cycle=CIRCLES,
+TASK = register_task(
+    Task(
+        id="stir",
+        env_id="VandRobot/Stir-v0",
+        instruction="stir the pot",
+        horizon_s=30.0,
+        cycle=CIRCLES,
+    )
 )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vand_envs.simulation import Simulation
-from vand_envs.tasks.base import Stage, Task
+from vand_envs.tasks.base import Stage, Task, register_task
 from vand_envs.tasks.cube import cube_held, cube_lifted, cube_relative_to, cube_released
 from vand_envs.tasks.home import robot_home
 from vand_envs.typing import BoolArray
@@ -39,15 +39,17 @@ def _stowed_and_home(sim: Simulation) -> BoolArray:
     return _stowed(sim) & robot_home(sim)
 
 
-TASK = Task(
-    id="stow-cube",
-    env_id="VandRobot/StowCube-v0",
-    instruction="put the cube in the bin and go home",
-    horizon_s=30.0,
-    stages=(
-        Stage("cube lifted", cube_lifted),
-        Stage("cube over the bin", _held_over_bin),
-        Stage("cube in the bin", _stowed),
-        Stage("robot home", _stowed_and_home),
-    ),
+TASK = register_task(
+    Task(
+        id="stow-cube",
+        env_id="VandRobot/StowCube-v0",
+        instruction="put the cube in the bin and go home",
+        horizon_s=30.0,
+        stages=(
+            Stage("cube lifted", cube_lifted),
+            Stage("cube over the bin", _held_over_bin),
+            Stage("cube in the bin", _stowed),
+            Stage("robot home", _stowed_and_home),
+        ),
+    )
 )

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from vand_envs.tasks.base import Cycle, Task
-from vand_envs.tasks.fingertips import tips_from
+from vand_envs.geometry import fingertips
+from vand_envs.robot import RobotSpec
+from vand_envs.tasks.base import Cycle, Task, register_task
 from vand_envs.typing import BoolArray, FloatArray, Observation
 
 # Constants
@@ -19,12 +20,12 @@ BOARD_RADIUS_M = 0.22
 # Cycle
 
 
-def _phase_plane(observation: Observation) -> FloatArray:
-    return tips_from(observation, "board")[..., :2]
+def _phase_plane(observation: Observation, robot: RobotSpec) -> FloatArray:
+    return fingertips(observation, "board", robot)[..., :2]
 
 
-def _in_contact(observation: Observation) -> BoolArray:
-    tips = tips_from(observation, "board")
+def _in_contact(observation: Observation, robot: RobotSpec) -> BoolArray:
+    tips = fingertips(observation, "board", robot)
     on_board = np.linalg.norm(tips[..., :2], axis=-1) < BOARD_RADIUS_M
     return np.asarray(on_board & (np.abs(tips[..., 2]) < CONTACT_GAP_M))
 
@@ -39,10 +40,12 @@ CIRCLES = Cycle(
     min_cycles=3,
 )
 
-TASK = Task(
-    id="wipe",
-    env_id="VandRobot/Wipe-v0",
-    instruction="wipe the board in circles",
-    horizon_s=30.0,
-    cycle=CIRCLES,
+TASK = register_task(
+    Task(
+        id="wipe",
+        env_id="VandRobot/Wipe-v0",
+        instruction="wipe the board in circles",
+        horizon_s=30.0,
+        cycle=CIRCLES,
+    )
 )

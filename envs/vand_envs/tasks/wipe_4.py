@@ -1,7 +1,7 @@
 """Wipe four circles, then go home. It looks like wipe until the fourth is done: the count tells."""
 
 from vand_envs.simulation import Simulation
-from vand_envs.tasks.base import Stage, Task
+from vand_envs.tasks.base import Stage, Task, register_task
 from vand_envs.tasks.home import robot_home
 from vand_envs.tasks.wipe import CIRCLES
 from vand_envs.typing import BoolArray
@@ -21,12 +21,14 @@ def _home_with_hand_lifted(sim: Simulation) -> BoolArray:
     return robot_home(sim) & (height > LIFTED_M)
 
 
-TASK = Task(
-    id="wipe-4",
-    env_id="VandRobot/Wipe4-v0",
-    instruction="wipe four circles, then go home",
-    horizon_s=40.0,
-    cycle=CIRCLES,
-    count=CIRCLES_WANTED,
-    stages=(Stage("robot home", _home_with_hand_lifted),),
+TASK = register_task(
+    Task(
+        id="wipe-4",
+        env_id="VandRobot/Wipe4-v0",
+        instruction="wipe four circles, then go home",
+        horizon_s=40.0,
+        cycle=CIRCLES,
+        count=CIRCLES_WANTED,
+        stages=(Stage("robot home", _home_with_hand_lifted),),
+    )
 )
