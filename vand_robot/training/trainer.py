@@ -37,6 +37,7 @@ from vand_robot.layout import (
     NON_FINITE,
     RUN_ENTRIES,
 )
+from vand_robot.nn import tune_allocator
 from vand_robot.policies.checkpoint import (
     Checkpoint,
     TrainerState,
@@ -413,6 +414,7 @@ def _torch_settings(threads: int) -> Iterator[None]:
     previous = torch.get_num_threads()
     with torch.random.fork_rng(devices=()):
         torch.set_num_threads(threads or previous)
+        tune_allocator()
         try:
             yield
         finally:
