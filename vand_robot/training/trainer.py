@@ -37,7 +37,7 @@ from vand_robot.layout import (
     NON_FINITE,
     RUN_ENTRIES,
 )
-from vand_robot.nn import tune_allocator
+from vand_robot.nn import dual_step, tune_allocator
 from vand_robot.policies.checkpoint import (
     Checkpoint,
     TrainerState,
@@ -199,6 +199,7 @@ class Trainer:
         if not (math.isfinite(figures["loss"]) and math.isfinite(figures["gradient_norm"])):
             raise _not_finite(out, update, batch, loss, figures)
         self.optimizer.step()
+        dual_step(self.policy)
         self.update = update
         if self.averaged is not self.policy:
             self._average()
