@@ -7,9 +7,6 @@ kernel for a single step. Tests hold them to each other.
 `gates` is the input's part of the pre-activations, `W_ih x + b_ih`; `recurrent` the state's part,
 `W_hh h + b_hh`. Gate order and weights are those of `torch.nn`.
 
-Where a tanh is taken, its argument is made double, by way of the weights, and
-tanh(a) = 2 sigmoid(2 a) - 1: torch's vectorized sigmoid costs a third of its tanh.
-
 The derivative is a linear recurrence in the gradient of the state. So its coefficients are made
 for many steps at once, and a step costs a product or two and one matrix product.
 """
@@ -60,12 +57,11 @@ class Weights(NamedTuple):
     bias_hh: Tensor | None
     """(G,) or None."""
 
-    def prepared(self, doubled: slice, inner: slice = slice(0)) -> Prepared:
+    def prepared(self, inner: slice = slice(0)) -> Prepared:
         """Lay the weights out for the loop.
 
         Args:
-            doubled: which of the G pre-activations are to come out double.
-            inner: which of them have their recurrent bias inside a product.
+            inner: which of the G pre-activations have their recurrent bias inside a product.
 
         Returns:
             Copies, transposed, the biases summed where they can be.
@@ -73,16 +69,12 @@ class Weights(NamedTuple):
         # Copies even where a transposed weight is contiguous as it is (one input, or one unit).
         to_gates = self.ih.t().clone(memory_format=torch.contiguous_format)
         to_recurrent = self.hh.t().clone(memory_format=torch.contiguous_format)
-        to_gates[:, doubled] *= 2
-        to_recurrent[:, doubled] *= 2
         if self.bias_ih is None or self.bias_hh is None:
             return Prepared(to_gates, to_recurrent, None, None)
-        direct, recurrent = self.bias_ih.clone(), self.bias_hh.clone()
-        direct[doubled] *= 2
-        recurrent[doubled] *= 2
+        recurrent = self.bias_hh.clone()
         inside = recurrent[inner].clone()
         recurrent[inner] = 0
-        return Prepared(to_gates, to_recurrent, direct + recurrent, inside)
+        return Prepared(to_gates, to_recurrent, self.bias_ih + recurrent, inside)
 
 
 class Prepared(NamedTuple):
@@ -201,9 +193,7 @@ class ElmanCell:
 
     def prepare(self, weights: Weights) -> Prepared:
         """See `Cell.prepare`."""
-        if self.nonlinearity == "tanh":
-            return weights.prepared(doubled=slice(None))
-        return weights.prepared(doubled=slice(0))
+        return weights.prepared()
 
     def begin(self, buffers: StepBuffers, inner: Tensor | None) -> None:
         """See `Cell.begin`: nothing to do."""
@@ -212,8 +202,7 @@ class ElmanCell:
         """See `Cell.activate`."""
         pre_t, mu_t = buffers[0].unbind(0), mu.unbind(0)
         if self.nonlinearity == "tanh":
-            minus_one = mu.new_full((), -1)
-            return lambda t: torch.add(minus_one, pre_t[t].sigmoid_(), alpha=2, out=mu_t[t])
+            return lambda t: mu_t[t].copy_(pre_t[t].tanh_())
         return lambda t: torch.clamp_min(pre_t[t], 0, out=mu_t[t])
 
     def backward(
@@ -224,9 +213,9 @@ class ElmanCell:
         d_before: Tensor | None,  # noqa: ARG002  (reached through the weights alone)
     ) -> BackwardPass:
         """See `Cell.backward`."""
-        (pre,) = buffers  # now holds (1 + mu) / 2, or still what relu was taken of
+        (pre,) = buffers  # now holds mu, or still what relu was taken of
         if self.nonlinearity == "tanh":
-            d_pre = torch.addcmul(pre, pre, pre, value=-1).mul_(4)  # (T, B, H) slope, for now
+            d_pre = torch.addcmul(pre.new_ones(()), pre, pre, value=-1)  # (T, B, H) slope, for now
         else:
             d_pre = (pre > 0).to(pre.dtype)
         d_pre_t, d_mu_t = d_pre.unbind(0), d_mu.unbind(0)
@@ -258,11 +247,11 @@ class GRUCell:
     def prepare(self, weights: Weights) -> Prepared:
         """See `Cell.prepare`."""
         candidate = slice(2 * weights.hh.shape[1], None)
-        return weights.prepared(doubled=candidate, inner=candidate)
+        return weights.prepared(inner=candidate)
 
     def begin(self, buffers: StepBuffers, inner: Tensor | None) -> None:
         """See `Cell.begin`."""
-        pre, n = buffers  # will hold r, z, 2 (W_hn h + b_hn); and n
+        pre, n = buffers  # will hold r, z, W_hn h + b_hn; and n
         candidate = pre[..., 2 * n.shape[-1] :]
         n.copy_(candidate)
         candidate[:] = 0 if inner is None else inner
@@ -273,13 +262,11 @@ class GRUCell:
         r_t, z_t, inner_t = (gate.unbind(0) for gate in pre.chunk(3, -1))
         r_z_t, n_t = pre[..., : 2 * n.shape[-1]].unbind(0), n.unbind(0)
         before_t, mu_t = before.unbind(0), mu.unbind(0)
-        minus_one = mu.new_full((), -1)
 
         def step(t: int) -> None:
             r_z_t[t].sigmoid_()
-            half_n = n_t[t].addcmul_(r_t[t], inner_t[t]).sigmoid_()
-            torch.add(minus_one, half_n, alpha=2, out=half_n)
-            torch.lerp(n_t[t], before_t[t], z_t[t], out=mu_t[t])
+            n = n_t[t].addcmul_(r_t[t], inner_t[t]).tanh_()
+            torch.lerp(n, before_t[t], z_t[t], out=mu_t[t])
 
         return step
 
@@ -288,13 +275,13 @@ class GRUCell:
     ) -> BackwardPass:
         """See `Cell.backward`."""
         pre, n = buffers
-        r, z, twice_inner = pre.chunk(3, -1)  # (T, B, H) each
+        r, z, inner = pre.chunk(3, -1)  # (T, B, H) each
         d_pre = torch.empty_like(pre)  # (T, B, 3H) slopes d pre / d mu, for now
         to_r, to_z, to_inner = d_pre.chunk(3, -1)
         to_n = torch.addcmul(n.new_ones(()), n, n, value=-1)  # 1 - n^2
         to_n.addcmul_(to_n, z, value=-1)  # (1 - z) (1 - n^2)
         torch.mul(to_n, r, out=to_inner)
-        torch.addcmul(to_inner, to_inner, r, value=-1, out=to_r).mul_(twice_inner).mul_(0.5)
+        torch.addcmul(to_inner, to_inner, r, value=-1, out=to_r).mul_(inner)
         torch.addcmul(z, z, z, value=-1, out=to_z).mul_(before - n)
         d_pre_t = d_pre.view(*n.shape[:2], 3, n.shape[-1]).unbind(0)
         d_mu_t = d_mu.unbind(0)
@@ -338,8 +325,7 @@ class LSTMCell:
 
     def prepare(self, weights: Weights) -> Prepared:
         """See `Cell.prepare`."""
-        size = weights.hh.shape[1]
-        return weights.prepared(doubled=slice(2 * size, 3 * size))
+        return weights.prepared()
 
     def begin(self, buffers: StepBuffers, inner: Tensor | None) -> None:
         """See `Cell.begin`: nothing to do."""
@@ -348,17 +334,16 @@ class LSTMCell:
         """See `Cell.activate`."""
         pre, squashed = buffers  # will hold i, f, g, o; and tanh(c)
         i_t, f_t, g_t, o_t = (gate.unbind(0) for gate in pre.chunk(4, -1))
-        pre_t, squashed_t = pre.unbind(0), squashed.unbind(0)
+        i_f_t, squashed_t = pre[..., : 2 * squashed.shape[-1]].unbind(0), squashed.unbind(0)
         _, c_before_t = (part.unbind(0) for part in before.chunk(2, -1))
         mu_h_t, mu_c_t = (part.unbind(0) for part in mu.chunk(2, -1))
-        minus_one, two = mu.new_full((), -1), mu.new_full((), 2)
 
         def step(t: int) -> None:
-            pre_t[t].sigmoid_()
-            g = torch.add(minus_one, g_t[t], alpha=2, out=g_t[t])
-            c = torch.mul(f_t[t], c_before_t[t], out=mu_c_t[t]).addcmul_(i_t[t], g)
-            half = torch.mul(c, two, out=squashed_t[t]).sigmoid_()
-            torch.mul(o_t[t], torch.add(minus_one, half, alpha=2, out=half), out=mu_h_t[t])
+            i_f_t[t].sigmoid_()
+            c = torch.mul(f_t[t], c_before_t[t], out=mu_c_t[t])
+            c.addcmul_(i_t[t], g_t[t].tanh_())
+            squashed = torch.tanh(c, out=squashed_t[t])
+            torch.mul(o_t[t].sigmoid_(), squashed, out=mu_h_t[t])
 
         return step
 

@@ -96,8 +96,7 @@ def _scan_in_single(
 ) -> Trajectory:
     """See `scan`: half precision at both ends, float32 between them.
 
-    Hundreds of rounded steps, their gradients summed, would leave few digits of 8 to 11 bits; and
-    where a tanh is small, what `cells` puts in its place would leave none.
+    Hundreds of rounded steps, their gradients summed, would leave few digits of 8 to 11 bits.
     """
     ih, hh, *biases = weights
     given = (affine.A, affine.B, affine.C, affine.keep)
