@@ -452,6 +452,29 @@ def test_half_precision_keeps_its_digits(name, dtype):
     assert (found - wanted).abs().mean() < torch.finfo(dtype).eps * wanted.abs().mean()
 
 
+@pytest.mark.parametrize("size", [1e-2, 1e-4, 1e-6])
+@pytest.mark.parametrize("name", PAIRS)
+def test_small_states_keep_their_digits(name, size):
+    """Single precision against torch's layers in double: errors are relative to the state."""
+    ours, theirs, extra = PAIRS[name]
+    torch.manual_seed(0)
+    layer, exact = ours(INPUTS, UNITS, **extra), theirs(INPUTS, UNITS, dtype=torch.float64, **extra)
+    exact.load_state_dict(layer.state_dict())
+    with torch.no_grad():
+        for module in (layer, exact):
+            for key, parameter in module.named_parameters():
+                if "bias" in key:
+                    parameter.zero_()
+    x = size * torch.randn(STEPS, BATCH, INPUTS)
+    output, expected = layer(x)[0], exact(x.double())[0]
+    assert (output - expected).abs().max() < 1e-6 * expected.abs().max()
+    state, steps = layer.initial_state(BATCH), []
+    for x_t in x:
+        h, state = layer.step(x_t, state)
+        steps.append(h)
+    assert (torch.stack(steps) - expected).abs().max() < 1e-6 * expected.abs().max()
+
+
 @pytest.mark.parametrize("name", PAIRS)
 def test_what_else_torchs_layers_have(name):
     layer, reference = make_pair(name)

@@ -4,10 +4,19 @@ Drop-in layers `Elman`, `GRU` and `LSTM`; regularizers, each of which is a rando
 state; and a Gaussian head. Time first: (steps, batch, features). Nothing in here knows of robots.
 """
 
+from vand_robot.nn.allocator import tune_allocator
 from vand_robot.nn.heads import GaussianHead, gaussian_nll
 from vand_robot.nn.kernel.affine import AffineMap
-from vand_robot.nn.layers import GRU, LSTM, Elman, Recurrent, ScanResult
-from vand_robot.nn.registry import CELLS, REGULARIZERS, make_cell, make_regularizer
+from vand_robot.nn.layers import GRU, LSTM, Elman
+from vand_robot.nn.optimization import dual_step
+from vand_robot.nn.recurrent import Recurrent, ScanResult
+from vand_robot.nn.registry import (
+    CELLS,
+    REGULARIZERS,
+    make_cell,
+    make_regularizer,
+    options_of,
+)
 from vand_robot.nn.regularizers.base import (
     NoRegularizer,
     Regularizer,
@@ -22,6 +31,7 @@ from vand_robot.nn.regularizers.noisin import (
     Noisin,
     explicit_regularizer,
 )
+from vand_robot.nn.regularizers.options import OptionInfo, Range
 from vand_robot.nn.regularizers.vand import Vand, VandSampler, kl_bound
 
 __all__ = [
@@ -40,6 +50,8 @@ __all__ = [
     "InputNoise",
     "NoRegularizer",
     "Noisin",
+    "OptionInfo",
+    "Range",
     "Recurrent",
     "Regularizer",
     "RegularizerTerms",
@@ -48,9 +60,12 @@ __all__ = [
     "Vand",
     "VandSampler",
     "Zoneout",
+    "dual_step",
     "explicit_regularizer",
     "gaussian_nll",
     "kl_bound",
     "make_cell",
     "make_regularizer",
+    "options_of",
+    "tune_allocator",
 ]

@@ -37,6 +37,7 @@ from vand_robot.layout import (
     NON_FINITE,
     RUN_ENTRIES,
 )
+from vand_robot.nn import dual_step, tune_allocator
 from vand_robot.policies.checkpoint import (
     Checkpoint,
     TrainerState,
@@ -198,6 +199,7 @@ class Trainer:
         if not (math.isfinite(figures["loss"]) and math.isfinite(figures["gradient_norm"])):
             raise _not_finite(out, update, batch, loss, figures)
         self.optimizer.step()
+        dual_step(self.policy)
         self.update = update
         if self.averaged is not self.policy:
             self._average()
@@ -413,6 +415,7 @@ def _torch_settings(threads: int) -> Iterator[None]:
     previous = torch.get_num_threads()
     with torch.random.fork_rng(devices=()):
         torch.set_num_threads(threads or previous)
+        tune_allocator()
         try:
             yield
         finally:

@@ -1,14 +1,11 @@
 """The three transitions mu_t = f(x_t, h_{t-1}): Elman, GRU, LSTM, and their derivatives.
 
-`transition` is the formula as one reads it, for autograd. `activate` and `fold` are the same
+`transition` is the formula as one reads it, for autograd. `activate` and `backward` are the same
 formula and its derivative in place, on buffers made before the loop over time. `step` is torch's
 kernel for a single step. Tests hold them to each other.
 
 `gates` is the input's part of the pre-activations, `W_ih x + b_ih`; `recurrent` the state's part,
 `W_hh h + b_hh`. Gate order and weights are those of `torch.nn`.
-
-Where a tanh is taken, its argument is made double, by way of the weights, and
-tanh(a) = 2 sigmoid(2 a) - 1: torch's vectorized sigmoid costs a third of its tanh.
 
 The derivative is a linear recurrence in the gradient of the state. So its coefficients are made
 for many steps at once, and a step costs a product or two and one matrix product.
@@ -33,7 +30,7 @@ Step = Callable[[int], object]
 
 
 class BackwardPass(NamedTuple):
-    """The derivative of a stretch of steps."""
+    """The derivative of a block of steps."""
 
     step: Step
     """step(t): d_mu_t to d_pre_t, and to what reaches h_{t-1} past the weights."""
@@ -60,12 +57,11 @@ class Weights(NamedTuple):
     bias_hh: Tensor | None
     """(G,) or None."""
 
-    def prepared(self, doubled: slice, inner: slice = slice(0)) -> Prepared:
+    def prepared(self, inner: slice = slice(0)) -> Prepared:
         """Lay the weights out for the loop.
 
         Args:
-            doubled: which of the G pre-activations are to come out double.
-            inner: which of them have their recurrent bias inside a product.
+            inner: which of the G pre-activations have their recurrent bias inside a product.
 
         Returns:
             Copies, transposed, the biases summed where they can be.
@@ -73,16 +69,12 @@ class Weights(NamedTuple):
         # Copies even where a transposed weight is contiguous as it is (one input, or one unit).
         to_gates = self.ih.t().clone(memory_format=torch.contiguous_format)
         to_recurrent = self.hh.t().clone(memory_format=torch.contiguous_format)
-        to_gates[:, doubled] *= 2
-        to_recurrent[:, doubled] *= 2
         if self.bias_ih is None or self.bias_hh is None:
             return Prepared(to_gates, to_recurrent, None, None)
-        direct, recurrent = self.bias_ih.clone(), self.bias_hh.clone()
-        direct[doubled] *= 2
-        recurrent[doubled] *= 2
+        recurrent = self.bias_hh.clone()
         inside = recurrent[inner].clone()
         recurrent[inner] = 0
-        return Prepared(to_gates, to_recurrent, direct + recurrent, inside)
+        return Prepared(to_gates, to_recurrent, self.bias_ih + recurrent, inside)
 
 
 class Prepared(NamedTuple):
@@ -131,7 +123,7 @@ class Cell(Protocol):
         """Go one step with torch's own kernel: x (B, I), state (B, S) -> (B, S) mu."""
         ...
 
-    def trace(self, pre: Tensor) -> StepBuffers:
+    def make_buffers(self, pre: Tensor) -> StepBuffers:
         """Make the buffers that go with pre-activations (..., G); pre is the first."""
         ...
 
@@ -139,18 +131,18 @@ class Cell(Protocol):
         """Lay a layer's weights out for `begin` and `activate`."""
         ...
 
-    def begin(self, trace: StepBuffers, inner: Tensor | None) -> None:
+    def begin(self, buffers: StepBuffers, inner: Tensor | None) -> None:
         """Go from the projected input in pre to what `W_hh h` is to be added to.
 
-        Called on a stretch of the trace, once, with `Prepared.inner`.
+        Called on a block of the buffers, once, with `Prepared.inner`.
         """
         ...
 
-    def activate(self, trace: StepBuffers, before: Tensor, mu: Tensor) -> Step:
-        """Prepare the steps of a stretch of time.
+    def activate(self, buffers: StepBuffers, before: Tensor, mu: Tensor) -> Step:
+        """Prepare the steps of a block of time.
 
         Args:
-            trace: buffers after `begin`; at step t pre_t must hold `W_hh h_{t-1}` too.
+            buffers: buffers after `begin`; at step t pre_t must hold `W_hh h_{t-1}` too.
             before: (T, B, S) the states h_{t-1}; row t is read at step t.
             mu: (T, B, S) where the answers go.
 
@@ -159,13 +151,13 @@ class Cell(Protocol):
         """
         ...
 
-    def fold(
-        self, trace: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
+    def backward(
+        self, buffers: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
     ) -> BackwardPass:
-        """Prepare the derivative of a stretch of time.
+        """Prepare the derivative of a block of time.
 
         Args:
-            trace: buffers as `activate` left them; they are not changed.
+            buffers: buffers as `activate` left them; they are not changed.
             before: (T, B, S) the states h_{t-1}.
             d_mu: (T, B, S) gradient of mu; row t is read at step t.
             d_before: (T, B, S) gradient of h_{t-1}; row t is added to at step t. None if no
@@ -195,38 +187,35 @@ class ElmanCell:
         kernel = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
         return kernel(x, state, *weights)
 
-    def trace(self, pre: Tensor) -> StepBuffers:
-        """See `Cell.trace`."""
+    def make_buffers(self, pre: Tensor) -> StepBuffers:
+        """See `Cell.make_buffers`."""
         return [pre]
 
     def prepare(self, weights: Weights) -> Prepared:
         """See `Cell.prepare`."""
-        if self.nonlinearity == "tanh":
-            return weights.prepared(doubled=slice(None))
-        return weights.prepared(doubled=slice(0))
+        return weights.prepared()
 
-    def begin(self, trace: StepBuffers, inner: Tensor | None) -> None:
+    def begin(self, buffers: StepBuffers, inner: Tensor | None) -> None:
         """See `Cell.begin`: nothing to do."""
 
-    def activate(self, trace: StepBuffers, before: Tensor, mu: Tensor) -> Step:  # noqa: ARG002  (as above)
+    def activate(self, buffers: StepBuffers, before: Tensor, mu: Tensor) -> Step:  # noqa: ARG002  (as above)
         """See `Cell.activate`."""
-        pre_t, mu_t = trace[0].unbind(0), mu.unbind(0)
+        pre_t, mu_t = buffers[0].unbind(0), mu.unbind(0)
         if self.nonlinearity == "tanh":
-            minus_one = mu.new_full((), -1)
-            return lambda t: torch.add(minus_one, pre_t[t].sigmoid_(), alpha=2, out=mu_t[t])
+            return lambda t: mu_t[t].copy_(pre_t[t].tanh_())
         return lambda t: torch.clamp_min(pre_t[t], 0, out=mu_t[t])
 
-    def fold(
+    def backward(
         self,
-        trace: StepBuffers,
+        buffers: StepBuffers,
         before: Tensor,  # noqa: ARG002  (as above)
         d_mu: Tensor,
         d_before: Tensor | None,  # noqa: ARG002  (reached through the weights alone)
     ) -> BackwardPass:
-        """See `Cell.fold`."""
-        (pre,) = trace  # now holds (1 + mu) / 2, or still what relu was taken of
+        """See `Cell.backward`."""
+        (pre,) = buffers  # now holds mu, or still what relu was taken of
         if self.nonlinearity == "tanh":
-            d_pre = torch.addcmul(pre, pre, pre, value=-1).mul_(4)  # (T, B, H) slope, for now
+            d_pre = torch.addcmul(pre.new_ones(()), pre, pre, value=-1)  # (T, B, H) slope, for now
         else:
             d_pre = (pre > 0).to(pre.dtype)
         d_pre_t, d_mu_t = d_pre.unbind(0), d_mu.unbind(0)
@@ -251,50 +240,48 @@ class GRUCell:
         """See `Cell.step`."""
         return torch.gru_cell(x, state, *weights)
 
-    def trace(self, pre: Tensor) -> StepBuffers:
-        """See `Cell.trace`."""
+    def make_buffers(self, pre: Tensor) -> StepBuffers:
+        """See `Cell.make_buffers`."""
         return [pre, pre.new_empty((*pre.shape[:-1], pre.shape[-1] // 3))]
 
     def prepare(self, weights: Weights) -> Prepared:
         """See `Cell.prepare`."""
         candidate = slice(2 * weights.hh.shape[1], None)
-        return weights.prepared(doubled=candidate, inner=candidate)
+        return weights.prepared(inner=candidate)
 
-    def begin(self, trace: StepBuffers, inner: Tensor | None) -> None:
+    def begin(self, buffers: StepBuffers, inner: Tensor | None) -> None:
         """See `Cell.begin`."""
-        pre, n = trace  # will hold r, z, 2 (W_hn h + b_hn); and n
+        pre, n = buffers  # will hold r, z, W_hn h + b_hn; and n
         candidate = pre[..., 2 * n.shape[-1] :]
         n.copy_(candidate)
         candidate[:] = 0 if inner is None else inner
 
-    def activate(self, trace: StepBuffers, before: Tensor, mu: Tensor) -> Step:
+    def activate(self, buffers: StepBuffers, before: Tensor, mu: Tensor) -> Step:
         """See `Cell.activate`."""
-        pre, n = trace
+        pre, n = buffers
         r_t, z_t, inner_t = (gate.unbind(0) for gate in pre.chunk(3, -1))
         r_z_t, n_t = pre[..., : 2 * n.shape[-1]].unbind(0), n.unbind(0)
         before_t, mu_t = before.unbind(0), mu.unbind(0)
-        minus_one = mu.new_full((), -1)
 
         def step(t: int) -> None:
             r_z_t[t].sigmoid_()
-            half_n = n_t[t].addcmul_(r_t[t], inner_t[t]).sigmoid_()
-            torch.add(minus_one, half_n, alpha=2, out=half_n)
-            torch.lerp(n_t[t], before_t[t], z_t[t], out=mu_t[t])
+            n = n_t[t].addcmul_(r_t[t], inner_t[t]).tanh_()
+            torch.lerp(n, before_t[t], z_t[t], out=mu_t[t])
 
         return step
 
-    def fold(
-        self, trace: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
+    def backward(
+        self, buffers: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
     ) -> BackwardPass:
-        """See `Cell.fold`."""
-        pre, n = trace
-        r, z, twice_inner = pre.chunk(3, -1)  # (T, B, H) each
+        """See `Cell.backward`."""
+        pre, n = buffers
+        r, z, inner = pre.chunk(3, -1)  # (T, B, H) each
         d_pre = torch.empty_like(pre)  # (T, B, 3H) slopes d pre / d mu, for now
         to_r, to_z, to_inner = d_pre.chunk(3, -1)
         to_n = torch.addcmul(n.new_ones(()), n, n, value=-1)  # 1 - n^2
         to_n.addcmul_(to_n, z, value=-1)  # (1 - z) (1 - n^2)
         torch.mul(to_n, r, out=to_inner)
-        torch.addcmul(to_inner, to_inner, r, value=-1, out=to_r).mul_(twice_inner).mul_(0.5)
+        torch.addcmul(to_inner, to_inner, r, value=-1, out=to_r).mul_(inner)
         torch.addcmul(z, z, z, value=-1, out=to_z).mul_(before - n)
         d_pre_t = d_pre.view(*n.shape[:2], 3, n.shape[-1]).unbind(0)
         d_mu_t = d_mu.unbind(0)
@@ -332,41 +319,39 @@ class LSTMCell:
         h, c = state.chunk(2, -1)
         return torch.cat(torch.lstm_cell(x, (h, c), *weights), -1)
 
-    def trace(self, pre: Tensor) -> StepBuffers:
-        """See `Cell.trace`."""
+    def make_buffers(self, pre: Tensor) -> StepBuffers:
+        """See `Cell.make_buffers`."""
         return [pre, pre.new_empty((*pre.shape[:-1], pre.shape[-1] // 4))]
 
     def prepare(self, weights: Weights) -> Prepared:
         """See `Cell.prepare`."""
-        size = weights.hh.shape[1]
-        return weights.prepared(doubled=slice(2 * size, 3 * size))
+        return weights.prepared()
 
-    def begin(self, trace: StepBuffers, inner: Tensor | None) -> None:
+    def begin(self, buffers: StepBuffers, inner: Tensor | None) -> None:
         """See `Cell.begin`: nothing to do."""
 
-    def activate(self, trace: StepBuffers, before: Tensor, mu: Tensor) -> Step:
+    def activate(self, buffers: StepBuffers, before: Tensor, mu: Tensor) -> Step:
         """See `Cell.activate`."""
-        pre, squashed = trace  # will hold i, f, g, o; and tanh(c)
+        pre, squashed = buffers  # will hold i, f, g, o; and tanh(c)
         i_t, f_t, g_t, o_t = (gate.unbind(0) for gate in pre.chunk(4, -1))
-        pre_t, squashed_t = pre.unbind(0), squashed.unbind(0)
+        i_f_t, squashed_t = pre[..., : 2 * squashed.shape[-1]].unbind(0), squashed.unbind(0)
         _, c_before_t = (part.unbind(0) for part in before.chunk(2, -1))
         mu_h_t, mu_c_t = (part.unbind(0) for part in mu.chunk(2, -1))
-        minus_one, two = mu.new_full((), -1), mu.new_full((), 2)
 
         def step(t: int) -> None:
-            pre_t[t].sigmoid_()
-            g = torch.add(minus_one, g_t[t], alpha=2, out=g_t[t])
-            c = torch.mul(f_t[t], c_before_t[t], out=mu_c_t[t]).addcmul_(i_t[t], g)
-            half = torch.mul(c, two, out=squashed_t[t]).sigmoid_()
-            torch.mul(o_t[t], torch.add(minus_one, half, alpha=2, out=half), out=mu_h_t[t])
+            i_f_t[t].sigmoid_()
+            c = torch.mul(f_t[t], c_before_t[t], out=mu_c_t[t])
+            c.addcmul_(i_t[t], g_t[t].tanh_())
+            squashed = torch.tanh(c, out=squashed_t[t])
+            torch.mul(o_t[t].sigmoid_(), squashed, out=mu_h_t[t])
 
         return step
 
-    def fold(
-        self, trace: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
+    def backward(
+        self, buffers: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
     ) -> BackwardPass:
-        """See `Cell.fold`."""
-        pre, squashed = trace
+        """See `Cell.backward`."""
+        pre, squashed = buffers
         size = squashed.shape[-1]
         i, f, g, o = pre.chunk(4, -1)  # (T, B, H) each
         d_pre = torch.empty_like(pre)  # (T, B, 4H) slopes d pre / d (c, c, c, h), for now

@@ -1,4 +1,4 @@
-"""What a regularizer is: a recipe, the sampler it makes for one network, and what it reports.
+"""Base of all regularizers: the recipe, the sampler of one network, the terms of the loss.
 
 A `Regularizer` is a frozen recipe without parameters; it may be shared, printed and compared. A
 network calls `bind` to get its `Sampler`, the module that draws the affine map of each layer's
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
+from vand_robot.nn.regularizers.options import check_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +40,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class RegularizerTerms:
-    """What a regularizer adds to the loss and to the log."""
+    """Terms of a regularizer in the loss, and its figures for the log."""
 
     kl: Tensor
     """Scalar [nats per step]: mean over valid steps and batch, sum over units and layers."""
@@ -116,16 +117,28 @@ class Sampler(nn.Module):
         """Figures for the log that are known without running."""
         return {}
 
+    def record(self, kl: Tensor, steps: Tensor | int) -> None:
+        """Note what a pass in training mode paid, for the next `dual_step`.
+
+        Args:
+            kl: scalar [nats per step].
+            steps: valid steps of all sequences that it is the mean of.
+        """
+
+    def dual_step(self) -> None:
+        """Move what is set by dual ascent; once for each step of the optimizer, after it."""
+
 
 @dataclass(frozen=True)
 class Regularizer:
     """A recipe that draws affine maps; the base of all, and by itself the one that does nothing."""
 
     on: Part = field(default="state", kw_only=True)
-    """What it acts on: the whole "state", or only the LSTM's "hidden" half."""
+    """Part that is regularized: the whole "state", or only the LSTM's "hidden" half."""
 
     def __post_init__(self) -> None:
-        require_choice("on", self.on, ("state", "hidden"))
+        """Check the options' values; raises ValueError."""
+        check_options(self)
 
     def bind(self, num_layers: int, hidden_size: int, state_size: int) -> Sampler:  # noqa: ARG002  (for samplers with parameters in each layer)
         """Make the sampler of one network."""
@@ -151,19 +164,3 @@ class Regularizer:
 @dataclass(frozen=True)
 class NoRegularizer(Regularizer):
     """The plain network."""
-
-
-def require_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    """Raise ValueError unless a named option has one of its values."""
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
-
-
-def require_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
-    """Raise ValueError unless low <= value < high."""
-    try:
-        inside = low <= value < high
-    except TypeError:  # configurations know no types: "1e-3"
-        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}); got {value!r}") from None
-    if not inside:
-        raise ValueError(f"{name} must lie in [{low:g}, {high:g}); got {value!r}")

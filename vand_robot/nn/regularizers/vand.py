@@ -47,8 +47,9 @@ components share their noise, which lowers its variance.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -62,9 +63,8 @@ from vand_robot.nn.regularizers.base import (
     RegularizerTerms,
     Sample,
     Sampler,
-    require_choice,
-    require_range,
 )
+from vand_robot.nn.regularizers.options import Range
 
 Estimator = Literal["straight-through", "trapezoid", "relaxed"]
 
@@ -79,24 +79,27 @@ DAMPING = 2.0
 integrator, swings about the budget for hundreds of updates; this makes it settle. Stooke et al.,
 "Responsive Safety in Reinforcement Learning by PID Lagrangian Methods", ICML 2020."""
 
+FORGOTTEN_PASSES = 1000
+"""Passes in training mode without a `dual_step` after which a warning says so."""
+
 
 @dataclass(frozen=True)
 class Vand(Regularizer):
     """Adaptive noise and dropout of the state; see the module's text for the mathematics."""
 
-    sigma: float = 0.05
+    sigma: Annotated[float, Range(0, open_low=True)] = 0.05
     """Initial scale of the noise, every unit [units of the state]."""
 
-    drop: float = 0.02
+    drop: Annotated[float, Range(0, 1, open_low=True)] = 0.02
     """Initial ratio at which a unit's memory is dropped."""
 
-    beta: float = 1e-3
+    beta: Annotated[float, Range(0)] = 1e-3
     """Weight of the KL [per nat]; with a budget, where dual ascent starts."""
 
-    budget: float | None = None
+    budget: Annotated[float | None, Range(0, open_low=True)] = None
     """Nats of memory per step, all units and layers together, that dual ascent on beta holds."""
 
-    dual_rate: float = 0.02
+    dual_rate: Annotated[float, Range(0)] = 0.02
     """Step of dual ascent: ln beta moves by this times ln(KL / budget), clamped to [-1, 1]."""
 
     mask: Mask = "step"
@@ -105,7 +108,7 @@ class Vand(Regularizer):
     estimator: Estimator = "straight-through"
     """How the data term's gradient reaches d; see `Estimators of d` in the module's text."""
 
-    temperature: float = 0.5
+    temperature: Annotated[float, Range(0, open_low=True)] = 0.5
     """Temperature of the relaxed Bernoulli masks; towards 0 they harden."""
 
     prior: Literal["unit", "learned"] = "unit"
@@ -124,10 +127,10 @@ class Vand(Regularizer):
     adaptive: bool = True
     """Learn sigma and d; otherwise they stay as they start."""
 
-    sigma_min: float = 1e-3
+    sigma_min: Annotated[float, Range(0)] = 1e-3
     """Floor of sigma: keeps the KL finite."""
 
-    drop_min: float = 1e-4
+    drop_min: Annotated[float, Range(0, 0.5)] = 1e-4
     """Floor of d, and its distance from 1: keeps its logit finite."""
 
     def __post_init__(self) -> None:
@@ -136,20 +139,18 @@ class Vand(Regularizer):
             raise ValueError('Vand acts on the whole state; leave on="state"')
         if not (self.noise or self.dropout):
             raise ValueError("Vand needs noise or dropout; for neither use NoRegularizer")
-        require_range("sigma_min", self.sigma_min, 0)
-        require_range("sigma", self.sigma, math.nextafter(self.sigma_min, math.inf))
-        require_range("drop_min", self.drop_min, 0, 0.5)
-        low = math.nextafter(self.drop_min, math.inf)
-        require_range("drop", self.drop, low, 1 - self.drop_min)
-        require_range("beta", self.beta, 0)
-        if self.budget is not None:
-            require_range("budget", self.budget, math.ulp(0.0))
-            require_range("beta", self.beta, *BETA_RANGE)
-        require_range("dual_rate", self.dual_rate, 0)
-        require_range("temperature", self.temperature, math.ulp(0.0))
-        require_choice("mask", self.mask, ("step", "sequence"))
-        require_choice("estimator", self.estimator, get_args(Estimator))
-        require_choice("prior", self.prior, ("unit", "learned"))
+        for name, low, high in (
+            ("sigma", self.sigma_min, math.inf),
+            ("drop", self.drop_min, 1 - self.drop_min),
+        ):
+            value, bounds = getattr(self, name), Range(low, high, open_low=True)
+            if value not in bounds:
+                raise ValueError(f"{name} must lie in {bounds}, by {name}_min; got {value!r}")
+        if self.budget is not None and self.beta not in Range(*BETA_RANGE, open_high=False):
+            low, high = BETA_RANGE
+            raise ValueError(
+                f"beta must lie in [{low:g}, {high:g}] with a budget; got {self.beta!r}"
+            )
 
     def bind(self, num_layers: int, hidden_size: int, state_size: int) -> VandSampler:
         """Make the sampler of one network."""
@@ -183,6 +184,7 @@ class VandSampler(Sampler):
         self.drop_logit = per_unit(math.log(share / (1 - share))) if recipe.dropout else None
         self.log_prior = per_unit(0.0) if recipe.prior == "learned" else None
         self.register_buffer("beta", torch.tensor(recipe.beta))
+        self._paid: list[tuple[Tensor, Tensor | int]] = []  # KL and steps, for `dual_step`
 
     @property
     def sigma(self) -> Tensor | None:
@@ -265,17 +267,48 @@ class VandSampler(Sampler):
         return keep, noise
 
     def terms(self, kl: Tensor) -> RegularizerTerms:
-        """See `Sampler.terms`; with a budget, also takes one step of dual ascent."""
+        """See `Sampler.terms`; with a budget, the KL weighs more the further it is above it."""
         beta = self.beta.clone()
-        budget = self.vand.budget
-        if budget is not None and self.training and torch.is_grad_enabled():
-            # A KL that is not finite, or of nothing, says nothing of beta, and would stay in it.
-            usable = kl.isfinite() & (kl > 0)
-            excess = (kl.detach() / budget).log().clamp(-1, 1).where(usable, 0.0)
-            self.beta.mul_(torch.exp(self.vand.dual_rate * excess)).clamp_(*BETA_RANGE)
-            beta = self.beta * torch.exp(DAMPING * excess)
+        if self.vand.budget is not None and self.training and torch.is_grad_enabled():
+            beta = beta * torch.exp(DAMPING * self._excess(kl.detach(), self.vand.budget))
         stats = {**self.stats(), "beta": beta.item(), "memory_nats": kl.item()}
         return RegularizerTerms(kl=kl, penalty=beta * kl, stats=stats)
+
+    def record(self, kl: Tensor, steps: Tensor | int) -> None:
+        """See `Sampler.record`."""
+        if self.vand.budget is None:
+            return
+        self._paid.append((kl.detach(), steps))
+        if len(self._paid) == FORGOTTEN_PASSES:
+            warnings.warn(
+                f"Vand has a budget, and dual_step was not called in {FORGOTTEN_PASSES} passes:"
+                " call vand_robot.nn.dual_step(model) after optimizer.step()",
+                stacklevel=2,
+            )
+            del self._paid[:-1]
+
+    @torch.no_grad()
+    def dual_step(self) -> None:
+        """Move beta towards the budget, by the mean KL of all passes since the last call.
+
+        Passes count by their steps; whether a pass was made once or, by checkpointing, twice
+        changes nothing, nor in how many pieces a batch was worked on.
+        """
+        budget, paid = self.vand.budget, self._paid
+        if budget is None or not paid:
+            return
+        weights = torch.stack([torch.as_tensor(steps, dtype=kl.dtype) for kl, steps in paid])
+        kls = torch.stack([kl for kl, _ in paid])
+        mean = (weights.to(kls) * kls).sum() / weights.sum().clamp_min(1)
+        self._paid = []
+        self.beta.mul_(torch.exp(self.vand.dual_rate * self._excess(mean, budget)))
+        self.beta.clamp_(*BETA_RANGE)
+
+    @staticmethod
+    def _excess(kl: Tensor, budget: float) -> Tensor:
+        """Return ln(KL / budget), clamped; 0 for a KL that is not finite or not above zero."""
+        usable = kl.isfinite() & (kl > 0)  # others would put a NaN into beta, for good
+        return (kl / budget).log().clamp(-1, 1).where(usable, 0.0)
 
     def stats(self) -> dict[str, float]:
         """See `Sampler.stats`."""
