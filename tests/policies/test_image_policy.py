@@ -12,11 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.helpers.runs import TASKS, make_episode, small_config, write, write_random
+from tests.helpers.runs import TASKS, make_episode, override, small_config, write, write_random
 from vand_envs import TaskBatch, task_ids
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
-from vand_robot.config.loading import override
 from vand_robot.config.schema import PolicyConfig
 from vand_robot.data.batches import Batch, BatchStream
 from vand_robot.data.loading import load_data
@@ -195,11 +194,11 @@ def test_a_rollout_shows_the_policy_its_images_and_keeps_none():
 
 
 def test_a_policy_of_other_images_is_refused():
-    make_policy().require_compatible(
+    make_policy().spec.require_compatible(
         replace(SPEC, images={k: list(v) for k, v in SPEC.images.items()})
     )
     with pytest.raises(VandError, match="images"):
-        make_policy().require_compatible(replace(SPEC, images={}))
+        make_policy().spec.require_compatible(replace(SPEC, images={}))
 
 
 # ---------------------------------------------------------------------------------- data

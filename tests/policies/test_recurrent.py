@@ -188,7 +188,7 @@ def test_object_attention_weighs_all_things_and_is_left_out_where_there_are_none
     torch.testing.assert_close(weights.sum(-1), torch.ones(5, 3))
     assert make_policy().object_attention is None
     assert make_attending_policy(attention_heads=0).object_attention is None
-    assert make_attending_policy(near_field_scales_m=[]).object_attention is None
+    assert make_attending_policy(near_field_scales_m=[], attention_heads=0).object_attention is None
 
 
 def test_future_actions_predicts_the_actions_of_later_steps_and_then_the_last():
@@ -331,10 +331,10 @@ def test_observations_of_unlike_numbers_of_episodes_are_refused():
 )
 def test_an_environment_of_another_kind_is_refused_by_name(change: dict[str, object]):
     policy = make_policy()
-    policy.require_compatible(env_args())
-    policy.require_compatible(SPEC)
+    policy.spec.require_compatible(env_args())
+    policy.spec.require_compatible(SPEC)
     with pytest.raises(VandError, match=next(iter(change))):
-        policy.require_compatible(env_args(**change))
+        policy.spec.require_compatible(env_args(**change))
 
 
 def test_a_spec_with_other_observations_is_refused():
@@ -347,9 +347,9 @@ def test_a_spec_with_other_observations_is_refused():
     ("regularizer", "expected"),
     [
         ({"name": "vant"}, "did you mean 'vand'?"),
-        ({"name": "vand", "options": {"bet": 1}}, "did you mean 'beta'?"),
-        ({"name": "vand", "options": {"sigma": -1}}, "sigma"),
-        ({"name": "vand", "options": {"sigma": "big"}}, "policy.regularizer.options"),
+        ({"name": "vand", "bet": 1}, "did you mean 'regularizer.beta'?"),
+        ({"name": "vand", "sigma": -1}, "sigma"),
+        ({"name": "vand", "sigma": "big"}, "regularizer.sigma"),
     ],
 )
 def test_a_bad_regularizer_is_one_line(regularizer: dict[str, object], expected: str):

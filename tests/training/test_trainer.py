@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,7 @@ from tests.helpers.runs import (
     SMALL,
     counting_episode,
     make_episode,
+    override,
     random_episode,
     small_config,
     write,
@@ -26,18 +27,19 @@ from tests.helpers.runs import (
 )
 from vand_demos import DemoDataset
 from vand_envs.errors import UsageError, VandError
-from vand_robot.config.loading import load_config, override
+from vand_robot.config.loading import load_config
 from vand_robot.config.schema import OptimizerConfig, TrainConfig
 from vand_robot.data.loading import load_data
-from vand_robot.evaluation.reference import EXTRAS_KEY, references_from_datasets
-from vand_robot.policies.checkpoint import load_checkpoint, load_extras, load_policy
+from vand_robot.evaluation.reference import references_from_datasets
+from vand_robot.policies.checkpoint import load_checkpoint, load_policy
 from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.training.optim import learning_rate
+from vand_robot.training.threads import fastest_threads
 from vand_robot.training.trainer import TrainingInterruptedError, train
 
 VARIANTS = {
     "plain": (),
-    "vand": ("policy.regularizer={name: vand, options: {budget: 5.0}}", "truncate_steps=3"),
+    "vand": ("policy.regularizer={name: vand, budget: 5.0}", "truncate_steps=3"),
     "averaged": ("ema_decay=0.9", "policy.regularizer.name=dropout", "policy.cell=lstm"),
     "reset": ("policy.reset_every=4", "input_noise_std=0.1", "policy.num_layers=2"),
 }
@@ -74,6 +76,60 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, variant: st
     assert len(lines[0].splitlines()) == 2
     assert "train/nll" in lines[0]  # a mean over updates on both sides of the interruption
     assert lines[0] == lines[1]
+
+
+def test_automatic_threads_are_measured_kept_and_change_nothing_else(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"), "threads=auto")
+    train(config, tmp_path / "auto")
+    told = load_config(tmp_path / "auto" / "config.yaml").threads
+    assert told == load_checkpoint(tmp_path / "auto").config.threads == 1  # torch has one here
+    train(override(config, ["threads=1"]), tmp_path / "one")
+    auto, one = (load_file(tmp_path / run / "last/policy.safetensors") for run in ("auto", "one"))
+    assert all(torch.equal(auto[key], one[key]) for key in one)
+    train(override(config, ["updates=6"]), tmp_path / "auto", resume=True)
+    assert load_checkpoint(tmp_path / "auto" / "last").config.threads == told
+    with pytest.raises(UsageError, match="threads was 1, now it is 2"):
+        train(override(config, ["updates=8", "threads=2"]), tmp_path / "auto", resume=True)
+
+
+def test_more_threads_are_taken_only_where_they_are_worth_it():
+    def update_of(durations_s: Mapping[int, float]) -> Callable[[], None]:
+        return lambda: time.sleep(durations_s[torch.get_num_threads()])
+
+    before = torch.get_num_threads()
+    try:
+        assert fastest_threads(update_of({1: 0.02, 2: 0.01, 4: 0.0099}), 4) == 2
+        assert torch.get_num_threads() == 2
+        assert fastest_threads(update_of({1: 0.01, 2: 0.03}), 8) == 1
+        assert fastest_threads(update_of({1: 0.01}), 1) == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_callback_is_told_the_metrics_of_every_update(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"))
+    told: dict[int, Mapping[str, float]] = {}
+    train(config, tmp_path / "run", score=no_score, on_update=told.__setitem__)
+    assert list(told) == [1, 2, 3, 4]
+    assert all({"train/loss", "train/nll", "train/learning_rate"} <= told[i].keys() for i in told)
+    assert ["valid/nll" in told[i] for i in told] == [False, True, False, True]
+    assert told[4]["rollouts/score"] == 0.0
+    lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    mean = np.mean([told[i]["train/nll"] for i in told])
+    assert lines[-1]["train/nll"] == pytest.approx(mean)  # the log has means, the callback does not
+
+
+def test_a_run_that_its_callback_stopped_can_be_resumed(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"))
+
+    def stop(update: int, metrics: Mapping[str, float]) -> None:
+        if update == 3:
+            raise StopIteration
+
+    with pytest.raises(StopIteration):
+        train(config, tmp_path / "run", on_update=stop)
+    assert load_checkpoint(tmp_path / "run" / "last").update == 2
+    assert train(config, tmp_path / "run", resume=True).updates == 4
 
 
 def test_training_leaves_the_callers_random_numbers_alone(tmp_path: Path):
@@ -177,9 +233,9 @@ def test_extras_come_back(tmp_path: Path):
     out = tmp_path / "runs" / "new" / "run"
     extras = {"cycles": {"wipe": [[0.1, 0.2], [0.3, 0.4]]}}
     train(config, out, extras=extras)
-    assert load_extras(out) == extras
+    assert load_checkpoint(out).extras == extras
     train(override(config, ["updates=6"]), out, resume=True)
-    assert load_extras(out / "last") == extras
+    assert load_checkpoint(out / "last").extras == extras
 
 
 def test_two_runs_do_not_write_to_one_folder(tmp_path: Path):
@@ -211,7 +267,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_batch(tmp_path: P
     [
         ("policy.hidden_size=9", "policy.hidden_size was 8, now it is 9"),
         ("seed=1", "seed"),
-        ("policy.regularizer={name: vand, options: {beta: 1.0}}", "regularizer"),
+        ("policy.regularizer={name: vand, beta: 1.0}", "regularizer"),
     ],
 )
 def test_resuming_another_run_is_refused_by_key(tmp_path: Path, change: str, expected: str):
@@ -260,20 +316,20 @@ def test_a_resumed_run_says_what_it_is_told_now_and_never_goes_back(tmp_path: Pa
 
 
 def test_object_attention_without_anything_to_look_through_is_refused(tmp_path: Path):
-    config = small_config(write_random(tmp_path / "d.hdf5"), "policy.near_field_scales_m=[]")
+    data, without = write_random(tmp_path / "d.hdf5"), "policy.near_field_scales_m=[]"
     with pytest.raises(UsageError, match=r"policy\.attention_heads=0"):
-        train(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-    train(override(config, ["policy.attention_heads=0"]), tmp_path / "run")
+        small_config(data, without)
+    train(small_config(data, without, "policy.attention_heads=0"), tmp_path / "run")
 
 
 def test_tasks_that_cannot_be_tried_out_are_named(tmp_path: Path):
     config = small_config(write_random(tmp_path / "d.hdf5"))
-    for extras, told in (({EXTRAS_KEY: {"wipe": {}}}, True), ({}, False)):
+    for scored, told in ((["wipe"], True), ([], False)):
         text = StringIO()
-        console = Console(file=text)
-        train(config, tmp_path / "run", score=no_score, extras=extras, console=console, force=True)
-        assert ("note: no trials of stow-cube: no successful" in text.getvalue()) == told
+        options = {"console": Console(file=text), "score": no_score, "scored_tasks": scored}
+        train(config, tmp_path / "run", **options, force=True)
+        note = "note: no validation rollouts of stow-cube: no successful"
+        assert (note in text.getvalue()) == told
 
 
 def test_a_run_is_replaced_only_by_force_and_other_folders_never(tmp_path: Path):
@@ -300,6 +356,15 @@ def test_there_must_be_something_to_resume(tmp_path: Path, out: str):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError):
         train(config, tmp_path / out, resume=True)
+
+
+def test_the_file_of_a_run_is_no_folder_to_resume(tmp_path: Path):
+    config, out = small_config(write_random(tmp_path / "d.hdf5")), tmp_path / "run"
+    train(config, out)
+    with pytest.raises(
+        UsageError, match=r"config\.yaml is not a folder; its run's folder is .*run$"
+    ):
+        train(config, out / "config.yaml", resume=True)
 
 
 def test_a_console_without_a_terminal_gets_plain_lines(tmp_path: Path):

@@ -29,7 +29,15 @@ from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.config.schema import TrainConfig
 from vand_robot.interface import PolicySpec
-from vand_robot.layout import BEST, LAST, POLICY_JSON, POLICY_TENSORS, TRAINER_JSON, TRAINER_TENSORS
+from vand_robot.layout import (
+    POLICY_JSON,
+    POLICY_TENSORS,
+    TRAINER_JSON,
+    TRAINER_TENSORS,
+    find_checkpoint,
+    new_folder,
+    old_folder,
+)
 from vand_robot.policies.recurrent import RecurrentPolicy
 
 FORMAT = "vand-robot-policy"
@@ -75,11 +83,6 @@ def load_policy(path: str | Path) -> RecurrentPolicy:
         VandError: The checkpoint is damaged, foreign, or of another version.
     """
     return load_checkpoint(path).policy
-
-
-def load_extras(path: str | Path) -> dict[str, Any]:
-    """The mapping that the caller of `train` stored; path and errors as in `load_policy`."""
-    return dict(load_checkpoint(path).extras)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -150,19 +153,6 @@ def load_trainer_state(folder: Path) -> TrainerState:
     return TrainerState(int(facts.pop("update")), facts, tensors)
 
 
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint's folder that a path stands for."""
-    candidates = [path, path / BEST, path / LAST]
-    # an old one is left where a crash fell between the two renames of `_replace_folder`
-    for candidate in [c for p in candidates for c in (p, _aside(p))]:
-        if (candidate / POLICY_JSON).is_file():
-            return candidate
-    if not path.exists():
-        raise UsageError(f"no checkpoint: {path} does not exist")
-    expected = f"{POLICY_JSON} in it, in {BEST}/ or in {LAST}/"
-    raise UsageError(f"no checkpoint: expected {path} to hold {expected}")
-
-
 def read_tensors(file: Path, digest: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file, whose SHA-256 is known."""
     content = _read(file)
@@ -198,13 +188,8 @@ def software_versions() -> dict[str, str]:
     return {**versions, "python": platform.python_version()}
 
 
-def _aside(folder: Path) -> Path:
-    folder = folder.absolute()  # "." has no name, and "/" has none at all
-    return folder.parent / f".{folder.name}.old"
-
-
 def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    new, old = folder.with_name(f".{folder.name}.new"), _aside(folder)
+    new, old = new_folder(folder), old_folder(folder)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     for name, content in files.items():

@@ -27,18 +27,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_envs.errors import UsageError, VandError
 from vand_envs.typing import Float32Array
-from vand_robot.config.schema import PolicyConfig, RegularizerConfig
+from vand_robot.config.schema import PolicyConfig
 from vand_robot.data.batches import Batch
 from vand_robot.interface import PolicySpec
-from vand_robot.nn import (
-    REGULARIZERS,
-    GaussianHead,
-    Regularizer,
-    make_cell,
-    make_regularizer,
-)
+from vand_robot.nn import GaussianHead, make_cell
 from vand_robot.policies.encoders import ImageEncoder, make_encoder, shift
 from vand_robot.policies.normalizer import Normalizer
 from vand_robot.policies.object_attention import ObjectAttention
@@ -89,8 +83,7 @@ class RecurrentPolicy(nn.Module):
         spec: What it sees and says.
 
     Raises:
-        UsageError: The configuration names a regularizer or an option that does not exist, or
-            images without a layer to see them.
+        UsageError: There are images, and no layer to see them.
     """
 
     def __init__(self, config: PolicyConfig, spec: PolicySpec) -> None:
@@ -124,7 +117,7 @@ class RecurrentPolicy(nn.Module):
             width,
             config.hidden_size,
             config.num_layers,
-            regularizer=regularizer_of(config.regularizer),
+            regularizer=config.regularizer,
         )
         sizes = [size for key, size in spec.observations.items() if key.endswith(CLOSE_SUFFIX)]
         numbers = 0 if len(set(sizes)) != 1 else sizes[0] * len(config.near_field_scales_m)
@@ -277,10 +270,6 @@ class RecurrentPolicy(nn.Module):
             for key, encoder in self.image_encoders.items()
         ]
 
-    def require_compatible(self, other: PolicySpec | Mapping[str, Any]) -> None:
-        """As `PolicySpec.require_compatible`."""
-        self.spec.require_compatible(other)
-
     def _flatten(self, observation: Mapping[str, NDArray[Any]]) -> Float32Array:
         """(n, D) of the (n, d) that the policy sees."""
         try:
@@ -310,25 +299,6 @@ def _images(spec: PolicySpec, observation: Mapping[str, NDArray[Any]], n: int) -
 def _keys_of_numbers(spec: PolicySpec) -> list[str]:
     """The key that each number of a flat observation belongs to, D."""
     return [key for key, size in spec.observations.items() for _ in range(size)]
-
-
-def regularizer_of(config: RegularizerConfig) -> Regularizer:
-    """The regularizer that a configuration names.
-
-    Raises:
-        UsageError: There is no such regularizer or option, or the option's value is bad.
-    """
-    where = "policy.regularizer"
-    if config.name not in REGULARIZERS:
-        raise unknown_name(f"{where}.name", config.name, REGULARIZERS)
-    known = [f.name for f in dataclasses.fields(REGULARIZERS[config.name])]
-    for option in config.options:
-        if option not in known:
-            raise unknown_name(f"option of {config.name!r} in {where}.options:", option, known)
-    try:
-        return make_regularizer({"name": config.name, **config.options})
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{where}.options: {error}") from None
 
 
 def _misfit(spec: PolicySpec, observation: Mapping[str, NDArray[Any]]) -> str:

@@ -50,6 +50,7 @@ def run_training(
         resume=resume,
         force=force,
         score=ValidationScore(references, config.rollouts.episodes),
+        scored_tasks=references.keys(),
         extras=to_extras(references),
         console=console,
     )
