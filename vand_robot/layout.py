@@ -10,7 +10,7 @@ from vand_envs.errors import UsageError
 
 CONFIG_FILE = "config.yaml"
 CONFIG_HEADER = "# A vand-robot training run"
-"""First line of a run's configuration: what tells a run's folder from any other."""
+"""First line of a run's configuration, by which a run's folder is told from any other."""
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 NON_FINITE = "non-finite.safetensors"
@@ -105,7 +105,7 @@ class RunFolder:
                 )
 
     def clear(self, *, keep_config: bool = False) -> None:
-        """Removes what a run left here, and nothing else.
+        """Removes the files of a run, and nothing else.
 
         Args:
             keep_config: Leave the configuration, by which the folder stays one that `force` may

@@ -1,4 +1,4 @@
-"""The ready-made configurations, and the command that records what one of them learns from."""
+"""The ready-made configurations, and the command that records demonstrations for one of them."""
 
 from pathlib import Path
 

@@ -119,7 +119,7 @@ def _resolve(data: str, config_path: Path, config: TrainConfig) -> str:
 
 
 def _without_stale_options(base: Any, layer: Any) -> Any:
-    """A mapping without what belonged to a `name` that the layer replaces."""
+    """A mapping without the options of a `name` that the layer replaces."""
     if not isinstance(base, Mapping) or not isinstance(layer, Mapping):
         return base
     if "name" in layer and layer["name"] != base.get("name"):

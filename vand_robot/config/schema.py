@@ -78,7 +78,7 @@ class PolicyConfig:
     num_layers: Layers = 1
     """Recurrent layers, one on top of the other."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    """What lies before the recurrent core."""
+    """The perceptron before the recurrent core."""
     regularizer: Regularizer = field(default_factory=NoRegularizer)
     """Recipe that acts on the recurrent state in training, see `vand_robot.nn`. In YAML its name
     and its options, `{name: vand, beta: 1e-3}`; a name stands for a recipe of `REGULARIZERS`."""
@@ -91,12 +91,12 @@ class PolicyConfig:
     observations: tuple[str, ...] = ()
     """Observation keys that the policy sees; empty: all that are not images."""
     images: ImageConfig = field(default_factory=ImageConfig)
-    """What the policy makes of camera images."""
+    """The networks that see camera images."""
     observation_clip: Annotated[float, Range(1)] = 5.0
     """Normalized observations are clipped to plus or minus this [standard deviations]."""
     observation_std_floor: Annotated[float, Range(1e-6)] = 0.02
-    """No observation is divided by less than this [its own unit], so that what barely varies in
-    the demonstrations (the place of a table) is not blown up into a signal."""
+    """No observation is divided by less than this [its own unit]: numbers that barely vary in
+    the demonstrations (the place of a table) are not blown up into a signal."""
     near_field_scales_m: tuple[Annotated[float, Range(1e-3)], ...] = (0.03, 0.12, 0.5)
     """Positions relative to the end effector are also seen through tanh(x / range) [m], the
     shortest of which resolves millimeters; empty: only as they are, and `attention_heads` must
@@ -172,7 +172,7 @@ class TrainConfig:
     """Noise on normalized observations in training [standard deviations]; never on the
     instruction."""
     ema_decay: Fraction = 0.99
-    """Decay of the exponential moving average of the weights, which is then what is validated,
+    """Decay of the exponential moving average of the weights. The average is then validated,
     rolled out and saved; 0: the weights themselves."""
     validation_interval: Count = 100
     """Updates between two validations; `last/` is saved at each."""

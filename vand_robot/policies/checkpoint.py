@@ -46,19 +46,19 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True, eq=False)
 class TrainerState:
-    """What training needs to go on as if it had never stopped."""
+    """The state of training beside the policy, so that it goes on as if it had never stopped."""
 
     update: int
     """Updates done."""
     facts: Mapping[str, Any]
-    """What JSON can hold: the best checkpoint so far, the fingerprint of the data."""
+    """The best checkpoint so far, the fingerprint of the data; values that JSON can hold."""
     tensors: Mapping[str, Tensor]
     """The optimizer's moments and, with averaging, the weights themselves."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A policy and what was written beside it."""
+    """A policy, and everything written beside it."""
 
     policy: RecurrentPolicy
     """In evaluation mode."""
@@ -67,9 +67,9 @@ class Checkpoint:
     update: int
     """Updates done when it was saved."""
     metrics: Mapping[str, float]
-    """Figures of that moment: validation, trials."""
+    """Metrics of that moment: validation loss, validation rollouts."""
     extras: Mapping[str, Any]
-    """Whatever the caller of `train` stored."""
+    """The mapping that the caller of `train` stored."""
 
 
 def load_policy(path: str | Path) -> RecurrentPolicy:
@@ -116,9 +116,9 @@ def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | Non
     """Writes a checkpoint, in place of an older one.
 
     Args:
-        folder: Where.
-        saved: What.
-        trainer: Only where training may go on from here.
+        folder: The checkpoint's folder.
+        saved: The policy, and everything written beside it.
+        trainer: The state of training; None where training shall not go on from here.
 
     Raises:
         VandError: It cannot be written; an older one is intact.
@@ -145,7 +145,7 @@ def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | Non
 
 
 def load_trainer_state(folder: Path) -> TrainerState:
-    """What `save_checkpoint` wrote for going on; errors as in `load_policy`."""
+    """Loads the state of training that `save_checkpoint` wrote; errors as in `load_policy`."""
     folder = find_checkpoint(folder)
     facts = _read_json(folder / TRAINER_JSON)
     digests = _read_json(folder / POLICY_JSON)["sha256"]
@@ -179,7 +179,7 @@ def require_tensors(
 
 
 def software_versions() -> dict[str, str]:
-    """What a checkpoint was made with."""
+    """Versions of the software that makes a checkpoint."""
     try:
         own = version("vand-robot")
     except PackageNotFoundError:  # run from a source tree

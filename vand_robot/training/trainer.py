@@ -73,7 +73,7 @@ class TrainingInterruptedError(VandError):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What became of a run."""
+    """The result of a training run."""
 
     out: Path
     """Its folder."""
@@ -115,7 +115,7 @@ def train(
             raises stops the run, which can be resumed from the last validation.
 
     Returns:
-        What became of the run.
+        The result of the run.
 
     Raises:
         UsageError: A mistake in the configuration; the folder is taken, or holds another run
@@ -159,7 +159,7 @@ class Trainer:
 
     Args:
         config: The run.
-        data: What it learns from.
+        data: The demonstrations.
         policy: The policy, in its initial state.
     """
 
@@ -219,7 +219,7 @@ class Trainer:
             mine.copy_(theirs)
 
     def save(self, folder: Path, metrics: Mapping[str, float], *, trainer: bool = False) -> None:
-        """Writes the policy, and what it takes to go on."""
+        """Writes a checkpoint; with `trainer`, the state to go on from as well."""
         saved = Checkpoint(self.averaged, self.config, self.update, metrics, self.extras)
         state = None
         if trainer:
@@ -251,7 +251,7 @@ class Trainer:
         self.extras = saved.extras
 
     def _tensors(self) -> dict[str, Tensor]:
-        """What `restore` needs beside the saved policy: `exp_avg/<parameter>` and so on."""
+        """The tensors that `restore` needs beside the policy: `exp_avg/<parameter>` and so on."""
         moments = {
             f"{part}/{name}": tensor
             for name, parameter in self.policy.named_parameters()
@@ -293,7 +293,7 @@ class _Reporter:
     on_update: OnUpdate | None
 
     def write(self, update: int, metrics: Mapping[str, float]) -> None:
-        """Writes down and shows what was measured, if anything was."""
+        """Writes down and shows metrics, if there are any."""
         if metrics:
             self.log.write(update, metrics)
             self.display.show(update, metrics)
@@ -350,7 +350,7 @@ def _prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _rank(metrics: Mapping[str, float]) -> tuple[float, float]:
-    """What makes a checkpoint better than another: rollouts, then the validation loss."""
+    """The order of checkpoints, the best last: by rollouts, then by the validation loss."""
     return metrics.get(SCORE, -math.inf), -metrics.get(VALID_NLL, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Metrics of one update, and what is kept of an update that went wrong."""
+"""Metrics of one update, and the error of an update whose loss is not finite."""
 
 import dataclasses
 import math
@@ -47,7 +47,7 @@ class UpdateMetrics:
 def not_finite(
     file: Path, update: int, batch: Batch, loss: PolicyLoss, metrics: UpdateMetrics
 ) -> VandError:
-    """The error for an update whose loss or gradient is not finite; saves what it saw.
+    """The error for an update whose loss or gradient is not finite; its batch is saved.
 
     Args:
         file: Where the batch and the core's output are saved, as safetensors.
