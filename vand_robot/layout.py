@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vand_demos.system.files import disk_errors
+from vand_demos.system.files import disk_errors, folder_aside, leftovers
 from vand_envs.errors import UsageError
 
 CONFIG_FILE = "config.yaml"
@@ -115,9 +115,7 @@ class RunFolder:
             VandError: It cannot be removed.
         """
         checkpoints = (self.best, self.last)
-        halves = [
-            half for folder in checkpoints for half in (old_folder(folder), new_folder(folder))
-        ]
+        halves = [half for folder in checkpoints for half in leftovers(folder)]
         config = () if keep_config else (self.config,)
         remove_entries(
             self.path,
@@ -208,24 +206,13 @@ def find_checkpoint(path: Path) -> Path:
     """
     # an old one is left where a crash fell between the two renames that replace a checkpoint
     for folder in (path, path / BEST, path / LAST):
-        for candidate in (folder, old_folder(folder)):
+        for candidate in (folder, folder_aside(folder)):
             if (candidate / POLICY_JSON).is_file():
                 return candidate
     if not path.exists():
         raise UsageError(f"no checkpoint: {path} does not exist")
     expected = f"{POLICY_JSON} in it, in {BEST}/ or in {LAST}/"
     raise UsageError(f"no checkpoint: expected {path} to hold {expected}")
-
-
-def old_folder(folder: Path) -> Path:
-    """Where a checkpoint's folder is kept while a new one takes its place."""
-    folder = folder.absolute()  # "." has no name, and "/" has none at all
-    return folder.parent / f".{folder.name}.old"
-
-
-def new_folder(folder: Path) -> Path:
-    """Where a checkpoint is written before it takes its place."""
-    return folder.with_name(f".{folder.name}.new")
 
 
 def remove_entries(folder: Path, entries: tuple[Path, ...]) -> None:

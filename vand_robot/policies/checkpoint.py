@@ -10,7 +10,6 @@ A folder is written under another name and renamed, so that a crash leaves the o
 
 import json
 import platform
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from vand_demos.system.files import disk_errors, sync
+from vand_demos.system.files import disk_errors, replacing_folder
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.config.schema import TrainConfig
@@ -35,8 +34,6 @@ from vand_robot.layout import (
     TRAINER_JSON,
     TRAINER_TENSORS,
     find_checkpoint,
-    new_folder,
-    old_folder,
 )
 from vand_robot.policies.recurrent import RecurrentPolicy
 
@@ -140,8 +137,9 @@ def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | Non
         "sha256": {name: sha256(content).hexdigest() for name, content in files.items()},
     }
     files[POLICY_JSON] = _dump(head)
-    with disk_errors("write checkpoint", folder):
-        _replace_folder(folder, files)
+    with disk_errors("write checkpoint", folder), replacing_folder(folder) as new:
+        for name, content in files.items():
+            (new / name).write_bytes(content)
 
 
 def load_trainer_state(folder: Path) -> TrainerState:
@@ -186,21 +184,6 @@ def software_versions() -> dict[str, str]:
         own = "source"
     versions = {"vand-robot": own, "torch": str(torch.__version__), "numpy": np.__version__}
     return {**versions, "python": platform.python_version()}
-
-
-def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    new, old = new_folder(folder), old_folder(folder)
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    for name, content in files.items():
-        (new / name).write_bytes(content)
-        sync(new / name)
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    new.rename(folder)
-    sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _pack(tensors: Mapping[str, Tensor]) -> bytes:
