@@ -7,7 +7,13 @@ state; and a Gaussian head. Time first: (steps, batch, features). Nothing in her
 from vand_robot.nn.heads import GaussianHead, gaussian_nll
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.layers import GRU, LSTM, Elman, Recurrent, ScanResult
-from vand_robot.nn.registry import CELLS, REGULARIZERS, make_cell, make_regularizer
+from vand_robot.nn.registry import (
+    CELLS,
+    REGULARIZERS,
+    make_cell,
+    make_regularizer,
+    options_of,
+)
 from vand_robot.nn.regularizers.base import (
     NoRegularizer,
     Regularizer,
@@ -22,6 +28,7 @@ from vand_robot.nn.regularizers.noisin import (
     Noisin,
     explicit_regularizer,
 )
+from vand_robot.nn.regularizers.options import OptionInfo, Range
 from vand_robot.nn.regularizers.vand import Vand, VandSampler, kl_bound
 
 __all__ = [
@@ -40,6 +47,8 @@ __all__ = [
     "InputNoise",
     "NoRegularizer",
     "Noisin",
+    "OptionInfo",
+    "Range",
     "Recurrent",
     "Regularizer",
     "RegularizerTerms",
@@ -53,4 +62,5 @@ __all__ = [
     "kl_bound",
     "make_cell",
     "make_regularizer",
+    "options_of",
 ]

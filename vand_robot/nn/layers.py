@@ -25,8 +25,8 @@ from vand_robot.nn.regularizers.base import (
     Regularizer,
     RegularizerTerms,
     Sample,
-    require_choice,
 )
+from vand_robot.nn.regularizers.options import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -472,7 +472,9 @@ class Elman(_OneTensorState):
         *,
         regularizer: Regularizer | None = None,
     ) -> None:
-        require_choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+        if nonlinearity not in ("tanh", "relu"):
+            hint = did_you_mean(nonlinearity, ("tanh", "relu"))
+            raise ValueError(f"nonlinearity must be one of tanh, relu; got {nonlinearity!r}{hint}")
         super().__init__(
             ElmanCell(nonlinearity),
             input_size=input_size,

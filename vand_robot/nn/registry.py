@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vand_robot.nn.layers import GRU, LSTM, Elman
@@ -10,10 +11,16 @@ from vand_robot.nn.regularizers.base import NoRegularizer, Regularizer
 from vand_robot.nn.regularizers.chain import Chain
 from vand_robot.nn.regularizers.classic import Dropout, GaussianNoise, InputNoise, Zoneout
 from vand_robot.nn.regularizers.noisin import DropoutLSTM, Noisin
+from vand_robot.nn.regularizers.options import (
+    OptionInfo,
+    did_you_mean,
+    options_of_class,
+    require_known,
+)
 from vand_robot.nn.regularizers.vand import Vand
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
 CELLS: Mapping[str, type[Elman] | type[GRU] | type[LSTM]] = {
     "elman": Elman,
@@ -61,44 +68,65 @@ def make_cell(
     Raises:
         ValueError: if there is no such layer, or no such option.
     """
-    _require_known("cell", name, CELLS)
+    require_known("cell", name, CELLS)
     layer = CELLS[name]
-    _require_options(name, options, layer)
+    _require_options(name, options, list(inspect.signature(layer).parameters))
     return layer(input_size, hidden_size, num_layers, regularizer=regularizer, **options)
 
 
-def make_regularizer(options: Mapping[str, Any] | None) -> Regularizer:
-    """Make a regularizer from its options.
+def make_regularizer(name: str | Mapping[str, Any] | None, **options: Any) -> Regularizer:
+    """Make a regularizer by name: `make_regularizer("vand", beta=1e-3)`.
 
     Args:
-        options: `{"name": ..., **arguments}`, e.g. `{"name": "vand", "beta": 1e-3}`; the members
-            of a chain likewise, as a list under "regularizers". None for none.
+        name: one of `REGULARIZERS`; or all in one mapping, as a configuration has it,
+            `{"name": "vand", "beta": 1e-3}`; None for none.
+        **options: arguments of its constructor, see `options_of`. The members of a chain are
+            recipes or such mappings, as a list under "regularizers".
 
     Returns:
         The recipe.
 
     Raises:
         ValueError: if there is no such regularizer, no such option, or an option's value is bad.
+        TypeError: if the members of a chain are no regularizers.
     """
-    if options is None:
-        return NoRegularizer()
-    arguments = dict(options)
-    name = arguments.pop("name", None)
-    _require_known("regularizer", name, REGULARIZERS)
-    recipe = REGULARIZERS[name]
-    _require_options(name, arguments, recipe)
-    if recipe is Chain and "regularizers" in arguments:
-        arguments["regularizers"] = tuple(map(make_regularizer, arguments["regularizers"]))
-    return recipe(**arguments)
+    kind: Any
+    if isinstance(name, Mapping):
+        options = {**name, **options}
+        kind = options.pop("name", "")
+    else:
+        kind = "none" if name is None else name
+    known = [option.name for option in options_of(kind)]
+    _require_options(kind, options, known)
+    recipe = REGULARIZERS[kind]
+    if recipe is Chain and isinstance(options.get("regularizers"), (list, tuple)):
+        options["regularizers"] = tuple(
+            member if isinstance(member, Regularizer) else make_regularizer(member)
+            for member in options["regularizers"]
+        )
+    return recipe(**options)
 
 
-def _require_known(kind: str, name: Any, known: Mapping[str, object]) -> None:
-    if name not in known:
-        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(known)}")
+def options_of(name: str) -> tuple[OptionInfo, ...]:
+    """List the options of a regularizer: name, type, default, bounds, choices, one line of help.
+
+    They come from the fields of its recipe, the only place where they are written.
+
+    Args:
+        name: one of `REGULARIZERS`.
+
+    Returns:
+        The options, in the constructor's order.
+
+    Raises:
+        ValueError: if there is no such regularizer.
+    """
+    require_known("regularizer", name, REGULARIZERS)
+    return options_of_class(REGULARIZERS[name])
 
 
-def _require_options(name: str, options: Mapping[str, Any], maker: type) -> None:
-    known = inspect.signature(maker).parameters
+def _require_options(name: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
     for option in options:
         if option not in known:
-            raise ValueError(f"{name} has no option {option!r}; it has: {', '.join(known)}")
+            hint = did_you_mean(option, known)
+            raise ValueError(f"{name} has no option {option!r}{hint}; it has: {', '.join(known)}")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
+from vand_robot.nn.regularizers.options import check_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -125,7 +126,8 @@ class Regularizer:
     """What it acts on: the whole "state", or only the LSTM's "hidden" half."""
 
     def __post_init__(self) -> None:
-        require_choice("on", self.on, ("state", "hidden"))
+        """Check the options' values; raises ValueError."""
+        check_options(self)
 
     def bind(self, num_layers: int, hidden_size: int, state_size: int) -> Sampler:  # noqa: ARG002  (for samplers with parameters in each layer)
         """Make the sampler of one network."""
@@ -151,19 +153,3 @@ class Regularizer:
 @dataclass(frozen=True)
 class NoRegularizer(Regularizer):
     """The plain network."""
-
-
-def require_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    """Raise ValueError unless a named option has one of its values."""
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
-
-
-def require_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
-    """Raise ValueError unless low <= value < high."""
-    try:
-        inside = low <= value < high
-    except TypeError:  # configurations know no types: "1e-3"
-        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}); got {value!r}") from None
-    if not inside:
-        raise ValueError(f"{name} must lie in [{low:g}, {high:g}); got {value!r}")

@@ -28,12 +28,26 @@ class Chain(Regularizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.regularizers, Regularizer):
+            raise TypeError("a chain needs a tuple of regularizers; got one: write (member,)")
+        members = tuple(self.regularizers)
+        for member in members:
+            if not isinstance(member, Regularizer):
+                raise TypeError(f"a chain needs regularizers; got {member!r} among its members")
+        object.__setattr__(self, "regularizers", members)  # a list will do
         if self.on != "state":
             raise ValueError('Chain acts on what its members act on; leave on="state"')
         if not self.regularizers:
             raise ValueError("a chain needs at least one regularizer")
-        if any(isinstance(member, Vand) for member in self.regularizers[1:]):
+        if any(isinstance(member, Vand) for member in self.flattened()[1:]):
             raise ValueError("Vand can only come first in a chain")
+
+    def flattened(self) -> tuple[Regularizer, ...]:
+        """The members in order, those of chains within the chain in their place."""
+        found: list[Regularizer] = []
+        for member in self.regularizers:
+            found += member.flattened() if isinstance(member, Chain) else (member,)
+        return tuple(found)
 
     def bind(self, num_layers: int, hidden_size: int, state_size: int) -> ChainSampler:
         """Make the sampler of one network."""

@@ -8,13 +8,14 @@ al., "Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations", ICL
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.kernel.random_mask import draw_mask
-from vand_robot.nn.regularizers.base import Mask, Regularizer, require_choice, require_range
+from vand_robot.nn.regularizers.base import Mask, Regularizer
+from vand_robot.nn.regularizers.options import Range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,12 +25,8 @@ if TYPE_CHECKING:
 class GaussianNoise(Regularizer):
     """h = mu + scale * eps: noise of one fixed scale on every unit, B = scale * eps."""
 
-    scale: float = 0.05
+    scale: Annotated[float, Range(0)] = 0.05
     """Standard deviation of the noise [units of the state]."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_range("scale", self.scale, 0)
 
     def draw(self, steps: int, like: Tensor) -> AffineMap:
         """See `Regularizer.draw`."""
@@ -41,14 +38,13 @@ class GaussianNoise(Regularizer):
 class InputNoise(Regularizer):
     """x + scale * eps: noise of one fixed scale on the network's input; the state is untouched."""
 
-    scale: float = 0.05
+    scale: Annotated[float, Range(0)] = 0.05
     """Standard deviation of the noise [units of the input]."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.on != "state":
             raise ValueError('InputNoise is on the input alone; leave on="state"')
-        require_range("scale", self.scale, 0)
 
     def perturb_input(self, x: Tensor, layer: int) -> Tensor:
         """See `Regularizer.perturb_input`."""
@@ -59,16 +55,11 @@ class InputNoise(Regularizer):
 class Dropout(Regularizer):
     """h = mask / (1 - p) * mu: a dropped unit is zero, A = mask / (1 - p)."""
 
-    p: float = 0.1
+    p: Annotated[float, Range(0, 1)] = 0.1
     """Probability that a unit is dropped."""
 
     mask: Mask = "step"
     """Draw a mask for every "step", or one for the whole "sequence" (Gal & Ghahramani)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_range("p", self.p, 0, 1)
-        require_choice("mask", self.mask, ("step", "sequence"))
 
     def draw(self, steps: int, like: Tensor) -> AffineMap:
         """See `Regularizer.draw`."""
@@ -84,12 +75,8 @@ class Zoneout(Regularizer):
     slows the state down in training, and only the expectation runs at the same pace.
     """
 
-    z: float = 0.1
+    z: Annotated[float, Range(0, 1)] = 0.1
     """Probability that a unit keeps its previous value."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_range("z", self.z, 0, 1)
 
     def draw(self, steps: int, like: Tensor) -> AffineMap:
         """See `Regularizer.draw`."""

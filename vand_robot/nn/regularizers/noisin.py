@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
 from vand_robot.nn.kernel.random_mask import draw_mask, require_mask
-from vand_robot.nn.regularizers.base import Part, Regularizer, require_choice, require_range
+from vand_robot.nn.regularizers.base import Part, Regularizer
+from vand_robot.nn.regularizers.options import Range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,7 +108,7 @@ class Noisin(Regularizer):
     distribution: Distribution = "normal"
     """Distribution of the noise; see `DISTRIBUTIONS`."""
 
-    spread: float = 0.1
+    spread: Annotated[float, Range(0, open_low=True)] = 0.1
     """The table's gamma, which sets the variance: gamma^2; for "beta" and "chi_square" gamma; for
     "bernoulli", where it is the probability to keep, (1 - gamma) / gamma."""
 
@@ -117,7 +118,7 @@ class Noisin(Regularizer):
     unbiased: Literal["weak", "strong"] = "weak"
     """"weak": into the recurrence of every layer; "strong": on the last layer's output alone."""
 
-    alpha: float = 1.0
+    alpha: Annotated[float, Range(0, open_low=True)] = 1.0
     """Shape of the "gamma" and "beta" distributions."""
 
     on: Part = field(default="hidden", kw_only=True)
@@ -125,14 +126,10 @@ class Noisin(Regularizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_choice("distribution", self.distribution, get_args(Distribution))
-        require_choice("form", self.form, ("additive", "multiplicative"))
-        require_choice("unbiased", self.unbiased, ("weak", "strong"))
         if self.unbiased == "strong" and self.on != "hidden":
             raise ValueError('Noisin that is strongly unbiased is on the output; leave on="hidden"')
-        require_range("alpha", self.alpha, math.ulp(0.0))
-        high = math.nextafter(1.0, 2.0) if self.distribution == "bernoulli" else math.inf
-        require_range("spread", self.spread, math.ulp(0.0), high)
+        if self.distribution == "bernoulli" and self.spread > 1:
+            raise ValueError(f"spread must lie in (0, 1] for bernoulli; got {self.spread!r}")
 
     @property
     def variance(self) -> float:
@@ -169,22 +166,17 @@ class DropoutLSTM(Regularizer):
     the hidden state itself, so that the layer above sees what the recurrence sees.
     """
 
-    input: float = 0.5
+    input: Annotated[float, Range(0, 1)] = 0.5
     """Probability that an element of a layer's input is dropped."""
 
-    recurrent: float = 0.4
+    recurrent: Annotated[float, Range(0, 1)] = 0.4
     """Probability that a unit of the state is dropped, at each step."""
 
-    output: float = 0.5
+    output: Annotated[float, Range(0, 1)] = 0.5
     """Probability that an element of the last layer's output is dropped."""
 
     on: Part = field(default="hidden", kw_only=True)
     """Whether the recurrent mask spares the LSTM's cell ("hidden") or not ("state")."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("input", "recurrent", "output"):
-            require_range(name, getattr(self, name), 0, 1)
 
     def draw(self, steps: int, like: Tensor) -> AffineMap:
         """See `Regularizer.draw`."""

@@ -48,7 +48,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -62,9 +62,8 @@ from vand_robot.nn.regularizers.base import (
     RegularizerTerms,
     Sample,
     Sampler,
-    require_choice,
-    require_range,
 )
+from vand_robot.nn.regularizers.options import Range
 
 Estimator = Literal["straight-through", "trapezoid", "relaxed"]
 
@@ -84,19 +83,19 @@ integrator, swings about the budget for hundreds of updates; this makes it settl
 class Vand(Regularizer):
     """Adaptive noise and dropout of the state; see the module's text for the mathematics."""
 
-    sigma: float = 0.05
+    sigma: Annotated[float, Range(0, open_low=True)] = 0.05
     """Initial scale of the noise, every unit [units of the state]."""
 
-    drop: float = 0.02
+    drop: Annotated[float, Range(0, 1, open_low=True)] = 0.02
     """Initial ratio at which a unit's memory is dropped."""
 
-    beta: float = 1e-3
+    beta: Annotated[float, Range(0)] = 1e-3
     """Weight of the KL [per nat]; with a budget, where dual ascent starts."""
 
-    budget: float | None = None
+    budget: Annotated[float | None, Range(0, open_low=True)] = None
     """Nats of memory per step, all units and layers together, that dual ascent on beta holds."""
 
-    dual_rate: float = 0.02
+    dual_rate: Annotated[float, Range(0)] = 0.02
     """Step of dual ascent: ln beta moves by this times ln(KL / budget), clamped to [-1, 1]."""
 
     mask: Mask = "step"
@@ -105,7 +104,7 @@ class Vand(Regularizer):
     estimator: Estimator = "straight-through"
     """How the data term's gradient reaches d; see `Estimators of d` in the module's text."""
 
-    temperature: float = 0.5
+    temperature: Annotated[float, Range(0, open_low=True)] = 0.5
     """Temperature of the relaxed Bernoulli masks; towards 0 they harden."""
 
     prior: Literal["unit", "learned"] = "unit"
@@ -124,10 +123,10 @@ class Vand(Regularizer):
     adaptive: bool = True
     """Learn sigma and d; otherwise they stay as they start."""
 
-    sigma_min: float = 1e-3
+    sigma_min: Annotated[float, Range(0)] = 1e-3
     """Floor of sigma: keeps the KL finite."""
 
-    drop_min: float = 1e-4
+    drop_min: Annotated[float, Range(0, 0.5)] = 1e-4
     """Floor of d, and its distance from 1: keeps its logit finite."""
 
     def __post_init__(self) -> None:
@@ -136,20 +135,18 @@ class Vand(Regularizer):
             raise ValueError('Vand acts on the whole state; leave on="state"')
         if not (self.noise or self.dropout):
             raise ValueError("Vand needs noise or dropout; for neither use NoRegularizer")
-        require_range("sigma_min", self.sigma_min, 0)
-        require_range("sigma", self.sigma, math.nextafter(self.sigma_min, math.inf))
-        require_range("drop_min", self.drop_min, 0, 0.5)
-        low = math.nextafter(self.drop_min, math.inf)
-        require_range("drop", self.drop, low, 1 - self.drop_min)
-        require_range("beta", self.beta, 0)
-        if self.budget is not None:
-            require_range("budget", self.budget, math.ulp(0.0))
-            require_range("beta", self.beta, *BETA_RANGE)
-        require_range("dual_rate", self.dual_rate, 0)
-        require_range("temperature", self.temperature, math.ulp(0.0))
-        require_choice("mask", self.mask, ("step", "sequence"))
-        require_choice("estimator", self.estimator, get_args(Estimator))
-        require_choice("prior", self.prior, ("unit", "learned"))
+        for name, low, high in (
+            ("sigma", self.sigma_min, math.inf),
+            ("drop", self.drop_min, 1 - self.drop_min),
+        ):
+            value, bounds = getattr(self, name), Range(low, high, open_low=True)
+            if value not in bounds:
+                raise ValueError(f"{name} must lie in {bounds}, by {name}_min; got {value!r}")
+        if self.budget is not None and self.beta not in Range(*BETA_RANGE, open_high=False):
+            low, high = BETA_RANGE
+            raise ValueError(
+                f"beta must lie in [{low:g}, {high:g}] with a budget; got {self.beta!r}"
+            )
 
     def bind(self, num_layers: int, hidden_size: int, state_size: int) -> VandSampler:
         """Make the sampler of one network."""
