@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from vand_robot.nn import GRU, LSTM, Elman, GaussianHead, Recurrent, Vand
+from vand_robot.nn import GRU, LSTM, Elman, GaussianHead, Recurrent, Vand, tune_allocator
 
 Work = Callable[[], object]
 
@@ -168,6 +168,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads to try")
     parser.add_argument("--only", default="", help="contenders whose name contains this")
     options = parser.parse_args()
+    tune_allocator()
     torch.manual_seed(0)
     rows = [
         row

@@ -16,8 +16,8 @@ PRESENCE = list(itertools.product([False, True], repeat=4))
 STEPS, BATCH, INPUTS, UNITS = 4, 2, 2, 3
 
 
-@pytest.fixture(autouse=True, params=[1, 1024], ids=["short_stretches", "one_stretch"])
-def _stretches(request, monkeypatch):
+@pytest.fixture(autouse=True, params=[1, 1024], ids=["short_blocks", "one_block"])
+def _block_length(request, monkeypatch):
     """Every test with time cut into single steps, and in one piece."""
     monkeypatch.setattr(time_blocks, "BLOCK_ROWS", request.param)
 
@@ -133,9 +133,9 @@ def test_lengths_change_nothing_where_steps_are_valid(
 def test_descending_lengths_cost_their_valid_steps_and_little_more():
     generator = torch.Generator().manual_seed(0)
     lengths = torch.randint(120, 301, (24,), generator=generator).sort(descending=True).values
-    stretches = time_blocks.cut(300, 24, lengths.tolist())
-    rows = sum((s.steps.stop - s.steps.start) * s.batch.stop for s in stretches)
-    assert rows == stretches[-1].packed.stop
+    blocks = time_blocks.split_time(300, 24, lengths.tolist())
+    rows = sum((s.steps.stop - s.steps.start) * s.batch.stop for s in blocks)
+    assert rows == blocks[-1].packed.stop
     assert lengths.sum() <= rows < 1.05 * lengths.sum()  # all in all 1.35
 
 

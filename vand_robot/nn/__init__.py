@@ -4,9 +4,11 @@ Drop-in layers `Elman`, `GRU` and `LSTM`; regularizers, each of which is a rando
 state; and a Gaussian head. Time first: (steps, batch, features). Nothing in here knows of robots.
 """
 
+from vand_robot.nn.allocator import tune_allocator
 from vand_robot.nn.heads import GaussianHead, gaussian_nll
 from vand_robot.nn.kernel.affine import AffineMap
-from vand_robot.nn.layers import GRU, LSTM, Elman, Recurrent, ScanResult
+from vand_robot.nn.layers import GRU, LSTM, Elman
+from vand_robot.nn.recurrent import Recurrent, ScanResult
 from vand_robot.nn.registry import (
     CELLS,
     REGULARIZERS,
@@ -63,4 +65,5 @@ __all__ = [
     "make_cell",
     "make_regularizer",
     "options_of",
+    "tune_allocator",
 ]

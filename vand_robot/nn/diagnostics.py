@@ -1,4 +1,4 @@
-"""What a trained network's state does: what it remembers, whether it is stable, its shape.
+"""Diagnostics of a trained network's state: its memory, its stability, its shape.
 
 All of it is measured on the deterministic state, the one used at inference.
 """
@@ -21,7 +21,7 @@ from vand_robot.nn.regularizers.vand import VandSampler, kl_bound
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vand_robot.nn.layers import Recurrent
+    from vand_robot.nn.recurrent import Recurrent
     from vand_robot.nn.regularizers.base import Sampler
 
 

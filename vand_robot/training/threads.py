@@ -7,6 +7,8 @@ from statistics import median
 
 import torch
 
+from vand_robot.nn import tune_allocator
+
 TIMED_UPDATES = 3
 """Updates whose median time counts for a number of threads, after one to warm up."""
 WORTHWHILE = 0.9
@@ -24,6 +26,7 @@ def torch_settings(threads: int) -> Iterator[int]:
     previous = torch.get_num_threads()
     with torch.random.fork_rng(devices=()):
         torch.set_num_threads(threads)
+        tune_allocator()
         try:
             yield previous
         finally:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vand_robot.experiments.sequences.signals import DT_S, STEPS_PER_CYCLE, draw, reference
 from vand_robot.metrics.periodic import score_periodic
-from vand_robot.nn import GaussianHead, Recurrent, make_cell, make_regularizer
+from vand_robot.nn import GaussianHead, Recurrent, make_cell, make_regularizer, tune_allocator
 
 UNITS = 32
 """Units of every network."""
@@ -83,6 +83,7 @@ def run_trial(trial: Trial) -> dict[str, Any]:
         figures of the last update, the time taken [s], and the path of the first rollout, (T, 2).
     """
     began = time.perf_counter()
+    tune_allocator()
     torch.manual_seed(trial.seed)
     rng = np.random.default_rng(trial.seed)
     regularizer = make_regularizer(trial.regularizer)

@@ -1,6 +1,6 @@
 """The three transitions mu_t = f(x_t, h_{t-1}): Elman, GRU, LSTM, and their derivatives.
 
-`transition` is the formula as one reads it, for autograd. `activate` and `fold` are the same
+`transition` is the formula as one reads it, for autograd. `activate` and `backward` are the same
 formula and its derivative in place, on buffers made before the loop over time. `step` is torch's
 kernel for a single step. Tests hold them to each other.
 
@@ -33,7 +33,7 @@ Step = Callable[[int], object]
 
 
 class BackwardPass(NamedTuple):
-    """The derivative of a stretch of steps."""
+    """The derivative of a block of steps."""
 
     step: Step
     """step(t): d_mu_t to d_pre_t, and to what reaches h_{t-1} past the weights."""
@@ -131,7 +131,7 @@ class Cell(Protocol):
         """Go one step with torch's own kernel: x (B, I), state (B, S) -> (B, S) mu."""
         ...
 
-    def trace(self, pre: Tensor) -> StepBuffers:
+    def make_buffers(self, pre: Tensor) -> StepBuffers:
         """Make the buffers that go with pre-activations (..., G); pre is the first."""
         ...
 
@@ -139,18 +139,18 @@ class Cell(Protocol):
         """Lay a layer's weights out for `begin` and `activate`."""
         ...
 
-    def begin(self, trace: StepBuffers, inner: Tensor | None) -> None:
+    def begin(self, buffers: StepBuffers, inner: Tensor | None) -> None:
         """Go from the projected input in pre to what `W_hh h` is to be added to.
 
-        Called on a stretch of the trace, once, with `Prepared.inner`.
+        Called on a block of the buffers, once, with `Prepared.inner`.
         """
         ...
 
-    def activate(self, trace: StepBuffers, before: Tensor, mu: Tensor) -> Step:
-        """Prepare the steps of a stretch of time.
+    def activate(self, buffers: StepBuffers, before: Tensor, mu: Tensor) -> Step:
+        """Prepare the steps of a block of time.
 
         Args:
-            trace: buffers after `begin`; at step t pre_t must hold `W_hh h_{t-1}` too.
+            buffers: buffers after `begin`; at step t pre_t must hold `W_hh h_{t-1}` too.
             before: (T, B, S) the states h_{t-1}; row t is read at step t.
             mu: (T, B, S) where the answers go.
 
@@ -159,13 +159,13 @@ class Cell(Protocol):
         """
         ...
 
-    def fold(
-        self, trace: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
+    def backward(
+        self, buffers: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
     ) -> BackwardPass:
-        """Prepare the derivative of a stretch of time.
+        """Prepare the derivative of a block of time.
 
         Args:
-            trace: buffers as `activate` left them; they are not changed.
+            buffers: buffers as `activate` left them; they are not changed.
             before: (T, B, S) the states h_{t-1}.
             d_mu: (T, B, S) gradient of mu; row t is read at step t.
             d_before: (T, B, S) gradient of h_{t-1}; row t is added to at step t. None if no
@@ -195,8 +195,8 @@ class ElmanCell:
         kernel = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
         return kernel(x, state, *weights)
 
-    def trace(self, pre: Tensor) -> StepBuffers:
-        """See `Cell.trace`."""
+    def make_buffers(self, pre: Tensor) -> StepBuffers:
+        """See `Cell.make_buffers`."""
         return [pre]
 
     def prepare(self, weights: Weights) -> Prepared:
@@ -205,26 +205,26 @@ class ElmanCell:
             return weights.prepared(doubled=slice(None))
         return weights.prepared(doubled=slice(0))
 
-    def begin(self, trace: StepBuffers, inner: Tensor | None) -> None:
+    def begin(self, buffers: StepBuffers, inner: Tensor | None) -> None:
         """See `Cell.begin`: nothing to do."""
 
-    def activate(self, trace: StepBuffers, before: Tensor, mu: Tensor) -> Step:  # noqa: ARG002  (as above)
+    def activate(self, buffers: StepBuffers, before: Tensor, mu: Tensor) -> Step:  # noqa: ARG002  (as above)
         """See `Cell.activate`."""
-        pre_t, mu_t = trace[0].unbind(0), mu.unbind(0)
+        pre_t, mu_t = buffers[0].unbind(0), mu.unbind(0)
         if self.nonlinearity == "tanh":
             minus_one = mu.new_full((), -1)
             return lambda t: torch.add(minus_one, pre_t[t].sigmoid_(), alpha=2, out=mu_t[t])
         return lambda t: torch.clamp_min(pre_t[t], 0, out=mu_t[t])
 
-    def fold(
+    def backward(
         self,
-        trace: StepBuffers,
+        buffers: StepBuffers,
         before: Tensor,  # noqa: ARG002  (as above)
         d_mu: Tensor,
         d_before: Tensor | None,  # noqa: ARG002  (reached through the weights alone)
     ) -> BackwardPass:
-        """See `Cell.fold`."""
-        (pre,) = trace  # now holds (1 + mu) / 2, or still what relu was taken of
+        """See `Cell.backward`."""
+        (pre,) = buffers  # now holds (1 + mu) / 2, or still what relu was taken of
         if self.nonlinearity == "tanh":
             d_pre = torch.addcmul(pre, pre, pre, value=-1).mul_(4)  # (T, B, H) slope, for now
         else:
@@ -251,8 +251,8 @@ class GRUCell:
         """See `Cell.step`."""
         return torch.gru_cell(x, state, *weights)
 
-    def trace(self, pre: Tensor) -> StepBuffers:
-        """See `Cell.trace`."""
+    def make_buffers(self, pre: Tensor) -> StepBuffers:
+        """See `Cell.make_buffers`."""
         return [pre, pre.new_empty((*pre.shape[:-1], pre.shape[-1] // 3))]
 
     def prepare(self, weights: Weights) -> Prepared:
@@ -260,16 +260,16 @@ class GRUCell:
         candidate = slice(2 * weights.hh.shape[1], None)
         return weights.prepared(doubled=candidate, inner=candidate)
 
-    def begin(self, trace: StepBuffers, inner: Tensor | None) -> None:
+    def begin(self, buffers: StepBuffers, inner: Tensor | None) -> None:
         """See `Cell.begin`."""
-        pre, n = trace  # will hold r, z, 2 (W_hn h + b_hn); and n
+        pre, n = buffers  # will hold r, z, 2 (W_hn h + b_hn); and n
         candidate = pre[..., 2 * n.shape[-1] :]
         n.copy_(candidate)
         candidate[:] = 0 if inner is None else inner
 
-    def activate(self, trace: StepBuffers, before: Tensor, mu: Tensor) -> Step:
+    def activate(self, buffers: StepBuffers, before: Tensor, mu: Tensor) -> Step:
         """See `Cell.activate`."""
-        pre, n = trace
+        pre, n = buffers
         r_t, z_t, inner_t = (gate.unbind(0) for gate in pre.chunk(3, -1))
         r_z_t, n_t = pre[..., : 2 * n.shape[-1]].unbind(0), n.unbind(0)
         before_t, mu_t = before.unbind(0), mu.unbind(0)
@@ -283,11 +283,11 @@ class GRUCell:
 
         return step
 
-    def fold(
-        self, trace: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
+    def backward(
+        self, buffers: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
     ) -> BackwardPass:
-        """See `Cell.fold`."""
-        pre, n = trace
+        """See `Cell.backward`."""
+        pre, n = buffers
         r, z, twice_inner = pre.chunk(3, -1)  # (T, B, H) each
         d_pre = torch.empty_like(pre)  # (T, B, 3H) slopes d pre / d mu, for now
         to_r, to_z, to_inner = d_pre.chunk(3, -1)
@@ -332,8 +332,8 @@ class LSTMCell:
         h, c = state.chunk(2, -1)
         return torch.cat(torch.lstm_cell(x, (h, c), *weights), -1)
 
-    def trace(self, pre: Tensor) -> StepBuffers:
-        """See `Cell.trace`."""
+    def make_buffers(self, pre: Tensor) -> StepBuffers:
+        """See `Cell.make_buffers`."""
         return [pre, pre.new_empty((*pre.shape[:-1], pre.shape[-1] // 4))]
 
     def prepare(self, weights: Weights) -> Prepared:
@@ -341,12 +341,12 @@ class LSTMCell:
         size = weights.hh.shape[1]
         return weights.prepared(doubled=slice(2 * size, 3 * size))
 
-    def begin(self, trace: StepBuffers, inner: Tensor | None) -> None:
+    def begin(self, buffers: StepBuffers, inner: Tensor | None) -> None:
         """See `Cell.begin`: nothing to do."""
 
-    def activate(self, trace: StepBuffers, before: Tensor, mu: Tensor) -> Step:
+    def activate(self, buffers: StepBuffers, before: Tensor, mu: Tensor) -> Step:
         """See `Cell.activate`."""
-        pre, squashed = trace  # will hold i, f, g, o; and tanh(c)
+        pre, squashed = buffers  # will hold i, f, g, o; and tanh(c)
         i_t, f_t, g_t, o_t = (gate.unbind(0) for gate in pre.chunk(4, -1))
         pre_t, squashed_t = pre.unbind(0), squashed.unbind(0)
         _, c_before_t = (part.unbind(0) for part in before.chunk(2, -1))
@@ -362,11 +362,11 @@ class LSTMCell:
 
         return step
 
-    def fold(
-        self, trace: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
+    def backward(
+        self, buffers: StepBuffers, before: Tensor, d_mu: Tensor, d_before: Tensor | None
     ) -> BackwardPass:
-        """See `Cell.fold`."""
-        pre, squashed = trace
+        """See `Cell.backward`."""
+        pre, squashed = buffers
         size = squashed.shape[-1]
         i, f, g, o = pre.chunk(4, -1)  # (T, B, H) each
         d_pre = torch.empty_like(pre)  # (T, B, 4H) slopes d pre / d (c, c, c, h), for now

@@ -5,12 +5,12 @@
 
 An autograd graph with a node for every operation of every step spends most of its time on
 bookkeeping. Here the whole sequence is one node, and kernels write into buffers made before the
-loop. Time is walked in stretches short enough for the cache: what needs no recurrence (the input's
+loop. Time is walked in blocks short enough for the cache: what needs no recurrence (the input's
 part of the pre-activations, m, the derivative's coefficients, the gradients of all weights) is done
-for a stretch at once, as matrix products, around the loop over its steps.
+for a block at once, as matrix products, around the loop over its steps.
 
-What the scan takes and gives is padded, (T, B, .); what it keeps to itself is packed, stretch after
-stretch, so that sequences of unequal length cost little more than their valid steps.
+What the scan takes and gives is padded, (T, B, .); what it keeps to itself is packed, block after
+block, so that sequences of unequal length cost little more than their valid steps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.kernel.cells import Weights
 from vand_robot.nn.kernel.first_order import first_order
-from vand_robot.nn.kernel.time_blocks import cut, padding_rows
+from vand_robot.nn.kernel.time_blocks import padding_rows, split_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,27 +32,12 @@ if TYPE_CHECKING:
     from vand_robot.nn.kernel.time_blocks import TimeBlock
 
 
-def _keep_freed_memory() -> None:
-    """Make glibc keep freed memory for the next pass instead of handing it back to the system.
-
-    The buffers of a pass are tens of megabytes, made and freed at every training step. By default
-    glibc returns them and gets them again as untouched pages, whose faults cost up to a fifth of
-    the step. It raises its thresholds to the largest block it ever saw freed, up to 32 MiB (see
-    mallopt(3), M_MMAP_THRESHOLD): so one such block is made and freed, untouched. Elsewhere this
-    does nothing.
-    """
-    torch.empty(2**25 - 2**12, dtype=torch.uint8)
-
-
-_keep_freed_memory()
-
-
 HALF = (torch.float16, torch.bfloat16)
 """Types whose scan runs in float32."""
 
 
 class Trajectory(NamedTuple):
-    """What a scan gives; differentiable."""
+    """States of a scan; differentiable."""
 
     states: Tensor
     """(T, B, S) states after each step."""
@@ -152,58 +137,62 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
         steps, batch, _ = x.shape
-        stretches = cut(steps, batch, lengths)
+        blocks = split_time(steps, batch, lengths)
         hidden = weight_hh.shape[1]
         mapped = any(value is not None for value in (A, B, C, keep))
-        rows = stretches[-1].packed.stop
+        rows = blocks[-1].packed.stop
         blank = initial.new_empty if rows == steps * batch else initial.new_zeros
         path = blank((steps + 1, *initial.shape))  # (T + 1, B, S) from h_0 on
         path[0] = initial
         states = path[1:]
         mu = blank(states.shape) if ctx.needs_input_grad[8] else None  # (T, B, S) for d_A
-        trace = cell.trace(x.new_empty((rows, weight_hh.shape[0])))  # packed
+        buffers = cell.make_buffers(x.new_empty((rows, weight_hh.shape[0])))  # packed
         gap = None if keep is None else blank(states.shape)  # (T, B, S) mu - m
-        alone = () if keep is None else cell.trace(torch.empty_like(trace[0]))
+        memoryless = () if keep is None else cell.make_buffers(torch.empty_like(buffers[0]))
         prepared = cell.prepare(Weights(weight_ih, weight_hh, bias_ih, bias_hh))
 
-        for stretch in stretches:
-            now = stretch.padded
-            here = stretch.of_packed(trace)
+        for block in blocks:
+            now = block.padded
+            packed = block.of_packed(buffers)
             before, after = path[:-1][now], states[now]
             answer = _at(mu, now)
             if answer is None:
                 answer = torch.empty_like(after) if mapped else after
-            _project(x[now], prepared, out=here[0])
+            _project(x[now], prepared, out=packed[0])
             m = None
             if gap is not None:
-                m = _answer_memoryless(cell, stretch.of_packed(alone), here[0], prepared.inner)
-            cell.begin(here, prepared.inner)
-            activate = cell.activate(here, before, answer)
-            remap = _remap([_at(value, now) for value in (A, B, C, keep)], before, answer, m, after)
+                m = _answer_memoryless(cell, block.of_packed(memoryless), packed[0], prepared.inner)
+            cell.begin(packed, prepared.inner)
+            activate = cell.activate(packed, before, answer)
+            apply_map = _map_steps(
+                [_at(value, now) for value in (A, B, C, keep)], before, answer, m, after
+            )
             hidden_t = before[..., :hidden].unbind(0)
-            for t, pre in enumerate(here[0].unbind(0)):
+            for t, pre in enumerate(packed[0].unbind(0)):
                 pre.addmm_(hidden_t[t], prepared.to_recurrent)
                 activate(t)
-                if remap is not None:
-                    remap(t)
+                if apply_map is not None:
+                    apply_map(t)
             if gap is not None and m is not None:
                 torch.sub(answer, m, out=gap[now])
 
         if lengths:
-            _forget_padding(stretches, lengths, padded=(states, mu, gap), packed=trace)
-        ctx.cell, ctx.stretches = cell, stretches
-        ctx.inner = len(trace)
+            _forget_padding(blocks, lengths, padded=(states, mu, gap), packed=buffers)
+        ctx.cell, ctx.blocks = cell, blocks
+        ctx.buffers = len(buffers)
         ctx.has_bias = bias_ih is not None
-        ctx.save_for_backward(x, weight_ih, weight_hh, A, C, keep, path, mu, gap, *trace, *alone)
+        ctx.save_for_backward(
+            x, weight_ih, weight_hh, A, C, keep, path, mu, gap, *buffers, *memoryless
+        )
         return states, gap
 
     @staticmethod
     @first_order
     def backward(ctx: Any, d_states: Tensor | None, d_gap: Tensor | None) -> tuple[Any, ...]:
-        x, weight_ih, weight_hh, A, C, keep, path, mu, gap, *buffers = ctx.saved_tensors
+        x, weight_ih, weight_hh, A, C, keep, path, mu, gap, *saved = ctx.saved_tensors
         cell: Cell = ctx.cell
-        stretches: Sequence[TimeBlock] = ctx.stretches
-        trace, alone = buffers[: ctx.inner], buffers[ctx.inner :]
+        blocks: Sequence[TimeBlock] = ctx.blocks
+        buffers, memoryless = saved[: ctx.buffers], saved[ctx.buffers :]
         states = path[1:]
         steps, batch, _ = states.shape
         hidden = weight_hh.shape[1]
@@ -213,7 +202,7 @@ class _Scan(torch.autograd.Function):
         G = torch.empty_like(path)  # (T + 1, B, S) gradient of every state, the future included
         G[0] = 0
         G[1:] = 0 if d_states is None else d_states
-        rows = stretches[-1].packed.stop
+        rows = blocks[-1].packed.stop
         blank = x.new_empty if rows == steps * batch else x.new_zeros
         d_x = blank(x.shape) if needs_x else None
         d_A, d_C, d_keep = (
@@ -222,24 +211,26 @@ class _Scan(torch.autograd.Function):
         d_weight_ih, d_weight_hh = torch.zeros_like(weight_ih), torch.zeros_like(weight_hh)
         d_bias_ih, d_bias_hh = d_weight_ih.new_zeros((2, weight_hh.shape[0]))
 
-        for stretch in reversed(stretches):
-            now = stretch.padded
+        for block in reversed(blocks):
+            now = block.padded
             g, before, d_before = G[1:][now], path[:-1][now], G[:-1][now]
             through = _product(_at(A, now), _at(keep, now))  # (t, B, S) d h / d mu
             direct = _at(d_gap, now)
             d_mu = g if through is None and direct is None else torch.empty_like(g)
-            fold = cell.fold(stretch.of_packed(trace), before, d_mu, d_before)
-            unmap = _unmap(through, direct, _at(C, now), g, d_mu, d_before)
-            d_hidden_t, d_pre_t = d_before[..., :hidden].unbind(0), fold.d_pre.unbind(0)
+            derivative = cell.backward(block.of_packed(buffers), before, d_mu, d_before)
+            apply_map_backward = _map_backward_steps(
+                through, direct, _at(C, now), g, d_mu, d_before
+            )
+            d_hidden_t, d_pre_t = d_before[..., :hidden].unbind(0), derivative.d_pre.unbind(0)
             for t in range(len(d_pre_t) - 1, -1, -1):
-                if unmap is not None:
-                    unmap(t)
-                fold.step(t)
+                if apply_map_backward is not None:
+                    apply_map_backward(t)
+                derivative.step(t)
                 d_hidden_t[t].addmm_(d_pre_t[t], weight_hh)
 
-            d_weight_hh.addmm_(_rows(fold.d_pre).t(), _rows(before[..., :hidden]))
-            d_bias_hh += fold.d_pre.sum((0, 1))
-            d_gates = fold.d_gates()
+            d_weight_hh.addmm_(_rows(derivative.d_pre).t(), _rows(before[..., :hidden]))
+            d_bias_hh += derivative.d_pre.sum((0, 1))
+            d_gates = derivative.d_gates()
             if d_C is not None:
                 torch.mul(g, before, out=d_C[now])
             if keep is not None and gap is not None:
@@ -249,9 +240,9 @@ class _Scan(torch.autograd.Function):
                 d_m = (1 - keep[now]).mul_(d_mixed)
                 if d_gap is not None:
                     d_m -= d_gap[now]
-                fold = _fold_memoryless(cell, stretch.of_packed(alone), d_m)
-                d_bias_hh += fold.d_pre.sum((0, 1))
-                _as_one_step(d_gates).add_(fold.d_gates())
+                derivative = _backward_memoryless(cell, block.of_packed(memoryless), d_m)
+                d_bias_hh += derivative.d_pre.sum((0, 1))
+                _as_one_step(d_gates).add_(derivative.d_gates())
             if d_A is not None and mu is not None:
                 _mixed(mu[now], _at(gap, now), _at(keep, now), out=d_A[now]).mul_(g)
             d_weight_ih.addmm_(_rows(d_gates).t(), _rows(x[now]))
@@ -290,7 +281,7 @@ def _as_one_step(value: Tensor) -> Tensor:
 
 
 def _forget_padding(
-    stretches: Sequence[TimeBlock],
+    blocks: Sequence[TimeBlock],
     lengths: Sequence[int],
     padded: Sequence[Tensor | None],
     packed: Sequence[Tensor],
@@ -301,7 +292,7 @@ def _forget_padding(
     infinity is not, and the gradient of the weights would sum it.
     """
     in_padded, in_packed = (
-        torch.tensor(rows, device=packed[0].device) for rows in padding_rows(stretches, lengths)
+        torch.tensor(rows, device=packed[0].device) for rows in padding_rows(blocks, lengths)
     )
     if not in_packed.numel():
         return
@@ -329,25 +320,25 @@ def _to_inputs(d_gates: Tensor, weight_ih: Tensor) -> Tensor:
 
 
 def _answer_memoryless(
-    cell: Cell, trace: StepBuffers, gates: Tensor, inner: Tensor | None
+    cell: Cell, buffers: StepBuffers, gates: Tensor, inner: Tensor | None
 ) -> Tensor:
-    """Return m = f(x, 0) of a stretch, (t, B, S), by the cell's own step from a zero state."""
+    """Return m = f(x, 0) of a block, (t, B, S), by the cell's own step from a zero state."""
     steps, batch, width = gates.shape
     m = gates.new_empty((steps, batch, width // cell.gates * cell.parts))
-    flat = [_as_one_step(buffer) for buffer in trace]
+    flat = [_as_one_step(buffer) for buffer in buffers]
     flat[0].copy_(_as_one_step(gates))
     cell.begin(flat, inner)
     cell.activate(flat, m.new_zeros((1, 1, m.shape[-1])), _as_one_step(m))(0)
     return m
 
 
-def _fold_memoryless(cell: Cell, trace: StepBuffers, d_m: Tensor) -> BackwardPass:
+def _backward_memoryless(cell: Cell, buffers: StepBuffers, d_m: Tensor) -> BackwardPass:
     """Take the derivative of m, (t, B, S); its gradients come as one step."""
-    flat = [_as_one_step(buffer) for buffer in trace]
+    flat = [_as_one_step(buffer) for buffer in buffers]
     before = d_m.new_zeros((1, 1, d_m.shape[-1]))
-    fold = cell.fold(flat, before, _as_one_step(d_m), None)
-    fold.step(0)
-    return fold
+    derivative = cell.backward(flat, before, _as_one_step(d_m), None)
+    derivative.step(0)
+    return derivative
 
 
 def _product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
@@ -362,7 +353,7 @@ def _mixed(mu: Tensor, gap: Tensor | None, keep: Tensor | None, out: Tensor) -> 
     return torch.addcmul(mu, keep - 1, gap, out=out)
 
 
-def _remap(
+def _map_steps(
     coefficients: Sequence[Tensor | None],
     before: Tensor,
     mu: Tensor,
@@ -394,7 +385,7 @@ def _remap(
     return step
 
 
-def _unmap(
+def _map_backward_steps(
     through: Tensor | None,
     direct: Tensor | None,
     C: Tensor | None,
@@ -402,7 +393,7 @@ def _unmap(
     d_mu: Tensor,
     d_before: Tensor,
 ) -> Step | None:
-    """Prepare its derivative's: d_mu = through g + direct, d_before += C g, (t, B, S) each."""
+    """Prepare the derivative of the map's steps: d_mu = through g + direct, d_before += C g."""
     through_t, direct_t, C_t = (None if c is None else c.unbind(0) for c in (through, direct, C))
     g_t, d_mu_t, d_before_t = g.unbind(0), d_mu.unbind(0), d_before.unbind(0)
     if through_t is None and direct_t is None and C_t is None:

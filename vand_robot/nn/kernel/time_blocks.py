@@ -1,6 +1,6 @@
-"""How the scan walks through a padded batch: in stretches of time with a shrinking batch.
+"""Blocks of time with a shrinking batch, in which the scan walks through a padded batch.
 
-A stretch is short enough for the cache, and works on the first n sequences, the last of which is
+A block is short enough for the cache, and works on the first n sequences, the last of which is
 the last that is not over. So if the longest sequence comes first, as a batch of sequences of
 unequal length usually has it, padding costs next to nothing; in any other order the result is the
 same.
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLOCK_ROWS = 1024
-"""Steps times batch of a stretch: few enough for the cache, many enough for matrix products."""
+"""Steps times batch of a block: few enough for the cache, many enough for matrix products."""
 
 PADDING_ROWS = 16
-"""Steps of padding at which a stretch ends: by then they cost more than to begin another one."""
+"""Steps of padding at which a block ends: by then they cost more than to begin another one."""
 
 
 class TimeBlock(NamedTuple):
-    """A stretch of time, and the sequences that are not over at its beginning."""
+    """A block of time, and the sequences that are not over at its beginning."""
 
     steps: slice
-    """Where its t steps lie in T."""
+    """Its t steps within T."""
 
     batch: slice
     """The first n of the B sequences."""
 
     packed: slice
-    """Where its t n rows lie in buffers that hold one stretch after the other, without padding."""
+    """Its t n rows in buffers that hold one block after the other, without padding."""
 
     @property
     def padded(self) -> tuple[slice, slice]:
-        """Where it lies in what is padded, (T, B, .)."""
+        """Index of the block in padded tensors, (T, B, .)."""
         return self.steps, self.batch
 
     def of_packed(self, buffers: Sequence[Tensor]) -> list[Tensor]:
-        """View the stretch, (t, n, .), of packed buffers (R, .)."""
+        """View the block, (t, n, .), of packed buffers (R, .)."""
         steps = self.steps.stop - self.steps.start
         return [b[self.packed].view(steps, self.batch.stop, b.shape[1]) for b in buffers]
 
 
-def cut(steps: int, batch: int, lengths: Sequence[int] | None = None) -> list[TimeBlock]:
-    """Cut time into stretches, as far as any sequence goes.
+def split_time(steps: int, batch: int, lengths: Sequence[int] | None = None) -> list[TimeBlock]:
+    """Split time into blocks, as far as any sequence goes.
 
     Args:
         steps: T.
@@ -54,10 +54,10 @@ def cut(steps: int, batch: int, lengths: Sequence[int] | None = None) -> list[Ti
         lengths: the valid steps of each sequence, in 1..T; None for all.
 
     Returns:
-        The stretches, in order.
+        The blocks, in order.
     """
     running = _running(lengths) if lengths else [batch] * steps
-    found: list[TimeBlock] = []
+    blocks: list[TimeBlock] = []
     start = packed = 0
     while start < len(running):
         first, stop, padding = running[start], start, 0
@@ -66,18 +66,18 @@ def cut(steps: int, batch: int, lengths: Sequence[int] | None = None) -> list[Ti
             padding += first - running[stop]
             stop += 1
         end = packed + (stop - start) * first
-        found.append(TimeBlock(slice(start, stop), slice(first), slice(packed, end)))
+        blocks.append(TimeBlock(slice(start, stop), slice(first), slice(packed, end)))
         start, packed = stop, end
-    return found
+    return blocks
 
 
 def padding_rows(
-    stretches: Sequence[TimeBlock], lengths: Sequence[int]
+    blocks: Sequence[TimeBlock], lengths: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """Find the steps that the stretches do past the end of a sequence.
+    """Find the steps that the blocks do past the end of a sequence.
 
     Args:
-        stretches: of `cut`.
+        blocks: of `split_time`.
         lengths: (B,) the valid steps of each sequence.
 
     Returns:
@@ -86,7 +86,7 @@ def padding_rows(
     batch = len(lengths)
     padded: list[int] = []
     packed: list[int] = []
-    for steps, sequences, rows in stretches:
+    for steps, sequences, rows in blocks:
         for index in range(sequences.stop):
             first = max(steps.start, lengths[index])
             padded += range(first * batch + index, steps.stop * batch, batch)

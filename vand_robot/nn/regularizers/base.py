@@ -1,4 +1,4 @@
-"""What a regularizer is: a recipe, the sampler it makes for one network, and what it reports.
+"""Base of all regularizers: the recipe, the sampler of one network, the terms of the loss.
 
 A `Regularizer` is a frozen recipe without parameters; it may be shared, printed and compared. A
 network calls `bind` to get its `Sampler`, the module that draws the affine map of each layer's
@@ -40,7 +40,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class RegularizerTerms:
-    """What a regularizer adds to the loss and to the log."""
+    """Terms of a regularizer in the loss, and its figures for the log."""
 
     kl: Tensor
     """Scalar [nats per step]: mean over valid steps and batch, sum over units and layers."""
@@ -123,7 +123,7 @@ class Regularizer:
     """A recipe that draws affine maps; the base of all, and by itself the one that does nothing."""
 
     on: Part = field(default="state", kw_only=True)
-    """What it acts on: the whole "state", or only the LSTM's "hidden" half."""
+    """Part that is regularized: the whole "state", or only the LSTM's "hidden" half."""
 
     def __post_init__(self) -> None:
         """Check the options' values; raises ValueError."""

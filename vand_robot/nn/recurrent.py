@@ -1,0 +1,420 @@
+"""Base of the recurrent layers: sequences, single steps, lengths, states and checks.
+
+The public layers are in `layers.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, linear
+from torch.nn.utils.rnn import PackedSequence
+
+from vand_robot.nn.kernel.cells import Cell, Weights
+from vand_robot.nn.kernel.packed import in_order, packed_like, padded
+from vand_robot.nn.kernel.scan import scan
+from vand_robot.nn.regularizers.base import (
+    NoRegularizer,
+    Regularizer,
+    RegularizerTerms,
+    Sample,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Hx = TypeVar("Hx")
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """Outputs, final state and terms of the loss of a batch of sequences."""
+
+    output: Tensor
+    """(T, B, H) hidden state of the last layer; zero at padding."""
+
+    state: Tensor
+    """(num_layers, B, S) state after each sequence's last valid step."""
+
+    terms: RegularizerTerms
+    """The regularizer's terms of the loss; zero when it does not act."""
+
+
+class Recurrent(nn.Module, Generic[Hx]):
+    """Base of the three layers. Use `Elman`, `GRU` or `LSTM`.
+
+    S is the size of a layer's state: H, or 2H for the LSTM, [hidden; cell].
+    """
+
+    bidirectional = False
+    """As `torch.nn` has it."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        *,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+        regularizer: Regularizer | None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        for option, size in (
+            ("input_size", input_size),
+            ("hidden_size", hidden_size),
+            ("num_layers", num_layers),
+        ):
+            if size < 1:
+                raise ValueError(f"{name} expects {option} >= 1; got {size!r}")
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"{name} expects dropout in [0, 1]; got {dropout!r}")
+        if bidirectional:
+            raise ValueError(f"{name} runs forwards only: bidirectional=True is not supported")
+        if regularizer is not None and not isinstance(regularizer, Regularizer):
+            raise TypeError(
+                f"{name} expects a Regularizer, e.g. Vand(); got {type(regularizer).__name__}"
+                " (make_regularizer builds one from a dictionary)"
+            )
+        self.cell = cell
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
+        self.state_size = cell.parts * hidden_size
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
+        for layer in range(num_layers):
+            width = input_size if layer == 0 else hidden_size
+            shapes: dict[str, tuple[int, ...]] = {
+                "weight_ih": (width,),
+                "weight_hh": (hidden_size,),
+            }
+            if bias:
+                shapes |= {"bias_ih": (), "bias_hh": ()}
+            for key, shape in shapes.items():
+                weight = torch.empty(cell.gates * hidden_size, *shape, **options)
+                self.register_parameter(f"{key}_l{layer}", nn.Parameter(weight))
+        recipe = NoRegularizer() if regularizer is None else regularizer
+        self.regularizer = recipe.bind(num_layers, hidden_size, self.state_size).to(**options)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights from U(-1/sqrt(H), 1/sqrt(H)), as `torch.nn` does."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for name, parameter in self.named_parameters():
+            if not name.startswith("regularizer."):
+                nn.init.uniform_(parameter, -bound, bound)
+
+    def weights(self, layer: int) -> Weights:
+        """Weights of one layer."""
+        found = self._parameters  # get_parameter would cost a tenth of a control step
+        weight_ih, weight_hh = found[f"weight_ih_l{layer}"], found[f"weight_hh_l{layer}"]
+        assert weight_ih is not None  # noqa: S101  (narrows the type)
+        assert weight_hh is not None  # noqa: S101  (narrows the type)
+        bias_ih, bias_hh = found.get(f"bias_ih_l{layer}"), found.get(f"bias_hh_l{layer}")
+        return Weights(weight_ih, weight_hh, bias_ih, bias_hh)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: in `torch.nn` it lays weights out for cuDNN, which is not used here."""
+
+    def extra_repr(self) -> str:
+        """Show sizes in the module's printout."""
+        return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
+
+    def initial_state(
+        self,
+        batch: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """Return the zero state (num_layers, batch, S); type and device are the weights' own."""
+        like = self.weights(0).hh
+        return like.new_zeros(self.num_layers, batch, self.state_size, device=device, dtype=dtype)
+
+    def run(
+        self,
+        x: Tensor,
+        state: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        *,
+        deterministic: bool | None = None,
+    ) -> ScanResult:
+        """Run over whole sequences, time first whatever `batch_first` says.
+
+        Within `torch.autocast` too it runs, and answers, in the weights' own type.
+
+        Args:
+            x: (T, B, I) inputs.
+            state: (num_layers, B, S) state to go on from (truncated backpropagation, or a rollout
+                in pieces); None for zeros. Gradients flow into it: detach it to truncate.
+            lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all. What
+                padding holds, even NaN, changes nothing. Any order will do; in descending order
+                padding costs next to nothing.
+            deterministic: switch the regularizer's samples off or on; None: on in training mode.
+
+        Returns:
+            Outputs, final state and the regularizer's terms.
+
+        Raises:
+            ValueError: if a shape, a type or a length does not fit.
+        """
+        if _in_autocast(x):
+            own = self.weights(0).hh.dtype
+            with torch.autocast(x.device.type, enabled=False):
+                x, state = x.to(own), None if state is None else state.to(own)
+                return self.run(x, state, lengths, deterministic=deterministic)
+        lengths = None if lengths is None else self._as_lengths(lengths)
+        self._check(x, state, lengths)
+        steps, batch, _ = x.shape
+        state = self.initial_state(batch, dtype=x.dtype) if state is None else state
+        sampled = self.training if deterministic is None else not deterministic
+        valid = None
+        if lengths is not None:
+            lengths = lengths.to(x.device)
+            valid = torch.arange(steps, device=x.device).unsqueeze(1) < lengths  # (T, B)
+            x = _without_padding(x, valid)
+
+        kl = x.new_zeros(())
+        finals = []
+        output = x
+        for layer in range(self.num_layers):
+            if layer and self.dropout:
+                output = dropout(output, self.dropout, self.training)
+            if sampled:
+                output = self.regularizer.perturb_input(output, layer)
+            sample = self._draw(layer, steps, state[layer], sampled)
+            weights = self.weights(layer)
+            path = scan(self.cell, output, weights, state[layer], sample.affine, lengths)
+            # A batch of no sequences pays nothing; its mean would be NaN, and so the parameters.
+            if sample.kl is not None and path.gap is not None and self.training and batch:
+                kl = kl + sample.kl(path.gap, valid)
+            states = path.states  # (T, B, S)
+            output = states[..., : self.hidden_size]  # (T, B, H)
+            if valid is None or lengths is None:
+                finals.append(states[-1])
+            else:
+                last = (lengths - 1).view(1, batch, 1).expand(1, batch, self.state_size)
+                finals.append(states.gather(0, last)[0])
+                output = _without_padding(output, valid)
+        scanned = output
+        if sampled:
+            output = _without_padding(self.regularizer.perturb_output(output), valid)
+        if valid is None and output is scanned and output.requires_grad:
+            # The scan keeps its states for the backward pass; the caller may write on a copy.
+            output = output.clone(memory_format=torch.contiguous_format)
+        if sampled and self.training:
+            terms = self.regularizer.terms(kl)
+        else:
+            terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.stats())
+        return ScanResult(output, torch.stack(finals), terms)
+
+    def _draw(self, layer: int, steps: int, like: Tensor, sampled: bool) -> Sample:
+        """Draw one layer's map, or the deterministic one; like (B, S)."""
+        if sampled:
+            return self.regularizer.sample(layer, steps, like)
+        return Sample(self.regularizer.expected(like))
+
+    def step(self, x: Tensor, state: Tensor, deterministic: bool = True) -> tuple[Tensor, Tensor]:
+        """Advance one step, for control. No gradients.
+
+        Args:
+            x: (B, I) inputs.
+            state: (num_layers, B, S), from `initial_state` or the last step.
+            deterministic: False draws from the regularizer. Every call is then a sequence of its
+                own, so masks of one per sequence are drawn anew; use `run` to hold them.
+
+        Returns:
+            (B, H) output and (num_layers, B, S) next state.
+
+        Raises:
+            ValueError: if the state is of another number of layers.
+        """
+        if torch.is_grad_enabled():  # else no_grad would cost 6 % of a control step for nothing
+            with torch.no_grad():
+                return self.step(x, state, deterministic)
+        if not deterministic:
+            result = self.run(x.unsqueeze(0), state, deterministic=False)
+            return result.output[0], result.state
+        states = []
+        output, parts = x, self.cell.parts
+        before = state.unbind(0)
+        if len(before) != self.num_layers:
+            raise ValueError(self._misfit(state, x.shape[0]))
+        for layer, previous in enumerate(before):  # (B, S)
+            mu = self.cell.step(output, previous, self.weights(layer))
+            affine = self.regularizer.expected(previous)
+            states.append(mu if affine.is_identity else affine(mu, previous)[0])
+            output = states[-1] if parts == 1 else states[-1][:, : self.hidden_size]
+        return output, states[0].unsqueeze(0) if len(states) == 1 else torch.stack(states)
+
+    def transition(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Advance one deterministic step by the readable formula, under autograd if it is on.
+
+        Args:
+            x: (B, I) inputs.
+            state: (num_layers, B, S).
+
+        Returns:
+            (B, H) output and (num_layers, B, S) next state.
+
+        Raises:
+            ValueError: if the state is of another number of layers.
+        """
+        if _in_autocast(x):
+            own = self.weights(0).hh.dtype
+            with torch.autocast(x.device.type, enabled=False):
+                return self.transition(x.to(own), state.to(own))
+        if state.shape[0] != self.num_layers:
+            raise ValueError(self._misfit(state, x.shape[0]))
+        output = x
+        states = []
+        for layer in range(self.num_layers):
+            weights, previous = self.weights(layer), state[layer]
+            gates = linear(output, weights.ih, weights.bias_ih)
+            recurrent = linear(previous[:, : self.hidden_size], weights.hh, weights.bias_hh)
+            mu = self.cell.transition(gates, recurrent, previous)
+            affine = self.regularizer.expected(previous)
+            states.append(mu if affine.is_identity else affine(mu, previous)[0])
+            output = states[-1][:, : self.hidden_size]
+        return output, torch.stack(states)
+
+    @overload
+    def forward(
+        self, x: Tensor, hx: Hx | None = None, lengths: Tensor | Sequence[int] | None = None
+    ) -> tuple[Tensor, Hx]: ...
+
+    @overload
+    def forward(
+        self, x: PackedSequence, hx: Hx | None = None, lengths: None = None
+    ) -> tuple[PackedSequence, Hx]: ...
+
+    def forward(
+        self,
+        x: Tensor | PackedSequence,
+        hx: Hx | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Tensor | PackedSequence, Hx]:
+        """Run as the layer of `torch.nn` does.
+
+        The regularizer's terms of the loss are not returned; `run` returns them.
+
+        Args:
+            x: (T, B, I), or (B, T, I) with `batch_first`, or (T, I) unbatched; or a packed
+                sequence, sorted or not.
+            hx: initial state as in `torch.nn`, (num_layers, B, H), a pair of them for the LSTM;
+                None for zeros. The order of the sequences is that before packing.
+            lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all, and
+                with a packed sequence, which has its own.
+
+        Returns:
+            Output (T, B, H), laid out as x, zero at padding, or packed as x; and the final state,
+            as hx.
+
+        Raises:
+            ValueError: if a shape, a type or a length does not fit.
+            TypeError: if x is neither a tensor nor a packed sequence, or hx not as in `torch.nn`.
+        """
+        name = type(self).__name__
+        if isinstance(x, PackedSequence):
+            if lengths is not None:
+                raise ValueError(f"{name} expects no lengths with a packed sequence: it has them")
+            return self._forward_packed(x, hx)
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name} expects a tensor or a packed sequence; got {type(x).__name__}")
+        batched = x.dim() == 3
+        if not batched:
+            if x.dim() != 2:
+                raise ValueError(f"{name} expects x of 2 or 3 dimensions; got {tuple(x.shape)}")
+            x = x.unsqueeze(1)  # (T, 1, I)
+        elif self.batch_first:
+            x = x.transpose(0, 1)  # (T, B, I)
+        result = self.run(x, None if hx is None else self._join(hx, batched), lengths)
+        output, final = result.output.contiguous(), self._split(result.state, batched)
+        if not batched:
+            return output.squeeze(1), final
+        return output.transpose(0, 1) if self.batch_first else output, final
+
+    def _forward_packed(self, packed: PackedSequence, hx: Hx | None) -> tuple[PackedSequence, Hx]:
+        """See `forward`."""
+        x, lengths = padded(packed)  # (T, B, I) and (B,), longest first
+        state = None if hx is None else self._join(hx, batched=True)
+        if state is not None:
+            self._check_state(state, x.shape[1])  # before its order is changed
+            state = in_order(state, packed.sorted_indices)
+        result = self.run(x, state, lengths)
+        final = in_order(result.state, packed.unsorted_indices)
+        return packed_like(packed, result.output, lengths), self._split(final, batched=True)
+
+    @abstractmethod
+    def _join(self, hx: Hx, batched: bool) -> Tensor:
+        """Turn a state as `torch.nn` has it into (num_layers, B, S)."""
+
+    @abstractmethod
+    def _split(self, state: Tensor, batched: bool) -> Hx:
+        """Turn (num_layers, B, S) into a state as `torch.nn` has it."""
+
+    def _check(self, x: Tensor, state: Tensor | None, lengths: Tensor | None) -> None:
+        name = type(self).__name__
+        if x.dim() != 3 or x.shape[2] != self.input_size:
+            raise ValueError(
+                f"{name} expects x of shape (steps, batch, {self.input_size}); got {tuple(x.shape)}"
+            )
+        if x.shape[0] == 0:
+            raise ValueError(f"{name} expects at least one step; got none")
+        if state is not None:
+            self._check_state(state, x.shape[1])
+        dtype = self.weights(0).hh.dtype
+        for what, value in (("x", x), ("a state", state)):
+            if value is not None and value.dtype != dtype:
+                raise ValueError(
+                    f"{name} expects {what} of its weights' {dtype}; got {value.dtype}"
+                )
+        if lengths is None:
+            return
+        if lengths.shape != (x.shape[1],):
+            raise ValueError(
+                f"{name} expects lengths: integers of shape ({x.shape[1]},);"
+                f" got shape {tuple(lengths.shape)}"
+            )
+        if lengths.numel() and not (lengths.min() >= 1 and lengths.max() <= x.shape[0]):
+            raise ValueError(
+                f"{name} expects lengths in 1..{x.shape[0]};"
+                f" got {int(lengths.min())}..{int(lengths.max())}"
+            )
+
+    def _check_state(self, state: Tensor, batch: int) -> None:
+        if state.shape != (self.num_layers, batch, self.state_size):
+            raise ValueError(self._misfit(state, batch))
+
+    def _misfit(self, state: Tensor, batch: int) -> str:
+        """Tell what state was expected."""
+        expected = (self.num_layers, batch, self.state_size)
+        name = type(self).__name__
+        return f"{name} expects a state of shape {expected}; got {tuple(state.shape)}"
+
+    def _as_lengths(self, lengths: Tensor | Sequence[int]) -> Tensor:
+        """Turn integers of any type, in a tensor or a list, into int64."""
+        found = torch.as_tensor(lengths)
+        if found.numel() and (found.dtype.is_floating_point or found.dtype == torch.bool):
+            raise ValueError(f"{type(self).__name__} expects lengths: integers; got {found.dtype}")
+        return found.long()
+
+
+def _in_autocast(x: Tensor) -> bool:
+    """Tell whether `torch.autocast` would choose the type of a product on the device of x."""
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+
+
+def _without_padding(value: Tensor, valid: Tensor | None) -> Tensor:
+    """Zero the padding of (T, B, .); valid (T, B) or None for none."""
+    return value if valid is None else value.masked_fill(~valid.unsqueeze(-1), 0.0)
