@@ -4,10 +4,16 @@ import math
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
-from vand_robot.nn import GRU, Vand, make_cell
+from vand_robot.nn import GRU, Chain, Vand, dual_step, make_cell
 from vand_robot.nn.kernel.scan import scan
-from vand_robot.nn.regularizers.vand import kl_bound, mean_square, relaxed_bernoulli
+from vand_robot.nn.regularizers.vand import (
+    FORGOTTEN_PASSES,
+    kl_bound,
+    mean_square,
+    relaxed_bernoulli,
+)
 
 STEPS, BATCH, INPUTS, UNITS = 6, 4, 3, 5
 CELLS = ["elman", "gru", "lstm"]
@@ -316,27 +322,72 @@ def test_dual_ascent_holds_the_budget(budget):
         optimizer.zero_grad()
         (pull + result.terms.penalty).backward()
         optimizer.step()
+        dual_step(layer)
         history.append(result.terms.kl.item())
     assert sum(history[-100:]) / 100 == pytest.approx(budget, rel=0.05)
     assert result.terms.stats["beta"] != pytest.approx(0.1)
 
 
-def test_dual_ascent_rests_without_gradients_and_in_eval():
+def test_dual_ascent_is_off_without_gradients_and_in_eval():
     layer = make_layer("gru", Vand(budget=1.0))
     with torch.no_grad():
         layer.run(make_x())
     layer.eval().run(make_x())
+    dual_step(layer)
     assert layer.regularizer.beta.item() == pytest.approx(1e-3)
 
 
 @pytest.mark.parametrize("kl", [math.nan, math.inf, 0.0, -1e-6])
-def test_a_budget_learns_nothing_from_a_kl_that_is_none(kl):
+def test_dual_step_is_skipped_for_a_kl_of_zero_or_not_finite(kl):
     sampler = make_layer("gru", Vand(budget=1.0, beta=0.1)).regularizer
     for _ in range(3):
-        sampler.terms(torch.tensor(kl, dtype=torch.float64))
+        sampler.record(torch.tensor(kl, dtype=torch.float64), 10)
+        sampler.dual_step()
     assert sampler.beta.item() == pytest.approx(0.1)
-    sampler.terms(torch.tensor(2.0, dtype=torch.float64))
+    sampler.record(torch.tensor(2.0, dtype=torch.float64), 10)
+    sampler.dual_step()
     assert sampler.beta.item() > 0.1
+
+
+def test_terms_and_a_pass_leave_beta_alone_and_the_dual_step_moves_it_by_the_mean_kl():
+    layer = make_layer("gru", Chain((Vand(budget=1.0, beta=0.1, dual_rate=0.5),)))
+    vand = layer.regularizer.members[0]
+    first, second = (layer.run(make_x(steps)).terms.kl.item() for steps in (4, 8))
+    assert vand.beta.item() == pytest.approx(0.1)
+    dual_step(torch.nn.Sequential(torch.nn.Linear(2, 2), layer))
+    excess = min(math.log((4 * first + 8 * second) / 12), 1.0)
+    assert vand.beta.item() == pytest.approx(0.1 * math.exp(0.5 * excess))
+    before = vand.beta.item()
+    dual_step(layer)  # nothing was paid since
+    assert vand.beta.item() == before
+
+
+@pytest.mark.parametrize("split", ["checkpointed", "accumulated"])
+def test_the_dual_step_does_not_depend_on_how_a_batch_is_worked_on(split):
+    """Checkpointing runs every pass twice; accumulation runs it in pieces of the batch."""
+    found = []
+    for way in ("whole", split):
+        layer = make_layer("gru", Vand(budget=0.5, beta=0.1, dropout=False, sigma=1e-2))
+        torch.manual_seed(3)
+        x = make_x(batch=1).expand(-1, BATCH, -1)
+        if way == "checkpointed":
+            out = checkpoint(lambda x, run=layer.run: run(x).output, x, use_reentrant=False)
+            out.sum().backward()
+        else:
+            for piece in x.split(BATCH if way == "whole" else 1, dim=1):
+                layer.run(piece).output.sum().backward()
+        dual_step(layer)
+        found.append(layer.regularizer.beta.item())
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+    assert found[0] > 0.1
+
+
+def test_a_forgotten_dual_step_is_warned_of():
+    sampler = Vand(budget=1.0).bind(1, 3, 3)
+    for _ in range(FORGOTTEN_PASSES - 1):
+        sampler.record(torch.tensor(1.0), 1)
+    with pytest.warns(UserWarning, match="dual_step was not called"):
+        sampler.record(torch.tensor(1.0), 1)
 
 
 def test_an_empty_batch_leaves_the_budget_alone_and_costs_nothing():

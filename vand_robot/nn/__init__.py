@@ -8,6 +8,7 @@ from vand_robot.nn.allocator import tune_allocator
 from vand_robot.nn.heads import GaussianHead, gaussian_nll
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.layers import GRU, LSTM, Elman
+from vand_robot.nn.optimization import dual_step
 from vand_robot.nn.recurrent import Recurrent, ScanResult
 from vand_robot.nn.registry import (
     CELLS,
@@ -59,6 +60,7 @@ __all__ = [
     "Vand",
     "VandSampler",
     "Zoneout",
+    "dual_step",
     "explicit_regularizer",
     "gaussian_nll",
     "kl_bound",

@@ -183,6 +183,43 @@ class Recurrent(nn.Module, Generic[Hx]):
             valid = torch.arange(steps, device=x.device).unsqueeze(1) < lengths  # (T, B)
             x = _without_padding(x, valid)
 
+        scanned, finals, kl = self._run_layers(x, state, lengths, valid, sampled)
+        output = scanned
+        if sampled:
+            output = _without_padding(self.regularizer.perturb_output(output), valid)
+        if valid is None and output is scanned and output.requires_grad:
+            # The scan keeps its states for the backward pass; the caller may write on a copy.
+            output = output.clone(memory_format=torch.contiguous_format)
+        if sampled and self.training:
+            terms = self.regularizer.terms(kl)
+            if torch.is_grad_enabled():
+                self.regularizer.record(kl, steps * batch if lengths is None else lengths.sum())
+        else:
+            terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.stats())
+        return ScanResult(output, finals, terms)
+
+    def _run_layers(
+        self,
+        x: Tensor,
+        state: Tensor,
+        lengths: Tensor | None,
+        valid: Tensor | None,
+        sampled: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run all layers, one after the other.
+
+        Args:
+            x: (T, B, I) inputs, zero at padding.
+            state: (num_layers, B, S) initial state.
+            lengths: (B,) valid steps; None for all.
+            valid: (T, B) which steps those are; None for all.
+            sampled: whether the regularizer acts.
+
+        Returns:
+            (T, B, H) hidden state of the last layer, (num_layers, B, S) final state, and the KL
+            of all layers [nats per step].
+        """
+        steps, batch, _ = x.shape
         kl = x.new_zeros(())
         finals = []
         output = x
@@ -205,17 +242,7 @@ class Recurrent(nn.Module, Generic[Hx]):
                 last = (lengths - 1).view(1, batch, 1).expand(1, batch, self.state_size)
                 finals.append(states.gather(0, last)[0])
                 output = _without_padding(output, valid)
-        scanned = output
-        if sampled:
-            output = _without_padding(self.regularizer.perturb_output(output), valid)
-        if valid is None and output is scanned and output.requires_grad:
-            # The scan keeps its states for the backward pass; the caller may write on a copy.
-            output = output.clone(memory_format=torch.contiguous_format)
-        if sampled and self.training:
-            terms = self.regularizer.terms(kl)
-        else:
-            terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.stats())
-        return ScanResult(output, torch.stack(finals), terms)
+        return output, torch.stack(finals), kl
 
     def _draw(self, layer: int, steps: int, like: Tensor, sampled: bool) -> Sample:
         """Draw one layer's map, or the deterministic one; like (B, S)."""

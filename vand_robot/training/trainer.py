@@ -30,6 +30,7 @@ from vand_robot.data.batches import Batch, BatchStream, EpisodeBuffer
 from vand_robot.data.loading import TrainingData, load_data
 from vand_robot.layout import CONFIG_HEADER, RunFolder
 from vand_robot.metrics.names import ROLLOUTS, SCORE, TRAIN, UPDATE, VALID_NLL
+from vand_robot.nn import dual_step
 from vand_robot.policies.checkpoint import (
     Checkpoint,
     TrainerState,
@@ -204,6 +205,7 @@ class Trainer:
         if not metrics.is_finite:
             raise not_finite(folder.non_finite, update, batch, loss, metrics)
         self.optimizer.step()
+        dual_step(self.policy)
         self.update = update
         if self.averaged is not self.policy:
             self._average()

@@ -20,7 +20,14 @@ from torch import Tensor
 
 from vand_robot.experiments.sequences.signals import DT_S, STEPS_PER_CYCLE, draw, reference
 from vand_robot.metrics.periodic import score_periodic
-from vand_robot.nn import GaussianHead, Recurrent, make_cell, make_regularizer, tune_allocator
+from vand_robot.nn import (
+    GaussianHead,
+    Recurrent,
+    dual_step,
+    make_cell,
+    make_regularizer,
+    tune_allocator,
+)
 
 UNITS = 32
 """Units of every network."""
@@ -128,6 +135,7 @@ def _train(
         if trial.clip is not None:
             torch.nn.utils.clip_grad_norm_(parameters, trial.clip)
         optimizer.step()
+        dual_step(layer)
         schedule.step()
     figures = {"nll": nll.item(), **result.terms.stats}
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}

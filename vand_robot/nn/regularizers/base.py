@@ -117,6 +117,17 @@ class Sampler(nn.Module):
         """Figures for the log that are known without running."""
         return {}
 
+    def record(self, kl: Tensor, steps: Tensor | int) -> None:
+        """Note what a pass in training mode paid, for the next `dual_step`.
+
+        Args:
+            kl: scalar [nats per step].
+            steps: valid steps of all sequences that it is the mean of.
+        """
+
+    def dual_step(self) -> None:
+        """Move what is set by dual ascent; once for each step of the optimizer, after it."""
+
 
 @dataclass(frozen=True)
 class Regularizer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
 
 from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
 from vand_robot.nn.regularizers.base import Regularizer, RegularizerTerms, Sample, Sampler
@@ -13,6 +13,8 @@ from vand_robot.nn.regularizers.vand import Vand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,15 @@ class ChainSampler(Sampler):
         first, *rest = self.samplers()
         terms = first.terms(kl)
         return RegularizerTerms(terms.kl, terms.penalty, {**_merged(rest), **terms.stats})
+
+    def record(self, kl: Tensor, steps: Tensor | int) -> None:
+        """See `Sampler.record`: the KL is the first member's."""
+        next(iter(self.samplers())).record(kl, steps)
+
+    def dual_step(self) -> None:
+        """See `Sampler.dual_step`."""
+        for sampler in self.samplers():
+            sampler.dual_step()
 
     def stats(self) -> dict[str, float]:
         """See `Sampler.stats`."""

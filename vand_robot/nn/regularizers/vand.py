@@ -47,6 +47,7 @@ components share their noise, which lowers its variance.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -77,6 +78,9 @@ DAMPING = 2.0
 """Proportional part of dual ascent: beta is scaled by (KL / budget)^DAMPING. Ascent alone, an
 integrator, swings about the budget for hundreds of updates; this makes it settle. Stooke et al.,
 "Responsive Safety in Reinforcement Learning by PID Lagrangian Methods", ICML 2020."""
+
+FORGOTTEN_PASSES = 1000
+"""Passes in training mode without a `dual_step` after which a warning says so."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,7 @@ class VandSampler(Sampler):
         self.drop_logit = per_unit(math.log(share / (1 - share))) if recipe.dropout else None
         self.log_prior = per_unit(0.0) if recipe.prior == "learned" else None
         self.register_buffer("beta", torch.tensor(recipe.beta))
+        self._paid: list[tuple[Tensor, Tensor | int]] = []  # KL and steps, for `dual_step`
 
     @property
     def sigma(self) -> Tensor | None:
@@ -262,17 +267,48 @@ class VandSampler(Sampler):
         return keep, noise
 
     def terms(self, kl: Tensor) -> RegularizerTerms:
-        """See `Sampler.terms`; with a budget, also takes one step of dual ascent."""
+        """See `Sampler.terms`; with a budget, the KL weighs more the further it is above it."""
         beta = self.beta.clone()
-        budget = self.vand.budget
-        if budget is not None and self.training and torch.is_grad_enabled():
-            # A KL that is not finite, or of nothing, says nothing of beta, and would stay in it.
-            usable = kl.isfinite() & (kl > 0)
-            excess = (kl.detach() / budget).log().clamp(-1, 1).where(usable, 0.0)
-            self.beta.mul_(torch.exp(self.vand.dual_rate * excess)).clamp_(*BETA_RANGE)
-            beta = self.beta * torch.exp(DAMPING * excess)
+        if self.vand.budget is not None and self.training and torch.is_grad_enabled():
+            beta = beta * torch.exp(DAMPING * self._excess(kl.detach(), self.vand.budget))
         stats = {**self.stats(), "beta": beta.item(), "memory_nats": kl.item()}
         return RegularizerTerms(kl=kl, penalty=beta * kl, stats=stats)
+
+    def record(self, kl: Tensor, steps: Tensor | int) -> None:
+        """See `Sampler.record`."""
+        if self.vand.budget is None:
+            return
+        self._paid.append((kl.detach(), steps))
+        if len(self._paid) == FORGOTTEN_PASSES:
+            warnings.warn(
+                f"Vand has a budget, and dual_step was not called in {FORGOTTEN_PASSES} passes:"
+                " call vand_robot.nn.dual_step(model) after optimizer.step()",
+                stacklevel=2,
+            )
+            del self._paid[:-1]
+
+    @torch.no_grad()
+    def dual_step(self) -> None:
+        """Move beta towards the budget, by the mean KL of all passes since the last call.
+
+        Passes count by their steps; whether a pass was made once or, by checkpointing, twice
+        changes nothing, nor in how many pieces a batch was worked on.
+        """
+        budget, paid = self.vand.budget, self._paid
+        if budget is None or not paid:
+            return
+        weights = torch.stack([torch.as_tensor(steps, dtype=kl.dtype) for kl, steps in paid])
+        kls = torch.stack([kl for kl, _ in paid])
+        mean = (weights.to(kls) * kls).sum() / weights.sum().clamp_min(1)
+        self._paid = []
+        self.beta.mul_(torch.exp(self.vand.dual_rate * self._excess(mean, budget)))
+        self.beta.clamp_(*BETA_RANGE)
+
+    @staticmethod
+    def _excess(kl: Tensor, budget: float) -> Tensor:
+        """Return ln(KL / budget), clamped; 0 for a KL that is not finite or not above zero."""
+        usable = kl.isfinite() & (kl > 0)  # others would put a NaN into beta, for good
+        return (kl / budget).log().clamp(-1, 1).where(usable, 0.0)
 
     def stats(self) -> dict[str, float]:
         """See `Sampler.stats`."""
