@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
 from vand_envs.errors import UsageError
-from vand_robot.config.validation import Amount, Count, Fraction, Range
-from vand_robot.nn import NoRegularizer, Regularizer
+from vand_robot.config.validation import Amount, Count, Fraction
+from vand_robot.nn import NoRegularizer, Range, Regularizer
 
 Activation = Literal["tanh", "silu", "relu"]
 """The nonlinearity of an encoder's layer."""
@@ -17,11 +17,11 @@ AUTO: Final = "auto"
 """In place of a number of threads: the number that is fastest here."""
 
 # Upper bounds lie far above what is of use here, and below what torch dies of without a word.
-Units = Annotated[int, Range(1, 8192)]
+Units = Annotated[int, Range(1, 8192, open_high=False)]
 """The width of a layer."""
-Layers = Annotated[int, Range(1, 64)]
+Layers = Annotated[int, Range(1, 64, open_high=False)]
 """Layers on top of each other."""
-Horizon = Annotated[float, Range(0, 3600)]
+Horizon = Annotated[float, Range(0, 3600, open_high=False)]
 """A time to look ahead [s]."""
 
 
@@ -82,7 +82,7 @@ class PolicyConfig:
     regularizer: Regularizer = field(default_factory=NoRegularizer)
     """Recipe that acts on the recurrent state in training, see `vand_robot.nn`. In YAML its name
     and its options, `{name: vand, beta: 1e-3}`; a name stands for a recipe of `REGULARIZERS`."""
-    attention_heads: Annotated[int, Range(0, 64)] = 2
+    attention_heads: Annotated[int, Range(0, 64, open_high=False)] = 2
     """Objects that the action can follow at once, chosen by the memory among those whose position
     relative to the end effector is seen; 0: the action is read off the memory alone. The
     attention looks through `near_field_scales_m`: without ranges it must be 0."""
@@ -125,7 +125,7 @@ class OptimizerConfig:
 
     learning_rate: Amount = 5e-3
     """Peak learning rate."""
-    final_fraction: Annotated[float, Range(0, 1)] = 0.02
+    final_fraction: Annotated[float, Range(0, 1, open_high=False)] = 0.02
     """Learning rate after the last update, as a fraction of the peak."""
     warmup_updates: Annotated[int, Range(0)] = 100
     """Updates over which the learning rate rises from zero."""
@@ -180,7 +180,7 @@ class TrainConfig:
     """Validation rollouts in simulation, which choose the best checkpoint."""
     seed: Annotated[int, Range(0)] = 0
     """Everything random follows from it: split, initial weights, batches, noise."""
-    threads: Annotated[int, Range(1, 1024)] | Literal["auto"] = 1
+    threads: Annotated[int, Range(1, 1024, open_high=False)] | Literal["auto"] = 1
     """CPU threads of torch. "auto" measures at the start which number is fastest on this machine,
     and the run's configuration then holds that number: the last bits of a run depend on it. Where
     anything else runs on the machine, two threads can be ten times slower than one."""

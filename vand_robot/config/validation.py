@@ -13,11 +13,12 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from vand_envs.errors import UsageError, unknown_name
-from vand_robot.nn import REGULARIZERS, Regularizer
+from vand_robot.nn import REGULARIZERS, Range, Regularizer
 
 T = TypeVar("T")
 
@@ -25,34 +26,11 @@ UNIONS: Mapping[type, Mapping[str, type]] = {Regularizer: REGULARIZERS}
 """Base class -> its variants, by the `name` that chooses one in a configuration."""
 
 
-@dataclass(frozen=True)
-class Range:
-    """Bounds of a number, written beside its type: `Annotated[int, Range(1)]`."""
-
-    low: float = -math.inf
-    """Smallest allowed value."""
-    high: float = math.inf
-    """Largest allowed value."""
-    open_high: bool = False
-    """Whether `high` itself is excluded."""
-
-    def __contains__(self, value: float) -> bool:
-        """Whether a finite value lies within the bounds."""
-        below = value < self.high if self.open_high else value <= self.high
-        return math.isfinite(value) and self.low <= value and below
-
-    def __str__(self) -> str:
-        """The bounds in words, for messages."""
-        if self.high == math.inf:
-            return f">= {self.low:g}"
-        return f"in [{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
-
-
 Count = Annotated[int, Range(1)]
 """An integer >= 1."""
 Amount = Annotated[float, Range(0)]
 """A number >= 0."""
-Fraction = Annotated[float, Range(0, 1, open_high=True)]
+Fraction = Annotated[float, Range(0, 1)]
 """A number in [0, 1)."""
 
 
@@ -131,13 +109,24 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         if value not in args:
             raise unknown_name(f"value of {key}:", str(value), args)
         return value
-    kind, bounds = args if origin is Annotated else (origin or hint, None)
+    if origin is Annotated:
+        return _convert_number(hint, value, key)
+    kind = origin or hint
     if kind is float and type(value) is int:
         value = float(value)
-    right = isinstance(value, kind) and not (isinstance(value, bool) and kind is int)
-    if not right or (bounds is not None and value not in bounds):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
         raise _mistyped(key, _words(hint), value)  # a bool is an int to Python, not to a user
     return value
+
+
+def _convert_number(hint: Any, value: Any, key: str) -> Any:
+    """Return the value as a number within its bounds, or None where the type allows it."""
+    kind, bounds = typing.get_args(hint)
+    with suppress(UsageError):
+        number = _convert(kind, value, key)
+        if number is None or number in bounds:
+            return number
+    raise _mistyped(key, _words(hint), value)
 
 
 def _convert_list(hint: Any, value: Any, key: str) -> tuple[Any, ...]:
@@ -180,7 +169,9 @@ def _words(hint: Any) -> str:
     """A type in words, for messages."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return f"{_words(args[0])} {args[1]}"
+        bounds = args[1]
+        above = f"{'>' if bounds.open_low else '>='} {bounds.low:g}"
+        return f"{_words(args[0])} {above if bounds.high == math.inf else f'in {bounds}'}"
     if origin is tuple:
         return f"a list, each item {_words(args[0])}"
     if origin in (typing.Union, types.UnionType):
