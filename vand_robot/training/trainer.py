@@ -144,14 +144,7 @@ def train(
                 folder.clear()
             # of a resumed run too: its harmless keys may have changed
             write_bytes(folder.config, f"{CONFIG_HEADER}\n{to_yaml(config)}".encode())
-            with (
-                closing(_batches(config, data)) as batches,
-                MetricsLogger(folder, trainer.update) as log,
-                ProgressDisplay(console, trainer.update, config.updates) as display,
-                Interrupt() as interrupt,
-            ):
-                reporter = _Reporter(log, display, on_update)
-                _loop(trainer, folder, score, batches, reporter=reporter, interrupt=interrupt)
+            _run(trainer, folder, score, console, on_update)
     return TrainResult(folder.path, trainer.update, trainer.best, time.monotonic() - began)
 
 
@@ -305,6 +298,24 @@ class _Reporter:
         if self.on_update is not None:
             validated = {k: v for k, v in metrics.items() if not k.startswith(TRAIN)}
             self.on_update(update, {**_prefixed(TRAIN, now.named()), **validated})
+
+
+def _run(
+    trainer: Trainer,
+    folder: RunFolder,
+    score: PolicyScorer | None,
+    console: Console | None,
+    on_update: OnUpdate | None,
+) -> None:
+    """Makes the updates that are left."""
+    with (
+        closing(_batches(trainer.config, trainer.data)) as batches,
+        MetricsLogger(folder, trainer.update) as log,
+        ProgressDisplay(console, trainer.update, trainer.config.updates) as display,
+        Interrupt() as interrupt,
+    ):
+        reporter = _Reporter(log, display, on_update)
+        _loop(trainer, folder, score, batches, reporter=reporter, interrupt=interrupt)
 
 
 def _loop(
