@@ -36,7 +36,7 @@ RUNS = {
     "noisin": ["policy.regularizer.name=noisin"],
     "budget": [
         "policy.regularizer.name=vand",
-        "policy.regularizer.options.budget=20",
+        "policy.regularizer.budget=20",
         "truncate_steps=40",
     ],
 }

@@ -1,4 +1,4 @@
-"""What a policy sees and says: everything that must fit between a policy and an environment."""
+"""The interface of a policy: its observations and actions, and the call that acts."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,15 @@ from vand_envs.typing import Float32Array, Observation
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """The interface of a policy. Holds nothing that JSON could not."""
+    """Observations and actions of a policy, which must fit those of an environment.
+
+    It holds nothing that JSON could not.
+    """
 
     robot: str
     """Name of the robot."""
     action_mode: str
-    """What the numbers of an action mean, see `vand_envs.controller`."""
+    """Meaning of the numbers of an action, see `vand_envs.controller`."""
     action_size: int
     """Numbers in an action, A."""
     control_dt_s: float
@@ -28,6 +31,33 @@ class PolicySpec:
     images: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Image observation -> height and width [pixel]; empty where the policy sees none."""
 
+    @classmethod
+    def of(
+        cls,
+        env_args: Mapping[str, Any],
+        observations: Mapping[str, int],
+        action_size: int,
+        images: Mapping[str, Sequence[int]] | None = None,
+    ) -> "PolicySpec":
+        """The interface of a policy for an environment.
+
+        Args:
+            env_args: The `env_args` of the environment, or of a data set that was recorded in it.
+            observations: Observation key -> size, of those that the policy sees.
+            action_size: Numbers in an action, A.
+            images: Image observation -> height and width [pixel].
+        """
+        kwargs = env_args["env_kwargs"]
+        return cls(
+            robot=str(kwargs["robot"]),
+            action_mode=str(kwargs["action_mode"]),
+            action_size=action_size,
+            control_dt_s=float(kwargs["control_dt_s"]),
+            instructions=tuple(kwargs["instructions"]),
+            observations=observations,
+            images=images or {},
+        )
+
     @property
     def observation_size(self) -> int:
         """Numbers in an observation, D."""
@@ -37,8 +67,8 @@ class PolicySpec:
         """Checks that a policy of this interface can act where another one is asked for.
 
         Args:
-            other: Another interface, or the `env_args` of an environment or a data set, which
-                say nothing of sizes: these are checked when the policy acts.
+            other: Another interface, or the `env_args` of an environment or a data set. These
+                say nothing of sizes, which are checked when the policy acts.
 
         Raises:
             VandError: They differ; the line names in what.
@@ -52,7 +82,7 @@ class PolicySpec:
 
 
 def _comparable(value: Any) -> Any:
-    """The value with what JSON changes undone; the order of observations and tasks matters."""
+    """The value as JSON gives it back; the order of observations and tasks matters."""
     if isinstance(value, Mapping):
         return [(key, _comparable(item)) for key, item in value.items()]
     return list(value) if isinstance(value, tuple) else value
@@ -62,15 +92,26 @@ State = TypeVar("State")
 
 
 class Policy(Protocol[State]):
-    """What can be rolled out."""
+    """Anything that can be rolled out: a learned policy, a scripted expert, a client of a server.
+
+    A policy keeps nothing between calls: its memory is the state that it is handed.
+    """
 
     @property
     def spec(self) -> PolicySpec:
-        """What the policy sees and says."""
+        """Its observations and actions."""
         ...
 
     def act(
         self, observation: Observation, state: State | None = None
     ) -> tuple[Float32Array, State]:
-        """Actions (n, A) for an observation, key -> (n, d), and the state for the next call."""
+        """Choose the actions of n episodes that advance together.
+
+        Args:
+            observation: Key -> (n, d).
+            state: What the last call returned; None at the beginning of the episodes.
+
+        Returns:
+            Actions (n, A) float32 in [-1, 1], and the state for the next call.
+        """
         ...

@@ -61,7 +61,9 @@ def throughput(task_id: str, num_threads: int = 0) -> Speed:
     The policy is untrained: the robot moves, and nothing about the speed depends on what it learnt.
     """
     batch = TaskBatch(task_id, SIMULATIONS, num_threads=num_threads)
-    policy = RecurrentPolicy(PolicyConfig(), _spec(batch)).eval()
+    policy = RecurrentPolicy(
+        PolicyConfig(), PolicySpec.of(batch.env_args, batch.observation_sizes, batch.action_size)
+    ).eval()
     others = [other for other in task_ids() if other != task_id]
     judges = [TaskTracker(get_task(other), batch.simulation) for other in others]
     observation = batch.reset(range(SIMULATIONS))
@@ -88,18 +90,6 @@ def throughput(task_id: str, num_threads: int = 0) -> Speed:
     own, _, bare = STRETCH * SIMULATIONS / np.median(times, 0)
     own_share, all_share = np.median(times[:, 2:] / times[:, :2], 0)
     return Speed(float(own), float(bare), float(own_share), float(all_share))
-
-
-def _spec(batch: TaskBatch) -> PolicySpec:
-    kwargs = batch.env_args["env_kwargs"]
-    return PolicySpec(
-        robot=kwargs["robot"],
-        action_mode=kwargs["action_mode"],
-        action_size=batch.action_size,
-        control_dt_s=batch.control_dt_s,
-        instructions=tuple(kwargs["instructions"]),
-        observations=batch.observation_sizes,
-    )
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from vand_demos import Episode, write_dataset
-from vand_robot.config.loading import load_config
+from vand_robot.config.loading import load_config, merge
 from vand_robot.config.schema import TrainConfig
+from vand_robot.config.validation import build, to_dict
 
 TASKS = ("stow-cube", "wipe")
 RECORDED_AT = "2026-01-01T00:00:00+00:00"
@@ -108,3 +109,8 @@ def write(path: Path, episodes: Sequence[Episode], masks: Any = None, **changes:
 
 def small_config(data: Path, *overrides: str) -> TrainConfig:
     return load_config(None, [f"data=[{data}]", *SMALL, *overrides])
+
+
+def override(config: TrainConfig, overrides: Sequence[str]) -> TrainConfig:
+    """The configuration with `key=value` overrides applied."""
+    return build(TrainConfig, merge(to_dict(config), overrides))

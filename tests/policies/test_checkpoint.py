@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.helpers.runs import small_config, write_random
 from vand_envs.errors import UsageError, VandError
+from vand_robot.nn import Vand
 from vand_robot.policies.checkpoint import load_checkpoint, load_policy
 from vand_robot.training.trainer import train
 
@@ -43,7 +44,7 @@ def test_a_policy_comes_back_as_it_was_saved(run: Path):
     for key, tensor in saved.policy.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[key])
     assert saved.policy.spec == again.spec
-    assert saved.config.policy.regularizer.name == "vand"
+    assert saved.config.policy.regularizer == Vand()
     np.testing.assert_array_equal(saved.policy.act(observation())[0], again.act(observation())[0])
 
 
@@ -100,6 +101,8 @@ def damage(run: Path, kind: str) -> None:
         head.write_text(head.read_text()[:100])
     elif kind == "another format":
         change_json(head, format="something-else")
+    elif kind == "an older version":
+        change_json(head, format_version=1)
     elif kind == "a newer version":
         change_json(head, format_version=99)
     elif kind == "a list for a mapping":
@@ -133,6 +136,7 @@ def damage(run: Path, kind: str) -> None:
         "foreign weights",
         "truncated JSON",
         "another format",
+        "an older version",
         "a newer version",
         "a list for a mapping",
         "a missing part",

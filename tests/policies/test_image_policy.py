@@ -12,11 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.helpers.runs import TASKS, make_episode, small_config, write, write_random
+from tests.helpers.runs import TASKS, make_episode, override, small_config, write, write_random
 from vand_envs import TaskBatch, task_ids
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
-from vand_robot.config.loading import override
 from vand_robot.config.schema import PolicyConfig
 from vand_robot.data.batches import Batch, BatchStream
 from vand_robot.data.loading import load_data
@@ -128,7 +127,7 @@ def test_shifted_images_move_by_a_few_pixels_and_repeat_their_edge():
 # ---------------------------------------------------------------------------------- policy
 
 
-def test_acting_step_by_step_is_what_training_saw():
+def test_acting_step_by_step_equals_the_forward_pass_of_training():
     policy, batch = make_policy(), make_batch([6, 4, 4])
     seen = policy.loss(batch).output  # (T, B, H)
     rows = torch.zeros(batch.mask.shape, dtype=torch.long)
@@ -182,7 +181,7 @@ def test_images_that_do_not_fit_are_named(image: np.ndarray | None, expected: st
         make_policy().act({k: v for k, v in observation.items() if v is not None})
 
 
-def test_a_rollout_shows_the_policy_its_images_and_keeps_none():
+def test_a_rollout_passes_images_to_the_policy_and_stores_none():
     spec = replace(SPEC, instructions=task_ids(), observations={"ee_pos": 3})
     torch.manual_seed(0)
     policy = RecurrentPolicy(PolicyConfig(), spec).eval()
@@ -194,12 +193,12 @@ def test_a_rollout_shows_the_policy_its_images_and_keeps_none():
     assert set(run.observations) == set(batch.observation_sizes)
 
 
-def test_a_policy_of_other_images_is_refused():
-    make_policy().require_compatible(
+def test_a_policy_with_different_images_is_refused():
+    make_policy().spec.require_compatible(
         replace(SPEC, images={k: list(v) for k, v in SPEC.images.items()})
     )
     with pytest.raises(VandError, match="images"):
-        make_policy().require_compatible(replace(SPEC, images={}))
+        make_policy().spec.require_compatible(replace(SPEC, images={}))
 
 
 # ---------------------------------------------------------------------------------- data
@@ -317,7 +316,7 @@ def test_a_policy_learns_what_only_an_image_shows(tmp_path: Path):
     assert errors["blind"] > 0.3
 
 
-def test_a_checkpoint_remembers_its_images(tmp_path: Path):
+def test_a_checkpoint_stores_its_images(tmp_path: Path):
     data = write_numbered(tmp_path / "d.hdf5", [5, 9, 3])
     train(small_config(data, *SEEING), tmp_path / "run")
     policy = load_policy(tmp_path / "run")

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -18,26 +18,24 @@ from safetensors.torch import load_file
 from tests.helpers.runs import (
     SMALL,
     counting_episode,
-    make_episode,
+    override,
     random_episode,
     small_config,
     write,
     write_random,
 )
-from vand_demos import DemoDataset
 from vand_envs.errors import UsageError, VandError
-from vand_robot.config.loading import load_config, override
-from vand_robot.config.schema import OptimizerConfig, TrainConfig
-from vand_robot.data.loading import load_data
-from vand_robot.evaluation.reference import EXTRAS_KEY, references_from_datasets
-from vand_robot.policies.checkpoint import load_checkpoint, load_extras, load_policy
+from vand_robot.config.loading import load_config
+from vand_robot.config.schema import OptimizerConfig
+from vand_robot.policies.checkpoint import load_checkpoint, load_policy
 from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.training.optim import learning_rate
+from vand_robot.training.threads import fastest_threads
 from vand_robot.training.trainer import TrainingInterruptedError, train
 
 VARIANTS = {
     "plain": (),
-    "vand": ("policy.regularizer={name: vand, options: {budget: 5.0}}", "truncate_steps=3"),
+    "vand": ("policy.regularizer={name: vand, budget: 5.0}", "truncate_steps=3"),
     "averaged": ("ema_decay=0.9", "policy.regularizer.name=dropout", "policy.cell=lstm"),
     "reset": ("policy.reset_every=4", "input_noise_std=0.1", "policy.num_layers=2"),
 }
@@ -74,6 +72,60 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, variant: st
     assert len(lines[0].splitlines()) == 2
     assert "train/nll" in lines[0]  # a mean over updates on both sides of the interruption
     assert lines[0] == lines[1]
+
+
+def test_automatic_threads_are_measured_kept_and_change_nothing_else(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"), "threads=auto")
+    train(config, tmp_path / "auto")
+    told = load_config(tmp_path / "auto" / "config.yaml").threads
+    assert told == load_checkpoint(tmp_path / "auto").config.threads == 1  # torch has one here
+    train(override(config, ["threads=1"]), tmp_path / "one")
+    auto, one = (load_file(tmp_path / run / "last/policy.safetensors") for run in ("auto", "one"))
+    assert all(torch.equal(auto[key], one[key]) for key in one)
+    train(override(config, ["updates=6"]), tmp_path / "auto", resume=True)
+    assert load_checkpoint(tmp_path / "auto" / "last").config.threads == told
+    with pytest.raises(UsageError, match="threads was 1, now it is 2"):
+        train(override(config, ["updates=8", "threads=2"]), tmp_path / "auto", resume=True)
+
+
+def test_more_threads_are_taken_only_where_they_are_worth_it():
+    def update_of(durations_s: Mapping[int, float]) -> Callable[[], None]:
+        return lambda: time.sleep(durations_s[torch.get_num_threads()])
+
+    before = torch.get_num_threads()
+    try:
+        assert fastest_threads(update_of({1: 0.02, 2: 0.01, 4: 0.0099}), 4) == 2
+        assert torch.get_num_threads() == 2
+        assert fastest_threads(update_of({1: 0.01, 2: 0.03}), 8) == 1
+        assert fastest_threads(update_of({1: 0.01}), 1) == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_callback_is_told_the_metrics_of_every_update(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"))
+    told: dict[int, Mapping[str, float]] = {}
+    train(config, tmp_path / "run", score=no_score, on_update=told.__setitem__)
+    assert list(told) == [1, 2, 3, 4]
+    assert all({"train/loss", "train/nll", "train/learning_rate"} <= told[i].keys() for i in told)
+    assert ["valid/nll" in told[i] for i in told] == [False, True, False, True]
+    assert told[4]["rollouts/score"] == 0.0
+    lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    mean = np.mean([told[i]["train/nll"] for i in told])
+    assert lines[-1]["train/nll"] == pytest.approx(mean)  # the log has means, the callback does not
+
+
+def test_a_run_that_its_callback_stopped_can_be_resumed(tmp_path: Path):
+    config = small_config(write_random(tmp_path / "d.hdf5"))
+
+    def stop(update: int, metrics: Mapping[str, float]) -> None:
+        if update == 3:
+            raise StopIteration
+
+    with pytest.raises(StopIteration):
+        train(config, tmp_path / "run", on_update=stop)
+    assert load_checkpoint(tmp_path / "run" / "last").update == 2
+    assert train(config, tmp_path / "run", resume=True).updates == 4
 
 
 def test_training_leaves_the_callers_random_numbers_alone(tmp_path: Path):
@@ -146,7 +198,7 @@ def test_a_policy_with_memory_learns_to_count_and_one_without_cannot(tmp_path: P
     assert errors["memoryless"] > 0.2
 
 
-def test_trials_choose_the_best_checkpoint_and_validation_breaks_ties(tmp_path: Path):
+def test_rollouts_choose_the_best_checkpoint_and_validation_loss_breaks_ties(tmp_path: Path):
     config = small_config(write_random(tmp_path / "d.hdf5"), "updates=8")
     scores = iter([0.1, 0.9, 0.9, 0.3])
     seen: list[bool] = []
@@ -164,7 +216,7 @@ def test_trials_choose_the_best_checkpoint_and_validation_breaks_ties(tmp_path: 
     assert seen == [False] * 4
 
 
-def test_without_trials_the_lowest_validation_loss_is_best(tmp_path: Path):
+def test_without_rollouts_the_lowest_validation_loss_is_best(tmp_path: Path):
     data = write_random(tmp_path / "d.hdf5")
     config = small_config(data, "updates=12", "optimizer.learning_rate=0.3")
     result = train(config, tmp_path / "run")
@@ -172,14 +224,14 @@ def test_without_trials_the_lowest_validation_loss_is_best(tmp_path: Path):
     assert result.best["valid/nll"] == min(x["valid/nll"] for x in lines if "valid/nll" in x)
 
 
-def test_extras_come_back(tmp_path: Path):
+def test_extras_are_stored_in_checkpoints_and_kept_on_resume(tmp_path: Path):
     config = small_config(write_random(tmp_path / "d.hdf5"))
     out = tmp_path / "runs" / "new" / "run"
     extras = {"cycles": {"wipe": [[0.1, 0.2], [0.3, 0.4]]}}
     train(config, out, extras=extras)
-    assert load_extras(out) == extras
+    assert load_checkpoint(out).extras == extras
     train(override(config, ["updates=6"]), out, resume=True)
-    assert load_extras(out / "last") == extras
+    assert load_checkpoint(out / "last").extras == extras
 
 
 def test_two_runs_do_not_write_to_one_folder(tmp_path: Path):
@@ -211,7 +263,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_batch(tmp_path: P
     [
         ("policy.hidden_size=9", "policy.hidden_size was 8, now it is 9"),
         ("seed=1", "seed"),
-        ("policy.regularizer={name: vand, options: {beta: 1.0}}", "regularizer"),
+        ("policy.regularizer={name: vand, beta: 1.0}", "regularizer"),
     ],
 )
 def test_resuming_another_run_is_refused_by_key(tmp_path: Path, change: str, expected: str):
@@ -247,7 +299,7 @@ def test_resuming_with_other_validation_data_is_refused_and_old_states_are_not(t
     assert train(override(changed, ["updates=6"]), tmp_path / "run", resume=True).updates == 6
 
 
-def test_a_resumed_run_says_what_it_is_told_now_and_never_goes_back(tmp_path: Path):
+def test_a_resumed_run_writes_its_present_configuration_and_refuses_fewer_updates(tmp_path: Path):
     config, out = small_config(write_random(tmp_path / "d.hdf5")), tmp_path / "run"
     train(config, out)
     train(override(config, ["updates=6", "validation_interval=3"]), out, resume=True)
@@ -259,24 +311,24 @@ def test_a_resumed_run_says_what_it_is_told_now_and_never_goes_back(tmp_path: Pa
     assert (out / "config.yaml").read_bytes() == before
 
 
-def test_object_attention_without_anything_to_look_through_is_refused(tmp_path: Path):
-    config = small_config(write_random(tmp_path / "d.hdf5"), "policy.near_field_scales_m=[]")
+def test_object_attention_without_near_field_scales_is_refused(tmp_path: Path):
+    data, without = write_random(tmp_path / "d.hdf5"), "policy.near_field_scales_m=[]"
     with pytest.raises(UsageError, match=r"policy\.attention_heads=0"):
-        train(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-    train(override(config, ["policy.attention_heads=0"]), tmp_path / "run")
+        small_config(data, without)
+    train(small_config(data, without, "policy.attention_heads=0"), tmp_path / "run")
 
 
-def test_tasks_that_cannot_be_tried_out_are_named(tmp_path: Path):
+def test_tasks_without_validation_rollouts_are_named(tmp_path: Path):
     config = small_config(write_random(tmp_path / "d.hdf5"))
-    for extras, told in (({EXTRAS_KEY: {"wipe": {}}}, True), ({}, False)):
+    for scored, told in ((["wipe"], True), ([], False)):
         text = StringIO()
-        console = Console(file=text)
-        train(config, tmp_path / "run", score=no_score, extras=extras, console=console, force=True)
-        assert ("note: no trials of stow-cube: no successful" in text.getvalue()) == told
+        options = {"console": Console(file=text), "score": no_score, "scored_tasks": scored}
+        train(config, tmp_path / "run", **options, force=True)
+        note = "note: no validation rollouts of stow-cube: no successful"
+        assert (note in text.getvalue()) == told
 
 
-def test_a_run_is_replaced_only_by_force_and_other_folders_never(tmp_path: Path):
+def test_force_replaces_a_run_and_no_other_folder(tmp_path: Path):
     config = small_config(write_random(tmp_path / "d.hdf5"))
     out = tmp_path / "run"
     train(config, out)
@@ -295,11 +347,20 @@ def test_a_run_is_replaced_only_by_force_and_other_folders_never(tmp_path: Path)
 
 
 @pytest.mark.parametrize("out", ["absent", "empty"])
-def test_there_must_be_something_to_resume(tmp_path: Path, out: str):
+def test_resuming_an_absent_or_empty_folder_is_refused(tmp_path: Path, out: str):
     config = small_config(write_random(tmp_path / "d.hdf5"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError):
         train(config, tmp_path / out, resume=True)
+
+
+def test_the_file_of_a_run_is_no_folder_to_resume(tmp_path: Path):
+    config, out = small_config(write_random(tmp_path / "d.hdf5")), tmp_path / "run"
+    train(config, out)
+    with pytest.raises(
+        UsageError, match=r"config\.yaml is not a folder; its run's folder is .*run$"
+    ):
+        train(config, out / "config.yaml", resume=True)
 
 
 def test_a_console_without_a_terminal_gets_plain_lines(tmp_path: Path):
@@ -318,108 +379,3 @@ def test_the_learning_rate_warms_up_and_comes_down():
     assert max(rates) == rates[9] == 1.0
     assert rates[-1] == pytest.approx(0.1)
     assert all(a > b for a, b in pairwise(rates[9:]))
-
-
-# ---------------------------------------------------------------------------------- data
-
-
-def test_an_empty_list_of_files_is_refused():
-    with pytest.raises(UsageError, match="no data"):
-        load_data(TrainConfig())
-
-
-def test_an_unknown_task_gets_a_suggestion(tmp_path: Path):
-    config = small_config(write_random(tmp_path / "d.hdf5"), "tasks=[wpie]")
-    with pytest.raises(UsageError, match="did you mean 'wipe'"):
-        load_data(config)
-
-
-def test_failures_are_left_out_unless_asked_for(tmp_path: Path):
-    rng = np.random.default_rng(0)
-    episodes = [random_episode(rng, "wipe", 5, seed=i, success=i > 0) for i in range(4)]
-    failed = random_episode(rng, "stow-cube", 5, success=False)
-    data = write(tmp_path / "d.hdf5", [*episodes, failed])
-    config = small_config(data, "valid_fraction=0")
-    assert len(load_data(config).train) == 3
-    assert len(load_data(override(config, ["only_successful=false"])).train) == 5
-    with pytest.raises(VandError, match="no successful demonstration of task 'stow-cube'"):
-        load_data(override(config, ["tasks=[stow-cube, wipe]"]))
-
-
-@pytest.mark.parametrize(
-    "change", [{"robot": "tiago"}, {"instructions": ["wipe", "stow-cube"]}], ids=str
-)
-def test_files_that_do_not_belong_together_are_refused(tmp_path: Path, change: dict[str, object]):
-    a, b = write_random(tmp_path / "a.hdf5"), write_random(tmp_path / "b.hdf5", **change)
-    config = override(small_config(a), [f"data=[{a}, {b}]"])
-    with pytest.raises(VandError, match=f"b.hdf5.*{next(iter(change))}"):
-        load_data(config)
-
-
-@pytest.mark.parametrize("files", [1, 2])
-def test_the_same_recording_twice_is_refused(tmp_path: Path, files: int):
-    data = write_random(tmp_path / "a.hdf5")
-    names = "a.hdf5: demo_0", "a.hdf5: demo_0"
-    if files == 2:
-        rng = np.random.default_rng(9)
-        with DemoDataset.open(data) as dataset:
-            copied = [random_episode(rng, "wipe", 5, seed=9), dataset.episode("demo_2")]
-        write(tmp_path / "b.hdf5", copied)
-        names = "b.hdf5: demo_1", "a.hdf5: demo_2"
-    config = override(small_config(data), [f"data=[{data}, {tmp_path / 'ab'[files - 1]}.hdf5]"])
-    with pytest.raises(VandError, match=f"{names[0]} is the same recording as .*{names[1]}$"):
-        load_data(config)
-
-
-def test_standards_need_a_success_and_its_reward(tmp_path: Path):
-    rng = np.random.default_rng(0)
-
-    def recorded(name: str, task: str, *, success: bool) -> Path:
-        steps = {key: np.zeros((5, 3), np.float32) for key in ("base_pose", "ee_pos")}
-        episode = make_episode(steps, rng.uniform(-1, 1, (5, 10)), task=task, success=success)
-        return write(tmp_path / name, [episode])
-
-    failed = recorded("failed.hdf5", "wipe", success=False)
-    with pytest.raises(VandError, match=r"failed\.hdf5: no successful demonstration of wipe"):
-        references_from_datasets([failed], ["wipe"])
-    unpaid = recorded("unpaid.hdf5", "stow-cube", success=True)
-    with pytest.raises(VandError, match=r"unpaid\.hdf5: demo_0: success: .* rewards are zero"):
-        references_from_datasets([unpaid])
-
-
-def test_files_with_other_observations_are_refused(tmp_path: Path):
-    a = write_random(tmp_path / "a.hdf5")
-    wide = {"ee_pos": np.zeros((5, 4), np.float32), "gripper": np.zeros((5, 2), np.float32)}
-    b = write(tmp_path / "b.hdf5", [make_episode(wide, np.zeros((5, 10)))])
-    config = override(small_config(a), [f"data=[{a}, {b}]"])
-    with pytest.raises(VandError, match="ee_pos"):
-        load_data(config)
-
-
-def test_a_file_s_own_masks_are_obeyed(tmp_path: Path):
-    rng = np.random.default_rng(0)
-    episodes = [random_episode(rng, "wipe", 3 + i, seed=i) for i in range(6)]
-    data = write(tmp_path / "d.hdf5", episodes, {"train": [0, 2, 5], "valid": [1]})
-    loaded = load_data(small_config(data))
-    assert loaded.train.lengths.tolist() == [3, 5, 8]
-    assert loaded.valid.lengths.tolist() == [4]
-
-
-def test_the_split_is_seeded_and_holds_back_of_every_task(tmp_path: Path):
-    data = write_random(tmp_path / "d.hdf5", per_task=10)
-    config = small_config(data, "valid_fraction=0.2")
-    first, again = load_data(config), load_data(config)
-    other = load_data(override(config, ["seed=1"]))
-    assert {task: len(group) for task, group in first.valid.groups.items()} == {
-        "stow-cube": 2,
-        "wipe": 2,
-    }
-    assert first.train.fingerprint == again.train.fingerprint != other.train.fingerprint
-
-
-def test_the_policy_sees_only_the_observations_it_is_told_to(tmp_path: Path):
-    data = write_random(tmp_path / "d.hdf5")
-    config = small_config(data, "policy.observations=[instruction, ee_pos]")
-    assert list(load_data(config).spec.observations.items()) == [("instruction", 2), ("ee_pos", 3)]
-    with pytest.raises(UsageError, match="did you mean 'gripper'"):
-        load_data(override(config, ["policy.observations=[griper]"]))

@@ -1,6 +1,5 @@
 """Quickstart: record, train, evaluate and replay, end to end, on both kinds of task."""
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,7 +8,6 @@ from typing import Any
 
 from vand_demos.recording import episodes_missing, record
 from vand_demos.storage.layout import parts_folder
-from vand_demos.system.files import disk_errors
 from vand_envs.errors import UsageError, VandError
 from vand_envs.rendering import Renderer
 from vand_envs.world import make_world
@@ -17,14 +15,12 @@ from vand_robot.cli import console
 from vand_robot.config.library import find_config
 from vand_robot.evaluation.runner import processors
 from vand_robot.layout import (
-    BEST,
-    CONFIG_FILE,
-    EPISODES_FILE,
-    JOBS_FOLDER,
     LAST,
     REPORT_FILE,
     RESULTS_FILE,
-    RUN_ENTRIES,
+    EvaluationFolder,
+    RunFolder,
+    remove_entries,
 )
 from vand_robot.viewer.replay import policy_motion, write_motion
 from vand_robot.workflows.evaluate import run_evaluation
@@ -142,27 +138,14 @@ def _clear(out: Path) -> None:
 
     Figures stay until they are replaced, as does what a person put there.
     """
+    run = RunFolder(out / RUN)
     # without its configuration, a run's folder that holds anything else would not be trained in
-    entries = [name for name in RUN_ENTRIES if name != CONFIG_FILE]
-    halves = [f".{name}.{state}" for name in (BEST, LAST) for state in ("old", "new")]
-    run = [out / RUN / name for name in (*entries, *halves, "lock")]
-    names = (
-        DEMOS,
-        JOBS_FOLDER,
-        RESULTS_FILE,
-        EPISODES_FILE,
-        REPORT_FILE,
-        *PAGES.values(),
-        *VIDEOS.values(),
-    )
-    with disk_errors("remove", out):
-        for entry in (*run, parts_folder(out / DEMOS), *(out / name for name in names)):
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
-        with suppress(OSError):  # not empty, or not there
-            (out / RUN).rmdir()
+    run.clear(keep_config=True)
+    EvaluationFolder(out).clear()
+    names = (DEMOS, *PAGES.values(), *VIDEOS.values())
+    remove_entries(out, (parts_folder(out / DEMOS), *(out / name for name in names)))
+    with suppress(OSError):  # not empty, or not there
+        run.path.rmdir()
 
 
 @contextmanager

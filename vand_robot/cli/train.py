@@ -7,6 +7,7 @@ import typer
 
 from vand_robot.cli import console
 from vand_robot.cli.options import Force, Json
+from vand_robot.metrics.names import ROLLOUTS, UPDATE, VALID_NLL
 
 
 def train_command(
@@ -35,11 +36,11 @@ def train_command(
         console.print_json({**vars(result), "out": str(result.out), "best": dict(result.best)})
         return
     best = ", ".join(
-        f"{key.removeprefix('rollouts/')} {value:.2f}"
+        f"{key.removeprefix(ROLLOUTS)} {value:.2f}"
         for key, value in result.best.items()
-        if key.startswith("rollouts/") or key == "valid/nll"
+        if key.startswith(ROLLOUTS) or key == VALID_NLL
     )
     console.out.print(
         f"{result.out}: {result.updates} updates in {result.seconds:.0f} s;"
-        f" best at update {result.best.get('update', 0):g} ({best})"
+        f" best at update {result.best.get(UPDATE, 0):g} ({best})"
     )

@@ -1,12 +1,23 @@
-"""From YAML files and overrides to a configuration."""
+"""Configurations from YAML files and `key=value` overrides, and back to YAML.
+
+OmegaConf merges, and resolves `${key}`.
+"""
 
 import dataclasses
-from collections.abc import Sequence
+import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]  # it ships no type information
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from vand_envs.errors import UsageError
-from vand_robot.config import validation
+from vand_robot.config.library import missing_data
 from vand_robot.config.schema import TrainConfig
+from vand_robot.config.validation import build, to_dict
+from vand_robot.config.yaml_core import parse_yaml
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -14,7 +25,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
 
     Args:
         path: YAML file, or None for the defaults.
-        overrides: `key=value` texts, as `vand_robot.config.validation.merge` takes them.
+        overrides: `key=value` texts, as `merge` takes them.
 
     Returns:
         The configuration. Relative `data` paths of the YAML are resolved: against the working
@@ -23,22 +34,103 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     Raises:
         UsageError: Missing or malformed YAML, an unknown key, a wrong type, a missing data file.
     """
-    base = {} if path is None else validation.read_yaml(Path(path))
-    merged = validation.merge(base, overrides)
-    config = validation.build(TrainConfig, merged)
+    base = {} if path is None else read_yaml(Path(path))
+    merged = merge(base, overrides)
+    config = build(TrainConfig, merged)
     if path is None or merged.get("data") != base.get("data"):
         return config  # the paths come from the command line
-    return dataclasses.replace(config, data=tuple(_resolve(p, Path(path)) for p in config.data))
+    return dataclasses.replace(
+        config, data=tuple(_resolve(p, Path(path), config) for p in config.data)
+    )
 
 
-def override(config: TrainConfig, overrides: Sequence[str]) -> TrainConfig:
-    """The configuration with `key=value` overrides applied; errors as in `load_config`."""
-    return validation.build(TrainConfig, validation.merge(validation.to_dict(config), overrides))
+def to_yaml(config: Any) -> str:
+    """A dataclass as YAML text that reads back to an equal one."""
+    return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
 
 
-def _resolve(data: str, config_path: Path) -> str:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        UsageError: It is missing, malformed, or holds something else.
+    """
+    try:
+        content = parse_yaml(path.read_text("utf-8"))
+        if isinstance(content, Mapping):
+            content = OmegaConf.to_container(OmegaConf.create(dict(content)), resolve=True)
+    except FileNotFoundError:
+        raise UsageError(f"no configuration file {path}") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise UsageError(f"{path}, line {line}: not valid YAML, {error.problem}") from None
+    except _UNREADABLE as error:
+        raise UsageError(f"{path}: cannot be read as YAML, {_one_line(error)}") from None
+    if not isinstance(content, dict):
+        kind = "nothing" if content is None else f"a {type(content).__name__}"
+        raise UsageError(f"{path}: expected `key: value` lines, got {kind}")
+    return typing.cast("dict[str, Any]", content)
+
+
+def merge(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Lays `key=value` overrides over a mapping; lists replace, mappings merge.
+
+    Where the `name` in a mapping changes, its other keys are dropped first: they are options of the
+    name that they were written for.
+
+    Args:
+        base: Nested mapping.
+        overrides: Dotted keys, values in YAML: `"policy.hidden_size=64"`.
+
+    Raises:
+        UsageError: An override that is not `key=value`, whose value is not YAML or `???`, or that
+            lies below a key that has no keys.
+    """
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not key.strip() or not equals:
+            raise UsageError(f"override {text!r}: expected key=value")
+        try:
+            layer = OmegaConf.create()
+            OmegaConf.update(layer, key.strip(), parse_yaml(value))
+            if OmegaConf.missing_keys(layer):  # `???`, which a merge would leave out silently
+                raise UsageError(f"override {text!r}: expected a value, got '???'")
+            base = _without_stale_options(base, OmegaConf.to_container(layer))
+            merged = OmegaConf.merge(OmegaConf.create(dict(base)), layer)
+            base = typing.cast("dict[str, Any]", OmegaConf.to_container(merged, resolve=True))
+        except TypeError:  # a list laid over a mapping or the other way round
+            raise UsageError(f"override {text!r}: does not fit what {key!r} is") from None
+        except yaml.MarkedYAMLError as error:
+            hint = f"text with special characters needs quotes: {key}='\"...\"'"
+            raise UsageError(
+                f"override {text!r}: not valid YAML, {error.problem}; {hint}"
+            ) from None
+        except _UNREADABLE as error:
+            raise UsageError(f"override {text!r}: {_one_line(error)}") from None
+    return dict(base)
+
+
+def _resolve(data: str, config_path: Path, config: TrainConfig) -> str:
     beside = config_path.parent / data
     for candidate in (Path(data), beside):
         if candidate.exists():
             return str(candidate)
-    raise UsageError(f"{config_path}: data: no file {data!r}, nor {str(beside)!r}")
+    raise missing_data(config_path, data, config)
+
+
+def _without_stale_options(base: Any, layer: Any) -> Any:
+    """A mapping without the options of a `name` that the layer replaces."""
+    if not isinstance(base, Mapping) or not isinstance(layer, Mapping):
+        return base
+    if "name" in layer and layer["name"] != base.get("name"):
+        return {}
+    return {key: _without_stale_options(value, layer.get(key)) for key, value in base.items()}
+
+
+_UNREADABLE = (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException)
+"""Errors of text that is no YAML: not UTF-8, a number of too many digits, nested too deep."""
+
+
+def _one_line(error: BaseException) -> str:
+    """The first line of a library's message."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,33 +1,28 @@
-"""What a training run is told.
+"""Configuration of a training run.
 
 The dataclasses are the schema of a run's YAML file, of `key=value` overrides and of the
 configuration stored in a checkpoint (`vand_robot.config.validation` reads all three).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, Literal
 
-from vand_robot.config.validation import Amount, Count, Fraction, Range
-from vand_robot.policies.encoders import Activation
+from vand_envs.errors import UsageError
+from vand_robot.config.validation import Amount, Count, Fraction
+from vand_robot.nn import NoRegularizer, Range, Regularizer
+
+Activation = Literal["tanh", "silu", "relu"]
+"""The nonlinearity of an encoder's layer."""
+AUTO: Final = "auto"
+"""In place of a number of threads: the number that is fastest here."""
 
 # Upper bounds lie far above what is of use here, and below what torch dies of without a word.
-Units = Annotated[int, Range(1, 8192)]
+Units = Annotated[int, Range(1, 8192, open_high=False)]
 """The width of a layer."""
-Layers = Annotated[int, Range(1, 64)]
+Layers = Annotated[int, Range(1, 64, open_high=False)]
 """Layers on top of each other."""
-Horizon = Annotated[float, Range(0, 3600)]
+Horizon = Annotated[float, Range(0, 3600, open_high=False)]
 """A time to look ahead [s]."""
-
-
-@dataclass(frozen=True)
-class RegularizerConfig:
-    """A regularizer of the recurrent state: its name, and its own options."""
-
-    name: str = "none"
-    """A name that `vand_robot.nn.make_regularizer` knows."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Option -> value; which options exist depends on the name."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +78,12 @@ class PolicyConfig:
     num_layers: Layers = 1
     """Recurrent layers, one on top of the other."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    """What lies before the recurrent core."""
-    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
-    """What acts on the recurrent state in training."""
-    attention_heads: Annotated[int, Range(0, 64)] = 2
-    """Things that the action can follow at once, chosen by the memory among those whose position
+    """The perceptron before the recurrent core."""
+    regularizer: Regularizer = field(default_factory=NoRegularizer)
+    """Recipe that acts on the recurrent state in training, see `vand_robot.nn`. In YAML its name
+    and its options, `{name: vand, beta: 1e-3}`; a name stands for a recipe of `REGULARIZERS`."""
+    attention_heads: Annotated[int, Range(0, 64, open_high=False)] = 2
+    """Objects that the action can follow at once, chosen by the memory among those whose position
     relative to the end effector is seen; 0: the action is read off the memory alone. The
     attention looks through `near_field_scales_m`: without ranges it must be 0."""
     future_actions: FutureActionsConfig = field(default_factory=FutureActionsConfig)
@@ -95,12 +91,12 @@ class PolicyConfig:
     observations: tuple[str, ...] = ()
     """Observation keys that the policy sees; empty: all that are not images."""
     images: ImageConfig = field(default_factory=ImageConfig)
-    """What the policy makes of camera images."""
+    """The networks that see camera images."""
     observation_clip: Annotated[float, Range(1)] = 5.0
     """Normalized observations are clipped to plus or minus this [standard deviations]."""
     observation_std_floor: Annotated[float, Range(1e-6)] = 0.02
-    """No observation is divided by less than this [its own unit], so that what barely varies in
-    the demonstrations (the place of a table) is not blown up into a signal."""
+    """No observation is divided by less than this [its own unit]: numbers that barely vary in
+    the demonstrations (the place of a table) are not blown up into a signal."""
     near_field_scales_m: tuple[Annotated[float, Range(1e-3)], ...] = (0.03, 0.12, 0.5)
     """Positions relative to the end effector are also seen through tanh(x / range) [m], the
     shortest of which resolves millimeters; empty: only as they are, and `attention_heads` must
@@ -114,6 +110,14 @@ class PolicyConfig:
     """Steps after which the state is set to zero again, in training and in control; null: never.
     Only for comparison: a policy that forgets cannot count."""
 
+    def __post_init__(self) -> None:
+        if self.attention_heads and not self.near_field_scales_m:
+            raise UsageError(
+                "policy.near_field_scales_m: expected a range at least, got none, and"
+                f" policy.attention_heads={self.attention_heads} looks through them; without ranges"
+                " set policy.attention_heads=0 too"
+            )
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -121,7 +125,7 @@ class OptimizerConfig:
 
     learning_rate: Amount = 5e-3
     """Peak learning rate."""
-    final_fraction: Annotated[float, Range(0, 1)] = 0.02
+    final_fraction: Annotated[float, Range(0, 1, open_high=False)] = 0.02
     """Learning rate after the last update, as a fraction of the peak."""
     warmup_updates: Annotated[int, Range(0)] = 100
     """Updates over which the learning rate rises from zero."""
@@ -133,12 +137,12 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """How a policy is tried out in simulation while it is trained."""
+    """Validation rollouts of the policy in simulation while it is trained."""
 
     interval: Annotated[int, Range(0)] = 500
-    """Updates between two trials; 0: only after the last update."""
+    """Updates between two validations by rollouts; 0: only after the last update."""
     episodes: Count = 10
-    """Episodes of each task in a trial."""
+    """Episodes of each task in a validation."""
 
 
 @dataclass(frozen=True)
@@ -168,13 +172,15 @@ class TrainConfig:
     """Noise on normalized observations in training [standard deviations]; never on the
     instruction."""
     ema_decay: Fraction = 0.99
-    """Decay of the exponential moving average of the weights, which is then what is validated,
-    tried out and saved; 0: the weights themselves."""
+    """Decay of the exponential moving average of the weights. The average is then validated,
+    rolled out and saved; 0: the weights themselves."""
     validation_interval: Count = 100
     """Updates between two validations; `last/` is saved at each."""
     rollouts: RolloutConfig = field(default_factory=RolloutConfig)
-    """Trials in simulation, which choose the best checkpoint."""
+    """Validation rollouts in simulation, which choose the best checkpoint."""
     seed: Annotated[int, Range(0)] = 0
     """Everything random follows from it: split, initial weights, batches, noise."""
-    threads: Annotated[int, Range(0, 1024)] = 0
-    """CPU threads of torch; 0: leave as it is."""
+    threads: Annotated[int, Range(1, 1024, open_high=False)] | Literal["auto"] = 1
+    """CPU threads of torch. "auto" measures at the start which number is fastest on this machine,
+    and the run's configuration then holds that number: the last bits of a run depend on it. Where
+    anything else runs on the machine, two threads can be ten times slower than one."""

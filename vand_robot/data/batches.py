@@ -131,7 +131,7 @@ class EpisodeBuffer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of everything a policy can learn from here."""
+        """Hash of all observations, actions and images."""
         digest = sha256()
         for tensor in (self.observations, self.actions, self.lengths):
             digest.update(tensor.numpy().tobytes())
@@ -174,7 +174,7 @@ class BatchStream:
     Where images must be read from the disk, the next batch is read while the present one is used.
 
     Args:
-        demonstrations: What is drawn from.
+        demonstrations: The episodes to draw from.
         size: Episodes in a batch.
         seed: The run's seed.
         updates: The last update that needs a batch.

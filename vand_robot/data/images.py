@@ -39,7 +39,7 @@ def image_sizes(dataset: DemoDataset, name: str, keys: Sequence[str]) -> dict[st
 
 
 class ImageStore:
-    """The images of episodes, read whenever they are asked for: never all of them at once.
+    """The images of episodes, which stay in their files and are read batch by batch.
 
     Args:
         episodes: Open data set and name of each, E.

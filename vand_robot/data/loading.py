@@ -1,4 +1,4 @@
-"""What a run learns from: demonstration files, read, checked against each other, and split."""
+"""The demonstrations of a run: read from files, checked against each other, and split."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -12,6 +12,7 @@ from vand_demos import DemoDataset, Episode, require_compatible
 from vand_demos.storage.compatibility import Recordings
 from vand_demos.storage.splits import TRAIN, VALID, held_out
 from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_robot.config.library import RECORDED, recording_command
 from vand_robot.config.schema import TrainConfig
 from vand_robot.data.batches import EpisodeBuffer
 from vand_robot.data.images import ImageStore, image_sizes
@@ -23,16 +24,16 @@ SPLIT_STREAM = 0x5917
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What one run learns from; to be closed, because images stay in their files."""
+    """The demonstrations of one run; to be closed, because images stay in their files."""
 
     spec: PolicySpec
-    """What the policy will see and say."""
+    """Observations and actions of the policy to be trained."""
     train: EpisodeBuffer
-    """What gradients come from."""
+    """Demonstrations that are trained on."""
     valid: EpisodeBuffer | None
-    """What is held back; None where nothing is."""
+    """Demonstrations held back for validation; None where none are."""
     files: ExitStack = field(default_factory=ExitStack)
-    """Closes the files that images are read from."""
+    """Open files, from which images are read."""
 
     def close(self) -> None:
         """Closes the files."""
@@ -60,7 +61,10 @@ def load_data(config: TrainConfig) -> TrainingData:
             recording, or a task without a usable demonstration.
     """
     if not config.data:
-        raise UsageError("no data: name at least one demonstration file, for instance data=[PATH]")
+        raise UsageError(
+            f"no data: name a demonstration file, data={RECORDED}; to record it:"
+            f" {recording_command(config)}"
+        )
     rng = default_rng([config.seed, SPLIT_STREAM])
     train: list[_Demonstration] = []
     valid: list[_Demonstration] = []
@@ -110,16 +114,7 @@ def _assemble(
         if (came := _sizes(demo, keys)) != sizes:
             raise VandError(f"observations of unlike sizes in one run: {sizes} and {came}")
     images = image_sizes(train[0].dataset, train[0].episode.name, config.policy.images.keys)
-    kwargs = env_args["env_kwargs"]
-    spec = PolicySpec(
-        robot=str(kwargs["robot"]),
-        action_mode=str(kwargs["action_mode"]),
-        action_size=train[0].episode.actions.shape[1],
-        control_dt_s=float(kwargs["control_dt_s"]),
-        instructions=tuple(kwargs["instructions"]),
-        observations=sizes,
-        images=images,
-    )
+    spec = PolicySpec.of(env_args, sizes, train[0].episode.actions.shape[1], images)
     return TrainingData(spec, _pack(train, spec), _pack(valid, spec) if valid else None)
 
 

@@ -13,9 +13,8 @@ from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.evaluation.reference import TaskReference, from_extras, references_from_datasets
 from vand_robot.evaluation.runner import PolicyMaker
-from vand_robot.layout import POLICY_TENSORS, named, run_folder
+from vand_robot.layout import POLICY_TENSORS, find_checkpoint, named, run_folder
 from vand_robot.policies.checkpoint import (
-    find_checkpoint,
     load_checkpoint,
     load_policy,
     software_versions,

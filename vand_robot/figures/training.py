@@ -1,4 +1,4 @@
-"""What a training run wrote down."""
+"""Curves of a training run, from its metrics."""
 
 import json
 import math
@@ -18,19 +18,27 @@ from vand_robot.figures.style import (
     VERMILION,
     styled,
 )
+from vand_robot.metrics.names import (
+    DROP,
+    MEMORY,
+    SIGMA,
+    SUCCESS,
+    TRAIN_NLL,
+    UPDATE,
+    VALID_NLL,
+)
 
 _PANELS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
-    ("loss [nats per step]", (("train/nll", "training", BLUE), ("valid/nll", "held out", ORANGE))),
-    ("memory [nats per step]", (("train/memory_nats", "", PURPLE),)),
-    ("noise scale sigma", (("train/sigma", "", GREEN),)),
-    ("drop ratio d", (("train/drop", "", VERMILION),)),
+    ("loss [nats per step]", ((TRAIN_NLL, "training", BLUE), (VALID_NLL, "held out", ORANGE))),
+    ("memory [nats per step]", ((MEMORY, "", PURPLE),)),
+    ("noise scale sigma", ((SIGMA, "", GREEN),)),
+    ("drop ratio d", ((DROP, "", VERMILION),)),
 )
-_SUCCESS = "rollouts/success/"
 
 
 @styled
 def training_curve(metrics: str | Path) -> Figure:
-    """What a training run wrote down: loss, memory, noise, forgetting, validation success.
+    """Curves of a training run: loss, memory, noise, forgetting, validation success.
 
     Args:
         metrics: The run's `metrics.jsonl`. Lines that are damaged, such as a last one that is half
@@ -40,7 +48,7 @@ def training_curve(metrics: str | Path) -> Figure:
         A panel for each quantity that was recorded.
 
     Raises:
-        VandError: The file cannot be read, or holds no figure.
+        VandError: The file cannot be read, or holds no metric.
     """
     records = _read_records(Path(metrics))
     names = dict.fromkeys(name for record in records for name in record)
@@ -49,16 +57,16 @@ def training_curve(metrics: str | Path) -> Figure:
         for title, wanted in _PANELS
         if (lines := tuple(line for line in wanted if line[0] in names))
     ]
-    tasks = [name for name in names if name.startswith(_SUCCESS)]
+    tasks = [name for name in names if name.startswith(SUCCESS)]
     colors = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, INK)
     if tasks:
         lines = tuple(
-            (name, name.removeprefix(_SUCCESS), colors[i % len(colors)])
+            (name, name.removeprefix(SUCCESS), colors[i % len(colors)])
             for i, name in enumerate(tasks)
         )
         panels.append(("success on validation seeds", lines))
     if not panels:
-        raise VandError(f"{metrics} holds none of the figures that a training run writes")
+        raise VandError(f"{metrics} holds none of the metrics that a training run writes")
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(3.0 * columns, 2.5 * rows))
@@ -66,7 +74,7 @@ def training_curve(metrics: str | Path) -> Figure:
         axes = figure.add_subplot(rows, columns, place)
         axes.set_title(title)
         for name, label, color in lines:
-            points = [(record["update"], record[name]) for record in records if name in record]
+            points = [(record[UPDATE], record[name]) for record in records if name in record]
             x, y = np.array(points, dtype=np.float64).T
             sparse = len(x) <= 30
             axes.plot(
@@ -78,10 +86,10 @@ def training_curve(metrics: str | Path) -> Figure:
                 marker="o" if sparse else "",
                 markersize=3,
             )
-        axes.set_xlim(0, 1.02 * records[-1]["update"])
+        axes.set_xlim(0, 1.02 * records[-1][UPDATE])
         if lines[0][1]:
             axes.legend(frameon=False, fontsize=8, handlelength=1.2)
-        if lines[0][0].startswith(_SUCCESS):
+        if lines[0][0].startswith(SUCCESS):
             axes.set_ylim(-0.02, 1.05)
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         elif not lines[0][0].endswith("nll"):
@@ -101,14 +109,14 @@ def _read_records(path: Path) -> list[dict[str, float]]:
 
 
 def _read_record(line: str) -> dict[str, float]:
-    """The figures in a line; empty where it is damaged."""
+    """The metrics in a line; empty where it is damaged."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return {}
     if not isinstance(record, dict):
         return {}
-    figures = {
+    metrics = {
         name: float(value) for name, value in record.items() if isinstance(value, int | float)
     }
-    return figures if math.isfinite(figures.get("update", math.nan)) else {}
+    return metrics if math.isfinite(metrics.get(UPDATE, math.nan)) else {}

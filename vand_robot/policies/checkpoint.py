@@ -22,13 +22,19 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from vand_demos.system.files import disk_errors, folder_aside, replacing_folder
+from vand_demos.system.files import disk_errors, replacing_folder
 from vand_demos.system.version import software_version
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.config.schema import TrainConfig
 from vand_robot.interface import PolicySpec
-from vand_robot.layout import BEST, LAST, POLICY_JSON, POLICY_TENSORS, TRAINER_JSON, TRAINER_TENSORS
+from vand_robot.layout import (
+    POLICY_JSON,
+    POLICY_TENSORS,
+    TRAINER_JSON,
+    TRAINER_TENSORS,
+    find_checkpoint,
+)
 from vand_robot.policies.recurrent import RecurrentPolicy
 
 FORMAT = "vand-robot-policy"
@@ -37,19 +43,19 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True, eq=False)
 class TrainerState:
-    """What training needs to go on as if it had never stopped."""
+    """The state of training beside the policy, so that it goes on as if it had never stopped."""
 
     update: int
     """Updates done."""
     facts: Mapping[str, Any]
-    """What JSON can hold: the best checkpoint so far, the fingerprint of the data."""
+    """The best checkpoint so far, the fingerprint of the data; values that JSON can hold."""
     tensors: Mapping[str, Tensor]
     """The optimizer's moments and, with averaging, the weights themselves."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A policy and what was written beside it."""
+    """A policy, and everything written beside it."""
 
     policy: RecurrentPolicy
     """In evaluation mode."""
@@ -58,9 +64,9 @@ class Checkpoint:
     update: int
     """Updates done when it was saved."""
     metrics: Mapping[str, float]
-    """Figures of that moment: validation, trials."""
+    """Metrics of that moment: validation loss, validation rollouts."""
     extras: Mapping[str, Any]
-    """Whatever the caller of `train` stored."""
+    """The mapping that the caller of `train` stored."""
 
 
 def load_policy(path: str | Path) -> RecurrentPolicy:
@@ -74,11 +80,6 @@ def load_policy(path: str | Path) -> RecurrentPolicy:
         VandError: The checkpoint is damaged, foreign, or of another version.
     """
     return load_checkpoint(path).policy
-
-
-def load_extras(path: str | Path) -> dict[str, Any]:
-    """The mapping that the caller of `train` stored; path and errors as in `load_policy`."""
-    return dict(load_checkpoint(path).extras)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -112,9 +113,9 @@ def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | Non
     """Writes a checkpoint, in place of an older one.
 
     Args:
-        folder: Where.
-        saved: What.
-        trainer: Only where training may go on from here.
+        folder: The checkpoint's folder.
+        saved: The policy, and everything written beside it.
+        trainer: The state of training; None where training shall not go on from here.
 
     Raises:
         VandError: It cannot be written; an older one is intact.
@@ -142,25 +143,12 @@ def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | Non
 
 
 def load_trainer_state(folder: Path) -> TrainerState:
-    """What `save_checkpoint` wrote for going on; errors as in `load_policy`."""
+    """Loads the state of training that `save_checkpoint` wrote; errors as in `load_policy`."""
     folder = find_checkpoint(folder)
     facts = _read_json(folder / TRAINER_JSON)
     digests = _read_json(folder / POLICY_JSON)["sha256"]
     tensors = read_tensors(folder / TRAINER_TENSORS, digests.get(TRAINER_TENSORS, "none"))
     return TrainerState(int(facts.pop("update")), facts, tensors)
-
-
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint's folder that a path stands for."""
-    candidates = [path, path / BEST, path / LAST]
-    # an old one is left where a crash fell between the two renames of `replacing_folder`
-    for candidate in [c for p in candidates for c in (p, folder_aside(p))]:
-        if (candidate / POLICY_JSON).is_file():
-            return candidate
-    if not path.exists():
-        raise UsageError(f"no checkpoint: {path} does not exist")
-    expected = f"{POLICY_JSON} in it, in {BEST}/ or in {LAST}/"
-    raise UsageError(f"no checkpoint: expected {path} to hold {expected}")
 
 
 def read_tensors(file: Path, digest: str) -> dict[str, Tensor]:
@@ -189,7 +177,7 @@ def require_tensors(
 
 
 def software_versions() -> dict[str, str]:
-    """What a checkpoint was made with."""
+    """Versions of the software that makes a checkpoint."""
     versions = {
         "vand-robot": software_version(),
         "torch": str(torch.__version__),

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-Activation = Literal["tanh", "silu", "relu"]
+from vand_robot.config.schema import Activation
 
 _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -43,8 +43,8 @@ HALVINGS = 2
 """The first layers halve the image; the others keep its size."""
 
 CHUNK = 64
-"""Images that go through the network together. What the layers hold of more of them leaves the
-processor's caches, and takes memory that must be kept for the way back."""
+"""Images that go through the network together. The layers' activations of more images do not fit
+the processor's caches, and take memory that must be kept for the backward pass."""
 
 
 class SpatialSoftArgmax(nn.Module):
@@ -103,8 +103,8 @@ class ImageEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Encodes images, (M, H, W, 3) uint8 -> (M, F).
 
-        With gradients, what the layers hold of each chunk is computed anew on the way back: a batch
-        of whole episodes has thousands of images.
+        With gradients, the activations of each chunk are computed anew in the backward pass: a
+        batch of whole episodes has thousands of images.
         """
         if not torch.is_grad_enabled() or len(images) <= CHUNK:
             return torch.cat([self._encode(part) for part in torch.split(images, CHUNK)])
@@ -126,8 +126,8 @@ class ImageEncoder(nn.Module):
 def shift(images: Tensor, pixels: int) -> Tensor:
     """Moves each image by a random number of pixels, up to `pixels` along each axis.
 
-    What comes into view repeats the edge (Yarats et al. 2021, "Image augmentation is all you need:
-    regularizing deep reinforcement learning from pixels").
+    Pixels that come into view repeat the edge (Yarats et al. 2021, "Image augmentation is all you
+    need: regularizing deep reinforcement learning from pixels").
 
     Args:
         images: (M, H, W, 3).

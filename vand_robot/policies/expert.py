@@ -1,11 +1,12 @@
-"""The scripted experts behind the interface of a policy: what a perfect policy would reach.
+"""The scripted experts behind the interface of a policy.
 
-Evaluating them tells what the suite itself makes impossible: a world that cannot be put right any
-more, a push that nobody survives, a criterion that the demonstrator fails.
+Their evaluation is what a perfect policy would reach. Where they fail, the suite itself makes
+success impossible: a world that cannot be put right any more, a push that nobody survives, a
+criterion that the demonstrator fails.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
@@ -16,24 +17,41 @@ from vand_envs.errors import VandError
 from vand_envs.typing import Float32Array, Observation
 from vand_robot.interface import PolicySpec
 
-ACTION_SIZE = 10
-"""Numbers in an action of mode `ee_twist`, in which the experts drive."""
-
 
 @dataclass(eq=False)
 class ExpertEpisode:
-    """The expert of one episode, and what it did last."""
+    """The expert of one episode, and its last action."""
 
     task: str
-    """What it was told."""
+    """Task that it was instructed to do."""
     style: int
     """Seed of its style."""
     expert: Expert
-    """Who acts."""
-    action: Float32Array = field(default_factory=lambda: np.zeros(ACTION_SIZE, np.float32))
-    """The last action, (10,)."""
+    """The expert, which acts."""
+    action: Float32Array
+    """Its last action, (A,)."""
     over: bool = False
     """Whether the demonstration is over."""
+
+    def advance(self, view: Observation) -> None:
+        """Chooses the next action; an expert that is done stands still and keeps its gripper.
+
+        Args:
+            view: Observation of the episode, key -> (d,).
+
+        Raises:
+            VandError: The expert of a rhythm stops.
+        """
+        action = None if self.over else self.expert.act(view)
+        if action is not None:
+            self.action = np.asarray(action, np.float32)
+            return
+        if get_task(self.task).kind == "periodic":
+            raise VandError(f"task {self.task!r}: its expert stops, a rhythm without end does not")
+        self.over = True
+        still = np.zeros_like(self.action)
+        still[-1] = self.action[-1]  # the gripper comes last in every mode
+        self.action = still
 
 
 class ExpertPolicy:
@@ -49,19 +67,12 @@ class ExpertPolicy:
 
     def __init__(self, control_dt_s: float = 0.1) -> None:
         batch = TaskBatch(task_ids()[0], 1, control_dt_s=control_dt_s)
-        self.spec = PolicySpec(
-            robot=batch.world.robot.name,
-            action_mode=batch.controller.mode,
-            action_size=batch.action_size,
-            control_dt_s=control_dt_s,
-            instructions=task_ids(),
-            observations=batch.observation_sizes,
-        )
+        self.spec = PolicySpec.of(batch.env_args, batch.observation_sizes, batch.action_size)
 
     def act(
         self, observation: Observation, state: Sequence[ExpertEpisode] | None = None
     ) -> tuple[Float32Array, Sequence[ExpertEpisode]]:
-        """Actions (n, 10) for an observation, key -> (n, d), and the experts for the next call.
+        """Actions (n, A) for an observation, key -> (n, d), and the experts for the next call.
 
         Raises:
             VandError: No expert knows the instruction.
@@ -70,27 +81,21 @@ class ExpertPolicy:
         acting: list[ExpertEpisode] = []
         for i, task in enumerate(told):
             view = {key: value[i] for key, value in observation.items()}
-            it = state[i] if state and state[i].task == task else self._begin(task, view)
+            episode = state[i] if state and state[i].task == task else self._begin(task, view)
             last = acting[-1] if acting else None
-            if last is not None and (it is last or (it.task, it.style) == (last.task, last.style)):
-                acting.append(last)  # rows that are copies of one another: one expert is enough
-                continue
-            _advance(it, view)
-            acting.append(it)
-        return np.stack([it.action for it in acting]), acting
+            if last is None or not _is_copy(episode, last):
+                episode.advance(view)
+                last = episode
+            acting.append(last)  # one expert is enough for rows that are copies of one another
+        return np.stack([episode.action for episode in acting]), acting
 
     def _begin(self, task: str, view: Observation) -> ExpertEpisode:
         style = crc32(np.concatenate([view["base_pose"], view["cube_pos"]]).tobytes())
         expert = make_expert(task, style, self.spec.control_dt_s, endless=True)
-        return ExpertEpisode(task, style, expert)
+        action = np.zeros(self.spec.action_size, np.float32)
+        return ExpertEpisode(task, style, expert, action)
 
 
-def _advance(it: ExpertEpisode, view: Observation) -> None:
-    action = None if it.over else it.expert.act(view)
-    if action is None:
-        if get_task(it.task).kind == "periodic":
-            raise VandError(f"task {it.task!r}: its expert stops, a rhythm without end does not")
-        it.over = True
-        it.action = np.append(np.zeros(ACTION_SIZE - 1), it.action[-1]).astype(np.float32)
-    else:
-        it.action = np.asarray(action, np.float32)
+def _is_copy(episode: ExpertEpisode, other: ExpertEpisode) -> bool:
+    """Whether two rows of a batch are one episode."""
+    return episode is other or (episode.task, episode.style) == (other.task, other.style)

@@ -16,7 +16,7 @@ class ObjectAttention(nn.Module):
     Args:
         hidden_size: Units of the core's output, H.
         objects: Objects whose positions are seen, J.
-        numbers: Numbers that tell where a object is, P.
+        numbers: Numbers that tell where an object is, P.
         heads: Objects that can be looked at at once, K.
     """
 
@@ -27,7 +27,7 @@ class ObjectAttention(nn.Module):
         self.layer = nn.Linear(hidden_size + heads * numbers, hidden_size)
 
     def forward(self, output: Tensor, positions: Tensor) -> Tensor:
-        """What the action follows from.
+        """Combine the memory with the positions that it looks at.
 
         Args:
             output: (N, H) output of the core.

@@ -18,7 +18,7 @@ The floor `min_std` says how precise is precise enough.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,18 +27,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_envs.errors import UsageError, VandError
 from vand_envs.typing import Float32Array
-from vand_robot.config.schema import PolicyConfig, RegularizerConfig
+from vand_robot.config.schema import PolicyConfig
 from vand_robot.data.batches import Batch
 from vand_robot.interface import PolicySpec
-from vand_robot.nn import (
-    REGULARIZERS,
-    GaussianHead,
-    Regularizer,
-    make_cell,
-    make_regularizer,
-)
+from vand_robot.nn import GaussianHead, make_cell
 from vand_robot.policies.encoders import ImageEncoder, make_encoder, shift
 from vand_robot.policies.normalizer import Normalizer
 from vand_robot.policies.object_attention import ObjectAttention
@@ -47,7 +41,7 @@ EXACT_KEYS = ("instruction",)
 """One-hot codes: they get no input noise."""
 
 FUTURE_ACTIONS_MIN_STD = 0.1
-"""Floor of the spread of predicted later actions: nobody needs them more exactly."""
+"""Floor of the predicted standard deviation of later actions: more exactly nobody needs them."""
 
 CLOSE_SUFFIX = "_rel"
 """Ends the keys of positions relative to the end effector, which are seen at close range too."""
@@ -55,7 +49,7 @@ CLOSE_SUFFIX = "_rel"
 
 @dataclass(frozen=True, eq=False)
 class PolicyState:
-    """What the policy remembers of n episodes that advance together."""
+    """The memory of n episodes that advance together."""
 
     core: Tensor
     """(num_layers, n, S) state of the recurrent core."""
@@ -68,7 +62,7 @@ class PolicyLoss:
     """The terms of the loss of a batch."""
 
     total: Tensor
-    """Scalar: what is minimized, `nll + future_actions.weight * future_actions + penalty`."""
+    """Scalar that is minimized: `nll + future_actions.weight * future_actions + penalty`."""
     nll: Tensor
     """Scalar [nats per step]: negative log likelihood of the demonstrated actions."""
     future_actions: Tensor
@@ -76,7 +70,7 @@ class PolicyLoss:
     penalty: Tensor
     """Scalar: the regularizer's explicit term; zero for most."""
     stats: Mapping[str, float]
-    """The regularizer's figures: mean sigma, mean d, nats of memory per step, beta."""
+    """The regularizer's metrics: mean sigma, mean d, nats of memory per step, beta."""
     output: Tensor = field(repr=False)
     """(T, B, H) output of the recurrent core, detached."""
 
@@ -86,11 +80,10 @@ class RecurrentPolicy(nn.Module):
 
     Args:
         config: Its shape.
-        spec: What it sees and says.
+        spec: Its observations and actions.
 
     Raises:
-        UsageError: The configuration names a regularizer or an option that does not exist, or
-            images without a layer to see them.
+        UsageError: There are images, and no layer to see them.
     """
 
     def __init__(self, config: PolicyConfig, spec: PolicySpec) -> None:
@@ -99,59 +92,64 @@ class RecurrentPolicy(nn.Module):
         self.spec = spec
         self._keys = tuple(spec.observations)
         self._sizes = list(spec.observations.values())
-        keys = _keys_of_numbers(spec)
-        close = [i for i, key in enumerate(keys) if key.endswith(CLOSE_SUFFIX)]
+        close = [key for key in spec.observations if key.endswith(CLOSE_SUFFIX)]
+        self._objects = len(close)  # whose position relative to the end effector is seen
+        # modules are made in one order: their initial weights are drawn in it
         self.normalizer = Normalizer(
             spec.observation_size,
             config.observation_clip,
-            close,
+            [i for i, key in enumerate(_keys_of_numbers(spec)) if key in close],
             config.near_field_scales_m,
         )
         if spec.images and not config.images.channels:
             raise UsageError("policy.images.channels: expected at least one layer, got none")
-        eyes = {key: ImageEncoder(config.images.channels) for key in spec.images}
-        self.image_encoders = nn.ModuleDict(eyes)
-        seen = self.normalizer.width + sum(eye.features for eye in eyes.values())
-        width = (seen, *config.encoder.sizes)[-1]
+        encoders = {key: ImageEncoder(config.images.channels) for key in spec.images}
+        self.image_encoders = nn.ModuleDict(encoders)
+        features = self.normalizer.width + sum(encoder.features for encoder in encoders.values())
         self.encoder = make_encoder(
-            seen,
+            features,
             config.encoder.sizes,
             config.encoder.activation,
             layer_norm=config.encoder.layer_norm,
         )
         self.core = make_cell(
             config.cell,
-            width,
+            (features, *config.encoder.sizes)[-1],
             config.hidden_size,
             config.num_layers,
-            regularizer=regularizer_of(config.regularizer),
+            regularizer=config.regularizer,
         )
-        sizes = [size for key, size in spec.observations.items() if key.endswith(CLOSE_SUFFIX)]
-        numbers = 0 if len(set(sizes)) != 1 else sizes[0] * len(config.near_field_scales_m)
-        self._things = len(sizes)
-        self.object_attention = (
-            ObjectAttention(config.hidden_size, self._things, numbers, config.attention_heads)
-            if config.attention_heads and numbers
-            else None
-        )
+        self.object_attention = self._make_attention([spec.observations[key] for key in close])
         self.head = GaussianHead(
             config.hidden_size,
             spec.action_size,
             min_std=config.min_std,
             shared_std=config.shared_std,
         )
-        times = config.future_actions.horizons_s
-        self._ahead = [max(1, round(time / spec.control_dt_s)) for time in times]  # [steps]
-        self.future_actions = (
-            GaussianHead(
-                config.hidden_size,
-                spec.action_size * len(self._ahead),
-                min_std=FUTURE_ACTIONS_MIN_STD,
-                shared_std=True,
-            )
-            if self._ahead
-            else None
-        )  # trains only: `act` has no use for it
+        times_s = config.future_actions.horizons_s
+        self._ahead = [max(1, round(time_s / spec.control_dt_s)) for time_s in times_s]  # [steps]
+        self.future_actions = self._make_future_head()  # trains only: `act` has no use for it
+
+    def _make_attention(self, sizes: Sequence[int]) -> ObjectAttention | None:
+        """The attention over objects whose relative positions have these sizes.
+
+        None where it is switched off, and where no object is seen or they are seen unlike.
+        """
+        heads, scales = self.config.attention_heads, self.config.near_field_scales_m
+        if not heads or len(set(sizes)) != 1:
+            return None
+        return ObjectAttention(self.config.hidden_size, len(sizes), sizes[0] * len(scales), heads)
+
+    def _make_future_head(self) -> GaussianHead | None:
+        """The head that predicts later actions; None where there are no horizons."""
+        if not self._ahead:
+            return None
+        return GaussianHead(
+            self.config.hidden_size,
+            self.spec.action_size * len(self._ahead),
+            min_std=FUTURE_ACTIONS_MIN_STD,
+            shared_std=True,
+        )
 
     def fit_normalizer(self, observations: Tensor) -> None:
         """Takes the normalizer's statistics from the observations (M, D) of the training data."""
@@ -178,10 +176,9 @@ class RecurrentPolicy(nn.Module):
             batch = batch.cut_windows(self.config.reset_every)
         state: Tensor | None = None
         outputs: list[Tensor] = []  # (T', B, H) each
-        stats: list[tuple[float, Mapping[str, float]]] = []  # share of the steps, figures
-        weighted: list[
-            Tensor
-        ] = []  # (nll, future_actions, penalty) times its share of the steps, each
+        stats: list[tuple[float, Mapping[str, float]]] = []  # share of the steps, metrics
+        # (nll, future_actions, penalty) of each piece, times its share of the steps
+        weighted: list[Tensor] = []
         for piece in batch.split_time(truncate_steps):
             valid = piece.mask  # (T', B'): what is computed for padding is thrown away
             x = self.normalizer(piece.observations[valid])  # (N, D) of N valid steps
@@ -207,11 +204,11 @@ class RecurrentPolicy(nn.Module):
             state = result.state
         nll, future_actions, penalty = torch.stack(weighted).sum(0)
         total = nll + self.config.future_actions.weight * future_actions + penalty
-        mean = {key: sum(share * it[key] for share, it in stats) for key in stats[0][1]}
+        mean = {key: sum(share * piece[key] for share, piece in stats) for key in stats[0][1]}
         return PolicyLoss(total, nll, future_actions, penalty, mean, torch.cat(outputs))
 
     def initial_state(self, n: int) -> PolicyState:
-        """What the policy remembers at the beginning of n episodes: nothing."""
+        """The memory at the beginning of n episodes: empty."""
         return PolicyState(self.core.initial_state(n))
 
     @torch.inference_mode()
@@ -257,32 +254,28 @@ class RecurrentPolicy(nn.Module):
         return actions, PolicyState(core, state.steps + 1)
 
     def _read(self, output: Tensor, seen: Tensor) -> Tensor:
-        """What the action is read off, (N, H): the core's output (N, H), and what it looks at.
+        """The features (N, H) that the head reads the action off: memory and attention.
 
         Args:
-            output: Of the core.
-            seen: (N, D + R F) normalized observations, which end with what is seen at close range.
+            output: (N, H) output of the core.
+            seen: (N, D + R F) normalized observations, which end with those at close range.
         """
         if self.object_attention is None:
             return output
         d, ranges = self.spec.observation_size, len(self.config.near_field_scales_m)
-        close = seen[:, d : self.normalizer.width].reshape(len(seen), ranges, self._things, -1)
+        close = seen[:, d : self.normalizer.width].reshape(len(seen), ranges, self._objects, -1)
         return self.object_attention.forward(output, close.transpose(1, 2).flatten(2))
 
     def _look(self, images: Mapping[str, Tensor]) -> list[Tensor]:
-        """What the convolutional networks make of images (N, H, W, 3): (N, 2 C) of each camera."""
+        """The features (N, 2 C) of the images (N, H, W, 3) of each camera."""
         pixels = self.config.images.shift_px if self.training else 0
         return [
             encoder(shift(images[key], pixels) if pixels else images[key])
             for key, encoder in self.image_encoders.items()
         ]
 
-    def require_compatible(self, other: PolicySpec | Mapping[str, Any]) -> None:
-        """As `PolicySpec.require_compatible`."""
-        self.spec.require_compatible(other)
-
     def _flatten(self, observation: Mapping[str, NDArray[Any]]) -> Float32Array:
-        """(n, D) of the (n, d) that the policy sees."""
+        """The observations (n, d) that the policy sees, side by side: (n, D)."""
         try:
             parts = [observation[key] for key in self._keys]
             x = np.concatenate(parts, axis=1, dtype=np.float32)
@@ -312,27 +305,8 @@ def _keys_of_numbers(spec: PolicySpec) -> list[str]:
     return [key for key, size in spec.observations.items() for _ in range(size)]
 
 
-def regularizer_of(config: RegularizerConfig) -> Regularizer:
-    """The regularizer that a configuration names.
-
-    Raises:
-        UsageError: There is no such regularizer or option, or the option's value is bad.
-    """
-    where = "policy.regularizer"
-    if config.name not in REGULARIZERS:
-        raise unknown_name(f"{where}.name", config.name, REGULARIZERS)
-    known = [f.name for f in dataclasses.fields(REGULARIZERS[config.name])]
-    for option in config.options:
-        if option not in known:
-            raise unknown_name(f"option of {config.name!r} in {where}.options:", option, known)
-    try:
-        return make_regularizer({"name": config.name, **config.options})
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{where}.options: {error}") from None
-
-
 def _misfit(spec: PolicySpec, observation: Mapping[str, NDArray[Any]]) -> str:
-    """Why an observation is none that the policy can see."""
+    """The reason why the policy cannot see an observation."""
     for key in spec.observations:
         if key not in observation:
             return f"observation {key!r} is missing; there are: {', '.join(observation)}"

@@ -1,4 +1,4 @@
-"""What a training run shows and writes down: console, TensorBoard, `metrics.jsonl`."""
+"""Metrics of a training run: on the console, in TensorBoard and in `metrics.jsonl`."""
 
 import json
 import time
@@ -11,37 +11,38 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vand_demos.system.files import disk_errors, write_bytes
-from vand_robot.layout import METRICS_FILE, TENSORBOARD_FOLDER
+from vand_robot.layout import RunFolder
+from vand_robot.metrics.names import DROP, MEMORY, SCORE, SIGMA, TRAIN_NLL, UPDATE, VALID_NLL
 
 PLAIN_INTERVAL_S = 10.0
 """Time between two lines where there is no terminal to draw a bar on [s]."""
 
 SHOWN = {
-    "train/nll": ("loss", "{:.3f}"),
-    "valid/nll": ("valid", "{:.3f}"),
-    "train/memory_nats": ("memory", "{:.1f} nats"),
-    "train/sigma": ("sigma", "{:.3f}"),
-    "train/drop": ("d", "{:.3f}"),
-    "rollouts/score": ("score", "{:.2f}"),
+    TRAIN_NLL: ("loss", "{:.3f}"),
+    VALID_NLL: ("valid", "{:.3f}"),
+    MEMORY: ("memory", "{:.1f} nats"),
+    SIGMA: ("sigma", "{:.3f}"),
+    DROP: ("d", "{:.3f}"),
+    SCORE: ("score", "{:.2f}"),
 }
-"""Figure -> how the console shows it."""
+"""Metric -> how the console shows it."""
 
 
 class RunningMeans:
-    """Running means of named figures since they were last taken.
+    """Running means of named metrics since they were last taken.
 
     Args:
-        sums: Sum of each figure so far.
-        count: Sets of figures added so far.
+        sums: Sum of each metric so far.
+        count: Sets of metrics added so far.
     """
 
     def __init__(self, sums: Mapping[str, float] | None = None, count: int = 0) -> None:
         self._sums: dict[str, float] = dict(sums or {})
         self._count = count
 
-    def add(self, figures: Mapping[str, float]) -> None:
-        """Adds one set of figures."""
-        for name, value in figures.items():
+    def add(self, metrics: Mapping[str, float]) -> None:
+        """Adds one set of metrics."""
+        for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
 
@@ -52,33 +53,33 @@ class RunningMeans:
         return means
 
     def to_json(self) -> dict[str, Any]:
-        """What was added since the means were last taken, as arguments that make it again."""
+        """The arguments that make these running means again."""
         return {"sums": dict(self._sums), "count": self._count}
 
 
 class MetricsLogger:
-    """Writes figures down; a context manager.
+    """Writes metrics down; a context manager.
 
     Args:
-        out: Folder of the run.
+        folder: Folder of the run.
         update: Updates already done. What a stopped run wrote beyond them is cut off, so that a
             resumed run says everything once.
     """
 
-    def __init__(self, out: Path, update: int) -> None:
+    def __init__(self, folder: RunFolder, update: int) -> None:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (takes a second)
 
-        self._path = out / METRICS_FILE
+        self._path = folder.metrics
         _cut_off(self._path, update)
         self._file = self._path.open("a", encoding="utf-8")
-        self._board: Any = SummaryWriter(str(out / TENSORBOARD_FOLDER), purge_step=update + 1)
+        self._board: Any = SummaryWriter(str(folder.tensorboard), purge_step=update + 1)
 
-    def write(self, update: int, figures: Mapping[str, float]) -> None:
-        """Writes the figures of one update."""
+    def write(self, update: int, metrics: Mapping[str, float]) -> None:
+        """Writes the metrics of one update."""
         with disk_errors("write", self._path):
-            self._file.write(json.dumps({"update": update, **figures}) + "\n")
+            self._file.write(json.dumps({UPDATE: update, **metrics}) + "\n")
             self._file.flush()
-        for name, value in figures.items():
+        for name, value in metrics.items():
             self._board.add_scalar(name, value, update)
 
     def __enter__(self) -> Self:
@@ -114,22 +115,22 @@ class ProgressDisplay:
                 TextColumn("training"),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[figures]}"),
+                TextColumn("{task.fields[metrics]}"),
                 TimeRemainingColumn(),
                 console=console,
             )
-            self._task = self._bar.add_task("", total=updates, completed=update, figures="")
+            self._task = self._bar.add_task("", total=updates, completed=update, metrics="")
 
-    def show(self, update: int, figures: Mapping[str, float]) -> None:
-        """Shows the newest figures; those not given stay as they were."""
-        self._figures |= figures
+    def show(self, update: int, metrics: Mapping[str, float]) -> None:
+        """Shows the newest metrics; those not given stay as they were."""
+        self._figures |= metrics
         line = "  ".join(
             f"{label} {form.format(self._figures[name])}"
             for name, (label, form) in SHOWN.items()
             if name in self._figures
         )
         if self._bar is not None:
-            self._bar.update(self._task, completed=update, figures=line)
+            self._bar.update(self._task, completed=update, metrics=line)
             return
         now = time.monotonic()
         due = now - self._spoke >= PLAIN_INTERVAL_S or update == self._updates
@@ -165,7 +166,7 @@ def _cut_off(file: Path, update: int) -> None:
     kept = []
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["update"] <= update:
+            if json.loads(line)[UPDATE] <= update:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
             continue

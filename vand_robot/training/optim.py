@@ -10,7 +10,7 @@ from vand_robot.policies.recurrent import RecurrentPolicy
 
 
 def make_optimizer(policy: RecurrentPolicy, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW that decays weight matrices only: what is learned of noise must not drift to zero."""
+    """AdamW that decays weight matrices only: learned noise must not drift to zero."""
     decayed: list[Tensor] = []
     free: list[Tensor] = []
     for name, parameter in policy.named_parameters():

@@ -1,21 +1,20 @@
 """Behavior cloning: whole episodes, backpropagated through time.
 
 Everything random follows from (seed, update), so a run that was stopped goes on exactly as if it
-had not been. The training loss does not predict success in simulation: where trials are given
-(`score`), they choose the best checkpoint.
+had not been. The training loss does not predict success in simulation: where validation rollouts
+are given (`score`), they choose the best checkpoint.
 """
 
 import copy
+import dataclasses
 import math
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from numpy.random import SeedSequence
 from rich.console import Console
@@ -25,32 +24,27 @@ from vand_demos.system.files import disk_errors, exclusive, write_bytes
 from vand_demos.system.interrupt import Interrupt
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
-from vand_robot.config.schema import PolicyConfig, TrainConfig
+from vand_robot.config.loading import to_yaml
+from vand_robot.config.schema import AUTO, TrainConfig
 from vand_robot.data.batches import Batch, BatchStream, EpisodeBuffer
 from vand_robot.data.loading import TrainingData, load_data
-from vand_robot.evaluation.reference import EXTRAS_KEY
-from vand_robot.layout import (
-    BEST,
-    CONFIG_FILE,
-    CONFIG_HEADER,
-    LAST,
-    NON_FINITE,
-    RUN_ENTRIES,
-)
-from vand_robot.nn import dual_step, tune_allocator
+from vand_robot.layout import CONFIG_HEADER, RunFolder
+from vand_robot.metrics.names import ROLLOUTS, SCORE, TRAIN, UPDATE, VALID_NLL
+from vand_robot.nn import dual_step
 from vand_robot.policies.checkpoint import (
     Checkpoint,
     TrainerState,
-    find_checkpoint,
     load_checkpoint,
     load_trainer_state,
     save_checkpoint,
 )
-from vand_robot.policies.recurrent import PolicyLoss, RecurrentPolicy
+from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.training.logging import MetricsLogger, ProgressDisplay, RunningMeans
 from vand_robot.training.optim import learning_rate, make_optimizer
+from vand_robot.training.threads import fastest_threads, torch_settings
+from vand_robot.training.update import UpdateMetrics, not_finite
 
-HARMLESS = ("data", "updates", "threads", "validation_interval", "rollouts.interval")
+HARMLESS = ("data", "updates", "validation_interval", "rollouts.interval")
 """Keys that may change when a run is resumed. The demonstrations themselves may not."""
 
 LOG_INTERVAL = 10
@@ -66,7 +60,10 @@ EMA_WARMUP = 10
 """The average forgets quickly at first: its decay is at most (1 + update) / (10 + update)."""
 
 PolicyScorer = Callable[[RecurrentPolicy], Mapping[str, float]]
-"""Tries a policy out: figures, of which `"score"` ranks checkpoints, the higher the better."""
+"""Rolls a policy out: metrics, of which `"score"` ranks checkpoints, the higher the better."""
+OnUpdate = Callable[[int, Mapping[str, float]], object]
+"""Called with the number of an update and its metrics, by the names in
+`vand_robot.metrics.names`."""
 
 
 class TrainingInterruptedError(VandError):
@@ -77,14 +74,14 @@ class TrainingInterruptedError(VandError):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What became of a run."""
+    """The result of a training run."""
 
     out: Path
     """Its folder."""
     updates: int
     """Updates done."""
     best: Mapping[str, float]
-    """Figures of the best checkpoint, and its `"update"`."""
+    """Metrics of the best checkpoint, and its `"update"`."""
     seconds: float
     """Time that this call took [s]."""
 
@@ -96,8 +93,10 @@ def train(
     resume: bool = False,
     force: bool = False,
     score: PolicyScorer | None = None,
+    scored_tasks: Collection[str] = (),
     extras: Mapping[str, Any] | None = None,
     console: Console | None = None,
+    on_update: OnUpdate | None = None,
 ) -> TrainResult:
     """Trains a policy.
 
@@ -106,13 +105,18 @@ def train(
         out: Folder for `best/`, `last/`, `config.yaml`, `metrics.jsonl` and TensorBoard's files.
         resume: Go on from `last/`, exactly.
         force: Replace a run that is there.
-        score: Tries the policy out in simulation, every `rollouts.interval` updates and after
-            the last; chooses the best checkpoint. Without it the validation loss does.
+        score: Validation rollouts of the policy, every `rollouts.interval` updates and after the
+            last; they choose the best checkpoint. Without them the validation loss does.
+        scored_tasks: Tasks that `score` rolls out, so that a note can name the others; empty: not
+            known, and no note.
         extras: Free mapping to be stored in the checkpoints; what JSON can hold.
         console: Where to show progress; None shows nothing.
+        on_update: Called after every update with its number and its metrics, `"train/nll"` and so
+            on, and after a validation with `"valid/nll"` and `"rollouts/score"` too. Whatever it
+            raises stops the run, which can be resumed from the last validation.
 
     Returns:
-        What became of the run.
+        The result of the run.
 
     Raises:
         UsageError: A mistake in the configuration; the folder is taken, or holds another run
@@ -121,44 +125,35 @@ def train(
         VandError: Unusable data, a full disk, a folder that somebody else is training in, or a
             loss or gradient that is not finite.
     """
-    out = Path(out)
     began = time.monotonic()
-    config = validation.build(
-        TrainConfig, validation.to_dict(config)
-    )  # bounds hold however it was made
-    _require_folder(out, resume=resume, force=force)
-    if not resume:
-        _require_near_field(config.policy)
-    with _torch_settings(config.threads), closing(load_data(config)) as data:
-        with disk_errors("write", out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(out, out):
-            run = _resumed(config, data, out) if resume else _begun(config, data)
-            run.extras = run.extras if extras is None else extras
-            if score is not None and console is not None:
-                _note_untried(run, console)
+    folder = RunFolder(Path(out))
+    # built anew, so that bounds hold however the configuration was made
+    config = validation.build(TrainConfig, validation.to_dict(config))
+    folder.claim(resume=resume, force=force)
+    threads = 1 if config.threads == AUTO else config.threads
+    with torch_settings(threads) as most, closing(load_data(config)) as data:
+        with disk_errors("write", folder.path):
+            folder.path.parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder.path, folder.path):
+            config = _with_threads(config, data, folder, most, resume=resume)
+            trainer = _resumed(config, data, folder) if resume else _begun(config, data)
+            trainer.extras = trainer.extras if extras is None else extras
+            if console is not None and score is not None and scored_tasks:
+                _note_unscored(trainer, scored_tasks, console)
             if not resume:
-                _clear_folder(out)
+                folder.clear()
             # of a resumed run too: its harmless keys may have changed
-            write_bytes(
-                out / CONFIG_FILE, f"{CONFIG_HEADER}\n{validation.to_yaml(config)}".encode()
-            )
-            with (
-                closing(_batches(config, data)) as batches,
-                MetricsLogger(out, run.update) as log,
-                ProgressDisplay(console, run.update, config.updates) as display,
-                Interrupt() as interrupt,
-            ):
-                _loop(run, out, score, batches, log=log, display=display, interrupt=interrupt)
-    return TrainResult(out, run.update, run.best, time.monotonic() - began)
+            write_bytes(folder.config, f"{CONFIG_HEADER}\n{to_yaml(config)}".encode())
+            _run(trainer, folder, score, console, on_update)
+    return TrainResult(folder.path, trainer.update, trainer.best, time.monotonic() - began)
 
 
 class Trainer:
-    """What changes while a policy is trained.
+    """A policy in training: its weights and their average, the optimizer, the update reached.
 
     Args:
         config: The run.
-        data: What it learns from.
+        data: The demonstrations.
         policy: The policy, in its initial state.
     """
 
@@ -173,8 +168,12 @@ class Trainer:
         self.best: dict[str, float] = {}
         self.extras: Mapping[str, Any] = {}
 
-    def step(self, batch: Batch, out: Path) -> dict[str, float]:
-        """Makes one update and returns its figures."""
+    def step(self, batch: Batch, folder: RunFolder) -> UpdateMetrics:
+        """Makes one update and returns its metrics.
+
+        Raises:
+            VandError: The loss or the gradient is not finite; the batch is saved in the folder.
+        """
         update, config = self.update + 1, self.config
         torch.manual_seed(_torch_seed(config.seed, update))
         rate = learning_rate(update, config.updates, config.optimizer)
@@ -187,23 +186,23 @@ class Trainer:
         self.optimizer.zero_grad()
         loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.optimizer.clip_norm)
-        figures = {
-            "loss": loss.total.item(),
-            "nll": loss.nll.item(),
-            "future_actions": loss.future_actions.item(),
-            "penalty": loss.penalty.item(),
-            "gradient_norm": float(norm),
-            "learning_rate": rate,
-            **loss.stats,
-        }
-        if not (math.isfinite(figures["loss"]) and math.isfinite(figures["gradient_norm"])):
-            raise _not_finite(out, update, batch, loss, figures)
+        metrics = UpdateMetrics(
+            loss=loss.total.item(),
+            nll=loss.nll.item(),
+            future_actions=loss.future_actions.item(),
+            penalty=loss.penalty.item(),
+            gradient_norm=float(norm),
+            learning_rate=rate,
+            regularizer=loss.stats,
+        )
+        if not metrics.is_finite:
+            raise not_finite(folder.non_finite, update, batch, loss, metrics)
         self.optimizer.step()
         dual_step(self.policy)
         self.update = update
         if self.averaged is not self.policy:
             self._average()
-        return figures
+        return metrics
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -214,9 +213,9 @@ class Trainer:
         for mine, theirs in zip(buffers, self.policy.buffers(), strict=True):
             mine.copy_(theirs)
 
-    def save(self, folder: Path, figures: Mapping[str, float], *, trainer: bool = False) -> None:
-        """Writes the policy, and what it takes to go on."""
-        saved = Checkpoint(self.averaged, self.config, self.update, figures, self.extras)
+    def save(self, folder: Path, metrics: Mapping[str, float], *, trainer: bool = False) -> None:
+        """Writes a checkpoint; with `trainer`, the state to go on from as well."""
+        saved = Checkpoint(self.averaged, self.config, self.update, metrics, self.extras)
         state = None
         if trainer:
             valid = self.data.valid
@@ -247,7 +246,7 @@ class Trainer:
         self.extras = saved.extras
 
     def _tensors(self) -> dict[str, Tensor]:
-        """What `restore` needs beside the saved policy: `exp_avg/<parameter>` and so on."""
+        """The tensors that `restore` needs beside the policy: `exp_avg/<parameter>` and so on."""
         moments = {
             f"{part}/{name}": tensor
             for name, parameter in self.policy.named_parameters()
@@ -277,55 +276,116 @@ def validation_nll(
         steps[task] = steps.get(task, 0) + batch.steps
     by_task = {task: total / steps[task] for task, total in totals.items()}
     mean = sum(by_task.values()) / len(by_task)
-    return {"valid/nll": mean, **{f"valid/nll/{task}": nll for task, nll in by_task.items()}}
+    return {VALID_NLL: mean, **{f"{VALID_NLL}/{task}": nll for task, nll in by_task.items()}}
+
+
+@dataclass(frozen=True)
+class _Reporter:
+    """Where the metrics of an update go."""
+
+    log: MetricsLogger
+    display: ProgressDisplay
+    on_update: OnUpdate | None
+
+    def write(self, update: int, metrics: Mapping[str, float]) -> None:
+        """Writes down and shows metrics, if there are any."""
+        if metrics:
+            self.log.write(update, metrics)
+            self.display.show(update, metrics)
+
+    def call(self, update: int, now: UpdateMetrics, metrics: Mapping[str, float]) -> None:
+        """Hands an update's own metrics, and those of a validation, to the caller of `train`."""
+        if self.on_update is not None:
+            validated = {k: v for k, v in metrics.items() if not k.startswith(TRAIN)}
+            self.on_update(update, {**_prefixed(TRAIN, now.named()), **validated})
+
+
+def _run(
+    trainer: Trainer,
+    folder: RunFolder,
+    score: PolicyScorer | None,
+    console: Console | None,
+    on_update: OnUpdate | None,
+) -> None:
+    """Makes the updates that are left."""
+    with (
+        closing(_batches(trainer.config, trainer.data)) as batches,
+        MetricsLogger(folder, trainer.update) as log,
+        ProgressDisplay(console, trainer.update, trainer.config.updates) as display,
+        Interrupt() as interrupt,
+    ):
+        reporter = _Reporter(log, display, on_update)
+        _loop(trainer, folder, score, batches, reporter=reporter, interrupt=interrupt)
 
 
 def _loop(
-    run: Trainer,
-    out: Path,
+    trainer: Trainer,
+    folder: RunFolder,
     score: PolicyScorer | None,
     batches: BatchStream,
     *,
-    log: MetricsLogger,
-    display: ProgressDisplay,
+    reporter: _Reporter,
     interrupt: Interrupt,
 ) -> None:
-    config = run.config
-    while run.update < config.updates:
-        run.means.add(run.step(batches.batch(run.update + 1), out))
-        last = run.update == config.updates
-        validate = last or run.update % config.validation_interval == 0
-        interval = config.rollouts.interval
-        try_out = score is not None and (last or (interval > 0 and run.update % interval == 0))
-        figures: dict[str, float] = {}
-        if last or run.update % LOG_INTERVAL == 0:
-            figures |= {f"train/{name}": value for name, value in run.means.take().items()}
-        if (validate or try_out) and run.data.valid is not None:
-            figures |= validation_nll(run.averaged, run.data.valid, config.batch_size)
-        if score is not None and try_out:
-            tried = score(run.averaged.eval())
-            figures |= {f"rollouts/{k}": float(v) for k, v in tried.items() if math.isfinite(v)}
-        if figures:
-            log.write(run.update, figures)
-            display.show(run.update, figures)
-        chooses = validate if score is None else try_out
-        if chooses and (not run.best or _rank(figures) >= _rank(run.best)):
-            run.best = {"update": run.update, **figures}
-            run.save(out / BEST, figures)
-        if validate or try_out or interrupt.requested:
-            run.save(out / LAST, figures, trainer=True)
+    config, interval = trainer.config, trainer.config.rollouts.interval
+    while trainer.update < config.updates:
+        now = trainer.step(batches.batch(trainer.update + 1), folder)
+        trainer.means.add(now.named())
+        update = trainer.update
+        last = update == config.updates
+        validate = last or update % config.validation_interval == 0
+        roll_out = score is not None and (last or (interval > 0 and update % interval == 0))
+        metrics: dict[str, float] = {}
+        if last or update % LOG_INTERVAL == 0:
+            metrics |= _prefixed(TRAIN, trainer.means.take())
+        if (validate or roll_out) and trainer.data.valid is not None:
+            metrics |= validation_nll(trainer.averaged, trainer.data.valid, config.batch_size)
+        if score is not None and roll_out:
+            scored = score(trainer.averaged.eval())
+            metrics |= _prefixed(
+                ROLLOUTS, {k: float(v) for k, v in scored.items() if math.isfinite(v)}
+            )
+        reporter.write(update, metrics)
+        chooses = validate if score is None else roll_out
+        if chooses and (not trainer.best or _rank(metrics) >= _rank(trainer.best)):
+            trainer.best = {UPDATE: update, **metrics}
+            trainer.save(folder.best, metrics)
+        if validate or roll_out or interrupt.requested:
+            trainer.save(folder.last, metrics, trainer=True)
+        reporter.call(update, now, metrics)
         if interrupt.requested and not last:
-            done = f"stopped after update {run.update} of {config.updates}"
+            done = f"stopped after update {update} of {config.updates}"
             raise TrainingInterruptedError(f"{done}; to go on: the same command with --resume")
 
 
-def _rank(figures: Mapping[str, float]) -> tuple[float, float]:
-    """What makes a checkpoint better than another: trials, then validation."""
-    return figures.get("rollouts/score", -math.inf), -figures.get("valid/nll", 0.0)
+def _prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}{name}": value for name, value in metrics.items()}
+
+
+def _rank(metrics: Mapping[str, float]) -> tuple[float, float]:
+    """The order of checkpoints, the best last: by rollouts, then by the validation loss."""
+    return metrics.get(SCORE, -math.inf), -metrics.get(VALID_NLL, 0.0)
 
 
 def _batches(config: TrainConfig, data: TrainingData) -> BatchStream:
     return BatchStream(data.train, config.batch_size, config.seed, config.updates)
+
+
+def _with_threads(
+    config: TrainConfig, data: TrainingData, folder: RunFolder, most: int, *, resume: bool
+) -> TrainConfig:
+    """The configuration with a number for `threads`; `auto` is measured, or that of the old run."""
+    if config.threads != AUTO:
+        return config
+    if resume:
+        threads = load_checkpoint(folder.last).config.threads
+        torch.set_num_threads(int(threads))
+        return dataclasses.replace(config, threads=threads)
+    trial = _begun(config, data)
+    with closing(_batches(config, data)) as batches:
+        batch = batches.batch(1)
+    threads = fastest_threads(lambda: trial.step(batch, folder), most)
+    return dataclasses.replace(config, threads=threads)
 
 
 def _begun(config: TrainConfig, data: TrainingData) -> Trainer:
@@ -335,8 +395,9 @@ def _begun(config: TrainConfig, data: TrainingData) -> Trainer:
     return Trainer(config, data, policy)
 
 
-def _resumed(config: TrainConfig, data: TrainingData, out: Path) -> Trainer:
-    saved, state = load_checkpoint(out / LAST), load_trainer_state(out / LAST)
+def _resumed(config: TrainConfig, data: TrainingData, folder: RunFolder) -> Trainer:
+    out = folder.path
+    saved, state = load_checkpoint(folder.last), load_trainer_state(folder.last)
     before = validation.flatten(validation.to_dict(saved.config))
     now = validation.flatten(validation.to_dict(config))
     for key in sorted((before.keys() | now.keys()) - set(HARMLESS)):
@@ -352,92 +413,18 @@ def _resumed(config: TrainConfig, data: TrainingData, out: Path) -> Trainer:
     if state.facts.get("valid_fingerprint", valid) != valid:  # older states lack it
         which = "the demonstrations held back for validation"
         raise UsageError(f"cannot resume {out}: data: {which} are not those of the run")
-    run = Trainer(config, data, saved.policy)
-    run.restore(saved, state)
-    return run
+    trainer = Trainer(config, data, saved.policy)
+    trainer.restore(saved, state)
+    return trainer
 
 
-def _require_folder(out: Path, *, resume: bool, force: bool) -> None:
-    if resume and force:
-        raise UsageError("resume a run or replace it by force, not both")
-    if resume:
-        if not out.is_dir():
-            raise UsageError(f"nothing to resume: {out} does not exist")
-        find_checkpoint(out / LAST)
-    elif out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is not a folder")
-    elif out.exists() and any(out.iterdir()):
-        if not force:
-            raise UsageError(f"{out} exists: go on with --resume, replace it with --force")
-        if not _is_run(out):
-            raise UsageError(
-                f"{out} is not a run's folder (no {CONFIG_FILE} of a run): not replaced"
-            )
-
-
-def _require_near_field(policy: PolicyConfig) -> None:
-    """Refuses object attention that would be left out."""
-    if policy.attention_heads and not policy.near_field_scales_m:
-        raise UsageError(
-            "policy.near_field_scales_m: expected a range at least, got none, and"
-            f" policy.attention_heads={policy.attention_heads} looks through them; without ranges"
-            " set policy.attention_heads=0 too"
-        )
-
-
-def _note_untried(run: Trainer, console: Console) -> None:
-    """Says which tasks are trained on and never tried out, where the extras tell."""
-    standards = run.extras.get(EXTRAS_KEY, {})
-    tasks = sorted(run.data.train.groups.keys() - standards.keys()) if standards else []
-    if tasks:
-        note = f"no trials of {', '.join(tasks)}: no successful demonstration to judge them by"
-        console.print(f"note: {note}", highlight=False, soft_wrap=True)
-
-
-def _is_run(out: Path) -> bool:
-    config = out / CONFIG_FILE
-    return config.is_file() and config.read_text(encoding="utf-8").startswith(CONFIG_HEADER)
-
-
-def _clear_folder(out: Path) -> None:
-    """Clears what an older run left there, and nothing else."""
-    with disk_errors("write", out):
-        for entry in (out / name for name in RUN_ENTRIES):
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
-
-
-@contextmanager
-def _torch_settings(threads: int) -> Iterator[None]:
-    """Sets the number of threads; puts it and the caller's random numbers back afterwards."""
-    previous = torch.get_num_threads()
-    with torch.random.fork_rng(devices=()):
-        torch.set_num_threads(threads or previous)
-        tune_allocator()
-        try:
-            yield
-        finally:
-            torch.set_num_threads(previous)
+def _note_unscored(trainer: Trainer, scored: Collection[str], console: Console) -> None:
+    """Says which tasks are trained on and have no validation rollouts."""
+    if tasks := sorted(trainer.data.train.groups.keys() - set(scored)):
+        which = f"note: no validation rollouts of {', '.join(tasks)}:"
+        note = f"{which} no successful demonstration to judge them by"
+        console.print(note, highlight=False, soft_wrap=True)
 
 
 def _torch_seed(seed: int, update: int) -> int:
     return int(SeedSequence([seed, update, TORCH_STREAM]).generate_state(1)[0])
-
-
-def _not_finite(
-    out: Path, update: int, batch: Batch, loss: PolicyLoss, figures: Mapping[str, float]
-) -> VandError:
-    """Saves what the update saw, and says where."""
-    tensors = {
-        "observations": batch.observations,
-        "actions": batch.actions,
-        "lengths": batch.lengths,
-        "states": loss.output,
-        **batch.images,
-    }
-    packed = safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()})
-    write_bytes(out / NON_FINITE, packed)
-    came = f"loss {figures['loss']}, gradient norm {figures['gradient_norm']}"
-    return VandError(f"update {update}: not finite ({came}); its batch is in {out / NON_FINITE}")

@@ -22,6 +22,7 @@ from vand_robot.layout import (
     METRICS_FILE,
     REPORT_FILE,
     RESULTS_FILE,
+    EvaluationFolder,
     named,
     run_folder,
 )
@@ -87,7 +88,7 @@ def run_evaluation(
         control_dt_s=dt,
     )
     folder = JobFolder(out / JOBS_FOLDER, target.digest, target.references)
-    _claim(out, folder, resume=resume, force=force)
+    EvaluationFolder(out).claim(resume=resume, force=force)
     outcomes = run_jobs(target.make_policy, jobs, folder, processes=processes, progress=progress)
     evaluation = collect(
         jobs,
@@ -120,25 +121,6 @@ def evaluation_folder(source: Path, *, expert: bool = False) -> Path:
     if expert:
         return run / "expert-evaluation"
     return run / ("evaluation" if run == source else f"evaluation-{source.name}")
-
-
-def _claim(out: Path, folder: JobFolder, *, resume: bool, force: bool) -> None:
-    """Make sure that nothing is overwritten that was not meant to be.
-
-    What is replaced goes first: the results of an evaluation that is not finished would be
-    another's.
-    """
-    if force:
-        folder.clear()
-        with disk_errors("remove", out):
-            for name in (RESULTS_FILE, EPISODES_FILE, REPORT_FILE):
-                (out / name).unlink(missing_ok=True)
-    elif (out / RESULTS_FILE).exists() and not (resume and folder.path.exists()):
-        raise UsageError(f"{out}: there is an evaluation already; --force replaces it")
-    elif folder.path.exists() and not resume:
-        raise UsageError(
-            f"{out}: an evaluation was interrupted; --resume goes on, --force begins anew"
-        )
 
 
 def write_replays(

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vand_demos import ACTION_MODES, DemoDataset
+from vand_demos.system.files import expanded
 from vand_envs.errors import UsageError, VandError
 from vand_envs.geometry import hand_path
 from vand_robot.figures import write_png
@@ -39,7 +40,7 @@ def write_figures(file: str | Path, out: str | Path, *, force: bool = False) -> 
         UsageError: No such file, or a picture is there already.
         VandError: The data set is damaged or empty, or the disk is full.
     """
-    out = Path(out).expanduser()
+    out = expanded(out)
     with DemoDataset.open(file, guarded=True) as dataset:
         if not dataset.names:
             raise VandError(f"{file}: the data set is empty")

@@ -33,7 +33,7 @@ def run_training(
         console: Where to show progress.
 
     Returns:
-        What became of the run.
+        The result of the run.
 
     Raises:
         UsageError: A mistake in the configuration, or a folder that is taken.
@@ -50,13 +50,14 @@ def run_training(
         resume=resume,
         force=force,
         score=ValidationScore(references, config.rollouts.episodes),
+        scored_tasks=references.keys(),
         extras=to_extras(references),
         console=console,
     )
 
 
 def _notes(paths: Sequence[str]) -> Iterator[str]:
-    """What a person should know of recordings that are not trained on, a line each."""
+    """Notes on recordings that are not trained on, a line each."""
     for path in paths:
         if waiting := waiting_note(path):
             yield waiting

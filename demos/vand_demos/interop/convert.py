@@ -19,7 +19,7 @@ from vand_demos.storage.writer import (
     rewriting,
     write_splits,
 )
-from vand_demos.system.files import file_path
+from vand_demos.system.files import expanded, file_path
 from vand_envs.errors import UsageError, VandError, unknown_name
 
 FORMATS = ("lerobot", "minari")
@@ -57,7 +57,7 @@ def export_dataset(path: str | Path, out: str | Path, format_name: str) -> Conve
             disk is full.
     """
     converter = _converter(format_name, path)
-    out = Path(out).expanduser()
+    out = expanded(out)
     with DemoDataset.open(path, guarded=True) as dataset:
         if not dataset.names:
             raise VandError(f"{path}: the data set is empty")
@@ -83,7 +83,7 @@ def import_dataset(
             full.
     """
     converter = _converter(format_name, folder)
-    folder, out = Path(folder).expanduser(), file_path(out)
+    folder, out = expanded(folder), file_path(out)
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
     extras: Extras = converter.read_extras(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from vand_envs.errors import VandError
+from vand_envs.errors import UsageError, VandError
 
 TEMPORARY_SUFFIX = ".tmp"
 """Ends the names of files that were not finished; what a crash leaves of them is worthless."""
@@ -25,13 +25,28 @@ _OURS = frozenset({"vand_envs", "vand_demos", "vand_robot"})
 """Packages whose own errors are programming errors, never damage of a file."""
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with `~` and `~user` replaced by a home; a folder may be called `~name`, too.
+
+    Raises:
+        UsageError: There is no such user, and no such folder.
+    """
+    path = Path(path)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        if Path(path.parts[0]).exists():
+            return path
+        raise UsageError(f"{path}: there is no user or folder {path.parts[0]!r}") from None
+
+
 def file_path(path: str | Path) -> Path:
     """The file that a path names: `~` is expanded, and a link to a file followed.
 
     A new file would take the place of a link, not of what it leads to, and a lock beside the link
     would be another than the one beside the file.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
@@ -136,7 +151,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: The disk is full or fails.
     """
-    new, old = _beside(folder, "new"), folder_aside(folder)
+    new, old = leftovers(folder)
     shutil.rmtree(new, ignore_errors=True)  # of a writer that was killed
     stepped_aside = False
     try:
@@ -161,6 +176,11 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 def folder_aside(folder: Path) -> Path:
     """Where the old content of a folder is while `replacing_folder` puts the new one in place."""
     return _beside(folder, "old")
+
+
+def leftovers(folder: Path) -> tuple[Path, Path]:
+    """Folders that a killed `replacing_folder` may leave: the unfinished new one, the old one."""
+    return _beside(folder, "new"), folder_aside(folder)
 
 
 def _beside(folder: Path, name: str) -> Path:
