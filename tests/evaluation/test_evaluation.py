@@ -23,7 +23,7 @@ from vand_robot.evaluation import runner
 from vand_robot.evaluation.cache import JobFolder
 from vand_robot.evaluation.evaluate import ValidationScore, evaluate
 from vand_robot.evaluation.jobs import plan_jobs, run_job
-from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS
+from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS, FirstInstruction
 from vand_robot.evaluation.reference import references_from_datasets
 from vand_robot.evaluation.rollout import POLICY_BATCH_SIZE, rollout
 from vand_robot.evaluation.runner import run_jobs
@@ -48,10 +48,11 @@ def references(demos):
 def jobs_of(references, perturbations, **options):
     chosen = [PERTURBATIONS[name] for name in perturbations]
     planned = plan_jobs(TASKS, chosen, references, **{"episodes": 2, "control_dt_s": DT, **options})
-    return [
-        dataclasses.replace(job, steps=12, before=job.before and (job.before[0], 5))
-        for job in planned
-    ]
+    short = []
+    for job in planned:
+        first = job.first_instruction and dataclasses.replace(job.first_instruction, steps=5)
+        short.append(dataclasses.replace(job, steps=12, first_instruction=first))
+    return short
 
 
 def test_plan_gives_every_task_its_perturbations(references):
@@ -64,8 +65,9 @@ def test_plan_gives_every_task_its_perturbations(references):
     assert steps["nominal", "stow-cube"] == 300
     switched = next(job for job in jobs if job.perturbation.name == "switch")
     assert switched.task == "stow-cube"
-    assert switched.before == ("wipe", round(0.5 * steps["nominal", "wipe"]))
-    assert switched.steps == switched.before[1] + 300
+    first = switched.first_instruction
+    assert first == FirstInstruction("wipe", round(0.5 * steps["nominal", "wipe"]))
+    assert switched.steps == first.steps + 300
 
 
 def test_jobs_are_as_large_as_a_policy_acts_for_at_once(references):
@@ -197,12 +199,12 @@ def test_switching_leaves_the_world_and_judges_anew(references):
 
 def test_behaviors_are_told_by_every_tasks_criterion(references):
     """Whoever stows the cube when told to wipe has shown stowing."""
-    judged = rollout(ExpertPolicy(), "stow-cube", [TEST_SEED], judges=["wipe", "press-abac"])
+    judged = rollout(ExpertPolicy(), "stow-cube", [TEST_SEED], also_track=["wipe", "press-abac"])
     rows = score(judged, references["stow-cube"])
     assert achieved_tasks(judged, references, rows) == [["stow-cube"]]
     failed = tuple({**row, "success": False} for row in rows)
     assert achieved_tasks(judged, references, failed) == [[]]
-    mistaken = rollout(Disobeys("stow-cube"), "wipe", [TEST_SEED], 300, judges=["stow-cube"])
+    mistaken = rollout(Disobeys("stow-cube"), "wipe", [TEST_SEED], 300, also_track=["stow-cube"])
     assert achieved_tasks(mistaken, references, score(mistaken, references["wipe"])) == [
         ["stow-cube"]
     ]

@@ -49,16 +49,16 @@ def achieved_tasks(
     """The behaviors that each episode shows: the tasks whose criterion of success it meets.
 
     Args:
-        run: What happened, with judgments of other tasks beside.
+        run: The episodes, with judgments by the criteria of other tasks.
         references: What the demonstrations show, by task; periodic tasks that it lacks are judged
             by their minimum of cycles.
         rows: The scores under the task's own criteria.
 
     Returns:
-        Task ids for each episode: the instructed one first, then those of `run.achieved_tasks`.
+        Task ids for each episode: the instructed one first, then those of `run.also_tracked`.
     """
     found = [[run.task.id] if row["success"] else [] for row in rows]
-    for task_id, progress in run.shown.items():
+    for task_id, progress in run.also_tracked.items():
         task = get_task(task_id)
         holds = done(task, progress).copy()
         if task.kind == "periodic" and task_id in references:
