@@ -19,14 +19,14 @@ from vand_demos.recording import record
 from vand_envs import task_ids
 from vand_envs.errors import UsageError, VandError
 from vand_envs.seeds import TEST_SEED
-from vand_robot.evaluation import runner
+from vand_robot.evaluation import jobs as evaluation_jobs
 from vand_robot.evaluation.cache import JobFolder
 from vand_robot.evaluation.evaluate import ValidationScore, evaluate
-from vand_robot.evaluation.jobs import plan_jobs, run_job
+from vand_robot.evaluation.jobs import RolloutWork, plan_jobs, run_job
 from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS, FirstInstruction
 from vand_robot.evaluation.reference import references_from_datasets
 from vand_robot.evaluation.rollout import POLICY_BATCH_SIZE, rollout
-from vand_robot.evaluation.runner import run_jobs
+from vand_robot.evaluation.runner import Processes, run_cached
 from vand_robot.evaluation.scoring import achieved_tasks, score
 from vand_robot.evaluation.suites import find_suite
 from vand_robot.evaluation.summary import NONE, confusion, summarize, worst
@@ -53,6 +53,11 @@ def jobs_of(references, perturbations, **options):
         first = job.first_instruction and dataclasses.replace(job.first_instruction, steps=5)
         short.append(dataclasses.replace(job, steps=12, first_instruction=first))
     return short
+
+
+def run_jobs(make_policy, jobs, folder, processes=1, progress=None):
+    work = RolloutWork(make_policy, folder.references)
+    return run_cached(jobs, work, folder, Processes(processes), progress)
 
 
 def test_plan_gives_every_task_its_perturbations(references):
@@ -87,7 +92,7 @@ def test_plan_refuses_what_cannot_be_evaluated(references):
         plan_jobs(["stow-cube"], [PERTURBATIONS["long"]], references, episodes=1, control_dt_s=DT)
 
 
-def test_what_is_named_twice_counts_once(references):
+def test_duplicate_tasks_and_perturbations_are_ignored(references):
     planned = plan_jobs(
         ["wipe", "wipe"], [NOMINAL, NOMINAL], references, episodes=2, control_dt_s=DT
     )
@@ -146,13 +151,13 @@ def test_an_interrupted_evaluation_goes_on_with_what_it_has(run, references, tmp
         return run_job(policy, job, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "run_job", stops_after_one)
+        patch.setattr(evaluation_jobs, "run_job", stops_after_one)
         with pytest.raises(KeyboardInterrupt):
             run_jobs(partial(load_policy, run), jobs, folder)
     assert [folder.load(job) is not None for job in jobs] == [job in asked for job in jobs]
     told = []
     outcomes = run_jobs(
-        partial(load_policy, run), jobs, folder, progress=lambda *it: told.append(it)
+        partial(load_policy, run), jobs, folder, progress=lambda *steps: told.append(steps)
     )
     assert told[0] == (12, 24)
     assert told[-1] == (24, 24)
@@ -176,14 +181,14 @@ def test_evaluation_counts_what_its_rows_say_and_repeats(run, references):
     assert len(first.episodes_csv().splitlines()) == 1 + 2
 
 
-def test_validation_score_judges_nothing_beside(run, references):
+def test_validation_score_is_of_the_given_tasks_alone(run, references):
     only = {"stow-cube": references["stow-cube"]}
     told = ValidationScore(only, episodes=1)(load_policy(run))
     assert set(told) == {"score", "success/stow-cube"}
     assert 0 <= told["score"] <= 1
 
 
-def test_switching_leaves_the_world_and_judges_anew(references):
+def test_a_switch_of_the_instruction_leaves_the_world_and_judges_anew(references):
     first = rollout(ExpertPolicy(), "wipe", [TEST_SEED], 90)
     both = rollout(ExpertPolicy(), "wipe", [TEST_SEED], 390, switch=(90, "stow-cube"))
     assert np.array_equal(first.qpos, both.qpos[:91])
@@ -197,8 +202,8 @@ def test_switching_leaves_the_world_and_judges_anew(references):
     assert both.success_s[0] < 30.0
 
 
-def test_behaviors_are_told_by_every_tasks_criterion(references):
-    """Whoever stows the cube when told to wipe has shown stowing."""
+def test_achieved_tasks_are_found_by_every_tasks_criterion(references):
+    """A policy that stows the cube when told to wipe has achieved stowing."""
     judged = rollout(ExpertPolicy(), "stow-cube", [TEST_SEED], also_track=["wipe", "press-abac"])
     rows = score(judged, references["stow-cube"])
     assert achieved_tasks(judged, references, rows) == [["stow-cube"]]
@@ -245,7 +250,7 @@ def test_confusion_counts_each_behavior_and_none():
     assert confusion({"a": [{"success": True}]}, ["a"]) == {}
 
 
-def test_summary_tells_stages_shares_and_the_worst():
+def test_summary_has_stages_shares_and_the_worst_episodes():
     rows = [
         {"seed": k, "success": done == 2, "stages_done": done, "stage_fraction": done / 2}
         | {"still": done > 0, "time_s": 3.0 if done == 2 else None}
@@ -312,7 +317,7 @@ def stopped_before(monkeypatch, stop):
             raise KeyboardInterrupt
         return run_job(*arguments, **options)
 
-    monkeypatch.setattr(runner, "run_job", run_job_or_stop)
+    monkeypatch.setattr(evaluation_jobs, "run_job", run_job_or_stop)
 
 
 def short(monkeypatch):
@@ -395,9 +400,24 @@ def test_a_damaged_job_is_run_again(run, references, tmp_path):
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x5A]) + whole[at + 1 :])
         loaded = folder.load(job)
         assert loaded is None or json.dumps(loaded.rows) == kept
+    file.write_bytes(whole)
+    assert json.dumps(folder.load(job).rows) == kept
     file.write_bytes(whole[:-40])
     again = run_jobs(partial(load_policy, run), [job], folder)
     assert json.dumps(again[0].rows) == kept
+
+
+def test_a_bug_in_unpacking_is_not_taken_for_damage(run, references, tmp_path, monkeypatch):
+    (job,) = jobs_of(references, ["nominal"])[1:]
+    folder = JobFolder(tmp_path, "policy", references)
+    run_jobs(partial(load_policy, run), [job], folder)
+
+    def fail(*_, **__):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        folder.load(job)
 
 
 def test_a_policy_that_changes_meanwhile_is_noticed(run, references, tmp_path):

@@ -82,7 +82,7 @@ def test_a_counted_task_reports_count_return_and_rest_apart(references):
     assert row["success"]
 
 
-def test_demonstrations_meet_their_own_standard(demos, references):
+def test_demonstrations_succeed_by_their_own_reference(demos, references):
     cycle, reference = get_task("wipe").cycle, references["wipe"].cycle
     with DemoDataset.open(demos) as dataset:
         wipes = [episode for episode in dataset if episode.task == "wipe"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,8 +19,12 @@ from vand_robot.evaluation.perturbations import (
 )
 from vand_robot.evaluation.reference import TaskReference
 from vand_robot.evaluation.rollout import POLICY_BATCH_SIZE, Rollout, rollout
+from vand_robot.evaluation.runner import Progress, Work
 from vand_robot.evaluation.scoring import Row, achieved_tasks, phase_plane, score
 from vand_robot.interface import Policy, State
+
+PolicyMaker = Callable[[], Policy[Any]]
+"""Function that makes a policy, in each process; it can be pickled."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class RolloutJob:
     task: str
     """The task that is judged."""
     perturbation: Perturbation
-    """What disturbs the episodes."""
+    """Disturbance of the episodes."""
     seeds: tuple[int, ...]
     """Seeds of the episodes."""
     steps: int
@@ -191,3 +196,38 @@ def run_job(
         signal = plane.astype(np.float32)
     rows = tuple({"task": row["task"], **labels, **row} for row in rows)
     return JobResult(rows, run.stage_times_s, signal, valid)
+
+
+@dataclass(frozen=True)
+class RolloutWork(Work[RolloutJob, JobResult]):
+    """Rollout and scoring of the jobs of an evaluation, see `run_job`."""
+
+    make_policy: PolicyMaker
+    """Makes the policy."""
+    references: Mapping[str, TaskReference]
+    """What the demonstrations show, by task."""
+    behaviors: bool = True
+    """Whether to judge every episode under every task's criteria."""
+    num_threads: int = 1
+    """Threads of the simulations; 0 means one per processor."""
+    to_go_on: ClassVar[str] = "--resume goes on"
+
+    def prepare(self) -> Callable[[RolloutJob, Progress | None], JobResult]:
+        """As `Work.prepare`."""
+        policy = self.make_policy()
+
+        def run(job: RolloutJob, progress: Progress | None) -> JobResult:
+            return run_job(
+                policy,
+                job,
+                self.references,
+                behaviors=self.behaviors,
+                num_threads=self.num_threads,
+                progress=progress,
+            )
+
+        return run
+
+    def size(self, job: RolloutJob) -> int:
+        """As `Work.size`: its control steps."""
+        return job.steps

@@ -59,11 +59,11 @@ class PerturbationProcess:
         self._context = context
 
     def seen(self, observation: Observation) -> Observation:
-        """What the policy sees of an observation, key -> (n, ...)."""
+        """The observation as the policy sees it, key -> (n, ...)."""
         return observation
 
     def executed(self, actions: Float32Array) -> Float32Array:
-        """What is carried out of the policy's actions, (n, A)."""
+        """The policy's actions as the robot carries them out, (n, A)."""
         return actions
 
     def push(self, step: int) -> None:
@@ -154,35 +154,38 @@ class Nominal(Perturbation):
 
 
 NOMINAL = Nominal()
-"""What everything is compared with."""
+"""The perturbation that all others are compared with."""
 
 
 @dataclass(frozen=True)
 class ObservationNoise(Perturbation):
-    """White noise on what the policy sees, in physical units; never on the instruction."""
+    """White noise on the observation, in physical units; never on the instruction.
+
+    Magnitudes are standard deviations.
+    """
 
     name: ClassVar[str] = "sensor"
     about: ClassVar[str] = "noise on every observation but the instruction"
     object_position_m: float = 0.002
-    """Of positions of objects and stations [m]."""
+    """Noise of the positions of objects and stations [m]."""
     object_angle_rad: float = 0.02
-    """Of their orientations [rad]."""
+    """Noise of their orientations [rad]."""
     base_position_m: float = 0.005
-    """Of the base's position in the world [m]."""
+    """Noise of the base's position in the world [m]."""
     base_angle_rad: float = 0.005
-    """Of its heading [rad]."""
+    """Noise of the base's heading [rad]."""
     speed_ms: float = 0.01
-    """Of linear velocities [m/s]."""
+    """Noise of linear velocities [m/s]."""
     speed_rads: float = 0.02
-    """Of angular velocities [rad/s]."""
+    """Noise of angular velocities [rad/s]."""
     hand_position_m: float = 0.001
-    """Of the hand's position, the gripper's opening, the lift [m]."""
+    """Noise of the hand's position, the gripper's opening, the lift [m]."""
     hand_angle_rad: float = 0.002
-    """Of the hand's orientation and the arm's joints [rad]."""
+    """Noise of the hand's orientation and the arm's joints [rad]."""
     lag_m: float = 0.0005
-    """Of how far the commanded hand is ahead of the real one, that is, of felt forces [m]."""
+    """Noise of how far the commanded hand is ahead of the real one, that is, of felt forces [m]."""
     pixel: float = 3.0
-    """Of images, in levels of 255."""
+    """Noise of images, in levels of 255."""
     keys: tuple[str, ...] = ()
     """Observations that are noisy; empty: all."""
 
@@ -220,7 +223,7 @@ _OBJECT_KINDS: dict[str, tuple[str, ...]] = {
     "rel": ("object_position_m",),
     "rot": ("object_angle_rad",),
 }
-"""The same for objects and stations, by the end of the key."""
+"""The same for objects and stations: end of the key -> magnitudes."""
 
 
 class _NoisySenses(PerturbationProcess):
@@ -260,9 +263,10 @@ class ActuationNoise(Perturbation):
     name: ClassVar[str] = "slip"
     about: ClassVar[str] = "noise on the hand's motion, wheels that slip"
     hand_std: float = 0.04
-    """Of the end-effector twist, in units of the action."""
+    """Standard deviation of the noise on the end-effector twist, in units of the action."""
     joint_std: float = 0.003
-    """Of joint targets, in units of the action; for policies that act in mode `joint`."""
+    """Standard deviation of the noise on joint targets, in units of the action; for policies that
+    act in mode `joint`."""
     correlation_s: float = 0.5
     """Correlation time of that noise [s]; 0: white."""
     base_slip: float = 0.15

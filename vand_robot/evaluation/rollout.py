@@ -173,8 +173,8 @@ class EpisodeStepper:
         """Take one control step.
 
         Args:
-            wrenches: Forces and torques beside those of the perturbation, (n, nbody, 6) in the
-                world [N, N m].
+            wrenches: Forces and torques beside those of the perturbation, (n, nbody, 6) or
+                (nbody, 6) in the world [N, N m].
 
         Returns:
             Actions of the policy, (n, A).
@@ -249,55 +249,61 @@ def rollout(
         also_track=also_track,
         num_threads=num_threads,
     )
-    record = _Record(stepper)
+    recorder = _Recorder(stepper, seeds, start=0 if switch is None else switch[0])
     for t in range(stepper.steps):
-        record.actions[t] = stepper.step()
-        record.add(stepper)
+        recorder.actions[t] = stepper.step()
+        recorder.add()
         if progress is not None:
             progress(t + 1, stepper.steps)
-    batch = stepper.batch
     stepper.close()
-    return Rollout(
-        task=batch.task,
-        seeds=tuple(seeds),
-        control_dt_s=batch.control_dt_s,
-        start=0 if switch is None else switch[0],
-        actions=record.actions,
-        observations=record.observations,
-        qpos=record.qpos,
-        stages_done=record.stages_done,
-        success=record.success,
-        progress=batch.progress,
-        returned=on_dock(batch.simulation),
-        still=still(batch.simulation),
-        also_tracked=stepper.also_tracked,
-        pushes_s=stepper.process.pushes_s,
-    )
+    return recorder.finish()
 
 
-class _Record:
-    """What is recorded of n episodes, see `Rollout`; begins with their first moment."""
+class _Recorder:
+    """Fills the arrays of a `Rollout`, moment by moment from the first on."""
 
-    def __init__(self, stepper: EpisodeStepper) -> None:
+    def __init__(self, stepper: EpisodeStepper, seeds: Sequence[int], start: int) -> None:
+        self._stepper, self._seeds, self._start = stepper, tuple(seeds), start
         batch, steps = stepper.batch, stepper.steps
         self.actions = np.empty((steps, batch.n, batch.action_size), np.float32)
-        self.observations = {
+        self._observations = {
             key: np.empty((steps + 1, *value.shape), np.float32)
             for key, value in stepper.observation.items()
             if value.ndim == 2
         }
-        self.qpos = np.empty((steps + 1, *batch.qpos.shape))
-        self.stages_done = np.zeros((steps + 1, batch.n), np.int64)
-        self.success = np.zeros((steps + 1, batch.n), bool)
-        self.add(stepper)
+        self._qpos = np.empty((steps + 1, *batch.qpos.shape))
+        self._stages_done = np.zeros((steps + 1, batch.n), np.int64)
+        self._success = np.zeros((steps + 1, batch.n), bool)
+        self.add()
 
-    def add(self, stepper: EpisodeStepper) -> None:
+    def add(self) -> None:
         """Record the latest moment."""
-        t, judged = stepper.steps_done, stepper.batch.progress
-        for key, array in self.observations.items():
-            array[t] = stepper.observation[key]
-        self.qpos[t] = stepper.batch.qpos
-        self.stages_done[t], self.success[t] = judged.stages_done, judged.success
+        t, batch = self._stepper.steps_done, self._stepper.batch
+        for key, array in self._observations.items():
+            array[t] = self._stepper.observation[key]
+        self._qpos[t] = batch.qpos
+        progress = batch.progress
+        self._stages_done[t], self._success[t] = progress.stages_done, progress.success
+
+    def finish(self) -> Rollout:
+        """The rollout, once all its moments are recorded."""
+        batch = self._stepper.batch
+        return Rollout(
+            task=batch.task,
+            seeds=self._seeds,
+            control_dt_s=batch.control_dt_s,
+            start=self._start,
+            actions=self.actions,
+            observations=self._observations,
+            qpos=self._qpos,
+            stages_done=self._stages_done,
+            success=self._success,
+            progress=batch.progress,
+            returned=on_dock(batch.simulation),
+            still=still(batch.simulation),
+            also_tracked=self._stepper.also_tracked,
+            pushes_s=self._stepper.process.pushes_s,
+        )
 
 
 class FixedBatchPolicy:

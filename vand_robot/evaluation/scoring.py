@@ -1,4 +1,4 @@
-"""Scores of a rollout: one row of metrics for each episode, by what the demonstrations show."""
+"""Scores of a rollout: one row of metrics for each episode, judged by the demonstrations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from vand_envs.typing import BoolArray, FloatArray
 from vand_robot.evaluation.reference import PATH_DT_S, TaskReference
 from vand_robot.evaluation.rollout import Rollout
 from vand_robot.metrics.periodic import recovery_time, score_periodic
-from vand_robot.metrics.sequential import jerk, path_distance, score_sequential
+from vand_robot.metrics.sequential import jerk, path_distance, stages_in_order
 
 Row = dict[str, Any]
 """One episode: metric -> value; None where it cannot be told."""
@@ -38,7 +38,7 @@ def score(run: Rollout, task_reference: TaskReference) -> tuple[Row, ...]:
 def done(task: Task, progress: TaskProgress) -> BoolArray:
     """Whether a task is done by its own criteria, (n,).
 
-    What is counted is judged at the end: an episode that goes on counting has failed.
+    A task that counts is judged at the end: an episode that goes on counting has failed.
     """
     return progress.success if task.count is None else progress.at_end
 
@@ -46,7 +46,7 @@ def done(task: Task, progress: TaskProgress) -> BoolArray:
 def achieved_tasks(
     run: Rollout, references: Mapping[str, TaskReference], rows: tuple[Row, ...]
 ) -> list[list[str]]:
-    """The behaviors that each episode shows: the tasks whose criterion of success it meets.
+    """The tasks that each episode achieves: those whose criterion of success it meets.
 
     Args:
         run: The episodes, with judgments by the criteria of other tasks.
@@ -81,7 +81,7 @@ def phase_plane(run: Rollout, task: Task) -> tuple[FloatArray, BoolArray]:
 
 
 def _score_stages(run: Rollout, task_reference: TaskReference) -> list[Row]:
-    stages = score_sequential(run.stage_times_s, demonstration_times_s=task_reference.times_s)
+    stages_done = stages_in_order(run.stage_times_s).tolist()
     success, times = done(run.task, run.progress), run.success_s
     paths = run.hand_paths()
     typical = float(np.median(task_reference.times_s)) if task_reference.times_s else np.nan
@@ -90,8 +90,8 @@ def _score_stages(run: Rollout, task_reference: TaskReference) -> list[Row]:
             "success": bool(success[i]),
             "success_once": bool(run.progress.success[i]),
             "success_at_end": bool(run.progress.at_end[i]),
-            "stages_done": stages.stages_done[i],
-            "stage_fraction": stages.stage_fraction[i],
+            "stages_done": stages_done[i],
+            "stage_fraction": stages_done[i] / len(run.task.stage_names),
             "out_of_order": int(run.progress.out_of_order[i]),
             **_counted(run, i),
             "time_s": _known(times[i]),
@@ -104,7 +104,7 @@ def _score_stages(run: Rollout, task_reference: TaskReference) -> list[Row]:
 
 
 def _counted(run: Rollout, i: int) -> Row:
-    """The three things that counted tasks report apart, and the count."""
+    """Metrics of tasks that count: count, whether it is right, base on its dock, base at rest."""
     if run.task.count is None:
         return {}
     count = float(run.progress.count[i])

@@ -1,4 +1,4 @@
-"""A policy at work, recorded as it goes, so that one can look back."""
+"""Live rollouts of a policy, recorded as they go, so that one can look back."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,16 +20,16 @@ LONGEST_S = 3600.0
 """No episode goes on for longer, however often the instruction changes [s]."""
 
 PARTS = ("base", "hand")
-"""What can be pushed."""
+"""Parts of the robot that can be pushed."""
 DIRECTIONS = {"ahead": 0.0, "left": np.pi / 2, "right": -np.pi / 2, "back": np.pi}
-"""Where to push -> angle from where the base looks to [rad]."""
+"""Direction of a push -> angle from where the base looks to [rad]."""
 
 
 class LiveEpisodes:
     """Rollouts of a policy; see `EpisodeSource`.
 
-    As long as nobody interferes, an episode is to the last bit that of the evaluation. Who
-    interferes at a moment that is not the latest begins another future there: the episode is a
+    As long as nobody interferes, an episode is to the last bit that of the evaluation. An
+    interference at a moment that is not the latest begins another future there: the episode is a
     function of its seed and of what was done to it, so it is rolled out anew up to that moment.
 
     Args:
@@ -62,7 +62,7 @@ class LiveEpisodes:
     def _begin(self, task: str, number: int) -> None:
         self._job = self._job_of(task, number)
         self.task, self.number = task, number
-        self._instructions = _instructions(self._job)  # control step -> task, of changes
+        self._changes = _switch(self._job)  # control step -> new instruction
         self._wrenches: dict[int, FloatArray] = {}  # control step -> (nbody, 6) [N, N m], world
         self._steps = self._job.steps
         self._begin_rollout()
@@ -75,7 +75,7 @@ class LiveEpisodes:
             self._job.seeds[:1],
             round(LONGEST_S / self.control_dt_s),
             perturbation=self._job.perturbation,
-            instructions=self._instructions,
+            instructions=self._changes,
         )
         self._frames = [self._frame()]
 
@@ -109,7 +109,7 @@ class LiveEpisodes:
     @property
     def touched(self) -> bool:
         """Whether somebody interfered, so that this is no longer the evaluated episode."""
-        return bool(self._wrenches) or self._instructions != _instructions(self._job)
+        return bool(self._wrenches) or self._changes != _switch(self._job)
 
     def extend(self) -> None:
         """As `EpisodeSource.extend`."""
@@ -133,7 +133,7 @@ class LiveEpisodes:
         if task not in self.instructions:
             raise unknown_name("task", task, self.instructions)
         self._go_back(step)
-        self._instructions[step] = task
+        self._changes[step] = task
         self._stepper.instruct(task)
         self._frames[-1] = self._frame()
         reference = self._target.references[task]
@@ -198,7 +198,7 @@ class LiveEpisodes:
             raise UsageError(f"moment: expected 0 to {latest}, got {step}")
         if step == latest:
             return
-        self._instructions = {at: task for at, task in self._instructions.items() if at <= step}
+        self._changes = {at: task for at, task in self._changes.items() if at <= step}
         self._wrenches = {at: wrench for at, wrench in self._wrenches.items() if at < step}
         before = self._stepper
         self._begin_rollout()
@@ -224,6 +224,6 @@ class LiveEpisodes:
         )
 
 
-def _instructions(job: RolloutJob) -> dict[int, str]:
-    """When a job itself changes the instruction, and to what."""
+def _switch(job: RolloutJob) -> dict[int, str]:
+    """The change of the instruction that is part of a job: control step -> task."""
     return {} if job.switch is None else dict([job.switch])
