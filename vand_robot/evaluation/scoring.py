@@ -12,22 +12,23 @@ from vand_envs.typing import BoolArray, FloatArray
 from vand_robot.evaluation.reference import PATH_DT_S, TaskReference
 from vand_robot.evaluation.rollout import Rollout
 from vand_robot.metrics.periodic import recovery_time, score_periodic
+from vand_robot.metrics.reference_cycle import ReferenceCycle
 from vand_robot.metrics.sequential import jerk, path_distance, stages_in_order
 
 Row = dict[str, Any]
 """One episode: metric -> value; None where it cannot be told."""
 
 
-def score(run: Rollout, task_reference: TaskReference) -> tuple[Row, ...]:
+def score(run: Rollout, reference: TaskReference) -> tuple[Row, ...]:
     """One row of metrics for each episode of a rollout; see `vand_robot.metrics.info`.
 
     Raises:
         VandError: The demonstrations of a periodic task show no cycle to judge by.
     """
     rows = (
-        _score_cycle(run, task_reference)
+        _score_cycle(run, reference)
         if run.task.kind == "periodic"
-        else _score_stages(run, task_reference)
+        else _score_stages(run, reference)
     )
     return tuple(
         {"task": run.task.id, "seed": seed, **row}
@@ -65,7 +66,10 @@ def achieved_tasks(
             signal, valid = phase_plane(run, task)
             for i in np.flatnonzero(holds):  # a rhythm has the minimum of cycles at least
                 holds[i] = score_periodic(
-                    signal[i], run.control_dt_s, _reference(task_id, references), valid=valid[i]
+                    signal[i],
+                    run.control_dt_s,
+                    _cycle(task_id, references[task_id]),
+                    valid=valid[i],
                 ).success
         for i in np.flatnonzero(holds):
             found[i].append(task_id)
@@ -80,11 +84,11 @@ def phase_plane(run: Rollout, task: Task) -> tuple[FloatArray, BoolArray]:
     return task.cycle.phase_plane(judged).swapaxes(0, 1), task.cycle.valid(judged).swapaxes(0, 1)
 
 
-def _score_stages(run: Rollout, task_reference: TaskReference) -> list[Row]:
+def _score_stages(run: Rollout, reference: TaskReference) -> list[Row]:
     stages_done = stages_in_order(run.stage_times_s).tolist()
     success, times = done(run.task, run.progress), run.success_s
     paths = run.hand_paths()
-    typical = float(np.median(task_reference.times_s)) if task_reference.times_s else np.nan
+    typical = float(np.median(reference.times_s)) if reference.times_s else np.nan
     return [
         {
             "success": bool(success[i]),
@@ -96,7 +100,7 @@ def _score_stages(run: Rollout, task_reference: TaskReference) -> list[Row]:
             **_counted(run, i),
             "time_s": _known(times[i]),
             "relative_time": _known(times[i] / typical),
-            "path_distance": _path_distance(paths[i], times[i], run.control_dt_s, task_reference),
+            "path_distance": _path_distance(paths[i], times[i], run.control_dt_s, reference),
             "jerk": _known(jerk(paths[i], run.control_dt_s)),
         }
         for i in range(len(run.seeds))
@@ -117,28 +121,28 @@ def _counted(run: Rollout, i: int) -> Row:
 
 
 def _path_distance(
-    path: FloatArray, time_s: float, dt: float, task_reference: TaskReference
+    path: FloatArray, time_s: float, dt: float, reference: TaskReference
 ) -> float | None:
     """Distance to the nearest demonstration [m], of a successful episode up to its success."""
-    if not task_reference.paths:
+    if not reference.paths:
         return None
     end = len(path) if np.isnan(time_s) else round(time_s / dt) + 1
-    return path_distance(path[: end : max(1, round(PATH_DT_S / dt))], task_reference.paths)
+    return path_distance(path[: end : max(1, round(PATH_DT_S / dt))], reference.paths)
 
 
-def _score_cycle(run: Rollout, task_reference: TaskReference) -> list[Row]:
-    reference = _reference(run.task.id, {run.task.id: task_reference})
+def _score_cycle(run: Rollout, reference: TaskReference) -> list[Row]:
+    cycle = _cycle(run.task.id, reference)
     signal, valid = phase_plane(run, run.task)
     dt = run.control_dt_s
     rows = []
     for i in range(len(run.seeds)):
-        judged = score_periodic(signal[i], dt, reference, valid=valid[i])
+        judged = score_periodic(signal[i], dt, cycle, valid=valid[i])
         numbers = judged.as_dict()
         row = {"success": numbers.pop("success"), **numbers}
         row["failures"] = " ".join(numbers["failures"])
         if run.pushes_s:
             times = [
-                recovery_time(signal[i], dt, reference, push_s - run.start * dt, valid=valid[i])
+                recovery_time(signal[i], dt, cycle, push_s - run.start * dt, valid=valid[i])
                 for push_s in run.pushes_s[i]
                 if push_s >= judged.onset_s + run.start * dt
             ]
@@ -149,11 +153,11 @@ def _score_cycle(run: Rollout, task_reference: TaskReference) -> list[Row]:
     return rows
 
 
-def _reference(task_id: str, references: Mapping[str, TaskReference]) -> Any:
-    reference = references[task_id].cycle
-    if reference is None:
+def _cycle(task_id: str, reference: TaskReference) -> ReferenceCycle:
+    cycle = reference.cycle
+    if cycle is None:
         raise VandError(f"task {task_id!r}: its demonstrations show no cycle to judge by")
-    return reference
+    return cycle
 
 
 def _known(value: float) -> float | None:
