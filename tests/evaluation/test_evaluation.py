@@ -1,4 +1,4 @@
-"""The evaluation: its plan, its jobs on disk, and that nothing but policy and seed matters."""
+"""The evaluation: what it judges, its folder on disk, and that it can be resumed."""
 
 import dataclasses
 import json
@@ -8,84 +8,32 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
+from tests.helpers.jobs import DT
 from vand_demos.recording import record
 from vand_envs import task_ids
 from vand_envs.errors import UsageError, VandError
 from vand_envs.seeds import TEST_SEED
-from vand_robot.evaluation import runner
-from vand_robot.evaluation.cache import JobFolder
+from vand_robot.evaluation import jobs as evaluation_jobs
 from vand_robot.evaluation.evaluate import ValidationScore, evaluate
 from vand_robot.evaluation.jobs import plan_jobs, run_job
 from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS
-from vand_robot.evaluation.reference import references_from_datasets
-from vand_robot.evaluation.rollout import POLICY_BATCH_SIZE, rollout
-from vand_robot.evaluation.runner import run_jobs
+from vand_robot.evaluation.rollout import rollout
 from vand_robot.evaluation.scoring import achieved_tasks, score
 from vand_robot.evaluation.suites import find_suite
 from vand_robot.evaluation.summary import NONE, confusion, summarize, worst
 from vand_robot.evaluation.target import load_target
-from vand_robot.policies.checkpoint import load_checkpoint, load_policy, save_checkpoint
+from vand_robot.policies.checkpoint import load_policy
 from vand_robot.policies.expert import ExpertPolicy
 from vand_robot.workflows import evaluate as evaluation_workflow
 from vand_robot.workflows.evaluate import evaluation_folder, run_evaluation
 
-TASKS = ("stow-cube", "wipe")
-DT = 0.1
 
-
-@pytest.fixture(scope="module")
-def references(demos):
-    return references_from_datasets([demos])
-
-
-def jobs_of(references, perturbations, **options):
-    chosen = [PERTURBATIONS[name] for name in perturbations]
-    planned = plan_jobs(TASKS, chosen, references, **{"episodes": 2, "control_dt_s": DT, **options})
-    return [
-        dataclasses.replace(job, steps=12, before=job.before and (job.before[0], 5))
-        for job in planned
-    ]
-
-
-def test_plan_gives_every_task_its_perturbations(references):
-    jobs = plan_jobs(TASKS, PERTURBATIONS.values(), references, episodes=2, control_dt_s=DT)
-    cells = [(job.perturbation.name, job.task) for job in jobs]
-    assert ("long", "wipe") in cells
-    assert ("long", "stow-cube") not in cells
-    steps = {cell: job.steps for cell, job in zip(cells, jobs, strict=True)}
-    assert steps["long", "wipe"] == 5 * references["wipe"].median_steps
-    assert steps["nominal", "stow-cube"] == 300
-    switched = next(job for job in jobs if job.perturbation.name == "switch")
-    assert switched.task == "stow-cube"
-    assert switched.before == ("wipe", round(0.5 * steps["nominal", "wipe"]))
-    assert switched.steps == switched.before[1] + 300
-
-
-def test_jobs_are_as_large_as_a_policy_acts_for_at_once(references):
-    jobs = plan_jobs(
-        ["wipe"], [NOMINAL], references, episodes=POLICY_BATCH_SIZE + 2, control_dt_s=DT
-    )
-    assert [len(job.seeds) for job in jobs] == [POLICY_BATCH_SIZE, 2]
-    assert jobs[1].seeds[0] == TEST_SEED + POLICY_BATCH_SIZE
-
-
-def test_plan_refuses_what_cannot_be_evaluated(references):
-    with pytest.raises(UsageError, match="did you mean 'wipe'"):
-        plan_jobs(["wip"], [NOMINAL], references, episodes=1, control_dt_s=DT)
-    with pytest.raises(VandError, match="was not trained on it"):
-        plan_jobs(["stir"], [NOMINAL], references, episodes=1, control_dt_s=DT)
-    with pytest.raises(UsageError, match="perturbations long: none applies to stow-cube"):
-        plan_jobs(["stow-cube"], [PERTURBATIONS["long"]], references, episodes=1, control_dt_s=DT)
-
-
-def test_what_is_named_twice_counts_once(references):
+def test_duplicate_tasks_and_perturbations_are_ignored(references):
     planned = plan_jobs(
         ["wipe", "wipe"], [NOMINAL, NOMINAL], references, episodes=2, control_dt_s=DT
     )
@@ -100,17 +48,6 @@ def test_what_is_named_twice_counts_once(references):
     assert len(done.outcomes["nominal", "stow-cube"].rows) == 1
 
 
-def test_an_episode_is_a_function_of_perturbation_and_seed(run, references):
-    """Not of how many others there are, nor of their order."""
-    policy = load_policy(run)
-    for job in jobs_of(references, ["sensor", "slip", "push", "switch"]):
-        if job.task == "wipe":
-            both = run_job(policy, job, references)
-            second = dataclasses.replace(job, seeds=job.seeds[1:])
-            (row,) = run_job(policy, second, references).rows
-            assert row == both.rows[1]
-
-
 @pytest.mark.parametrize("name", ["sensor", "slip", "push"])
 def test_every_perturbation_interferes(run, name):
     policy = load_policy(run)
@@ -118,47 +55,6 @@ def test_every_perturbation_interferes(run, name):
     other = rollout(policy, "wipe", [TEST_SEED], 80, perturbation=PERTURBATIONS[name])
     assert np.array_equal(plain.qpos[0], other.qpos[0])
     assert not np.array_equal(plain.qpos[-1], other.qpos[-1])
-
-
-def test_processes_do_not_change_a_bit(run, references, tmp_path):
-    jobs = jobs_of(references, ["nominal", "push"])
-    files = {}
-    for processes in (1, 2):
-        folder = JobFolder(tmp_path / str(processes), "policy", references)
-        run_jobs(partial(load_policy, run), jobs, folder, processes=processes)
-        files[processes] = [folder.load(job) for job in jobs]
-    for one, two in zip(files[1], files[2], strict=True):
-        assert one.rows == two.rows
-        assert np.array_equal(one.stage_times_s, two.stage_times_s, equal_nan=True)
-
-
-def test_an_interrupted_evaluation_goes_on_with_what_it_has(run, references, tmp_path, monkeypatch):
-    jobs = jobs_of(references, ["nominal"])
-    folder = JobFolder(tmp_path, "policy", references)
-    asked = []
-
-    def stops_after_one(policy, job, *arguments, **options):
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(job)
-        return run_job(policy, job, *arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(runner, "run_job", stops_after_one)
-        with pytest.raises(KeyboardInterrupt):
-            run_jobs(partial(load_policy, run), jobs, folder)
-    assert [folder.load(job) is not None for job in jobs] == [job in asked for job in jobs]
-    told = []
-    outcomes = run_jobs(
-        partial(load_policy, run), jobs, folder, progress=lambda *it: told.append(it)
-    )
-    assert told[0] == (12, 24)
-    assert told[-1] == (24, 24)
-    assert [outcome.rows[0]["task"] for outcome in outcomes] == ["stow-cube", "wipe"]
-    # nothing of another policy or of other perturbations is taken for it
-    assert JobFolder(tmp_path, "other", references).load(jobs[0]) is None
-    longer = dataclasses.replace(jobs[0], steps=13)
-    assert folder.load(longer) is None
 
 
 def test_evaluation_counts_what_its_rows_say_and_repeats(run, references):
@@ -174,14 +70,14 @@ def test_evaluation_counts_what_its_rows_say_and_repeats(run, references):
     assert len(first.episodes_csv().splitlines()) == 1 + 2
 
 
-def test_validation_score_judges_nothing_beside(run, references):
+def test_validation_score_is_of_the_given_tasks_alone(run, references):
     only = {"stow-cube": references["stow-cube"]}
     told = ValidationScore(only, episodes=1)(load_policy(run))
     assert set(told) == {"score", "success/stow-cube"}
     assert 0 <= told["score"] <= 1
 
 
-def test_switching_leaves_the_world_and_judges_anew(references):
+def test_a_switch_of_the_instruction_leaves_the_world_and_judges_anew(references):
     first = rollout(ExpertPolicy(), "wipe", [TEST_SEED], 90)
     both = rollout(ExpertPolicy(), "wipe", [TEST_SEED], 390, switch=(90, "stow-cube"))
     assert np.array_equal(first.qpos, both.qpos[:91])
@@ -195,14 +91,14 @@ def test_switching_leaves_the_world_and_judges_anew(references):
     assert both.success_s[0] < 30.0
 
 
-def test_behaviors_are_told_by_every_tasks_criterion(references):
-    """Whoever stows the cube when told to wipe has shown stowing."""
-    judged = rollout(ExpertPolicy(), "stow-cube", [TEST_SEED], judges=["wipe", "press-abac"])
+def test_achieved_tasks_are_found_by_every_tasks_criterion(references):
+    """A policy that stows the cube when told to wipe has achieved stowing."""
+    judged = rollout(ExpertPolicy(), "stow-cube", [TEST_SEED], also_track=["wipe", "press-abac"])
     rows = score(judged, references["stow-cube"])
     assert achieved_tasks(judged, references, rows) == [["stow-cube"]]
     failed = tuple({**row, "success": False} for row in rows)
     assert achieved_tasks(judged, references, failed) == [[]]
-    mistaken = rollout(Disobeys("stow-cube"), "wipe", [TEST_SEED], 300, judges=["stow-cube"])
+    mistaken = rollout(Disobeys("stow-cube"), "wipe", [TEST_SEED], 300, also_track=["stow-cube"])
     assert achieved_tasks(mistaken, references, score(mistaken, references["wipe"])) == [
         ["stow-cube"]
     ]
@@ -243,7 +139,7 @@ def test_confusion_counts_each_behavior_and_none():
     assert confusion({"a": [{"success": True}]}, ["a"]) == {}
 
 
-def test_summary_tells_stages_shares_and_the_worst():
+def test_summary_has_stages_shares_and_the_worst_episodes():
     rows = [
         {"seed": k, "success": done == 2, "stages_done": done, "stage_fraction": done / 2}
         | {"still": done > 0, "time_s": 3.0 if done == 2 else None}
@@ -310,7 +206,7 @@ def stopped_before(monkeypatch, stop):
             raise KeyboardInterrupt
         return run_job(*arguments, **options)
 
-    monkeypatch.setattr(runner, "run_job", run_job_or_stop)
+    monkeypatch.setattr(evaluation_jobs, "run_job", run_job_or_stop)
 
 
 def short(monkeypatch):
@@ -377,41 +273,6 @@ def test_results_that_could_not_all_be_written_are_written_on_resume(run, tmp_pa
     assert not (tmp_path / "jobs").exists()
     with pytest.raises(UsageError, match="--force replaces it"):
         run_evaluation(run, tmp_path, resume=True, **options)
-
-
-def test_a_damaged_job_is_run_again(run, references, tmp_path):
-    (job,) = jobs_of(references, ["nominal"])[1:]
-    folder = JobFolder(tmp_path, "policy", references)
-    (outcome,) = run_jobs(partial(load_policy, run), [job], folder)
-    (file,) = tmp_path.iterdir()
-    whole = file.read_bytes()
-    kept = json.dumps(outcome.rows)
-    for damaged in [b"", b"nonsense", *(whole[:n] for n in range(1, len(whole), 97))]:
-        file.write_bytes(damaged)
-        assert folder.load(job) is None
-    for at in range(0, len(whole), 13):
-        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x5A]) + whole[at + 1 :])
-        loaded = folder.load(job)
-        assert loaded is None or json.dumps(loaded.rows) == kept
-    file.write_bytes(whole[:-40])
-    again = run_jobs(partial(load_policy, run), [job], folder)
-    assert json.dumps(again[0].rows) == kept
-
-
-def test_a_policy_that_changes_meanwhile_is_noticed(run, references, tmp_path):
-    changing = tmp_path / "run"
-    shutil.copytree(run, changing)
-    target = load_target(changing)
-    target.make_policy()
-    saved = load_checkpoint(changing)
-    with torch.no_grad():
-        next(saved.policy.parameters()).add_(1.0)
-    save_checkpoint(changing / "best", saved, None)
-    jobs = jobs_of(references, ["nominal"])
-    for processes in (1, 2):
-        folder = JobFolder(tmp_path / str(processes), target.digest, references)
-        with pytest.raises(VandError, match="run: the policy changed while it was evaluated"):
-            run_jobs(target.make_policy, jobs, folder, processes=processes)
 
 
 def children(pid):

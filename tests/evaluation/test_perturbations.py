@@ -11,6 +11,8 @@ from vand_robot.evaluation.perturbations import (
     ActuationNoise,
     ExternalPush,
     ObservationNoise,
+    Perturbation,
+    RolloutContext,
     streams,
     task_before,
 )
@@ -27,21 +29,21 @@ def batch():
 
 def begin(perturbation, batch, seeds=range(N), mode="ee_twist"):
     drawn = streams("wipe", perturbation.name, seeds)
-    return perturbation.begin(drawn, mode, STEPS, DT, batch.simulation)
+    return perturbation.begin(RolloutContext(drawn, mode, STEPS, DT, batch.simulation))
 
 
 def test_sensor_noise_has_its_magnitudes_and_spares_the_instruction(batch):
     sensor = ObservationNoise()
     noisy, clean = begin(sensor, batch), batch.observe()
     seen = [noisy.seen(clean) for _ in range(300)]
-    errors = {key: np.stack([it[key] - clean[key] for it in seen]) for key in clean}
+    errors = {key: np.stack([noise[key] - clean[key] for noise in seen]) for key in clean}
     assert not errors.pop("instruction").any()
     assert errors["cube_rel"].std() == pytest.approx(sensor.object_position_m, rel=0.05)
     assert errors["ee_lag"].std() == pytest.approx(sensor.lag_m, rel=0.05)
     assert errors["joint_vel"][..., 1:].std() == pytest.approx(sensor.speed_rads, rel=0.05)
     assert errors["base_pose"][..., :2].std() == pytest.approx(sensor.base_position_m, rel=0.1)
     assert all(error.std() > 0 for error in errors.values())
-    assert {it.dtype for it in seen[0].values()} == {np.dtype(np.float32)}
+    assert {value.dtype for value in seen[0].values()} == {np.dtype(np.float32)}
 
 
 def test_sensor_noise_can_be_kept_to_some_keys_and_reaches_images(batch):
@@ -83,7 +85,7 @@ def test_pushes_act_on_hand_or_base_and_end(batch):
     pushing, sim = begin(push, batch), batch.simulation
     impulse = np.zeros_like(sim.wrench)
     for step in range(STEPS):
-        pushing.push(sim, step)
+        pushing.push(step)
         impulse += np.abs(sim.wrench) * DT
     assert not sim.wrench.any() or pushing.pushes_s[0][-1] > (STEPS - 3) * DT
     for i, times in enumerate(pushing.pushes_s):
@@ -102,7 +104,7 @@ def test_a_push_moves_the_robot(batch):
         start = batch.simulation.qpos[:, batch.simulation.base_qpos].copy()
         away = np.zeros(N)
         for step in range(100):
-            pushing.push(batch.simulation, step)
+            pushing.push(step)
             batch.step(still)
             path = batch.simulation.qpos[:, batch.simulation.base_qpos] - start
             away = np.maximum(away, np.linalg.norm(path[:, :2], axis=1))
@@ -116,7 +118,7 @@ def test_streams_belong_to_one_episode_alone():
     first = streams("wipe", "push", [1, 2])
     again = streams("wipe", "push", [2])
     assert first[1].random() == again[0].random()
-    others = [streams(*it)[0].random() for it in (("wipe", "slip", [2]), ("stir", "push", [2]))]
+    others = [streams(*of)[0].random() for of in (("wipe", "slip", [2]), ("stir", "push", [2]))]
     assert len({again[0].random(), *others}) == 3
 
 
@@ -130,5 +132,18 @@ def test_every_task_is_switched_to_once():
 def test_perturbations_say_what_they_do():
     assert NOMINAL.to_json() == {"about": NOMINAL.about}
     assert PERTURBATIONS["push"].to_json()["hand_impulse_ns"] == ExternalPush().hand_impulse_ns
-    assert PERTURBATIONS["long"].applies(get_task("wipe"))
-    assert not PERTURBATIONS["long"].applies(get_task("stow-cube"))
+    assert PERTURBATIONS["long"].applies(get_task("wipe"), ["wipe"])
+    assert not PERTURBATIONS["long"].applies(get_task("stow-cube"), ["stow-cube"])
+
+
+def test_every_perturbation_is_a_subclass_with_a_name_of_its_own():
+    with pytest.raises(TypeError, match="abstract"):
+        Perturbation()
+    assert {type(p).__bases__ for p in PERTURBATIONS.values()} == {(Perturbation,)}
+    assert list(PERTURBATIONS) == ["nominal", "sensor", "slip", "push", "long", "switch"]
+
+
+def test_switching_needs_a_second_task():
+    switch = PERTURBATIONS["switch"]
+    assert switch.applies(get_task("wipe"), ["wipe", "stir"])
+    assert not switch.applies(get_task("wipe"), ["wipe"])

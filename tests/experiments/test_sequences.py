@@ -1,14 +1,15 @@
 """The comparison on periodic sequences: its signals, its fairness, and that it can be resumed."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+import os
+import signal
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 
-from vand_demos.system.interrupt import Interrupt
-from vand_robot.experiments.sequences import figures, study
+from vand_robot.evaluation.runner import ThisProcess
+from vand_robot.experiments.sequences import figures, study, trials
 from vand_robot.experiments.sequences.plan import METHODS, VAND, VARIATIONS, Plan
 from vand_robot.experiments.sequences.signals import DT_S, SIGNALS, draw, reference, walk
 from vand_robot.experiments.sequences.summary import WORST, figure, summarize
@@ -130,15 +131,29 @@ def test_a_study_reports_every_trial_and_does_nothing_twice(tmp_path, monkeypatc
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()}
 
 
-def test_an_interrupted_study_keeps_what_was_running_and_starts_no_more(tmp_path):
-    interrupt = Interrupt()
-    interrupt.requested = True
+def test_an_interrupted_study_keeps_what_was_running_and_starts_no_more(tmp_path, monkeypatch):
+    def interrupted(trial):
+        os.kill(os.getpid(), signal.SIGINT)
+        return run_trial(trial)
+
+    monkeypatch.setattr(trials, "run_trial", interrupted)
     done = []
-    trials = Trials(tmp_path, ThreadPoolExecutor(1), interrupt, done.append)
+    kept = Trials(tmp_path, ThisProcess(), done.append)
     wanted = [Trial("sum-of-sines", "elman", seed, 1) for seed in range(5)]
     with pytest.raises(KeyboardInterrupt):
-        trials.run(wanted)
+        kept.run(wanted)
     assert 1 <= len(list(tmp_path.iterdir())) == len(done) < len(wanted)
+
+
+def test_a_damaged_trial_is_run_again(tmp_path):
+    trial = Trial("sum-of-sines", "elman", 0, 1)
+    (first,) = Trials(tmp_path, ThisProcess(), lambda _: None).run([trial])
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5])
+    (again,) = Trials(tmp_path, ThisProcess(), lambda _: None).run([trial])
+    assert again["scores"] == first["scores"]
+    assert json.loads(file.read_bytes())["scores"] == first["scores"]
 
 
 def test_the_command_has_an_example_and_one_line_for_a_mistake(command, fails, tmp_path):

@@ -1,13 +1,9 @@
-import json
-
 import numpy as np
 import pytest
 
 from vand_robot.metrics.sequential import (
     jerk,
-    out_of_order,
     path_distance,
-    score_sequential,
     stages_in_order,
     success_at_k,
 )
@@ -26,36 +22,15 @@ TIMES = np.array(
 
 def test_only_an_unbroken_beginning_counts_as_in_order():
     assert stages_in_order(TIMES).tolist() == [3, 1, 1, 0, 3]
-    assert out_of_order(TIMES).tolist() == [0, 1, 2, 0, 0]
 
 
 def test_success_at_k_is_the_share_that_completed_at_least_k():
     assert success_at_k([3, 1, 1, 0, 3], 3).tolist() == [0.8, 0.4, 0.4]
 
 
-def test_score_tells_success_once_from_success_at_the_end():
-    score = score_sequential(
-        TIMES,
-        goal_at_end=[False, False, True, True, True],
-        demonstration_times_s=[1.0, 2.0, 9.0],
-    )
-    assert score.success_once == (True, False, False, False, True)
-    assert score.success_at_end == (False, False, False, False, True)
-    assert score.time_s == (3.0, None, None, None, 4.0)
-    assert score.relative_time == (1.5, None, None, None, 2.0)
-    assert score.stage_fraction == (1.0, 1 / 3, 1 / 3, 0.0, 1.0)
-    json.dumps(score.as_dict(), allow_nan=False)
-
-
-def test_score_without_demonstrations_has_no_relative_time():
-    assert score_sequential([[2.0]]).relative_time == (None,)
-
-
-def test_score_refuses_other_shapes():
+def test_stage_times_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"\(episodes, stages\), not \(3,\)"):
-        score_sequential([1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match="goal_at_end"):
-        score_sequential(TIMES, goal_at_end=[True])
+        stages_in_order([1.0, 2.0, 3.0])
 
 
 def curve(n, speed=1.0):

@@ -187,11 +187,11 @@ def test_demonstrations_are_chosen_by_task_and_number(recorded, demos):
     assert "demo_6" in open_session(demos, episode="demo_6").source.title
 
 
-def test_a_hair_the_wrong_way_round_is_not_minus_nothing():
+def test_small_negative_progress_is_shown_as_zero():
     assert Frame(np.zeros(1), "wipe", 0, -0.02, success=False).phase == "0.0 circles"
 
 
-def test_a_rhythm_has_no_success_before_it_has_gone_on():
+def test_a_periodic_task_shows_success_only_with_its_count_of_cycles():
     state = np.zeros(1)
     going = Frame(state, "wipe", 0, 8.7, success=True)
     assert going.standing == "8.7 circles (3 make a demonstration)"

@@ -1,12 +1,9 @@
-"""Finished jobs of an evaluation on disk."""
+"""Cache of an evaluation: finished jobs on disk."""
 
 import dataclasses
 import io
 import json
 import shutil
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -31,10 +28,10 @@ class JobFolder:
     policy: str
     """Digest of the policy."""
     references: Mapping[str, TaskReference]
-    """What episodes are judged by."""
+    """References that episodes are judged by, by task."""
 
     def load(self, job: RolloutJob) -> JobResult | None:
-        """The outcome of a job, or None: it was not finished, or what is there of it is damaged.
+        """The result of a job; None if it is not finished, or its file is damaged.
 
         Raises:
             VandError: The file cannot be read.
@@ -44,28 +41,19 @@ class JobFolder:
             return None
         with disk_errors("read", file):
             content = file.read_bytes()
-        try:
-            return _unpacked(content)
-        except _DAMAGE:
-            return None
+        checksum, packed = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
+        return _unpack(packed) if sha256(packed).digest() == checksum else None
 
-    def save(self, job: RolloutJob, outcome: JobResult) -> None:
-        """Write the outcome of a job; the file appears when it is whole.
+    def save(self, job: RolloutJob, result: JobResult) -> None:
+        """Write the result of a job; the file appears when it is whole.
 
         Raises:
             VandError: The disk is full or fails.
         """
-        content = io.BytesIO()
-        arrays: dict[str, Any] = {
-            "rows": np.array(json.dumps(outcome.rows)),
-            "stage_times_s": outcome.stage_times_s,
-        }
-        if outcome.signal is not None and outcome.valid is not None:
-            arrays |= {"signal": outcome.signal, "valid": outcome.valid}
-        np.savez_compressed(content, **arrays)
         with disk_errors("write", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        write_bytes(self._file(job), content.getvalue())
+        packed = _pack(result)
+        write_bytes(self._file(job), sha256(packed).digest() + packed)
 
     def clear(self) -> None:
         """Remove the folder."""
@@ -77,38 +65,32 @@ class JobFolder:
             ENV_VERSION,
             self.policy,
             dataclasses.asdict(job) | {"perturbation": job.perturbation.to_json()},
-            {task: task_reference.to_json() for task, task_reference in self.references.items()},
+            {task: reference.to_json() for task, reference in self.references.items()},
         ]
         digest = sha256(json.dumps(facts).encode()).hexdigest()[:16]
-        return self.path / f"{job.name}-{digest}.npz"
+        return self.path / f"{job.name}-{digest}.job"
 
 
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What a damaged archive raises, depending on where the damage is."""
+_CHECKSUM_BYTES = 32
+"""Length of the SHA-256 sum at the beginning of a file, by which damage of the rest is found."""
 
 
-def _unpacked(content: bytes) -> JobResult:
-    """The outcome in a file of `JobFolder`.
+def _pack(result: JobResult) -> bytes:
+    """A result as the bytes of an NPZ archive."""
+    arrays: dict[str, Any] = {
+        "rows": np.array(json.dumps(result.rows)),
+        "stage_times_s": result.stage_times_s,
+    }
+    if result.signal is not None and result.valid is not None:
+        arrays |= {"signal": result.signal, "valid": result.valid}
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()
 
-    Raises:
-        One of `_DAMAGE`: It is damaged.
-    """
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if (damaged := archive.testzip()) is not None:  # all sums first: arrays are read by parts
-            raise zipfile.BadZipFile(damaged)
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+
+def _unpack(packed: bytes) -> JobResult:
+    """The result that `_pack` packed."""
+    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
         return JobResult(
             rows=tuple(json.loads(str(arrays["rows"]))),
             stage_times_s=arrays["stage_times_s"],

@@ -8,10 +8,11 @@ import numpy as np
 
 from vand_envs import get_task
 from vand_envs.seeds import TEST_SEED, VALIDATION_SEED
-from vand_robot.evaluation.jobs import plan_jobs, run_job
+from vand_robot.evaluation.jobs import RolloutWork, plan_jobs
 from vand_robot.evaluation.perturbations import NOMINAL, Perturbation
 from vand_robot.evaluation.reference import TaskReference
 from vand_robot.evaluation.results import Evaluation, collect
+from vand_robot.evaluation.runner import ThisProcess, run_cached
 from vand_robot.interface import Policy, State
 
 PARTIAL_CREDIT = 0.01
@@ -33,7 +34,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a policy on tasks it was trained for, in this process.
 
-    `vand_robot.evaluation.runner` does the same in several processes and survives interruption.
+    `vand_robot.workflows.evaluate` does the same in several processes and survives interruption.
 
     Args:
         policy: The policy.
@@ -58,33 +59,9 @@ def evaluate(
     jobs = plan_jobs(
         tasks, perturbations, references, episodes=episodes, control_dt_s=dt, first_seed=first_seed
     )
-    outcomes, before, total = [], 0, sum(job.steps for job in jobs)
-    for job in jobs:
-        report = None if progress is None else _Onwards(progress, before, total)
-        outcomes.append(
-            run_job(
-                policy,
-                job,
-                references,
-                behaviors=behaviors,
-                num_threads=num_threads,
-                progress=report,
-            )
-        )
-        before += job.steps
+    work = RolloutWork(lambda: policy, references, behaviors=behaviors, num_threads=num_threads)
+    outcomes = run_cached(jobs, work, None, ThisProcess(torch_threads=None), progress)
     return collect(jobs, outcomes, references, control_dt_s=dt, suite="", describe=describe or {})
-
-
-@dataclass(frozen=True)
-class _Onwards:
-    """Progress of one job as a part of all."""
-
-    progress: Callable[[int, int], None]
-    before: int
-    total: int
-
-    def __call__(self, done: int, _: int) -> None:
-        self.progress(self.before + done, self.total)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""What an evaluation consists of: episodes of one task under one perturbation, run side by side."""
+"""Jobs of an evaluation: episodes of one task under one perturbation that are run side by side."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -11,18 +13,18 @@ from vand_envs.seeds import TEST_SEED
 from vand_envs.typing import BoolArray, Float32Array, FloatArray
 from vand_robot.evaluation.perturbations import (
     NOMINAL,
-    InstructionSwitch,
-    LongHorizon,
+    FirstInstruction,
     Perturbation,
-    task_before,
+    known_tasks,
 )
 from vand_robot.evaluation.reference import TaskReference
 from vand_robot.evaluation.rollout import POLICY_BATCH_SIZE, Rollout, rollout
+from vand_robot.evaluation.runner import Progress, Work
 from vand_robot.evaluation.scoring import Row, achieved_tasks, phase_plane, score
 from vand_robot.interface import Policy, State
 
-PERIODIC_HORIZON = 3.0
-"""Periodic tasks are rolled out for this multiple of the demonstrations' median length."""
+PolicyMaker = Callable[[], Policy[Any]]
+"""Function that makes a policy, in each process; it can be pickled."""
 
 
 @dataclass(frozen=True)
@@ -32,30 +34,41 @@ class RolloutJob:
     task: str
     """The task that is judged."""
     perturbation: Perturbation
-    """What interferes."""
+    """Disturbance of the episodes."""
     seeds: tuple[int, ...]
-    """Of the episodes."""
+    """Seeds of the episodes."""
     steps: int
     """Length of the episodes [control step]."""
-    before: tuple[str, int] | None = None
-    """The instruction that comes first, and until which step."""
+    first_instruction: FirstInstruction | None = None
+    """The instruction that comes before that of the task; None where nothing does."""
+
+    @property
+    def told_first(self) -> str:
+        """The task that the policy is told at the beginning."""
+        return self.task if self.first_instruction is None else self.first_instruction.task
+
+    @property
+    def switch(self) -> tuple[int, str] | None:
+        """The step at which the instruction changes, and the task that it changes to."""
+        first = self.first_instruction
+        return None if first is None else (first.steps, self.task)
 
     @property
     def name(self) -> str:
-        """What it is, as the stem of a file's name."""
+        """A short description, the stem of a file's name."""
         return f"{self.perturbation.name}-{self.task}-{self.seeds[0]}-{len(self.seeds)}"
 
 
 @dataclass(frozen=True, eq=False)
 class JobResult:
-    """What is kept of episodes of one task under one perturbation."""
+    """Result of a job: what is kept of its episodes."""
 
     rows: tuple[Row, ...]
     """One for each episode."""
     stage_times_s: FloatArray
     """When each stage was completed in order, (n, S) [s]; nan where it was not."""
     signal: Float32Array | None = None
-    """Under nominal perturbations, the motion in a periodic task's phase plane, (n, T, 2)."""
+    """Motion in the phase plane of a periodic task, (n, T, 2); only where nothing disturbs it."""
     valid: BoolArray | None = None
     """Whether that motion counts, (n, T)."""
 
@@ -74,7 +87,7 @@ def plan_jobs(
     control_dt_s: float,
     first_seed: int = TEST_SEED,
 ) -> list[RolloutJob]:
-    """What an evaluation consists of.
+    """Plan the jobs of an evaluation.
 
     Jobs are as large as a policy acts for at once, counted from the first seed on, so that an
     episode has the same neighbors however many are asked for.
@@ -102,70 +115,43 @@ def plan_jobs(
                 f" (trained on: {', '.join(references) or 'none'})"
             )
     wanted = tuple(dict.fromkeys(perturbations))
-    known = [task for task in task_ids() if task in references]
     seeds = range(first_seed, first_seed + episodes)
-    jobs = []
-    for perturbation in wanted:
-        for task_id in tasks:
-            before = (
-                task_before(task_id, known) if isinstance(perturbation, InstructionSwitch) else None
-            )
-            if not perturbation.applies(get_task(task_id)):
-                continue
-            if isinstance(perturbation, InstructionSwitch) and before is None:
-                continue
-            steps = horizon_steps(task_id, references[task_id], control_dt_s, perturbation)
-            prefix = None
-            if before is not None and isinstance(perturbation, InstructionSwitch):
-                first = horizon_steps(before, references[before], control_dt_s)
-                prefix = (before, round(perturbation.after * first))
-                steps += prefix[1]
-            jobs += [
-                RolloutJob(
-                    task_id, perturbation, tuple(seeds[i : i + POLICY_BATCH_SIZE]), steps, prefix
-                )
-                for i in range(0, episodes, POLICY_BATCH_SIZE)
-            ]
+    known, jobs = known_tasks(references), []
+    for perturbation, task_id in product(wanted, tasks):
+        task = get_task(task_id)
+        if not perturbation.applies(task, known):
+            continue
+        first = perturbation.first_instruction(task, references, control_dt_s)
+        steps = perturbation.steps(task, references[task_id], control_dt_s)
+        if first is not None:
+            steps += first.steps
+        jobs += [
+            RolloutJob(task_id, perturbation, tuple(seeds[i : i + POLICY_BATCH_SIZE]), steps, first)
+            for i in range(0, episodes, POLICY_BATCH_SIZE)
+        ]
     if not jobs:
         names = ", ".join(perturbation.name for perturbation in wanted)
         raise UsageError(f"perturbations {names}: none applies to {', '.join(tasks)}")
     return jobs
 
 
-def horizon_steps(
-    task_id: str,
-    task_reference: TaskReference,
-    control_dt_s: float,
-    perturbation: Perturbation = NOMINAL,
-) -> int:
-    """Control steps of a rollout: a task's horizon, or a multiple of its demonstrations' length."""
-    task = get_task(task_id)
-    if task.kind == "periodic":
-        multiple = (
-            perturbation.horizon if isinstance(perturbation, LongHorizon) else PERIODIC_HORIZON
-        )
-        return round(multiple * task_reference.median_steps)
-    return round(task.horizon_s / control_dt_s)
-
-
 def play(
     policy: Policy[State],
     job: RolloutJob,
     *,
-    judges: Sequence[str] = (),
+    also_track: Sequence[str] = (),
     num_threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Rollout:
     """Roll out the episodes of a job; see `rollout`."""
-    first = job.task if job.before is None else job.before[0]
     return rollout(
         policy,
-        first,
+        job.told_first,
         job.seeds,
         job.steps,
         perturbation=job.perturbation,
-        switch=None if job.before is None else (job.before[1], job.task),
-        judges=judges,
+        switch=job.switch,
+        also_track=also_track,
         num_threads=num_threads,
         progress=progress,
     )
@@ -191,20 +177,57 @@ def run_job(
         progress: Called after every control step with the steps done and all steps.
 
     Returns:
-        What is kept: a function of policy and job, to the last bit.
+        The result: a function of policy and job, to the last bit.
     """
     others = [task for task in task_ids() if task != job.task] if behaviors else []
-    run = play(policy, job, judges=others, num_threads=num_threads, progress=progress)
+    run = play(policy, job, also_track=others, num_threads=num_threads, progress=progress)
     labels = {"perturbation": job.perturbation.name}
-    if job.before is not None:
-        labels["after"] = job.before[0]
+    if job.first_instruction is not None:
+        labels["after"] = job.first_instruction.task
     rows = score(run, references[job.task])
     if behaviors:
-        found = achieved_tasks(run, references, rows)
-        rows = tuple({**row, "shown": " ".join(it)} for row, it in zip(rows, found, strict=True))
+        achieved = achieved_tasks(run, references, rows)
+        rows = tuple(
+            {**row, "shown": " ".join(names)} for row, names in zip(rows, achieved, strict=True)
+        )
     signal = valid = None
     if run.task.kind == "periodic" and job.perturbation == NOMINAL:
         plane, valid = phase_plane(run, run.task)
         signal = plane.astype(np.float32)
     rows = tuple({"task": row["task"], **labels, **row} for row in rows)
     return JobResult(rows, run.stage_times_s, signal, valid)
+
+
+@dataclass(frozen=True)
+class RolloutWork(Work[RolloutJob, JobResult]):
+    """Rollout and scoring of the jobs of an evaluation, see `run_job`."""
+
+    make_policy: PolicyMaker
+    """Makes the policy."""
+    references: Mapping[str, TaskReference]
+    """What the demonstrations show, by task."""
+    behaviors: bool = True
+    """Whether to judge every episode under every task's criteria."""
+    num_threads: int = 1
+    """Threads of the simulations; 0 means one per processor."""
+    to_go_on: ClassVar[str] = "--resume goes on"
+
+    def prepare(self) -> Callable[[RolloutJob, Progress | None], JobResult]:
+        """As `Work.prepare`."""
+        policy = self.make_policy()
+
+        def run(job: RolloutJob, progress: Progress | None) -> JobResult:
+            return run_job(
+                policy,
+                job,
+                self.references,
+                behaviors=self.behaviors,
+                num_threads=self.num_threads,
+                progress=progress,
+            )
+
+        return run
+
+    def size(self, job: RolloutJob) -> int:
+        """As `Work.size`: its control steps."""
+        return job.steps

@@ -1,4 +1,4 @@
-"""What an evaluation does to episodes: the perturbations, with their magnitudes.
+"""Perturbations: the disturbances under which a policy is evaluated, with their magnitudes.
 
 Whatever is random in an episode follows from (suite version, task, perturbation, seed): every
 episode has a stream of its own, so it does not depend on how many others there are, nor on their
@@ -6,124 +6,192 @@ order.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from zlib import crc32
 
 import numpy as np
 
-from vand_envs import Task
+from vand_envs import Task, get_task, task_ids
 from vand_envs.controller import ActionMode
 from vand_envs.errors import VandError
 from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.simulation import Simulation
 from vand_envs.typing import Float32Array, FloatArray, Observation
+from vand_robot.evaluation.reference import TaskReference
 
 SUITE_VERSION = "2"
 """Changes whenever the same policy would get other numbers."""
 
+PERIODIC_HORIZON = 3.0
+"""Periodic tasks are rolled out for this multiple of the demonstrations' median length."""
+
+
+@dataclass(frozen=True, eq=False)
+class RolloutContext:
+    """Facts about n new episodes that a perturbation needs."""
+
+    streams: Sequence[np.random.Generator]
+    """A random stream for each episode, n."""
+    action_mode: ActionMode
+    """Meaning of the numbers of an action, see `vand_envs.controller`."""
+    steps: int
+    """Length of the episodes [control step]."""
+    control_dt_s: float
+    """Duration of a control step [s]."""
+    simulation: Simulation
+    """Where the episodes take place."""
+
 
 class PerturbationProcess:
-    """What happens to n episodes beyond what the policy does; this one leaves them alone."""
+    """A perturbation of n running episodes. This base class leaves them alone.
+
+    Args:
+        context: The episodes.
+    """
 
     pushes_s: tuple[tuple[float, ...], ...] = ()
     """When each episode is pushed [s]; empty where none is."""
 
+    def __init__(self, context: RolloutContext) -> None:
+        self._context = context
+
     def seen(self, observation: Observation) -> Observation:
-        """What the policy sees of an observation, key -> (n, ...)."""
+        """The observation as the policy sees it, key -> (n, ...)."""
         return observation
 
     def executed(self, actions: Float32Array) -> Float32Array:
-        """What is carried out of the policy's actions, (n, A)."""
+        """The policy's actions as the robot carries them out, (n, A)."""
         return actions
 
-    def push(self, simulation: Simulation, step: int) -> None:
-        """Sets the external forces that act during a control step."""
+    def push(self, step: int) -> None:
+        """Set the external forces that act during a control step."""
 
 
 @dataclass(frozen=True)
-class Perturbation:
-    """Nominal: seeds that nothing was tuned on, and no interference."""
+class FirstInstruction:
+    """An instruction that comes before the one that is judged."""
 
-    name: ClassVar[str] = "nominal"
-    about: ClassVar[str] = "held-out seeds, nothing else"
+    task: str
+    """Id of its task."""
+    steps: int
+    """Until when it holds [control step]."""
 
-    def applies(self, task: Task) -> bool:  # noqa: ARG002  (others ask)
-        """Whether a task is evaluated under it."""
-        return True
 
-    def begin(
-        self,
-        streams: Sequence[np.random.Generator],
-        mode: ActionMode,
-        steps: int,
-        dt: float,
-        simulation: Simulation,
-    ) -> PerturbationProcess:
-        """The interference with new episodes.
+@dataclass(frozen=True)
+class Perturbation(ABC):
+    """A disturbance of episodes: which tasks it is for, how long they last, what happens in them.
+
+    Its fields are its magnitudes.
+    """
+
+    name: ClassVar[str]
+    """Name on the command line and in results. The random streams depend on it."""
+    about: ClassVar[str]
+    """One line of description."""
+
+    def applies(self, task: Task, known: Sequence[str]) -> bool:  # noqa: ARG002  (others ask)
+        """Whether a task is evaluated under this perturbation: all tasks by default.
 
         Args:
-            streams: A random stream for each episode, n.
-            mode: What the numbers of an action mean.
-            steps: Length of the episodes [control step].
-            dt: Duration of a control step [s].
-            simulation: Where they take place.
+            task: The task that is judged.
+            known: Ids of the tasks that the policy was trained for, in the instruction's order.
         """
-        del streams, mode, steps, dt, simulation
-        return PerturbationProcess()
+        return True
+
+    def steps(self, task: Task, reference: TaskReference, control_dt_s: float) -> int:
+        """For how long a task is judged [control step].
+
+        It is the task's horizon, or a multiple of the demonstrations' length if it is periodic.
+
+        Args:
+            task: The task that is judged.
+            reference: What its demonstrations show.
+            control_dt_s: Duration of a control step [s].
+        """
+        if task.kind == "periodic":
+            return round(PERIODIC_HORIZON * reference.median_steps)
+        return round(task.horizon_s / control_dt_s)
+
+    def first_instruction(
+        self,
+        task: Task,  # noqa: ARG002  (others ask)
+        references: Mapping[str, TaskReference],  # noqa: ARG002
+        control_dt_s: float,  # noqa: ARG002
+    ) -> FirstInstruction | None:
+        """The instruction that comes before a task; None by default.
+
+        Args:
+            task: The task that is judged. The perturbation applies to it.
+            references: What demonstrations show, by every task that the policy was trained for.
+            control_dt_s: Duration of a control step [s].
+        """
+        return None
+
+    @abstractmethod
+    def begin(self, context: RolloutContext) -> PerturbationProcess:
+        """Begin to perturb new episodes."""
 
     def to_json(self) -> dict[str, Any]:
-        """What it does and how strongly, as plain values."""
+        """Description and magnitudes as plain values."""
         magnitudes = dataclasses.asdict(self)
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in magnitudes.items()}
         return {"about": self.about, **plain}
 
 
-NOMINAL = Perturbation()
-"""What everything is compared with."""
+@dataclass(frozen=True)
+class Nominal(Perturbation):
+    """No disturbance: held-out seeds alone, that nothing was tuned on."""
+
+    name: ClassVar[str] = "nominal"
+    about: ClassVar[str] = "held-out seeds, nothing else"
+
+    def begin(self, context: RolloutContext) -> PerturbationProcess:
+        """As `Perturbation.begin`: nothing happens to the episodes."""
+        return PerturbationProcess(context)
+
+
+NOMINAL = Nominal()
+"""The perturbation that all others are compared with."""
 
 
 @dataclass(frozen=True)
 class ObservationNoise(Perturbation):
-    """White noise on what the policy sees, in physical units; never on the instruction."""
+    """White noise on the observation, in physical units; never on the instruction.
+
+    Magnitudes are standard deviations.
+    """
 
     name: ClassVar[str] = "sensor"
     about: ClassVar[str] = "noise on every observation but the instruction"
     object_position_m: float = 0.002
-    """Of positions of objects and stations [m]."""
+    """Noise of the positions of objects and stations [m]."""
     object_angle_rad: float = 0.02
-    """Of their orientations [rad]."""
+    """Noise of their orientations [rad]."""
     base_position_m: float = 0.005
-    """Of the base's position in the world [m]."""
+    """Noise of the base's position in the world [m]."""
     base_angle_rad: float = 0.005
-    """Of its heading [rad]."""
+    """Noise of the base's heading [rad]."""
     speed_ms: float = 0.01
-    """Of linear velocities [m/s]."""
+    """Noise of linear velocities [m/s]."""
     speed_rads: float = 0.02
-    """Of angular velocities [rad/s]."""
+    """Noise of angular velocities [rad/s]."""
     hand_position_m: float = 0.001
-    """Of the hand's position, the gripper's opening, the lift [m]."""
+    """Noise of the hand's position, the gripper's opening, the lift [m]."""
     hand_angle_rad: float = 0.002
-    """Of the hand's orientation and the arm's joints [rad]."""
+    """Noise of the hand's orientation and the arm's joints [rad]."""
     lag_m: float = 0.0005
-    """Of how far the commanded hand is ahead of the real one, that is, of felt forces [m]."""
+    """Noise of how far the commanded hand is ahead of the real one, that is, of felt forces [m]."""
     pixel: float = 3.0
-    """Of images, in levels of 255."""
+    """Noise of images, in levels of 255."""
     keys: tuple[str, ...] = ()
     """Observations that are noisy; empty: all."""
 
-    def begin(
-        self,
-        streams: Sequence[np.random.Generator],
-        mode: ActionMode,
-        steps: int,
-        dt: float,
-        simulation: Simulation,
-    ) -> PerturbationProcess:
+    def begin(self, context: RolloutContext) -> PerturbationProcess:
         """As `Perturbation.begin`."""
-        del mode, steps, dt, simulation
-        return _NoisySenses(self, streams)
+        return _NoisySenses(context, self)
 
     def deviation(self, key: str, size: int) -> FloatArray:
         """Standard deviation of each number of an observation, (size,), each in its unit.
@@ -155,12 +223,13 @@ _OBJECT_KINDS: dict[str, tuple[str, ...]] = {
     "rel": ("object_position_m",),
     "rot": ("object_angle_rad",),
 }
-"""The same for objects and stations, by the end of the key."""
+"""The same for objects and stations: end of the key -> magnitudes."""
 
 
 class _NoisySenses(PerturbationProcess):
-    def __init__(self, sensor: ObservationNoise, streams: Sequence[np.random.Generator]) -> None:
-        self._sensor, self._streams = sensor, streams
+    def __init__(self, context: RolloutContext, sensor: ObservationNoise) -> None:
+        super().__init__(context)
+        self._sensor, self._streams = sensor, context.streams
 
     def seen(self, observation: Observation) -> Observation:
         keys = self._sensor.keys or tuple(key for key in observation if key != "instruction")
@@ -194,9 +263,10 @@ class ActuationNoise(Perturbation):
     name: ClassVar[str] = "slip"
     about: ClassVar[str] = "noise on the hand's motion, wheels that slip"
     hand_std: float = 0.04
-    """Of the end-effector twist, in units of the action."""
+    """Standard deviation of the noise on the end-effector twist, in units of the action."""
     joint_std: float = 0.003
-    """Of joint targets, in units of the action; for policies that act in mode `joint`."""
+    """Standard deviation of the noise on joint targets, in units of the action; for policies that
+    act in mode `joint`."""
     correlation_s: float = 0.5
     """Correlation time of that noise [s]; 0: white."""
     base_slip: float = 0.15
@@ -204,34 +274,19 @@ class ActuationNoise(Perturbation):
     slip_correlation_s: float = 1.0
     """Correlation time of the slip [s]."""
 
-    def begin(
-        self,
-        streams: Sequence[np.random.Generator],
-        mode: ActionMode,
-        steps: int,
-        dt: float,
-        simulation: Simulation,
-    ) -> PerturbationProcess:
+    def begin(self, context: RolloutContext) -> PerturbationProcess:
         """As `Perturbation.begin`."""
-        del steps, simulation
-        return _Slipping(self, streams, mode, dt)
+        return _Slipping(context, self)
 
 
 class _Slipping(PerturbationProcess):
     """Ornstein-Uhlenbeck processes, begun in their stationary distribution."""
 
-    def __init__(
-        self,
-        slip: ActuationNoise,
-        streams: Sequence[np.random.Generator],
-        mode: ActionMode,
-        dt: float,
-    ) -> None:
-        self._streams = streams
-        self._base, self._hand = (
-            slip.base_slip,
-            slip.hand_std if mode == "ee_twist" else slip.joint_std,
-        )
+    def __init__(self, context: RolloutContext, slip: ActuationNoise) -> None:
+        super().__init__(context)
+        self._streams, dt = context.streams, context.control_dt_s
+        self._base = slip.base_slip
+        self._hand = slip.hand_std if context.action_mode == "ee_twist" else slip.joint_std
         self._keep = (_kept(dt, slip.slip_correlation_s), _kept(dt, slip.correlation_s))
         self._noise: FloatArray | None = None  # (n, A - 1), of unit variance
 
@@ -270,28 +325,16 @@ class ExternalPush(Perturbation):
     interval_s: tuple[float, float] = (5.0, 9.0)
     """Range of the time from one to the next [s]."""
 
-    def begin(
-        self,
-        streams: Sequence[np.random.Generator],
-        mode: ActionMode,
-        steps: int,
-        dt: float,
-        simulation: Simulation,
-    ) -> PerturbationProcess:
+    def begin(self, context: RolloutContext) -> PerturbationProcess:
         """As `Perturbation.begin`."""
-        del mode
-        return _Pushes(self, streams, steps, dt, simulation)
+        return _Pushes(context, self)
 
 
 class _Pushes(PerturbationProcess):
-    def __init__(
-        self,
-        push: ExternalPush,
-        streams: Sequence[np.random.Generator],
-        steps: int,
-        dt: float,
-        simulation: Simulation,
-    ) -> None:
+    def __init__(self, context: RolloutContext, push: ExternalPush) -> None:
+        super().__init__(context)
+        streams, steps, dt = context.streams, context.steps, context.control_dt_s
+        simulation = context.simulation
         self._bodies = [simulation.ee_body, simulation.body_id(ROBOT_PREFIX + "base")]
         length = max(1, round(push.duration_s / dt))
         impulses = (push.hand_impulse_ns, push.base_impulse_ns)
@@ -309,22 +352,35 @@ class _Pushes(PerturbationProcess):
             times.append(tuple(begun))
         self.pushes_s = tuple(times)
 
-    def push(self, simulation: Simulation, step: int) -> None:
-        simulation.wrench[:, self._bodies, :3] = self._force[step]
+    def push(self, step: int) -> None:
+        self._context.simulation.wrench[:, self._bodies, :3] = self._force[step]
 
 
 @dataclass(frozen=True)
 class LongHorizon(Perturbation):
-    """A rhythm, kept for longer."""
+    """A periodic task that has to go on for longer."""
 
     name: ClassVar[str] = "long"
     about: ClassVar[str] = "periodic tasks, for many times the demonstrations' length"
     horizon: float = 5.0
     """Length of an episode [the demonstrations' median length]."""
 
-    def applies(self, task: Task) -> bool:
-        """As `Perturbation.applies`."""
+    def applies(self, task: Task, known: Sequence[str]) -> bool:  # noqa: ARG002  (others ask)
+        """As `Perturbation.applies`: periodic tasks."""
         return task.kind == "periodic"
+
+    def steps(
+        self,
+        task: Task,  # noqa: ARG002  (others ask)
+        reference: TaskReference,
+        control_dt_s: float,  # noqa: ARG002
+    ) -> int:
+        """As `Perturbation.steps`."""
+        return round(self.horizon * reference.median_steps)
+
+    def begin(self, context: RolloutContext) -> PerturbationProcess:
+        """As `Perturbation.begin`: nothing happens to the episodes."""
+        return PerturbationProcess(context)
 
 
 @dataclass(frozen=True)
@@ -340,6 +396,24 @@ class InstructionSwitch(Perturbation):
     after: float = 0.5
     """When the instruction changes, as a share of the first task's horizon."""
 
+    def applies(self, task: Task, known: Sequence[str]) -> bool:
+        """As `Perturbation.applies`: where there is another task to come first."""
+        return task_before(task.id, known) is not None
+
+    def first_instruction(
+        self, task: Task, references: Mapping[str, TaskReference], control_dt_s: float
+    ) -> FirstInstruction | None:
+        """As `Perturbation.first_instruction`."""
+        first = task_before(task.id, known_tasks(references))
+        if first is None:
+            return None
+        horizon = self.steps(get_task(first), references[first], control_dt_s)
+        return FirstInstruction(first, round(self.after * horizon))
+
+    def begin(self, context: RolloutContext) -> PerturbationProcess:
+        """As `Perturbation.begin`: nothing else happens to the episodes."""
+        return PerturbationProcess(context)
+
 
 PERTURBATIONS: dict[str, Perturbation] = {
     perturbation.name: perturbation
@@ -353,6 +427,11 @@ PERTURBATIONS: dict[str, Perturbation] = {
     )
 }
 """Name -> perturbation, with the suite's magnitudes."""
+
+
+def known_tasks(references: Mapping[str, TaskReference]) -> list[str]:
+    """Tasks that have a reference, in the order of the instruction's code."""
+    return [task for task in task_ids() if task in references]
 
 
 def task_before(task_id: str, known: Sequence[str]) -> str | None:

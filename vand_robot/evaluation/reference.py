@@ -1,7 +1,7 @@
-"""What the demonstrations of a task set as the reference that a policy is judged by.
+"""References by which a policy is judged, taken from the demonstrations of each task.
 
-It is taken from the training data and travels in the checkpoint, so that a policy can be evaluated
-where its demonstrations are not at hand.
+A reference is made from the training data and kept in the checkpoint, so that a policy can be
+evaluated where its demonstrations are not at hand.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,16 +23,15 @@ from vand_robot.metrics.reference_cycle import ReferenceCycle, reference_from_de
 EXTRAS_KEY = "references"
 """Key of the references among a checkpoint's extras."""
 
-
 PATHS = 12
-"""Demonstrations whose paths are kept, at most."""
+"""Largest number of demonstrations whose paths are kept."""
 PATH_DT_S = 0.2
 """Time between two points of a path [s]."""
 
 
 @dataclass(frozen=True, eq=False)
 class TaskReference:
-    """What the demonstrations of one task show."""
+    """Lengths, rhythm and paths of the demonstrations of one task."""
 
     episodes: int
     """Number of successful demonstrations."""
@@ -88,7 +87,7 @@ def reference_from_episodes(
     task = get_task(task_id)
     dt = episodes[0].control_dt_s
     times: tuple[float, ...] = ()
-    reference = None
+    cycle = None
     paths: tuple[FloatArray, ...] = ()
     if task.kind == "sequential":
         # the last stage's reward marks the success
@@ -102,15 +101,15 @@ def reference_from_episodes(
         signals = [task.cycle.phase_plane(view, spec) for view in views]
         valid = [task.cycle.valid(view, spec) for view in views]
         try:
-            reference = reference_from_demonstrations(signals, dt, valid=valid)
+            cycle = reference_from_demonstrations(signals, dt, valid=valid)
         except VandError as error:
             raise VandError(f"task {task_id!r}: {error}") from None
     steps = int(np.median([len(e) for e in episodes]))
-    return TaskReference(len(episodes), steps, times, reference, paths)
+    return TaskReference(len(episodes), steps, times, cycle, paths)
 
 
 def _compact(path: FloatArray) -> FloatArray:
-    """A path to the millimeter, as it will be read back."""
+    """A path rounded to millimeters, as it will be read back from JSON."""
     return np.asarray(np.rint(1000 * path).astype(int) / 1000)
 
 
@@ -153,7 +152,7 @@ def references_from_datasets(
 
 
 def _require_judgeable(path: str | Path, episode: Episode) -> None:
-    """Raises VandError where a successful demonstration lacks what a reference is taken from."""
+    """Raise VandError where a successful demonstration lacks what a reference is made from."""
     for key in ("base_pose", "ee_pos"):
         if key not in episode.observations:
             raise VandError(f"{path}: {episode.name}: obs/{key} is missing")
@@ -163,9 +162,7 @@ def _require_judgeable(path: str | Path, episode: Episode) -> None:
 
 def to_extras(references: Mapping[str, TaskReference]) -> dict[str, Any]:
     """The references as the extras of a checkpoint."""
-    return {
-        EXTRAS_KEY: {task: task_reference.to_json() for task, task_reference in references.items()}
-    }
+    return {EXTRAS_KEY: {task: reference.to_json() for task, reference in references.items()}}
 
 
 def from_extras(extras: Mapping[str, Any]) -> dict[str, TaskReference]:

@@ -69,7 +69,7 @@ class Evaluation:
             "count": task.count,
             "perturbations": {
                 job.perturbation.name: {
-                    **({} if job.before is None else {"after": job.before[0]}),
+                    **({} if (first := job.first_instruction) is None else {"after": first.task}),
                     "horizon_s": round(job.steps * self.control_dt_s, 3),
                     **summarize(
                         self.outcomes[job.perturbation.name, task.id].rows, task.stage_names

@@ -1,4 +1,4 @@
-"""Scores of a rollout: one row of metrics for each episode, by what the demonstrations show."""
+"""Scores of a rollout: one row of metrics for each episode, judged by the demonstrations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,22 +12,23 @@ from vand_envs.typing import BoolArray, FloatArray
 from vand_robot.evaluation.reference import PATH_DT_S, TaskReference
 from vand_robot.evaluation.rollout import Rollout
 from vand_robot.metrics.periodic import recovery_time, score_periodic
-from vand_robot.metrics.sequential import jerk, path_distance, score_sequential
+from vand_robot.metrics.reference_cycle import ReferenceCycle
+from vand_robot.metrics.sequential import jerk, path_distance, stages_in_order
 
 Row = dict[str, Any]
 """One episode: metric -> value; None where it cannot be told."""
 
 
-def score(run: Rollout, task_reference: TaskReference) -> tuple[Row, ...]:
+def score(run: Rollout, reference: TaskReference) -> tuple[Row, ...]:
     """One row of metrics for each episode of a rollout; see `vand_robot.metrics.info`.
 
     Raises:
         VandError: The demonstrations of a periodic task show no cycle to judge by.
     """
     rows = (
-        _score_cycle(run, task_reference)
+        _score_cycle(run, reference)
         if run.task.kind == "periodic"
-        else _score_stages(run, task_reference)
+        else _score_stages(run, reference)
     )
     return tuple(
         {"task": run.task.id, "seed": seed, **row}
@@ -38,7 +39,7 @@ def score(run: Rollout, task_reference: TaskReference) -> tuple[Row, ...]:
 def done(task: Task, progress: TaskProgress) -> BoolArray:
     """Whether a task is done by its own criteria, (n,).
 
-    What is counted is judged at the end: an episode that goes on counting has failed.
+    A task that counts is judged at the end: an episode that goes on counting has failed.
     """
     return progress.success if task.count is None else progress.at_end
 
@@ -46,26 +47,29 @@ def done(task: Task, progress: TaskProgress) -> BoolArray:
 def achieved_tasks(
     run: Rollout, references: Mapping[str, TaskReference], rows: tuple[Row, ...]
 ) -> list[list[str]]:
-    """The behaviors that each episode shows: the tasks whose criterion of success it meets.
+    """The tasks that each episode achieves: those whose criterion of success it meets.
 
     Args:
-        run: What happened, with judgments of other tasks beside.
+        run: The episodes, with judgments by the criteria of other tasks.
         references: What the demonstrations show, by task; periodic tasks that it lacks are judged
             by their minimum of cycles.
         rows: The scores under the task's own criteria.
 
     Returns:
-        Task ids for each episode: the instructed one first, then those of `run.achieved_tasks`.
+        Task ids for each episode: the instructed one first, then those of `run.also_tracked`.
     """
     found = [[run.task.id] if row["success"] else [] for row in rows]
-    for task_id, progress in run.shown.items():
+    for task_id, progress in run.also_tracked.items():
         task = get_task(task_id)
         holds = done(task, progress).copy()
         if task.kind == "periodic" and task_id in references:
             signal, valid = phase_plane(run, task)
             for i in np.flatnonzero(holds):  # a rhythm has the minimum of cycles at least
                 holds[i] = score_periodic(
-                    signal[i], run.control_dt_s, _reference(task_id, references), valid=valid[i]
+                    signal[i],
+                    run.control_dt_s,
+                    _cycle(task_id, references[task_id]),
+                    valid=valid[i],
                 ).success
         for i in np.flatnonzero(holds):
             found[i].append(task_id)
@@ -81,23 +85,23 @@ def phase_plane(run: Rollout, task: Task) -> tuple[FloatArray, BoolArray]:
     return signal.swapaxes(0, 1), valid.swapaxes(0, 1)
 
 
-def _score_stages(run: Rollout, task_reference: TaskReference) -> list[Row]:
-    stages = score_sequential(run.stage_times_s, demonstration_times_s=task_reference.times_s)
+def _score_stages(run: Rollout, reference: TaskReference) -> list[Row]:
+    stages_done = stages_in_order(run.stage_times_s).tolist()
     success, times = done(run.task, run.progress), run.success_s
     paths = run.hand_paths()
-    typical = float(np.median(task_reference.times_s)) if task_reference.times_s else np.nan
+    typical = float(np.median(reference.times_s)) if reference.times_s else np.nan
     return [
         {
             "success": bool(success[i]),
             "success_once": bool(run.progress.success[i]),
             "success_at_end": bool(run.progress.at_end[i]),
-            "stages_done": stages.stages_done[i],
-            "stage_fraction": stages.stage_fraction[i],
+            "stages_done": stages_done[i],
+            "stage_fraction": stages_done[i] / len(run.task.stage_names),
             "out_of_order": int(run.progress.out_of_order[i]),
             **_counted(run, i),
             "time_s": _known(times[i]),
             "relative_time": _known(times[i] / typical),
-            "path_distance": _path_distance(paths[i], times[i], run.control_dt_s, task_reference),
+            "path_distance": _path_distance(paths[i], times[i], run.control_dt_s, reference),
             "jerk": _known(jerk(paths[i], run.control_dt_s)),
         }
         for i in range(len(run.seeds))
@@ -105,7 +109,7 @@ def _score_stages(run: Rollout, task_reference: TaskReference) -> list[Row]:
 
 
 def _counted(run: Rollout, i: int) -> Row:
-    """The three things that counted tasks report apart, and the count."""
+    """Metrics of tasks that count: count, whether it is right, base on its dock, base at rest."""
     if run.task.count is None:
         return {}
     count = float(run.progress.count[i])
@@ -118,28 +122,28 @@ def _counted(run: Rollout, i: int) -> Row:
 
 
 def _path_distance(
-    path: FloatArray, time_s: float, dt: float, task_reference: TaskReference
+    path: FloatArray, time_s: float, dt: float, reference: TaskReference
 ) -> float | None:
     """Distance to the nearest demonstration [m], of a successful episode up to its success."""
-    if not task_reference.paths:
+    if not reference.paths:
         return None
     end = len(path) if np.isnan(time_s) else round(time_s / dt) + 1
-    return path_distance(path[: end : max(1, round(PATH_DT_S / dt))], task_reference.paths)
+    return path_distance(path[: end : max(1, round(PATH_DT_S / dt))], reference.paths)
 
 
-def _score_cycle(run: Rollout, task_reference: TaskReference) -> list[Row]:
-    reference = _reference(run.task.id, {run.task.id: task_reference})
+def _score_cycle(run: Rollout, reference: TaskReference) -> list[Row]:
+    cycle = _cycle(run.task.id, reference)
     signal, valid = phase_plane(run, run.task)
     dt = run.control_dt_s
     rows = []
     for i in range(len(run.seeds)):
-        judged = score_periodic(signal[i], dt, reference, valid=valid[i])
+        judged = score_periodic(signal[i], dt, cycle, valid=valid[i])
         numbers = judged.as_dict()
         row = {"success": numbers.pop("success"), **numbers}
         row["failures"] = " ".join(numbers["failures"])
         if run.pushes_s:
             times = [
-                recovery_time(signal[i], dt, reference, push_s - run.start * dt, valid=valid[i])
+                recovery_time(signal[i], dt, cycle, push_s - run.start * dt, valid=valid[i])
                 for push_s in run.pushes_s[i]
                 if push_s >= judged.onset_s + run.start * dt
             ]
@@ -150,11 +154,11 @@ def _score_cycle(run: Rollout, task_reference: TaskReference) -> list[Row]:
     return rows
 
 
-def _reference(task_id: str, references: Mapping[str, TaskReference]) -> Any:
-    reference = references[task_id].cycle
-    if reference is None:
+def _cycle(task_id: str, reference: TaskReference) -> ReferenceCycle:
+    cycle = reference.cycle
+    if cycle is None:
         raise VandError(f"task {task_id!r}: its demonstrations show no cycle to judge by")
-    return reference
+    return cycle
 
 
 def _known(value: float) -> float | None:

@@ -13,9 +13,9 @@ class Suite:
     """A named evaluation."""
 
     name: str
-    """What it is called on the command line."""
+    """Name on the command line."""
     perturbations: tuple[Perturbation, ...]
-    """What interferes."""
+    """Perturbations under which each task is evaluated."""
     episodes: int
     """Episodes of each task under each perturbation."""
 

@@ -1,4 +1,4 @@
-"""What an evaluation puts to the test: the policy of a run, or the scripted experts."""
+"""Targets of an evaluation: the policy of a run, or the scripted experts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from vand_demos import DemoDataset
 from vand_demos.system.files import disk_errors
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
+from vand_robot.evaluation.jobs import PolicyMaker
 from vand_robot.evaluation.reference import TaskReference, from_extras, references_from_datasets
-from vand_robot.evaluation.runner import PolicyMaker
 from vand_robot.layout import POLICY_TENSORS, find_checkpoint, named, run_folder
 from vand_robot.policies.checkpoint import (
     load_checkpoint,
@@ -25,14 +25,14 @@ from vand_robot.policies.recurrent import RecurrentPolicy
 
 @dataclass(frozen=True)
 class EvaluationTarget:
-    """What is evaluated."""
+    """A policy that is evaluated, and what it is judged by."""
 
     make_policy: PolicyMaker
-    """Makes the policy."""
+    """Function that makes the policy."""
     digest: str
-    """Tells it from every other."""
+    """Digest that no other policy has."""
     references: Mapping[str, TaskReference]
-    """What it is judged by, for each task that it was trained for."""
+    """References that the policy is judged by, for each task that it was trained for."""
     control_dt_s: float
     """Duration of a control step [s]."""
     facts: Mapping[str, Any]
@@ -40,7 +40,7 @@ class EvaluationTarget:
 
 
 def load_target(source: Path, *, expert: bool = False) -> EvaluationTarget:
-    """What a run, or a data set for the experts, puts to the test.
+    """Load the target that a run, or a data set for the experts, stands for.
 
     Args:
         source: Folder of a run or of a checkpoint; with `expert` also a data set, for its tasks.
@@ -104,7 +104,7 @@ def _control_dt_s(file: Path) -> float:
 
 
 def _expert_digest(control_dt_s: float) -> str:
-    """Tells the experts at one control rate from those at another."""
+    """Digest of the experts at a control rate."""
     return f"expert {control_dt_s!r}"
 
 

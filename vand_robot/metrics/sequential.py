@@ -1,8 +1,6 @@
 """How well episodes reproduce a sequential task: pure functions of stage times and paths."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,78 +10,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class SequentialScore:
-    """How well n episodes of one task, each judged on the same S ordered stages, went."""
-
-    stages_done: tuple[int, ...]
-    """Stages completed in order, per episode."""
-    out_of_order: tuple[int, ...]
-    """Stages completed although an earlier one was not, per episode."""
-    success_at_k: tuple[float, ...]
-    """SR@k for k = 1 ... S: the share of episodes that completed at least k stages in order."""
-    success_once: tuple[bool, ...]
-    """All stages were completed in order at some time, per episode."""
-    success_at_end: tuple[bool, ...]
-    """... and the goal held when the episode ended, per episode."""
-    time_s: tuple[float | None, ...]
-    """Time to success, per episode [s]; None without success."""
-    relative_time: tuple[float | None, ...]
-    """The same / the demonstrations' median; None without success or demonstrations."""
-
-    @property
-    def stage_fraction(self) -> tuple[float, ...]:
-        """Stages completed in order / all stages, per episode."""
-        return tuple(done / len(self.success_at_k) for done in self.stages_done)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self) | {"stage_fraction": list(self.stage_fraction)}
-
-
-def score_sequential(
-    stage_times_s: npt.ArrayLike,
-    *,
-    goal_at_end: npt.ArrayLike | None = None,
-    demonstration_times_s: npt.ArrayLike | None = None,
-) -> SequentialScore:
-    """Judge episodes by when each stage was first completed.
-
-    Args:
-        stage_times_s: Shape (n, S) [s]; nan: not completed within the horizon.
-        goal_at_end: Whether the goal held at the end of each episode, shape (n,); None: it did
-            wherever all stages were completed.
-        demonstration_times_s: Durations of the demonstrations until their success, [s].
-
-    Returns:
-        The score.
-
-    Raises:
-        ValueError: The arrays have other shapes.
-    """
-    times = np.asarray(stage_times_s, dtype=np.float64)
-    if times.ndim != 2 or times.shape[1] == 0:
-        raise ValueError(f"stage times have shape (episodes, stages), not {times.shape}")
-    done = stages_in_order(times)
-    once = done == times.shape[1]
-    held = np.ones(len(times), np.bool_) if goal_at_end is None else np.asarray(goal_at_end, bool)
-    if held.shape != once.shape:
-        raise ValueError(f"goal_at_end has shape {held.shape} for {len(times)} episodes")
-    seconds = np.where(once, times[:, -1], np.nan)
-    shown = np.asarray([] if demonstration_times_s is None else demonstration_times_s, np.float64)
-    typical = np.nanmedian(shown) if shown.size else np.nan
-    return SequentialScore(
-        stages_done=tuple(done.tolist()),
-        out_of_order=tuple(out_of_order(times).tolist()),
-        success_at_k=tuple(success_at_k(done, times.shape[1]).tolist()),
-        success_once=tuple(once.tolist()),
-        success_at_end=tuple((once & held).tolist()),
-        time_s=_known(seconds),
-        relative_time=_known(seconds / typical),
-    )
-
-
-def stages_in_order(stage_times_s: Floats) -> Ints:
+def stages_in_order(stage_times_s: npt.ArrayLike) -> Ints:
     """How many stages from the first on were completed, each no earlier than the one before.
 
     Args:
@@ -91,15 +18,15 @@ def stages_in_order(stage_times_s: Floats) -> Ints:
 
     Returns:
         Shape (n,).
+
+    Raises:
+        ValueError: The times have another shape.
     """
-    count: Ints = in_order(stage_times_s).sum(axis=1)
+    times = np.asarray(stage_times_s, dtype=np.float64)
+    if times.ndim != 2 or times.shape[1] == 0:
+        raise ValueError(f"stage times have shape (episodes, stages), not {times.shape}")
+    count: Ints = in_order(times).sum(axis=1)
     return count
-
-
-def out_of_order(stage_times_s: Floats) -> Ints:
-    """How many stages were completed other than in order, shape (n, S) [s] -> (n,)."""
-    wrong: Ints = (np.isfinite(stage_times_s) & ~in_order(stage_times_s)).sum(axis=1)
-    return wrong
 
 
 def in_order(times: Floats) -> Bools:
@@ -209,7 +136,3 @@ def jerk(path: npt.ArrayLike, dt: float) -> float:
     """
     third = np.diff(np.asarray(path, dtype=np.float64), n=3, axis=0) / dt**3
     return float(np.sqrt((third**2).sum(axis=-1).mean())) if len(third) else float("nan")
-
-
-def _known(values: Floats) -> tuple[float | None, ...]:
-    return tuple(float(value) if np.isfinite(value) else None for value in values)

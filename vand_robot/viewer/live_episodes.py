@@ -1,18 +1,18 @@
-"""A policy at work, recorded as it goes, so that one can look back."""
+"""Live rollouts of a policy, recorded as they go, so that one can look back."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from vand_envs import get_task
 from vand_envs.errors import UsageError, unknown_name
 from vand_envs.robot import ROBOT_PREFIX
-from vand_envs.typing import Float32Array, FloatArray
+from vand_envs.typing import FloatArray
 from vand_envs.world import World
-from vand_robot.evaluation.jobs import RolloutJob, horizon_steps
-from vand_robot.evaluation.perturbations import NOMINAL, ExternalPush, streams
-from vand_robot.evaluation.rollout import FixedBatchPolicy, make_batch
+from vand_robot.evaluation.jobs import RolloutJob
+from vand_robot.evaluation.perturbations import NOMINAL, ExternalPush
+from vand_robot.evaluation.rollout import EpisodeStepper
 from vand_robot.evaluation.target import EvaluationTarget
-from vand_robot.interface import Policy
 from vand_robot.policies.recurrent import PolicyState
 from vand_robot.viewer.episodes import Frame
 
@@ -20,16 +20,16 @@ LONGEST_S = 3600.0
 """No episode goes on for longer, however often the instruction changes [s]."""
 
 PARTS = ("base", "hand")
-"""What can be pushed."""
+"""Parts of the robot that can be pushed."""
 DIRECTIONS = {"ahead": 0.0, "left": np.pi / 2, "right": -np.pi / 2, "back": np.pi}
-"""Where to push -> angle from where the base looks to [rad]."""
+"""Direction of a push -> angle from where the base looks to [rad]."""
 
 
 class LiveEpisodes:
     """Rollouts of a policy; see `EpisodeSource`.
 
-    As long as nobody interferes, an episode is to the last bit that of the evaluation. Who
-    interferes at a moment that is not the latest begins another future there: the episode is a
+    As long as nobody interferes, an episode is to the last bit that of the evaluation. An
+    interference at a moment that is not the latest begins another future there: the episode is a
     function of its seed and of what was done to it, so it is rolled out anew up to that moment.
 
     Args:
@@ -62,21 +62,33 @@ class LiveEpisodes:
     def _begin(self, task: str, number: int) -> None:
         self._job = self._job_of(task, number)
         self.task, self.number = task, number
-        self._told = _switch(self._job)  # control step -> task
+        self._changes = _switch(self._job)  # control step -> new instruction
         self._wrenches: dict[int, FloatArray] = {}  # control step -> (nbody, 6) [N, N m], world
         self._steps = self._job.steps
-        self._episode = _Episode(self._policy, self._job)
+        self._begin_rollout()
+
+    def _begin_rollout(self) -> None:
+        """Roll the episode out from its beginning, with what was done to it."""
+        self._stepper = EpisodeStepper(
+            self._policy,
+            self._job.told_first,
+            self._job.seeds[:1],
+            round(LONGEST_S / self.control_dt_s),
+            perturbation=self._job.perturbation,
+            instructions=self._changes,
+        )
+        self._frames = [self._frame()]
 
     def open(self, task: str, number: int) -> None:
         """As `EpisodeSource.open`."""
-        before = self._episode
+        before = self._stepper
         self._begin(task, number)
-        before.batch.close()
+        before.close()
 
     @property
     def world(self) -> World:
         """As `EpisodeSource.world`."""
-        return self._episode.batch.world
+        return self._stepper.batch.world
 
     @property
     def title(self) -> str:
@@ -87,7 +99,7 @@ class LiveEpisodes:
     @property
     def moments(self) -> Sequence[Frame]:
         """As `EpisodeSource.moments`."""
-        return self._episode.moments
+        return self._frames
 
     @property
     def length(self) -> int:
@@ -97,13 +109,14 @@ class LiveEpisodes:
     @property
     def touched(self) -> bool:
         """Whether somebody interfered, so that this is no longer the evaluated episode."""
-        return bool(self._wrenches) or self._told != _switch(self._job)
+        return bool(self._wrenches) or self._changes != _switch(self._job)
 
     def extend(self) -> None:
         """As `EpisodeSource.extend`."""
-        step = len(self.moments) - 1
+        step = self._stepper.steps_done
         if step < self._steps:
-            self._episode.extend(self._wrenches.get(step), self._told.get(step + 1))
+            self._stepper.step(self._wrenches.get(step))
+            self._frames.append(self._frame())
 
     def instruct(self, step: int, task: str) -> None:
         """Change the instruction from a moment on; what was known of later ones is forgotten.
@@ -120,9 +133,11 @@ class LiveEpisodes:
         if task not in self.instructions:
             raise unknown_name("task", task, self.instructions)
         self._go_back(step)
-        self._told[step] = task
-        self._episode.instruct(task)
-        needed = horizon_steps(task, self._target.references[task], self.control_dt_s)
+        self._changes[step] = task
+        self._stepper.instruct(task)
+        self._frames[-1] = self._frame()
+        reference = self._target.references[task]
+        needed = NOMINAL.steps(get_task(task), reference, self.control_dt_s)
         longest = round(LONGEST_S / self.control_dt_s)
         self._steps = min(max(self._steps, step + needed), longest)
 
@@ -144,7 +159,7 @@ class LiveEpisodes:
         if direction not in DIRECTIONS:
             raise unknown_name("direction", direction, DIRECTIONS)
         self._go_back(step)
-        sim, magnitude = self._episode.batch.simulation, ExternalPush()
+        sim, magnitude = self._stepper.batch.simulation, ExternalPush()
         body, impulse_ns = (
             (sim.body_id(ROBOT_PREFIX + "base"), magnitude.base_impulse_ns)
             if part == "base"
@@ -174,7 +189,7 @@ class LiveEpisodes:
 
     def close(self) -> None:
         """Free what draws images."""
-        self._episode.batch.close()
+        self._stepper.close()
 
     def _go_back(self, step: int) -> None:
         """Make a moment the latest."""
@@ -183,85 +198,32 @@ class LiveEpisodes:
             raise UsageError(f"moment: expected 0 to {latest}, got {step}")
         if step == latest:
             return
-        self._told = {at: task for at, task in self._told.items() if at <= step}
+        self._changes = {at: task for at, task in self._changes.items() if at <= step}
         self._wrenches = {at: wrench for at, wrench in self._wrenches.items() if at < step}
-        before = self._episode
-        self._episode = _Episode(self._policy, self._job, self._told.get(0))
-        before.batch.close()
+        before = self._stepper
+        self._begin_rollout()
+        before.close()
         while len(self.moments) <= step:
             self.extend()
 
+    def _frame(self) -> Frame:
+        """The latest moment."""
+        batch = self._stepper.batch
+        progress = batch.progress
+        state = self._stepper.policy.states[0]
+        memory = None
+        if isinstance(state, PolicyState):
+            memory = state.core[:, 0].flatten().numpy().copy()
+        return Frame(
+            batch.state[0].copy(),
+            batch.task.id,
+            int(progress.stages_done[0]),
+            float(progress.cycles[0]),
+            bool(progress.success[0]),
+            memory,
+        )
+
 
 def _switch(job: RolloutJob) -> dict[int, str]:
-    """When a job itself changes the instruction, and to what."""
-    return {} if job.before is None else {job.before[1]: job.task}
-
-
-class _Episode:
-    """One rollout, step by step, as `vand_robot.evaluation.rollout.rollout` does it.
-
-    Args:
-        policy: Who acts.
-        job: What is rolled out: the first of its seeds.
-        told: What it is told before its first action, if not what the job says.
-    """
-
-    def __init__(self, policy: Policy[object], job: RolloutJob, told: str | None = None) -> None:
-        first = job.task if job.before is None else job.before[0]
-        self.batch = make_batch(policy.spec, first, 1)
-        self._acting = FixedBatchPolicy(policy, 1)
-        seeds, dt = job.seeds[:1], self.batch.control_dt_s
-        self._interference = job.perturbation.begin(
-            streams(first, job.perturbation.name, seeds),
-            self.batch.controller.mode,
-            round(LONGEST_S / dt),
-            dt,
-            self.batch.simulation,
-        )
-        self._observation = self.batch.reset(seeds)
-        self.moments = [self._moment()]
-        if told is not None:
-            self.instruct(told)
-
-    def instruct(self, task: str) -> None:
-        """Change the instruction at the latest moment."""
-        self._observation = self.batch.instruct(task)
-        self.moments[-1] = self._moment()
-
-    def extend(self, wrench: FloatArray | None, told: str | None) -> None:
-        """Take one control step.
-
-        Args:
-            wrench: Forces that act beside those of the perturbation, (nbody, 6) [N, N m].
-            told: The instruction after it, where that changes.
-        """
-        sim = self.batch.simulation
-        action = self._acting.act(self._interference.seen(self._observation))
-        self._interference.push(sim, len(self.moments) - 1)
-        own = sim.wrench[0].copy()
-        if wrench is not None:
-            sim.wrench[0] += wrench
-        self._observation = self.batch.step(self._interference.executed(action))
-        if wrench is not None:
-            sim.wrench[0] = own
-        self.moments.append(self._moment())
-        if told is not None:
-            self.instruct(told)
-
-    def _moment(self) -> Frame:
-        judged = self.batch.progress
-        return Frame(
-            self.batch.state[0].copy(),
-            self.batch.task.id,
-            int(judged.stages_done[0]),
-            float(judged.cycles[0]),
-            bool(judged.success[0]),
-            self._memory(),
-        )
-
-    def _memory(self) -> Float32Array | None:
-        state = self._acting.states[0]
-        if not isinstance(state, PolicyState):
-            return None
-        memory: Float32Array = state.core[:, 0].flatten().numpy().copy()
-        return memory
+    """The change of the instruction that is part of a job: control step -> task."""
+    return {} if job.switch is None else dict([job.switch])

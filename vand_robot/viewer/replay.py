@@ -209,9 +209,10 @@ def episode_job(
     )
     if seconds is not None:
         job = dataclasses.replace(job, steps=round(seconds / dt))
-        if job.before is not None and job.steps <= job.before[1]:
+        first = job.first_instruction
+        if first is not None and job.steps <= first.steps:
             raise UsageError(
-                f"--seconds: expected more than {job.before[1] * dt:g}, when the instruction"
+                f"--seconds: expected more than {first.steps * dt:g}, when the instruction"
                 f" changes, got {seconds:g}"
             )
     return job
@@ -226,8 +227,8 @@ def job_motion(target: EvaluationTarget, job: RolloutJob) -> RecordedMotion:
     told = [task.instruction] * len(path)
     names = ("", *task.stage_names)
     stages = [names] * len(path)
-    if job.before is not None:  # until the instruction changes, the first task's stages count
-        first = get_task(job.before[0])
+    if job.first_instruction is not None:  # until it changes, the first task's stages count
+        first = get_task(job.first_instruction.task)
         told[: played.start] = [first.instruction] * played.start
         stages[: played.start] = [("", *first.stage_names)] * played.start
     captions = tuple(_caption(text, of[k]) for text, of, k in zip(told, stages, done, strict=True))

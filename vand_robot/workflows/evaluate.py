@@ -10,9 +10,9 @@ from vand_envs import task_ids
 from vand_envs.errors import UsageError, unknown_name
 from vand_robot import figures
 from vand_robot.evaluation.cache import JobFolder
-from vand_robot.evaluation.jobs import plan_jobs
+from vand_robot.evaluation.jobs import RolloutWork, plan_jobs
 from vand_robot.evaluation.results import Evaluation, collect
-from vand_robot.evaluation.runner import run_jobs
+from vand_robot.evaluation.runner import Processes, run_cached
 from vand_robot.evaluation.suites import find_suite
 from vand_robot.evaluation.summary import worst_episodes
 from vand_robot.evaluation.target import EvaluationTarget, load_target
@@ -89,7 +89,8 @@ def run_evaluation(
     )
     folder = JobFolder(out / JOBS_FOLDER, target.digest, target.references)
     EvaluationFolder(out).claim(resume=resume, force=force)
-    outcomes = run_jobs(target.make_policy, jobs, folder, processes=processes, progress=progress)
+    work = RolloutWork(target.make_policy, target.references)
+    outcomes = run_cached(jobs, work, folder, Processes(processes), progress)
     evaluation = collect(
         jobs,
         outcomes,

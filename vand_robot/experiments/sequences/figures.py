@@ -98,7 +98,7 @@ def variation_figure(variations: Sequence[Summary]) -> Figure:
 
 @styled
 def generation_figure(outcomes: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> Figure:
-    """What networks generate at the end of ten times the training length, over the truth.
+    """Motions that networks generate at the end of ten times the training length, over the truth.
 
     Args:
         outcomes: Of trials, with their "first" rollout.

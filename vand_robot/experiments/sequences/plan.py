@@ -1,4 +1,4 @@
-"""Which trials: methods and their settings, seeds, and the variations of VAND."""
+"""The plan of trials: methods and their settings, seeds, and the variations of VAND."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +15,7 @@ from vand_robot.experiments.sequences.trial import (
 )
 
 Setting = Mapping[str, Any]
-"""What a method sets of a `Trial`."""
+"""Fields of a `Trial` that a method sets."""
 
 
 def _regularized(name: str, option: str, values: Sequence[Any], **fixed: Any) -> list[Setting]:
@@ -45,7 +45,7 @@ Weakly unbiased Noisin is Gaussian noise, and dropout, under another name; so No
 """
 
 VAND: Mapping[str, Any] = {"name": "vand", "beta": 1e-4}
-"""What the variations start from: the middle setting, everything else at its default."""
+"""Setting that the variations start from: the middle one, everything else at its default."""
 
 VARIATIONS: Mapping[str, Sequence[Any]] = {
     "beta": (0.0, 1e-5, 1e-4, 1e-3, 1e-2),
@@ -65,16 +65,16 @@ VARIED_CELL = "elman"
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of it is run."""
+    """Size of the experiment: updates, seeds and signals."""
 
     updates: int = 240
     """Updates of every network."""
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """What is reported."""
+    """Seeds of the trials that are reported."""
 
     tuning_seeds: tuple[int, ...] = (100, 101)
-    """What settings are chosen on; never reported."""
+    """Seeds of the trials that settings are chosen on; never reported."""
 
     signals: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: {

@@ -97,7 +97,7 @@ def draw(signal: str, steps: int, count: int, rng: np.random.Generator) -> Seque
 
 
 def reference(signal: str, tempo: float, size: float) -> ReferenceCycle:
-    """What a sequence would be without noise, as `vand_robot.metrics.periodic` judges by it."""
+    """The cycle of a sequence without noise, as `vand_robot.metrics.periodic` judges by it."""
     steps = round(REFERENCE_CYCLES * STEPS_PER_CYCLE / abs(tempo))
     points = walk(signal, steps, np.zeros(1), np.array([tempo]), np.array([size]))
     return reference_from_demonstrations([points[:, 0]], DT_S)

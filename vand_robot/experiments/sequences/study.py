@@ -49,41 +49,8 @@ def run_study(
         raise UsageError(f"--jobs: expected 1 or more, got {jobs}")
     total = _count(plan)
     with running_trials(out, jobs, lambda done: progress(min(done, total), total)) as trials:
-        tuned = [
-            {"cell": cell, "method": method, "setting": dict(setting), "score": score}
-            for cell, method, setting, score in _tune(trials, plan)
-        ]
-        chosen = _best(tuned)
-        compared = [plan.comparison(entry["cell"], entry["setting"]) for entry in chosen]
-        trials.run(_joined(compared))
-        varied = [
-            (option, value, plan.variation(option, value))
-            for option, values in VARIATIONS.items()
-            for value in values
-        ]
-        trials.run(_joined([some for *_, some in varied]))
+        results = _results(trials, plan)
         progress(total, total)
-        results: dict[str, Any] = {
-            "plan": plan.as_dict(),
-            "versions": {
-                "vand-robot": vand_robot.__version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
-            "methods": [
-                {"cell": entry["cell"], "signals": name, "method": entry["method"]}
-                | {"setting": entry["setting"]}
-                | summarize(trials.run([trial for trial in some if trial.signal in signals]))
-                for entry, some in zip(chosen, compared, strict=True)
-                for name, signals in _groups(plan.signals[entry["cell"]])
-            ],
-            "variations": [
-                {"option": option, "value": value} | summarize(trials.run(some))
-                for option, value, some in varied
-            ],
-            "tuning": tuned,
-            "trials": [trials.done[key] for key in sorted(trials.done)],
-        }
     write_report(out / REPORT, results)
     # The paths are for the figures; one of each trial would be megabytes of text.
     results["trials"] = [
@@ -92,6 +59,44 @@ def run_study(
     ]
     write_bytes(out / RESULTS, (json.dumps(results, indent=1) + "\n").encode())
     return results
+
+
+def _results(trials: Trials, plan: Plan) -> dict[str, Any]:
+    """Run the trials of a plan: the content of `results.json`, the paths included."""
+    tuned = [
+        {"cell": cell, "method": method, "setting": dict(setting), "score": score}
+        for cell, method, setting, score in _tune(trials, plan)
+    ]
+    chosen = _best(tuned)
+    compared = [plan.comparison(entry["cell"], entry["setting"]) for entry in chosen]
+    trials.run(_joined(compared))
+    varied = [
+        (option, value, plan.variation(option, value))
+        for option, values in VARIATIONS.items()
+        for value in values
+    ]
+    trials.run(_joined([some for *_, some in varied]))
+    return {
+        "plan": plan.as_dict(),
+        "versions": {
+            "vand-robot": vand_robot.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "methods": [
+            {"cell": entry["cell"], "signals": name, "method": entry["method"]}
+            | {"setting": entry["setting"]}
+            | summarize(trials.run([trial for trial in some if trial.signal in signals]))
+            for entry, some in zip(chosen, compared, strict=True)
+            for name, signals in _groups(plan.signals[entry["cell"]])
+        ],
+        "variations": [
+            {"option": option, "value": value} | summarize(trials.run(some))
+            for option, value, some in varied
+        ],
+        "tuning": tuned,
+        "trials": [trials.done[key] for key in sorted(trials.done)],
+    }
 
 
 def _tune(trials: Trials, plan: Plan) -> list[tuple[str, str, Setting, float]]:
@@ -120,7 +125,7 @@ def _best(tuned: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _groups(signals: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
-    """What to sum up over: all signals, where there are several, and the one all cells share."""
+    """Groups to sum up over: all signals, where there are several, and the one all cells share."""
     if len(signals) == 1:
         return [(signals[0], signals)]
     return [("all", signals), (TUNING_SIGNAL, [TUNING_SIGNAL])]

@@ -29,7 +29,7 @@ def figure(outcome: Mapping[str, Any], name: str) -> float:
 
 
 def goodness(outcomes: Sequence[Mapping[str, Any]]) -> float:
-    """What settings are chosen by: the share of time in tolerance, mean over trials."""
+    """The score that settings are chosen by: share of time in tolerance, mean over trials."""
     return float(np.mean([figure(outcome, "in_tolerance") for outcome in outcomes]))
 
 

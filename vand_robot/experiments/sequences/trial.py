@@ -48,12 +48,12 @@ ROLLOUTS = 8
 """New sequences that a trained network goes on with."""
 
 SCORES = ("success", "in_tolerance", "frequency_error", "amplitude_error", "phase_drift_rad")
-"""What is kept of `PeriodicScore` for each rollout."""
+"""Fields of `PeriodicScore` that are kept for each rollout."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What determines a trial, bit for bit on one machine."""
+    """Settings that determine a trial, bit for bit on one machine."""
 
     signal: str
     """Name of the signal."""
@@ -62,7 +62,7 @@ class Trial:
     """Name of the cell."""
 
     seed: int
-    """Of the data, the weights and the regularizer's draws."""
+    """Seed of the data, the weights and the regularizer's draws."""
 
     updates: int
     """Updates of the weights."""
@@ -71,7 +71,7 @@ class Trial:
     """Options for `make_regularizer`."""
 
     learning_rate: float = 1e-2
-    """Of Adam, at the start; it falls to 0 along a cosine."""
+    """Learning rate of Adam at the start; it falls to 0 along a cosine."""
 
     clip: float | None = None
     """Largest norm of the gradient; None for any."""
