@@ -10,7 +10,6 @@ A folder is written under another name and renamed, so that a crash leaves the o
 
 import json
 import platform
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from vand_demos.system.files import disk_errors, sync
+from vand_demos.system.files import disk_errors, folder_aside, replacing_folder
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.config.schema import TrainConfig
@@ -137,8 +136,9 @@ def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | Non
         "sha256": {name: sha256(content).hexdigest() for name, content in files.items()},
     }
     files[POLICY_JSON] = _dump(head)
-    with disk_errors("write checkpoint", folder):
-        _replace_folder(folder, files)
+    with disk_errors("write checkpoint", folder), replacing_folder(folder) as new:
+        for name, content in files.items():
+            (new / name).write_bytes(content)
 
 
 def load_trainer_state(folder: Path) -> TrainerState:
@@ -153,8 +153,8 @@ def load_trainer_state(folder: Path) -> TrainerState:
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint's folder that a path stands for."""
     candidates = [path, path / BEST, path / LAST]
-    # an old one is left where a crash fell between the two renames of `_replace_folder`
-    for candidate in [c for p in candidates for c in (p, _aside(p))]:
+    # an old one is left where a crash fell between the two renames of `replacing_folder`
+    for candidate in [c for p in candidates for c in (p, folder_aside(p))]:
         if (candidate / POLICY_JSON).is_file():
             return candidate
     if not path.exists():
@@ -196,26 +196,6 @@ def software_versions() -> dict[str, str]:
         own = "source"
     versions = {"vand-robot": own, "torch": str(torch.__version__), "numpy": np.__version__}
     return {**versions, "python": platform.python_version()}
-
-
-def _aside(folder: Path) -> Path:
-    folder = folder.absolute()  # "." has no name, and "/" has none at all
-    return folder.parent / f".{folder.name}.old"
-
-
-def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    new, old = folder.with_name(f".{folder.name}.new"), _aside(folder)
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    for name, content in files.items():
-        (new / name).write_bytes(content)
-        sync(new / name)
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    new.rename(folder)
-    sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _pack(tensors: Mapping[str, Tensor]) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from vand_demos.system.files import disk_errors, replacing
+from vand_demos.system.files import library_errors, replacing
 from vand_envs.errors import UsageError
 from vand_envs.rendering import Renderer
 from vand_robot.viewer.motion import count_poses, poses
@@ -98,11 +98,11 @@ def _encoder(
             macro_block_size=2,
             output_params=["-f", "mp4", "-movflags", "+faststart"],  # its name does not tell mp4
         )
-        with disk_errors("write", path):
+        with library_errors("write", path, "imageio_ffmpeg"):
             ffmpeg.send(None)
 
         def encode(picture: Image.Image) -> None:
-            with disk_errors("write", path):
+            with library_errors("write", path, "imageio_ffmpeg"):
                 ffmpeg.send(picture.tobytes())
 
         try:

@@ -6,6 +6,7 @@ strata. Methods that were tried on the same test seeds are also compared episode
 """
 
 import csv
+import io
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -97,7 +98,11 @@ def _read_run(file: Path) -> EvaluatedRun | None:
         VandError: It or the episodes beside it cannot be read, or lack what a study needs.
     """
     with disk_errors("read", file):
-        results = json.loads(file.read_text("utf-8"))
+        content = file.read_bytes()
+    try:
+        results = json.loads(content)
+    except ValueError as error:
+        raise VandError(f"cannot read {file}: expected JSON: {error}") from error
     name = str(_entry(file, results, "policy", "run"))
     if results["policy"].get("expert"):
         return None
@@ -107,12 +112,18 @@ def _read_run(file: Path) -> EvaluatedRun | None:
         for perturbation in _entries(file, results, "tasks", task, "perturbations"):
             if perturbation in perturbations:
                 where = ("tasks", task, "perturbations", perturbation, "success_rate")
-                with disk_errors("read", file):
-                    float(_entry(file, results, *where))
+                rate = _entry(file, results, *where)
+                if not isinstance(rate, int | float):
+                    raise VandError(
+                        f"cannot read {file}: {where[-1]}: expected a rate, got {rate!r:.60}"
+                    )
     seed = 0
     if results["policy"].get("config"):
-        with disk_errors("read", file):
-            seed = int(_entry(file, results, "policy", "config", "seed"))
+        seed = _entry(file, results, "policy", "config", "seed")
+        if not isinstance(seed, int):
+            raise VandError(
+                f"cannot read {file}: policy.config.seed: expected a number, got {seed!r:.60}"
+            )
     success = _read_success(file.parent / EPISODES)
     return EvaluatedRun(_SEED_SUFFIX.sub("", name) or name, seed, file.parent, results, success)
 
@@ -136,8 +147,10 @@ def _entries(file: Path, record: Any, *keys: str) -> Mapping[str, Any]:
 
 def _read_success(file: Path) -> dict[Episode, bool]:
     """Episode -> whether it succeeded, from an `episodes.csv`."""
-    with disk_errors("read", file), file.open(encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines)
+    with disk_errors("read", file):
+        content = file.read_bytes()
+    try:
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""))
         for column in ("perturbation", "task", "seed", "success"):
             if column not in (reader.fieldnames or ()):
                 raise VandError(f"{file}: column {column} is missing")
@@ -145,6 +158,8 @@ def _read_success(file: Path) -> dict[Episode, bool]:
             (row["perturbation"], row["task"], int(row["seed"])): row["success"] == "True"
             for row in reader
         }
+    except (csv.Error, TypeError, ValueError) as error:  # no text, no table, or a seed that is none
+        raise VandError(f"cannot read {file}: {error}") from error
 
 
 def compare(runs: Sequence[EvaluatedRun]) -> dict[str, Any]:

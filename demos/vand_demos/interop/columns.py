@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vand_envs.errors import VandError
+
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """An image in a cell, as Hugging Face's `datasets` stores it."""
 
@@ -28,11 +30,22 @@ def encode_vectors(rows: NDArray[Any]) -> pa.Array:
 
 
 def decode_vectors(column: pa.ChunkedArray, shape: Sequence[int]) -> NDArray[Any]:
-    """The array (N, *shape) of a column of vectors."""
+    """The array (N, *shape) of a column of vectors.
+
+    Raises:
+        VandError: Its vectors are of another size.
+    """
     numbers = column.combine_chunks()
     if isinstance(numbers, pa.FixedSizeListArray):
         numbers = numbers.flatten()
-    return np.asarray(numbers.to_numpy(zero_copy_only=False)).reshape(len(column), *shape)
+    values = np.asarray(numbers.to_numpy(zero_copy_only=False))
+    try:
+        return values.reshape(len(column), *shape)
+    except ValueError:
+        raise VandError(
+            f"a column of vectors: expected {len(column)} of shape {tuple(shape)},"
+            f" got {values.size} numbers"
+        ) from None
 
 
 def encode_images(frames: NDArray[np.uint8]) -> pa.Array:
@@ -44,6 +57,15 @@ def encode_images(frames: NDArray[np.uint8]) -> pa.Array:
 
 
 def decode_images(column: pa.ChunkedArray) -> NDArray[np.uint8]:
-    """The frames (N, H, W, 3) of a column of images."""
+    """The frames (N, H, W, 3) of a column of images.
+
+    Raises:
+        VandError: It holds something else, or images of several sizes.
+    """
+    if not pa.types.is_struct(column.type) or column.type.get_field_index("bytes") < 0:
+        raise VandError(f"a column of images: expected {IMAGE}, got {column.type}")
     frames = [iio.imread(cell["bytes"], extension=".png") for cell in column.to_pylist()]
+    sizes = {frame.shape for frame in frames}
+    if len(sizes) != 1:
+        raise VandError(f"a column of images: expected one size, got {sorted(sizes)}")
     return np.stack(frames).astype(np.uint8, copy=False)

@@ -58,7 +58,7 @@ def export_dataset(path: str | Path, out: str | Path, format_name: str) -> Conve
     with DemoDataset.open(path, guarded=True) as dataset:
         if not dataset.names:
             raise VandError(f"{path}: the data set is empty")
-        with new_folder(out) as folder:
+        with new_folder(out, "h5py", "minari", "pyarrow", "imageio", "PIL") as folder:
             converter.write(dataset, folder.resolve(), out.name)  # Minari joins relative ones twice
         return Conversion(out, len(dataset), dataset.total, str(converter.NOTE))
 

@@ -2,8 +2,6 @@
 
 import json
 import math
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 from vand_demos.episode import Episode
 from vand_demos.storage.reader import DemoDataset
-from vand_demos.system.files import disk_errors, sync
+from vand_demos.system.files import library_errors, replacing_folder
 from vand_envs.errors import UsageError, VandError
 
 VERSION = 1
@@ -76,14 +74,20 @@ class Extras:
         return json.dumps(asdict(self), indent=2)
 
     @classmethod
-    def from_json(cls, text: str, place: Path) -> "Extras":
+    def from_json(cls, text: str | bytes, place: Path) -> "Extras":
         """From text.
 
         Raises:
             VandError: It is something else, or of a newer version.
         """
-        with disk_errors("read", place):
-            extras = cls(**json.loads(text))
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise VandError(f"cannot read {place}: expected JSON: {error}") from error
+        names = {item.name for item in fields(cls)}
+        if not isinstance(content, dict) or content.keys() != names:
+            raise VandError(f"cannot read {place}: expected {', '.join(sorted(names))}")
+        extras = cls(**content)
         if extras.version != VERSION:
             raise VandError(f"{place}: version: expected {VERSION}, got {extras.version!r:.60}")
         return extras
@@ -110,12 +114,20 @@ def build_episode(
         arrays: The other arrays, as an `Episode` takes them.
 
     Raises:
-        EpisodeError: It breaks a rule.
+        VandError: The description is damaged, or the episode breaks a rule.
     """
-    plain = json.loads(description)
-    after = {
-        key: np.concatenate([observations[key][1:], last[key]]) for key in plain.pop(_SEEN_LAST)
-    }
+    try:
+        plain = json.loads(description)
+    except (ValueError, RecursionError) as error:
+        raise VandError(f"description of an episode: expected JSON: {error}") from error
+    names = {item.name for item in fields(Episode) if item.name not in _ARRAYS}
+    if not isinstance(plain, dict) or plain.keys() != names | {_SEEN_LAST}:
+        raise VandError(f"description of an episode: expected {', '.join(sorted(names))}")
+    after = {}
+    for key in plain.pop(_SEEN_LAST):
+        if key not in observations or observations[key].shape[1:] != last[key].shape[1:]:
+            raise VandError(f"observation {key!r} after the last action: there is none before it")
+        after[key] = np.concatenate([observations[key][1:], last[key]])
     return Episode(**plain, **arrays, observations=observations, next_observations=after)
 
 
@@ -123,8 +135,12 @@ _SEEN_LAST = "seen_last"
 
 
 @contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path, *libraries: str) -> Iterator[Path]:
     """Makes a folder that appears whole or not at all.
+
+    Args:
+        out: The folder.
+        libraries: Packages that write to it.
 
     Yields:
         A folder beside it to write to. When the block ends well, it is renamed to `out`; when it
@@ -132,21 +148,11 @@ def new_folder(out: Path) -> Iterator[Path]:
 
     Raises:
         UsageError: There is such a file or folder already, or no folder to put it into.
+        VandError: The disk is full or fails.
     """
     if out.exists():
         raise UsageError(f"{out} exists already; choose another folder, or remove it")
     if not out.parent.is_dir():
         raise UsageError(f"there is no folder {out.parent} to write {out.name} to")
-    with disk_errors("write", out):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        with disk_errors("write", out):
-            yield temporary
-            for path in temporary.rglob("*"):
-                sync(path)
-            temporary.chmod(0o755)  # a temporary folder is for its owner alone
-            temporary.rename(out)
-            sync(out.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with library_errors("write", out, *libraries), replacing_folder(out) as folder:
+        yield folder

@@ -14,7 +14,7 @@ In `vand_robot/` lies what the format has no place for: `dataset.json` (environm
 `frames.parquet` (simulator states, parts of actions).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ from vand_demos.interop.lerobot_layout import (
     write_tasks,
 )
 from vand_demos.storage.reader import DemoDataset
-from vand_demos.system.files import disk_errors
+from vand_demos.system.files import disk_errors, library_errors
 from vand_envs.errors import VandError
 
 NOTE = (
@@ -58,11 +58,15 @@ NOTE = (
     " vand_robot/"
 )
 
+_LIBRARIES = ("pyarrow", "imageio", "PIL")
+"""Packages that read the files."""
+
+_PLACE = ("episode_index", "length", "data/chunk_index", "data/file_index")
+"""Columns of numbers that tell where an episode is."""
+
 _EXTRAS = "vand_robot/dataset.json"
 _EXTRA_EPISODES = "vand_robot/episodes.parquet"
 _EXTRA_FRAMES = "vand_robot/frames.parquet"
-
-# ---------------------------------------------------------------------------------- writing
 
 
 def write(dataset: DemoDataset, folder: Path, _name: str) -> None:
@@ -102,9 +106,6 @@ def write(dataset: DemoDataset, folder: Path, _name: str) -> None:
     write_json(folder / "meta/stats.json", total)
     write_json(folder / "meta/info.json", info_of(dataset, features, fps, len(tasks)))
     (folder / _EXTRAS).write_text(extras.to_json(), "utf-8")
-
-
-# ------------------------------------------------------------------------- what is ours beside it
 
 
 def _extra_frames_schema(extras: Extras) -> pa.Schema:
@@ -155,9 +156,6 @@ def _extra_episode(episode: Episode, extras: Extras, index: int) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-# ---------------------------------------------------------------------------------- reading
-
-
 def read_extras(folder: Path) -> Extras:
     """What is ours of a folder.
 
@@ -171,7 +169,7 @@ def read_extras(folder: Path) -> Extras:
             f" robots have no place in this format"
         )
     with disk_errors("read", path):
-        text = path.read_text("utf-8")
+        text = path.read_bytes()
     return Extras.from_json(text, path)
 
 
@@ -181,14 +179,40 @@ def read(folder: Path, extras: Extras) -> Iterator[Episode]:
     Raises:
         VandError: The folder is damaged, or LeRobot's part of it was changed and does not fit ours.
     """
-    with disk_errors("read", folder):
-        columns = ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index"]
-        places = pq.read_table(folder / EPISODES, columns=columns).to_pylist()
-        about = pq.read_table(folder / _EXTRA_EPISODES)
+    with library_errors("read", folder, *_LIBRARIES):
+        places = _read_places(folder / EPISODES)
+        about = _read_table(folder / _EXTRA_EPISODES, _extra_episodes_schema(extras).names)
         if len(places) != len(about):
             raise VandError(f"{folder}: expected {len(about)} episodes, got {len(places)}")
-        for row, place in enumerate(sorted(places, key=lambda p: int(p["episode_index"]))):
+        for row, place in enumerate(sorted(places, key=lambda p: p["episode_index"])):
             yield _read_episode(folder, extras, place, about.slice(row, 1))
+
+
+def _read_table(path: Path, columns: Iterable[str], **options: Any) -> pa.Table:
+    """Columns of a Parquet file.
+
+    Raises:
+        VandError: One is missing.
+    """
+    table = pq.read_table(path, **options)
+    for column in columns:
+        if column not in table.column_names:
+            raise VandError(f"{path}: expected a column {column!r}")
+    return table
+
+
+def _read_places(path: Path) -> list[dict[str, Any]]:
+    """Where each episode is, see `place_of`.
+
+    Raises:
+        VandError: A column is missing or holds something else.
+    """
+    places: list[dict[str, Any]] = _read_table(path, (*_PLACE, "tasks")).to_pylist()
+    for row, place in enumerate(places):
+        for column in _PLACE:
+            if not isinstance(place[column], int):
+                raise VandError(f"{path}: {column}[{row}]: expected a number, got {place[column]}")
+    return places
 
 
 def _read_episode(
@@ -197,8 +221,11 @@ def _read_episode(
     index = place["episode_index"]
     here = [("episode_index", "==", index)]
     data = DATA.format(chunk_index=place["data/chunk_index"], file_index=place["data/file_index"])
-    frames = pq.read_table(folder / data, filters=here)
-    ours = pq.read_table(folder / _EXTRA_FRAMES, filters=here)
+    seen = [STATE] if extras.vectors else []
+    seen += [IMAGES + key for key in extras.images]
+    seen += ["action", "next.reward", "next.done"]
+    frames = _read_table(folder / data, seen, filters=here)
+    ours = _read_table(folder / _EXTRA_FRAMES, _extra_frames_schema(extras).names, filters=here)
     if not len(frames) == len(ours) == place["length"]:
         raise VandError(
             f"{folder}: episode {index}: expected {len(ours)} steps as in {_EXTRA_FRAMES},"

@@ -24,13 +24,16 @@ from numpy.typing import NDArray
 from vand_demos.episode import Episode
 from vand_demos.interop.extras import Extras, build_episode, describe_episode
 from vand_demos.storage.reader import DemoDataset
-from vand_demos.system.files import disk_errors
+from vand_demos.system.files import library_errors
 from vand_envs.errors import UsageError, VandError
 
 NOTE = (
     "Minari finds it as minari.load_dataset(FOLDER's name) where MINARI_DATASETS_PATH names the"
     " folder around it; states and parts of actions are in infos"
 )
+
+_LIBRARIES = ("minari", "h5py")
+"""Packages that read the files."""
 
 _OURS = "vand_robot"
 _STATES, _PARTS = "states", "action_dict"
@@ -115,7 +118,7 @@ def read_extras(folder: Path) -> Extras:
     Raises:
         VandError: It is none that we wrote, or is damaged.
     """
-    with disk_errors("read", folder):
+    with library_errors("read", folder, *_LIBRARIES):
         metadata = MinariStorage.read_raw_metadata(folder / "data")
     if not isinstance(metadata, dict) or not isinstance(metadata.get(_OURS), str):
         raise VandError(
@@ -131,11 +134,12 @@ def read(folder: Path, extras: Extras) -> Iterator[Episode]:
     Raises:
         VandError: The folder is damaged.
     """
-    with disk_errors("read", folder):
+    with library_errors("read", folder, *_LIBRARIES):
         storage = _open(folder)
         for index in range(storage.total_episodes):
             (about,) = storage.get_episode_metadata([index])
             (content,) = storage.get_episodes([index])
+            _require_complete(folder, index, about, content, extras)
             yield _episode(about, content, extras)
 
 
@@ -144,6 +148,19 @@ def _open(folder: Path) -> MinariStorage:
         return MinariStorage.read(folder / "data")
     except AssertionError as error:  # how Minari says that its metadata are of a wrong kind
         raise VandError(f"cannot read {folder}: its metadata are damaged") from error
+
+
+def _require_complete(folder: Path, index: int, about: Any, content: Any, extras: Extras) -> None:
+    """Raises VandError for an episode that lacks what the way back needs."""
+    parts = (content["infos"] or {}).get(_PARTS, {}) if extras.action_parts else {}
+    for owner, names in (
+        (about, (_OURS,)),
+        (content["observations"], extras.observations),
+        (parts, extras.action_parts),
+    ):
+        for name in names:
+            if not isinstance(owner, Mapping) or name not in owner:
+                raise VandError(f"cannot read {folder}: episode {index}: {name!r} is missing")
 
 
 def _episode(about: Mapping[str, Any], content: Mapping[str, Any], extras: Extras) -> Episode:

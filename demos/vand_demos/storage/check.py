@@ -15,6 +15,7 @@ from vand_demos.storage.decode import (
     child,
     demo_faults,
     demo_names,
+    hdf5_errors,
     open_file,
     read_attribute,
     read_demo,
@@ -25,7 +26,7 @@ from vand_demos.storage.decode import (
 )
 from vand_demos.storage.guard import PATIENCE_S, require_readable
 from vand_demos.storage.layout import require_file
-from vand_demos.system.files import disk_errors, file_path
+from vand_demos.system.files import file_path
 from vand_demos.system.isolation import LostProcessError, run_apart
 from vand_envs.errors import UsageError, VandError
 
@@ -85,7 +86,7 @@ def iterate_check(path: str | Path) -> Iterator[tuple[str, str]]:
     """
     path, count = Path(path), 0
     try:
-        with open_file(path) as file, disk_errors("read", path):
+        with open_file(path) as file, hdf5_errors("read", path):
             for kind, text in _file_messages(path, file):
                 yield kind, _one_line(text)
                 count += kind == "fault"
@@ -114,7 +115,7 @@ def iterate_descriptions(path: str) -> Iterator[str]:
         UsageError: There is no such file.
         VandError: It is no HDF5 file, or HDF5 refuses to read it.
     """
-    with open_file(Path(path)) as file, disk_errors("read", Path(path)):
+    with open_file(Path(path)) as file, hdf5_errors("read", Path(path)):
         _touch("", file)
         data = child(file, "data", h5py.Group) if "data" in file else file
         _touch("", data)

@@ -25,6 +25,9 @@ def require_env_args(what: str, env_args: Any) -> None:
     for key in ENV_KWARGS:
         if key not in kwargs:
             raise VandError(f"{what}: env_args: env_kwargs: {key!r} is missing")
+    tasks = kwargs["instructions"]
+    if not isinstance(tasks, list | tuple) or not all(isinstance(task, str) for task in tasks):
+        raise VandError(f"{what}: env_args: instructions: expected task ids, got {tasks!r:.60}")
 
 
 def require_compatible(

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,12 +24,18 @@ from vand_demos.storage.layout import (
     MAX_CHUNK_BYTES,
     MAX_EXPANSION,
     MAX_TEXT_BYTES,
+    NUMBERS,
     TEXTS,
     demo_number,
     require_file,
 )
-from vand_demos.system.files import disk_errors
+from vand_demos.system.files import library_errors
 from vand_envs.errors import VandError
+
+
+def hdf5_errors(doing: str, path: Path) -> AbstractContextManager[None]:
+    """Turns what h5py raises for a damaged file or a bad disk into `cannot <doing> <path>: ...`."""
+    return library_errors(doing, path, "h5py")
 
 
 def open_file(path: Path) -> Any:
@@ -39,7 +46,7 @@ def open_file(path: Path) -> Any:
         VandError: It is no HDF5 file, or is damaged.
     """
     require_file(path)
-    with disk_errors("open", path):
+    with hdf5_errors("open", path):
         if not h5py.is_hdf5(path):
             raise VandError(f"{path} is no HDF5 file")
         return h5py.File(path, "r", locking=False)  # readers need none: files are only replaced
@@ -111,7 +118,7 @@ def read_demo(
     """
     steps = steps_of(demo)
     values: dict[str, Any] = {name: read_attribute(demo, name) for name in TEXTS}
-    values |= {name: read_attribute(demo, name) for name in ("seed", "success", "control_dt_s")}
+    values |= {name: read_attribute(demo, name) for name in NUMBERS}
     values["versions"] = _parsed(read_attribute(demo, "versions"))
     for name in ARRAYS:
         here = name in demo and want("", name)

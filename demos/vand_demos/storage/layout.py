@@ -1,6 +1,10 @@
-"""Names and limits of the HDF5 layout, and of the files beside a data set."""
+"""Names and limits of the HDF5 layout, and of the files beside a data set.
+
+The layout is robomimic's, with attributes of ours beside it. Only this folder knows it.
+"""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from vand_demos.system.files import file_path
@@ -50,8 +54,19 @@ DEMO_NAME = re.compile(r"demo_(0|[1-9][0-9]{0,8})")
 
 GROUPS = {"action_dict": "action_parts", "obs": "observations", "next_obs": "next_observations"}
 ARRAYS = ("actions", "states", "rewards", "dones")
+NUMBERS = ("seed", "success", "control_dt_s")
 TEXTS = ("task", "instruction", "device", "action_mode", "model_file", "recorded_at", "uid")
 ENV_KWARGS = ("robot", "action_mode", "control_dt_s", "instructions")
+
+
+ATTRIBUTES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(TEXTS, (str,)),
+    "seed": (int,),
+    "success": (bool,),
+    "control_dt_s": (float, int),
+    "num_samples": (int,),
+}
+"""Attribute of an episode -> the types that its value may have."""
 
 
 def parts_folder(path: Path) -> Path:

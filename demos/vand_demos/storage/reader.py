@@ -1,10 +1,4 @@
-"""The HDF5 layout of a demonstration file: reading and writing it. No other module knows it.
-
-The layout is robomimic's, with attributes of ours beside it. HDF5 crashes the process when the disk
-refuses it a write, and a file that it has open for writing is broken until it is closed. So it
-never edits a data set: it builds a new file in disk space that was reserved before, and that file
-takes the old one's place whole.
-"""
+"""A data set open for reading."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +14,7 @@ from vand_demos.episode import Episode, EpisodeError, Unreadable
 from vand_demos.storage.decode import (
     child,
     demo_names,
+    hdf5_errors,
     open_file,
     read_array,
     read_attribute,
@@ -31,6 +26,7 @@ from vand_demos.storage.decode import (
 )
 from vand_demos.storage.guard import require_readable
 from vand_demos.storage.layout import (
+    ATTRIBUTES,
     GROUPS,
     IMAGE_AXES,
     OBJECT_BYTES,
@@ -39,10 +35,8 @@ from vand_demos.storage.layout import (
     require_file,
 )
 from vand_demos.storage.writer import StoredEpisode
-from vand_demos.system.files import disk_errors, file_path
+from vand_demos.system.files import file_path
 from vand_envs.errors import VandError, unknown_name
-
-# ---------------------------------------------------------------------------------- reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +76,7 @@ class DemoDataset:
             require_readable(path)
         file = open_file(path)
         try:
-            with disk_errors("read", path):
+            with hdf5_errors("read", path):
                 require_format(path, file)
                 names = demo_names(file)
                 total = sum(steps_of(child(file, f"data/{name}", h5py.Group)) for name in names)
@@ -139,7 +133,7 @@ class DemoDataset:
         """
         if name not in self.names:
             raise unknown_name("episode", name, self.names)
-        with disk_errors(f"read {name} of", self.path):
+        with hdf5_errors(f"read {name} of", self.path):
             demo = child(self.file, f"data/{name}", h5py.Group)
             for key in keys or ():
                 if key not in demo["obs"]:
@@ -172,7 +166,7 @@ class DemoDataset:
             VandError: The episode lacks it, or it cannot be read.
         """
         group, _, key = f"data/{name}/{path}".rpartition("/")
-        with disk_errors(f"read {name} of", self.path):
+        with hdf5_errors(f"read {name} of", self.path):
             steps = steps_of(child(self.file, f"data/{name}", h5py.Group))
             value = read_array(child(self.file, group, h5py.Group), key, steps)
         if isinstance(value, Unreadable):
@@ -187,7 +181,7 @@ class DemoDataset:
             if isinstance(item, h5py.Dataset) and item.shape:
                 found[path] = item.shape[1:]
 
-        with disk_errors(f"read {name} of", self.path):
+        with hdf5_errors(f"read {name} of", self.path):
             child(self.file, f"data/{name}", h5py.Group).visititems(note)
         return found
 
@@ -203,7 +197,7 @@ class DemoDataset:
             VandError: The episode lacks it, or it cannot be read.
         """
         digest = sha256()
-        with disk_errors(f"read {name} of", self.path):
+        with hdf5_errors(f"read {name} of", self.path):
             stored = child(self.file, f"data/{name}/{path}", h5py.Dataset).id
             for i in range(stored.get_num_chunks()):
                 _, chunk = stored.read_direct_chunk(stored.get_chunk_info(i).chunk_offset)
@@ -212,11 +206,11 @@ class DemoDataset:
 
     def source(self, name: str, new_name: str | None = None) -> "StoredEpisode":
         """An episode, to be copied into another file."""
-        with disk_errors(f"read {name} of", self.path):
+        with hdf5_errors(f"read {name} of", self.path):
             demo = child(self.file, f"data/{name}", h5py.Group)
             size = sum(demo[path].id.get_storage_size() for path in self.arrays(name))
             texts = sum(demo.attrs.get_id(key).get_storage_size() for key in demo.attrs)
-            texts += len(read_attribute(demo, "model_file"))
+        texts += len(self.attribute(name, "model_file"))
         room = size + texts + OBJECT_BYTES * (len(self.arrays(name)) + len(GROUPS) + 1)
         return StoredEpisode(room, lambda: open_file(self.path), name, new_name)
 
@@ -226,16 +220,19 @@ class DemoDataset:
         Raises:
             VandError: The episode lacks it, or it is of a wrong kind.
         """
-        with disk_errors(f"read {name} of", self.path):
+        with hdf5_errors(f"read {name} of", self.path):
             value = read_attribute(self.file[f"data/{name}"], key)
         if isinstance(value, Unreadable):
             raise VandError(f"{self.path}: {name}: {key}: {value.reason}")
+        if key in ATTRIBUTES and type(value) not in ATTRIBUTES[key]:
+            kinds = " or ".join(kind.__name__ for kind in ATTRIBUTES[key])
+            raise VandError(f"{self.path}: {name}: {key}: expected {kinds}, got {value!r:.60}")
         return value
 
     @property
     def filter_keys(self) -> tuple[str, ...]:
         """Names of the masks, sorted."""
-        with disk_errors("read the masks of", self.path):
+        with hdf5_errors("read the masks of", self.path):
             return tuple(sorted(self.file["mask"])) if "mask" in self.file else ()
 
     def mask(self, filter_key: str) -> tuple[str, ...]:
@@ -247,7 +244,7 @@ class DemoDataset:
         """
         if filter_key not in self.filter_keys:
             raise unknown_name("filter key", filter_key, self.filter_keys)
-        with disk_errors(f"read mask {filter_key!r} of", self.path):
+        with hdf5_errors(f"read mask {filter_key!r} of", self.path):
             names = read_mask(self.file, filter_key)
         for name in names:
             if name not in self.names:

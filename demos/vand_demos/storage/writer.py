@@ -1,4 +1,9 @@
-"""From episodes to HDF5."""
+"""From episodes to HDF5.
+
+HDF5 crashes the process when the disk refuses it a write, and a file that it has open for writing
+is broken until it is closed. So a data set is never edited: a new file is built in disk space that
+was reserved before, and takes the old one's place whole.
+"""
 
 import io
 import json
@@ -14,7 +19,14 @@ from numpy.typing import NDArray
 
 from vand_demos.episode import Episode, utc_now
 from vand_demos.storage.compatibility import require_env_args, require_fits, signature
-from vand_demos.storage.decode import child, demo_names, open_file, steps_of
+from vand_demos.storage.decode import (
+    child,
+    demo_names,
+    hdf5_errors,
+    open_file,
+    read_attribute,
+    steps_of,
+)
 from vand_demos.storage.layout import (
     BATCH_BYTES,
     CHUNK_BYTES,
@@ -30,8 +42,6 @@ from vand_demos.storage.layout import (
 )
 from vand_demos.system.files import disk_errors, exclusive, file_path, replacing, reserve
 from vand_envs.errors import VandError
-
-# ---------------------------------------------------------------------------------- writing
 
 
 def encode_episode(
@@ -146,7 +156,7 @@ def append(path: Path, sources: Iterable[StoredEpisode]) -> tuple[str, ...]:
     """
     added: list[str] = []
     for batch in _batches(sources):
-        with disk_errors("write", path):
+        with hdf5_errors("write", path):
             reserve(path, path.stat().st_size + sum(s.size for s in batch) + RESERVE_BYTES)
             with h5py.File(path, "r+", libver=LIBVER) as file:
                 added += _append_batch(file, batch)
@@ -162,7 +172,10 @@ def _append_batch(file: Any, batch: Sequence[StoredEpisode]) -> list[str]:
         with source.open() as other:
             other.copy(child(other, f"data/{source.name}", h5py.Group), file["data"], name)
     steps = sum(steps_of(file["data"][name]) for name in names)
-    file["data"].attrs["total"] = int(file["data"].attrs["total"]) + steps
+    total = read_attribute(file["data"], "total")
+    if type(total) is not int:
+        raise VandError(f"data: total: expected a number of steps, got {total!r:.60}")
+    file["data"].attrs["total"] = total + steps
     return names
 
 
@@ -180,7 +193,7 @@ def _batches(sources: Iterable[StoredEpisode]) -> Iterator[list[StoredEpisode]]:
 
 def write_masks(path: Path, masks: Mapping[str, Sequence[str]]) -> None:
     """Sets masks of a file under construction, in place of those of the same name."""
-    with disk_errors("write", path):
+    with hdf5_errors("write", path):
         reserve(path, path.stat().st_size + RESERVE_BYTES)
         with h5py.File(path, "r+", libver=LIBVER) as file:
             group = file.require_group("mask")

@@ -1,12 +1,14 @@
 """Files that survive a crash (written beside, flushed, renamed) and locks that die with us."""
 
 import errno
-import fcntl
 import os
 import shutil
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from vand_envs.errors import VandError
 
@@ -18,6 +20,9 @@ _BLOCK_BYTES = 1 << 20
 
 _ATTEMPTS = 100
 """How often to try for a lock file that others keep deleting, before giving up."""
+
+_OURS = frozenset({"vand_envs", "vand_demos", "vand_robot"})
+"""Packages whose own errors are programming errors, never damage of a file."""
 
 
 def file_path(path: str | Path) -> Path:
@@ -32,18 +37,52 @@ def file_path(path: str | Path) -> Path:
 
 @contextmanager
 def disk_errors(doing: str, path: Path) -> Iterator[None]:
-    """Turns what the operating system or HDF5 raises into one line: `cannot <doing> <path>: ...`.
+    """Turns what the operating system raises into one line: `cannot <doing> <path>: <reason>`.
 
     Raises:
-        VandError: In place of any error that a damaged file or a bad disk causes.
+        VandError: In place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise VandError(f"cannot {doing} {path}: {_reason(error)}") from error
+
+
+@contextmanager
+def library_errors(doing: str, path: Path, *libraries: str) -> Iterator[None]:
+    """Turns what a library raises over a damaged file into one line, as `disk_errors` does.
+
+    Libraries raise `KeyError`, `TypeError` and others for a file that is damaged, so the kind says
+    nothing useful. Where an error comes from does: one that our own code raises passes through.
+
+    Args:
+        doing: What is done to the file, for the message.
+        path: The file.
+        libraries: Names of the packages that read or write it, such as `"h5py"`.
+
+    Raises:
+        VandError: In place of an `OSError`, a `MemoryError`, or any error that a library raised.
     """
     try:
         yield
     except VandError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
-        # h5py raises all of these for a file that is damaged: the kind says nothing useful.
+    except (OSError, MemoryError) as error:
         raise VandError(f"cannot {doing} {path}: {_reason(error)}") from error
+    except Exception as error:
+        if _origin(error, libraries) not in libraries:
+            raise
+        raise VandError(f"cannot {doing} {path}: {_reason(error)}") from error
+
+
+def _origin(error: Exception, libraries: tuple[str, ...]) -> str:
+    """The package that raised an error: the innermost that is ours or one of the libraries."""
+    packages = [
+        str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    known = [package for package in packages if package in libraries or package in _OURS]
+    return known[-1] if known else ""
 
 
 def _reason(error: Exception) -> str:
@@ -82,6 +121,53 @@ def replacing(path: Path, folder: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Writes a folder that appears at `folder` whole or not at all.
+
+    Files of one folder belong together. So the new folder is written beside the old one; then the
+    old one steps aside and the new one takes its name. A crash between the two renames leaves the
+    old folder whole under the name that `folder_aside` gives.
+
+    Yields:
+        The folder to write to. When the block ends well, its files are flushed to the disk and it
+        is renamed; when it raises, it is removed, and `folder` is as it was.
+
+    Raises:
+        OSError: The disk is full or fails.
+    """
+    new, old = _beside(folder, "new"), folder_aside(folder)
+    shutil.rmtree(new, ignore_errors=True)  # of a writer that was killed
+    stepped_aside = False
+    try:
+        new.mkdir(parents=True)
+        yield new
+        for path in new.rglob("*"):
+            sync(path)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+            stepped_aside = True
+        new.rename(folder)
+    except BaseException:
+        if stepped_aside and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def folder_aside(folder: Path) -> Path:
+    """Where the old content of a folder is while `replacing_folder` puts the new one in place."""
+    return _beside(folder, "old")
+
+
+def _beside(folder: Path, name: str) -> Path:
+    folder = folder.absolute()  # "." has no name, and "/" has none at all
+    return folder.parent / f".{folder.name}.{name}"
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file that appears whole or not at all, and is on the disk on return.
 
@@ -93,8 +179,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Waits until a file, or the names in a folder, are on the disk.
+
+    Windows flushes files only where they are open for writing, and folders not at all.
+    """
+    windows = os.name == "nt"
+    if windows and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -122,8 +214,8 @@ def reserve(path: Path, size: int) -> None:
 def exclusive(folder: Path, what: Path) -> Iterator[None]:
     """Holds the lock of a folder, which is made for it and removed after it where it is empty.
 
-    The lock belongs to the open file, so it ends with the process, however that ends. Unfinished
-    files that an earlier holder left in the folder are removed.
+    The lock ends with the process, however that ends. Unfinished files that an earlier holder left
+    in the folder are removed.
 
     Args:
         folder: Folder that holds the lock file.
@@ -133,7 +225,7 @@ def exclusive(folder: Path, what: Path) -> Iterator[None]:
         VandError: Somebody else holds it.
     """
     with disk_errors("lock", what):
-        descriptor = _acquire(folder, what)
+        lock = _acquire(folder, what)
     try:
         with disk_errors("lock", what):
             for leftover in folder.glob(f"*{TEMPORARY_SUFFIX}"):
@@ -143,34 +235,34 @@ def exclusive(folder: Path, what: Path) -> Iterator[None]:
         # Removed while it is held: whoever opened it meanwhile sees that and tries anew. A folder
         # that is not empty, or in which somebody has just made another lock file, stays.
         with suppress(OSError):
-            _lock_file(folder).unlink(missing_ok=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+        with suppress(OSError):
             folder.rmdir()
-        os.close(descriptor)
 
 
-def _lock_file(folder: Path) -> Path:
-    return folder / "lock"
+def _acquire(folder: Path, what: Path) -> BaseFileLock:
+    """The lock of a folder, held.
 
-
-def _acquire(folder: Path, what: Path) -> int:
-    """Descriptor of the locked lock file."""
-    path = _lock_file(folder)
+    Raises:
+        OSError: The folder or the lock file cannot be made.
+        VandError: Somebody else holds it.
+    """
+    path = folder / "lock"
+    lock = FileLock(path, timeout=0, thread_local=False)
     failed: OSError | None = None
     for _ in range(_ATTEMPTS):
         try:
             folder.mkdir(parents=False, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            lock.acquire()
+        except Timeout:
+            if path.exists():
+                raise VandError(
+                    f"{what} is being written by another process; wait for it"
+                ) from None
+            # else its last holder removed the lock file just now
         except (FileNotFoundError, FileExistsError) as error:  # the folder was removed just now?
             failed = error
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(path.stat(), os.fstat(descriptor)):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            raise VandError(f"{what} is being written by another process; wait for it") from None
-        except FileNotFoundError:
-            pass  # its last holder removed the lock file just now
-        os.close(descriptor)
+        else:
+            return lock
     raise failed or VandError(f"{what}: could not get its lock {path}")

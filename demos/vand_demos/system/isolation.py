@@ -3,7 +3,6 @@
 import json
 import os
 import queue
-import resource
 import subprocess
 import sys
 import threading
@@ -13,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from vand_envs.errors import VandError
+
+try:
+    import resource
+except ImportError:  # Windows has none, and no limit of memory with it
+    resource = None  # type: ignore[assignment]
 
 START_S = 120.0
 """How long another process may take to start, on a machine that is busy [s]."""
@@ -94,7 +98,8 @@ def serve(function: str, memory_bytes: str, *arguments: str) -> None:
     """The other end of `run_apart`: prints one JSON message a line."""
     module, _, name = function.partition(":")
     generator = getattr(import_module(module), name)
-    if int(memory_bytes) and sys.platform == "linux":  # elsewhere the time limit must do
+    # Where memory cannot be limited, the time limit must do.
+    if int(memory_bytes) and resource is not None and sys.platform == "linux":
         limit = _address_space() + int(memory_bytes)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     _send({"started": function})

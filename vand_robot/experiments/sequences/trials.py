@@ -79,7 +79,11 @@ class Trials:
         path = self._path(trial)
         if trial.key not in self.done and path.exists():
             with disk_errors("read", path):
-                self.done[trial.key] = json.loads(path.read_text(encoding="utf-8"))
+                content = path.read_bytes()
+            try:
+                self.done[trial.key] = json.loads(content)
+            except ValueError as error:
+                raise VandError(f"cannot read {path}: expected JSON: {error}") from error
             self._on_done(len(self.done))
         return trial.key in self.done
 
