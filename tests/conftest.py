@@ -25,7 +25,7 @@ def demos(tmp_path_factory):
     """Four undisturbed demonstrations of each task in one data set."""
     path = tmp_path_factory.mktemp("demos") / "demos.hdf5"
     for task in ("stow-cube", "wipe"):
-        record(task, path, episodes=4, seed=3, disturbance=None, resume=True)
+        record(task, path, episodes=4, session=3, disturbance=None, resume=True)
     return path
 
 

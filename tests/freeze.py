@@ -66,7 +66,7 @@ def episodes(folder):
     found = {}
     for task in task_ids():
         path = folder / f"{task}.hdf5"
-        record(task, path, episodes=2, seed=5, num_threads=1)
+        record(task, path, episodes=2, session=5, num_threads=1)
         with DemoDataset.open(path) as dataset:
             parts = []
             for name in dataset.names:

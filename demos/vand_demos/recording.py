@@ -1,9 +1,11 @@
-"""A recording session: somebody demonstrates a task until enough good episodes are in the file."""
+"""Recording sessions: a task is demonstrated until enough good episodes are in the data set."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from vand_demos.episode import Episode
 from vand_demos.experts.demonstrate import demonstrate
@@ -32,6 +34,81 @@ GIVE_UP = 5
 """Attempts per wanted episode after which a session has failed."""
 
 
+Progress = Callable[[int, int], None]
+"""Called after each episode that is kept, with the episodes added and wanted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingOptions:
+    """How episodes are recorded, whoever demonstrates.
+
+    Raises:
+        UsageError: At construction, where a number is out of range.
+    """
+
+    session: int = 0
+    """Number of the session, from 0; each has its own starts, and equal sessions equal ones."""
+    keep_failures: bool = False
+    """Whether failed episodes are kept, marked as such."""
+    action_mode: ActionMode = "ee_twist"
+    """What `actions` holds."""
+    control_dt_s: float = 0.1
+    """Duration of a control step [s]."""
+    states: bool = True
+    """Whether to store the simulation's states, which make exact replay possible."""
+    cameras: Mapping[str, Sequence[int]] | None = None
+    """Images to store, `"head_rgb"` or `"wrist_rgb"` -> (height, width) [pixel]. They are drawn
+    once an episode is over: the expert does not look at them."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.session <= MAX_SESSION_SEED:
+            raise UsageError(f"session: expected 0 to {MAX_SESSION_SEED}, got {self.session}")
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the starts that belong to the session."""
+        return range(
+            self.session * SEEDS_PER_SESSION,
+            (self.session + 1) * SEEDS_PER_SESSION,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expert:
+    """Demonstrations by the expert of the task."""
+
+    disturbance: Disturbance | None = DEFAULT_DISTURBANCE
+    """Noise on what is executed, never on the label; None for none."""
+    num_threads: int = 0
+    """Threads of the simulations; 0 means one per processor."""
+
+
+Connect = Callable[[World], TeleopDevice]
+"""Opens the controls with which a person drives a robot in that world."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Demonstrations by a person, until they quit.
+
+    Raises:
+        UsageError: At construction: an unknown device, or a number out of range.
+    """
+
+    device: str
+    """One of `TELEOP_DEVICES`."""
+    connect: Connect
+    """Opens the device: `open_device` with its options."""
+    speed_limit: float = 1.0
+    """Share of full speed that the commands do not exceed, in (0, 1]."""
+
+    def __post_init__(self) -> None:
+        if self.device not in TELEOP_DEVICES:
+            raise unknown_name("device", self.device, TELEOP_DEVICES)
+        if not 0 < self.speed_limit <= 1:
+            raise UsageError(f"speed: expected more than 0, at most 1, got {self.speed_limit:g}")
+
+
 @dataclass(frozen=True)
 class SessionReport:
     """What a session recorded."""
@@ -41,7 +118,7 @@ class SessionReport:
     recorded: int
     """Episodes added."""
     attempts: int
-    """Episodes demonstrated, failures included."""
+    """Episodes demonstrated, failures included; 0 where nothing was missing."""
     total: int
     """Episodes in the data set now."""
     steps: int
@@ -50,16 +127,12 @@ class SessionReport:
     """Whether Ctrl-C ended it."""
 
 
-Connect = Callable[[World], TeleopDevice]
-"""Opens the controls with which a person drives a robot in that world."""
-
-
 def record(
     task_id: str,
     path: str | Path,
     *,
     episodes: int,
-    seed: int = 0,
+    session: int = 0,
     device: str = "expert",
     connect: Connect | None = None,
     speed_limit: float = 1.0,
@@ -71,7 +144,7 @@ def record(
     states: bool = True,
     cameras: Mapping[str, Sequence[int]] | None = None,
     num_threads: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> SessionReport:
     """Record demonstrations of a task into a data set.
 
@@ -79,21 +152,19 @@ def record(
         task_id: The task.
         path: The data set; a new file, or with `resume` one to add to.
         episodes: Episodes to add: successful ones, or all with `keep_failures`.
-        seed: Seed of the session; equal arguments record equal episodes.
+        session: See `RecordingOptions`, as for what is not explained here.
         device: Who demonstrates, one of `RECORDING_DEVICES`.
-        connect: Opens the device, where it is not the expert: `open_device` with its options. The
-            session then lasts until the operator quits.
-        speed_limit: Share of full speed that a person's commands do not exceed, in (0, 1].
-        disturbance: Noise on what is executed, never on the label; None for none.
-        keep_failures: Whether failed episodes are kept, marked as such.
-        action_mode: What `actions` holds.
-        control_dt_s: Duration of a control step [s].
+        connect: See `Person`; for the expert, None.
+        speed_limit: See `Person`.
+        disturbance: See `Expert`.
+        keep_failures: See `RecordingOptions`.
+        action_mode: See `RecordingOptions`.
+        control_dt_s: See `RecordingOptions`.
         resume: Add to the data set if there is one. Seeds that it holds of this task are skipped.
-        states: Whether to store the simulation's states, which make exact replay possible.
-        cameras: Images to store, `"head_rgb"` or `"wrist_rgb"` -> (height, width) [pixel]. They are
-            drawn once an episode is over: the expert does not look at them.
-        num_threads: Threads of the simulations; 0 means one per processor.
-        progress: Called after each episode kept with the episodes added and wanted.
+        states: See `RecordingOptions`.
+        cameras: See `RecordingOptions`.
+        num_threads: See `Expert`.
+        progress: Called after each episode of the expert that is kept.
 
     Returns:
         What was recorded.
@@ -104,73 +175,231 @@ def record(
             the device cannot be used, too many demonstrations fail, or the session has no starts
             left. Finished episodes are safe, and so they are when Ctrl-C ends the session.
     """
-    get_task(task_id)
     if device not in RECORDING_DEVICES:
         raise unknown_name("device", device, RECORDING_DEVICES)
     if (device == "expert") != (connect is None):
         raise UsageError(f"device {device!r}: expected connect for a person, none for the expert")
-    if not 0 < speed_limit <= 1:
-        raise UsageError(f"speed: expected more than 0, at most 1, got {speed_limit:g}")
-    if not 0 <= seed <= MAX_SESSION_SEED:
-        raise UsageError(f"seed: expected 0 to {MAX_SESSION_SEED}, got {seed}")
-    if episodes < 1:
-        raise UsageError(f"episodes: expected at least 1, got {episodes}")
-    path = file_path(path)
-    batch = TaskBatch(
-        task_id, 1, action_mode=action_mode, control_dt_s=control_dt_s, cameras=cameras
+    options = RecordingOptions(
+        session=session,
+        keep_failures=keep_failures,
+        action_mode=action_mode,
+        control_dt_s=control_dt_s,
+        states=states,
+        cameras=cameras,
     )
-    if resume and part_files(path):
-        repair(path)  # a session before this one was killed; its seeds count as used
-    elif resume and path.is_file():
-        require_readable(path)
-    with (
-        closing(Cameras(batch.model, batch.image_sizes)) as eyes,
-        Recorder(path, batch.env_args, resume=resume, states=states) as recorder,
-    ):
-        first, end = _next_seed(path, task_id, seed * SEEDS_PER_SESSION), _end(seed)
-        if first >= end:
-            raise _used_up(path, seed)
-        if connect is not None:
-            drive = TeleopSession(
-                TaskBatch(task_id, 1, control_dt_s=control_dt_s),
-                recorder,
-                device=device,
-                seed=first,
-                wanted=episodes,
-                action_mode=action_mode,
-                speed_limit=speed_limit,
-                keep_failures=keep_failures,
-                finish=lambda episode: with_images(episode, eyes),
-            )
-            interrupted = _operate(drive, connect)
-            attempts = drive.attempts
-        else:
-            demonstrations = demonstrate(
+    if connect is None:
+        expert = Expert(disturbance=disturbance, num_threads=num_threads)
+        return record_by_expert(
+            task_id, path, expert, options, episodes=episodes, resume=resume, progress=progress
+        )
+    person = Person(device=device, connect=connect, speed_limit=speed_limit)
+    return record_by_hand(task_id, path, person, options, episodes=episodes, resume=resume)
+
+
+def record_tasks(
+    tasks: Sequence[str],
+    path: str | Path,
+    driver: Expert | Person,
+    options: RecordingOptions,
+    *,
+    episodes: int,
+    resume: bool = False,
+    show: Callable[[str, int], AbstractContextManager[Progress]] | None = None,
+) -> Iterator[tuple[str, SessionReport]]:
+    """Record a session of each of several tasks into one data set, one after the other.
+
+    Args:
+        tasks: Ids of the tasks.
+        path: The data set; a new file, or with `resume` one to add to.
+        driver: Who demonstrates; a person, one task at a time.
+        options: How episodes are recorded.
+        episodes: Episodes that each session is to have.
+        resume: Add to the data set if there is one; of an expert's session, what is missing.
+        show: Called with each task and the episodes to record; shows the progress in its block.
+
+    Yields:
+        Each task and what was recorded of it. The session that Ctrl-C ended is the last.
+
+    Raises:
+        UsageError: See `record`; or several tasks for a person.
+        VandError: See `record`.
+    """
+    if isinstance(driver, Person) and len(tasks) > 1:
+        raise UsageError(f"device {driver.device!r} records one task at a time, got {len(tasks)}")
+    for number, task_id in enumerate(tasks):
+        wanted = episodes
+        if resume and isinstance(driver, Expert):
+            wanted = episodes_missing(
+                path,
                 task_id,
-                range(first, end),
-                disturbance=disturbance,
-                action_mode=action_mode,
-                control_dt_s=control_dt_s,
-                parallel=min(16, episodes),
-                num_threads=num_threads,
+                episodes=episodes,
+                session=options.session,
+                keep_failures=options.keep_failures,
             )
+        if wanted == 0 < episodes:
+            with DemoDataset.open(path) as dataset:
+                yield task_id, SessionReport(dataset.path, 0, 0, len(dataset), 0)
+            continue
+        adds = resume or number > 0
+        with ExitStack() as stack:
+            progress = stack.enter_context(show(task_id, wanted)) if show else None
+            if isinstance(driver, Person):
+                report = record_by_hand(
+                    task_id, path, driver, options, episodes=wanted, resume=adds
+                )
+            else:
+                report = record_by_expert(
+                    task_id, path, driver, options, episodes=wanted, resume=adds, progress=progress
+                )
+        yield task_id, report
+        if report.interrupted:
+            return
 
-            def keep(episode: Episode) -> None:
-                if episode.success or keep_failures:
-                    recorder.save(with_images(episode, eyes))
-                    if progress is not None:
-                        progress(recorder.saved, episodes)
 
-            attempts, interrupted = _collect(demonstrations, keep, recorder, episodes, task_id)
-            if recorder.saved < episodes and not interrupted:
-                raise _used_up(path, seed)
-    return SessionReport(path, recorder.saved, attempts, len(recorder), recorder.steps, interrupted)
+def record_by_expert(
+    task_id: str,
+    path: str | Path,
+    expert: Expert,
+    options: RecordingOptions,
+    *,
+    episodes: int,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> SessionReport:
+    """Record demonstrations by the expert of a task; see `record`."""
+    with _Session(task_id, file_path(path), options, episodes, resume=resume) as session:
+        demonstrations = demonstrate(
+            task_id,
+            session.seeds,
+            disturbance=expert.disturbance,
+            action_mode=options.action_mode,
+            control_dt_s=options.control_dt_s,
+            parallel=min(16, episodes),
+            num_threads=expert.num_threads,
+        )
+
+        def keep(episode: Episode) -> None:
+            if episode.success or options.keep_failures:
+                session.recorder.save(session.with_images(episode))
+                if progress is not None:
+                    progress(session.recorder.saved, episodes)
+
+        attempts, interrupted = _collect(demonstrations, keep, session.recorder, episodes, task_id)
+        if session.recorder.saved < episodes and not interrupted:
+            raise session.used_up
+    return session.report(attempts, interrupted=interrupted)
+
+
+def record_by_hand(
+    task_id: str,
+    path: str | Path,
+    person: Person,
+    options: RecordingOptions,
+    *,
+    episodes: int,
+    resume: bool = False,
+) -> SessionReport:
+    """Record demonstrations by a person, until they quit; see `record`."""
+    with _Session(task_id, file_path(path), options, episodes, resume=resume) as session:
+        drive = TeleopSession(
+            TaskBatch(task_id, 1, control_dt_s=options.control_dt_s),
+            session.recorder,
+            device=person.device,
+            seed=session.seeds.start,
+            wanted=episodes,
+            action_mode=options.action_mode,
+            speed_limit=person.speed_limit,
+            keep_failures=options.keep_failures,
+            finish=session.with_images,
+        )
+        interrupted = _operate(drive, person.connect)
+    return session.report(drive.attempts, interrupted=interrupted)
+
+
+class _Session:
+    """The data set and the cameras of a session, open in its block.
+
+    Args:
+        task_id: The task.
+        path: The data set.
+        options: How episodes are recorded.
+        episodes: Episodes to record.
+        resume: Whether to add to the data set if there is one.
+
+    Raises:
+        UsageError: At construction: an unknown task or camera, or a number out of range.
+        VandError: On entering the block: the data set cannot be written, or no start is left.
+    """
+
+    def __init__(
+        self, task_id: str, path: Path, options: RecordingOptions, episodes: int, *, resume: bool
+    ) -> None:
+        get_task(task_id)
+        if episodes < 1:
+            raise UsageError(f"episodes: expected at least 1, got {episodes}")
+        self._batch = TaskBatch(
+            task_id,
+            1,
+            action_mode=options.action_mode,
+            control_dt_s=options.control_dt_s,
+            cameras=options.cameras,
+        )
+        self._task_id, self._path, self._options = task_id, path, options
+        self._resume = resume
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._resume and part_files(self._path):
+            repair(self._path)  # a session before this one was killed; its seeds count as used
+        elif self._resume and self._path.is_file():
+            require_readable(self._path)
+        with ExitStack() as stack:
+            batch, options = self._batch, self._options
+            self._cameras = stack.enter_context(closing(Cameras(batch.model, batch.image_sizes)))
+            self.recorder = stack.enter_context(
+                Recorder(self._path, batch.env_args, resume=self._resume, states=options.states)
+            )
+            used = _session_episodes(self._path, self._task_id, options.seeds)
+            first = max((seed for seed, _ in used), default=options.seeds.start - 1) + 1
+            self.seeds = range(first, options.seeds.stop)
+            """Seeds of the starts that are left."""
+            if not self.seeds:
+                raise self.used_up
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    def with_images(self, episode: Episode) -> Episode:
+        """The episode with the images that are asked for."""
+        return with_images(episode, self._cameras)
+
+    @property
+    def used_up(self) -> VandError:
+        """The error that the session has no starts left."""
+        return VandError(
+            f"{self._path}: session {self._options.session} has used all of its"
+            f" {SEEDS_PER_SESSION} starts; what was recorded is kept, and another --session goes on"
+        )
+
+    def report(self, attempts: int, *, interrupted: bool) -> SessionReport:
+        """What was recorded, after the block."""
+        recorder = self.recorder
+        return SessionReport(
+            self._path, recorder.saved, attempts, len(recorder), recorder.steps, interrupted
+        )
 
 
 def episodes_missing(
-    path: str | Path, task_id: str, *, episodes: int, seed: int = 0, keep_failures: bool = False
+    path: str | Path, task_id: str, *, episodes: int, session: int = 0, keep_failures: bool = False
 ) -> int:
-    """How many episodes a session that was interrupted still has to record.
+    """The number of episodes that a session which was interrupted still has to record.
 
     What a killed session left behind is taken into the data set first.
 
@@ -179,7 +408,7 @@ def episodes_missing(
         task_id: The task.
         episodes: Episodes that the session is to have in the end: successful ones, or all with
             `keep_failures`.
-        seed: Seed of the session.
+        session: Number of the session.
         keep_failures: Whether the session keeps failed episodes.
 
     Returns:
@@ -191,21 +420,9 @@ def episodes_missing(
     path = file_path(path)
     if part_files(path):
         repair(path)
-    session = _session(path, task_id, seed * SEEDS_PER_SESSION)
-    there = sum(success or keep_failures for _, success in session)
+    seeds = RecordingOptions(session=session).seeds
+    there = sum(success or keep_failures for _, success in _session_episodes(path, task_id, seeds))
     return max(episodes - there, 0)
-
-
-def _end(seed: int) -> int:
-    """The first start that belongs to the session after this one."""
-    return (seed + 1) * SEEDS_PER_SESSION
-
-
-def _used_up(path: Path, seed: int) -> VandError:
-    return VandError(
-        f"{path}: session {seed} has used all of its {SEEDS_PER_SESSION} starts; what was recorded"
-        " is kept, and another --seed goes on"
-    )
 
 
 def _operate(drive: TeleopSession, connect: Connect) -> bool:
@@ -243,19 +460,14 @@ def _collect(
     return attempts, False
 
 
-def _next_seed(path: Path, task_id: str, first: int) -> int:
-    """The first seed of a session that the data set does not hold of this task."""
-    return max((seed for seed, _ in _session(path, task_id, first)), default=first - 1) + 1
-
-
-def _session(path: Path, task_id: str, first: int) -> list[tuple[int, bool]]:
-    """Seed and success of the episodes of a session, from its first seed on, in the data set."""
+def _session_episodes(path: Path, task_id: str, seeds: range) -> list[tuple[int, bool]]:
+    """Seed and success of the episodes of a task in a data set whose seeds are among these."""
     if not path.exists():
         return []
     with DemoDataset.open(path, guarded=True) as dataset:
         return [
-            (int(seed), bool(dataset.attribute(name, "success")))
+            (seed, bool(dataset.attribute(name, "success")))
             for name in dataset.names
             if dataset.attribute(name, "task") == task_id
-            and first <= (seed := dataset.attribute(name, "seed")) < first + SEEDS_PER_SESSION
+            and (seed := dataset.attribute(name, "seed")) in seeds
         ]

@@ -355,7 +355,7 @@ def interrupt():
 
 def test_a_session_is_recorded_and_gone_on_with_another_day(path):
     episode = [press("start"), *[FORWARD] * 3, press("save")]
-    options = {"episodes": 2, "seed": 4, "device": "gamepad", "keep_failures": True}
+    options = {"episodes": 2, "session": 4, "device": "gamepad", "keep_failures": True}
     puppet = Puppet([*episode, *episode], lambda: press("quit"))
     report = record(TASK, path, connect=lambda world: puppet, **options)
     assert puppet.closed

@@ -134,7 +134,7 @@ def test_an_episode_recorded_in_the_browser_trains(chromium, tmp_path):
     assert hand[:, 0].max() > 0.3  # the key moved the hand ahead
     assert np.any(hand[:, 1] > 0.02)  # and the gizmo to the left
     assert set(np.unique(episode.action_parts["gripper"])) == {-1.0, 1.0}
-    record(TASK, out, episodes=2, seed=1, resume=True)  # whose successes set the standard
+    record(TASK, out, episodes=2, session=1, resume=True)  # whose successes set the standard
     tiny = ["updates=2", "batch_size=3", "policy.hidden_size=8", "policy.encoder.sizes=[8]"]
     tiny += ["validation_interval=2", "rollouts.interval=0", "threads=1", "only_successful=false"]
     result = run_training(

@@ -20,7 +20,7 @@ def clean(demos):
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory):
     path = tmp_path_factory.mktemp("disturbed") / "wipe.hdf5"
-    record("wipe", path, episodes=1, seed=5, disturbance=Disturbance(at_start=1.0))
+    record("wipe", path, episodes=1, session=5, disturbance=Disturbance(at_start=1.0))
     return load_playable(path)
 
 

@@ -294,7 +294,7 @@ def test_experts_are_evaluated_on_a_data_set(demos, tmp_path):
 
 def test_experts_act_at_the_rate_of_the_data_set(tmp_path):
     path = tmp_path / "fast.hdf5"
-    record("stow-cube", path, episodes=1, seed=3, disturbance=None, control_dt_s=0.05)
+    record("stow-cube", path, episodes=1, session=3, disturbance=None, control_dt_s=0.05)
     target = load_target(path, expert=True)
     assert target.control_dt_s == 0.05
     assert target.make_policy().spec.control_dt_s == 0.05

@@ -175,12 +175,12 @@ def _step(number: int, what: str) -> Iterator[None]:
 
 def _record(path: Path, wanted: int) -> None:
     for task in TASKS:
-        rest = episodes_missing(path, task, episodes=wanted, seed=SESSION_SEED)
+        rest = episodes_missing(path, task, episodes=wanted, session=SESSION_SEED)
         if rest == 0:
             continue
         with console.progress_bar(f"recording {task}", rest) as progress:
             report = record(
-                task, path, episodes=rest, seed=SESSION_SEED, resume=True, progress=progress
+                task, path, episodes=rest, session=SESSION_SEED, resume=True, progress=progress
             )
         if report.interrupted:
             raise QuickstartInterruptedError("interrupted; --resume goes on with what is recorded")

@@ -81,7 +81,7 @@ def record_command(
         wanted = episodes
         if resume and not by_hand:
             wanted = episodes_missing(
-                out, task_id, episodes=episodes, seed=seed, keep_failures=keep_failures
+                out, task_id, episodes=episodes, session=seed, keep_failures=keep_failures
             )
         if wanted == 0 < episodes:
             there = f"{out}: all episodes of {task_id} are there; another --seed records others"
@@ -92,7 +92,7 @@ def record_command(
                 task_id,
                 out,
                 episodes=wanted,
-                seed=seed,
+                session=seed,
                 device=device,
                 connect=connect,
                 speed_limit=speed,
