@@ -53,6 +53,17 @@ class Unreadable:
     """What is wrong, to follow the name of the value: `"is missing"`."""
 
 
+def mismatch(expected: str, value: Any) -> str:
+    """`"expected text, got 3"`, or the reason where the value could not be read."""
+    if isinstance(value, Unreadable):
+        return (
+            value.reason
+            if value.reason.startswith("expected")
+            else f"expected {expected}, but it {value.reason}"
+        )
+    return f"expected {expected}, got {_short(value)}"
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Episode:
     """A demonstration of N steps.
@@ -188,7 +199,7 @@ def _attribute_faults(episode: Episode) -> Iterator[str]:
         if isinstance(value, Unreadable):
             yield f"{name}: {value.reason}"
         elif not holds(value):
-            yield f"{name}: expected {rule}, got {_short(value)}"
+            yield f"{name}: {mismatch(rule, value)}"
 
 
 _ATTRIBUTE_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(

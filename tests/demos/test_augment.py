@@ -22,7 +22,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     paths = folder / "plain.hdf5", folder / "seen.hdf5"
     for path, cameras in zip(paths, (None, SIZES), strict=True):
-        record("wipe", path, episodes=2, seed=4, disturbance=None, cameras=cameras)
+        record("wipe", path, episodes=2, session=4, disturbance=None, cameras=cameras)
     split(paths[0], 0.5)
     return paths
 
@@ -63,8 +63,8 @@ def test_all_else_stays_as_it_was(files, augmented):
         for name in plain.names:
             before, after = plain.episode(name), drawn.episode(name, images=False)
             assert same(before, after)
-        assert plain.filter_keys == drawn.filter_keys == ("train", "valid")
-        assert all(plain.mask(key) == drawn.mask(key) for key in plain.filter_keys)
+        assert plain.splits == drawn.splits == ("train", "valid")
+        assert all(plain.split(key) == drawn.split(key) for key in plain.splits)
     assert check_file(augmented) == []
 
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_augmented_is_one_line(files, augmented, tmp_path):
     with pytest.raises(UsageError, match="exists already"):
         augment(files[0], augmented, SIZES)
     stateless = tmp_path / "stateless.hdf5"
-    record("wipe", stateless, episodes=1, seed=4, disturbance=None, states=False)
+    record("wipe", stateless, episodes=1, session=4, disturbance=None, states=False)
     with pytest.raises(VandError, match="demo_0: recorded without states"):
         augment(stateless, out, SIZES)
     assert not out.exists()
@@ -138,7 +138,7 @@ def test_a_data_set_keeps_to_the_images_it_began_with(augmented, tmp_path):
     path = tmp_path / "more.hdf5"
     path.write_bytes(augmented.read_bytes())
     with pytest.raises(VandError, match=r"obs/head_rgb: expected \(12, 16, 3\) uint8.*got none"):
-        record("wipe", path, episodes=1, seed=5, resume=True)
+        record("wipe", path, episodes=1, session=5, resume=True)
 
 
 def test_the_command_records_and_draws_images(files, tmp_path):

@@ -100,7 +100,7 @@ def test_names_are_ordered_by_number(tmp_path):
     [
         (lambda d: d.episode("demo_9"), "unknown episode 'demo_9'"),
         (lambda d: d.episode("demo_0", ["kez_0"]), "did you mean 'key_0'"),
-        (lambda d: d.mask("trian"), "did you mean 'train'"),
+        (lambda d: d.split("trian"), "did you mean 'train'"),
     ],
 )
 def test_a_mistyped_name_gets_the_nearest_known(path, ask, message):
@@ -143,7 +143,7 @@ def test_an_error_among_the_episodes_leaves_the_old_file_alone(path):
         ([episode(task="pour")], None, "task: expected one of stow-cube, wipe, got 'pour'"),
         ([episode(), episode(keys=3)], None, "obs/key_2: expected no such array"),
         ([episode(next_observations={})], None, "next_obs: expected what obs holds"),
-        ([episode()], {"train": [1]}, "mask 'train': there is no episode 1"),
+        ([episode()], {"train": [1]}, "split 'train': there is no episode 1"),
         (
             [episode(), episode(1)],
             {"train": [0, 1], "valid": [1]},
@@ -213,7 +213,7 @@ def test_split_holds_out_the_same_share_of_every_task(tmp_path):
     masks = split(path, 0.2, seed=3)
     assert check_file(path) == []
     with DemoDataset.open(path) as dataset:
-        assert {key: dataset.mask(key) for key in dataset.filter_keys} == masks
+        assert {key: dataset.split(key) for key in dataset.splits} == masks
         assert sorted(masks["train"] + masks["valid"]) == sorted(dataset.names)
         held_out = [dataset.attribute(name, "task") for name in masks["valid"]]
     assert sorted(held_out) == ["stow-cube"] * 4 + ["wipe"] * 2
@@ -238,7 +238,7 @@ def test_merging_what_was_filtered_apart_gives_all_episodes_and_masks_back(path,
     assert merge(merged, [wipe, stow]) == ("demo_0", "demo_1", "demo_2", "demo_3")
     assert check_file(merged) == []
     with DemoDataset.open(path) as before, DemoDataset.open(merged) as after:
-        assert after.mask("valid") == ("demo_3",)
+        assert after.split("valid") == ("demo_3",)
         ours, theirs = ({e.uid: e for e in dataset} for dataset in (before, after))
         assert ours.keys() == theirs.keys()
         assert all(same(ours[uid], theirs[uid]) for uid in ours)
@@ -251,7 +251,7 @@ def test_delete_leaves_the_others_their_names_and_masks(path):
     assert check_file(path) == []
     with DemoDataset.open(path) as dataset:
         assert [e.seed for e in dataset] == [0, 2, 3]
-        assert dataset.mask("train") == ("demo_0", "demo_2")
+        assert dataset.split("train") == ("demo_0", "demo_2")
     with pytest.raises(UsageError, match="unknown episode 'demo_1'"):
         delete(path, ["demo_1"])
     with pytest.raises(VandError, match="no episode would be left"):
@@ -266,7 +266,7 @@ def test_the_description_is_json_and_counts_right(path):
     assert told["tasks"]["wipe"]["success"] == 1.0
     assert told["devices"] == {"expert": 4}
     assert told["observations"]["camera"] == [4, 5, 3]
-    assert told["masks"] == {"train": 3, "valid": 1}
+    assert told["splits"] == {"train": 3, "valid": 1}
     assert told["pending_parts"] == 0
     highest = np.max([e.actions.max(0) for e in four()], axis=0)
     np.testing.assert_allclose(told["actions"]["actions"]["max"], highest)

@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.episodes import ENV_ARGS, episode
 from vand_demos import DemoDataset, check_file, write_dataset
 from vand_demos.storage.check import iterate_check
+from vand_demos.storage.decode import hdf5_errors
 from vand_envs.errors import UsageError, VandError
 
 
@@ -293,6 +294,52 @@ def test_the_check_names_the_fault_on_one_line(path, change, message):
     faults = faults_of(path)
     assert any(message in fault for fault in faults), faults
     assert all("\n" not in fault and len(fault) < 500 for fault in faults)
+
+
+def test_a_missing_total_is_said_in_plain_words(path):
+    with h5py.File(path, "r+") as file:
+        del file["data"].attrs["total"]
+    (fault,) = faults_of(path)
+    assert fault == "data: total: expected the 14 steps of all episodes, but it is missing"
+
+
+def test_a_file_of_another_format_is_one_line_however_many_episodes_it_has(tmp_path):
+    path = tmp_path / "foreign.hdf5"
+    with h5py.File(path, "w") as file:
+        for i in range(200):
+            file[f"data/demo_{i}/actions"] = np.zeros((5, 7))
+    (fault,) = check_file(path)
+    assert "is no vand-robot-demos file" in fault
+
+
+def test_the_check_stops_after_a_hundred_faults(path):
+    with h5py.File(path, "r+") as file:
+        for i in range(200):
+            file.create_group(f"data/stranger_{i}")
+    faults = faults_of(path)
+    assert len(faults) == 101
+    assert faults[-1] == "the check stopped after 100 faults"
+
+
+def test_a_success_without_a_reward_is_a_fault_as_it_is_for_training(tmp_path):
+    path = tmp_path / "set.hdf5"
+    zeros = np.zeros(7, np.float32)
+    stow = {"task": "stow-cube", "instruction": "put the cube in the bin", "rewards": zeros}
+    done, failed = episode(0, **stow), episode(1, success=False, **stow)
+    write_dataset(path, [done, failed, episode(2, rewards=zeros)], ENV_ARGS)
+    message = "success: expected a reward for it, but all rewards are zero"
+    assert faults_of(path) == [f"demo_0: {message}"]
+
+
+def test_an_error_of_our_own_code_is_not_called_damage(path):
+    with DemoDataset.open(path) as dataset:
+        with (
+            pytest.raises(VandError, match=r"cannot read the file .*set\.hdf5: "),
+            hdf5_errors("read the file", path),
+        ):
+            dataset.file["nothing"]
+        with pytest.raises(KeyError), hdf5_errors("read the file", path):
+            {}["nothing"]
 
 
 def test_a_sound_file_has_no_faults(path):

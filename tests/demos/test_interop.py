@@ -48,8 +48,8 @@ def assert_equal(path, other):
     with DemoDataset.open(path) as ours, DemoDataset.open(other) as theirs:
         assert ours.names == theirs.names
         assert ours.env_args == theirs.env_args
-        assert {k: ours.mask(k) for k in ours.filter_keys} == {
-            k: theirs.mask(k) for k in theirs.filter_keys
+        assert {k: ours.split(k) for k in ours.splits} == {
+            k: theirs.split(k) for k in theirs.splits
         }
         for a, b in zip(ours, theirs, strict=True):
             assert same(a, b)

@@ -104,7 +104,7 @@ def test_resume_continues_a_data_set_with_its_masks(path):
         assert recorder.save(episode(2)) == 3
     assert seeds(path) == [0, 1, 2]
     with DemoDataset.open(path) as dataset:
-        assert dataset.mask("train") == ("demo_0",)
+        assert dataset.split("train") == ("demo_0",)
         assert dataset.total == 21
     assert check_file(path) == []
 
@@ -262,13 +262,13 @@ def test_a_recording_is_not_saved_twice(path):
     first = episode(1)
     with Recorder(path, ENV_ARGS) as recorder:
         recorder.save(first)
-        with pytest.raises(VandError, match="holds this recording already"):
+        with pytest.raises(VandError, match="holds already"):
             recorder.save(first)
         recorder.undo()
         assert recorder.save(first) == 1
     with (
         Recorder(path, ENV_ARGS, resume=True) as recorder,
-        pytest.raises(VandError, match="holds this recording already"),
+        pytest.raises(VandError, match="holds already"),
     ):
         recorder.save(first)
     assert check_file(path) == []

@@ -29,7 +29,7 @@ def path(tmp_path):
         (EpisodeFilter(success=False), [2]),
         (EpisodeFilter(devices=("web",)), [3]),
         (EpisodeFilter(min_s=0.7, max_s=0.9), [1, 2]),
-        (EpisodeFilter(mask="valid"), [3]),
+        (EpisodeFilter(split="valid"), [3]),
         (EpisodeFilter(tasks=("stow-cube",), success=False), []),
     ],
 )
@@ -43,7 +43,7 @@ def test_names_that_nobody_knows_are_refused(path):
         with pytest.raises(UsageError, match=r"unknown task 'wip'.*did you mean 'wipe'"):
             EpisodeFilter(tasks=("wip",)).select(dataset)
         with pytest.raises(UsageError, match=r"unknown filter key 'trian'.*'train'"):
-            EpisodeFilter(mask="trian").select(dataset)
+            EpisodeFilter(split="trian").select(dataset)
     with pytest.raises(UsageError, match="unknown device 'webb'"):
         EpisodeFilter(devices=("webb",))
     for low, high in ((2.0, 1.0), (-1.0, 1.0), (float("nan"), 1.0)):
@@ -55,7 +55,7 @@ def test_picked_episodes_keep_names_masks_and_bytes(path, tmp_path):
     out = tmp_path / "out.hdf5"
     assert select(path, out, ["demo_3", "demo_1"]) == ("demo_1", "demo_3")
     with DemoDataset.open(out) as ours, DemoDataset.open(path) as theirs:
-        assert ours.mask("valid") == ("demo_3",)
+        assert ours.split("valid") == ("demo_3",)
         assert ours.episode("demo_1").uid == theirs.episode("demo_1").uid
     with pytest.raises(UsageError, match="unknown episode 'demo_9'"):
         select(path, tmp_path / "none.hdf5", ["demo_9"])

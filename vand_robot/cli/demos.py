@@ -86,8 +86,8 @@ def info(file: AnyFile, json: Json = False) -> None:
 
 def _masks(facts: Mapping[str, Any]) -> dict[str, int]:
     """Mask -> episodes, and how many are in none where that matters."""
-    left = facts["in_no_mask"]
-    return {**facts["masks"], **({"in neither, so not trained on": left} if left else {})}
+    left = facts["unassigned"]
+    return {**facts["splits"], **({"in neither, so not trained on": left} if left else {})}
 
 
 @demos.command(epilog=example("vand-robot demos check demos/data/workshop.hdf5"))
@@ -175,7 +175,7 @@ def filter_command(
         success=success,
         min_s=min_seconds,
         max_s=max_seconds,
-        mask=mask,
+        split=mask,
     )
     with DemoDataset.open(file, guarded=True) as dataset:
         names = criteria.select(dataset)

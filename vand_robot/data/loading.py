@@ -9,6 +9,8 @@ import numpy as np
 from numpy.random import Generator, default_rng
 
 from vand_demos import DemoDataset, Episode, require_compatible
+from vand_demos.storage.compatibility import Recordings
+from vand_demos.storage.splits import TRAIN, VALID, held_out
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_robot.config.schema import TrainConfig
 from vand_robot.data.batches import EpisodeBuffer
@@ -65,7 +67,7 @@ def load_data(config: TrainConfig) -> TrainingData:
     env_args: Mapping[str, Any] = {}
     keys: tuple[str, ...] = ()
     tasks: set[str] = set()
-    places: dict[str, str] = {}
+    recordings = Recordings()
     with ExitStack() as files:
         for path in config.data:
             dataset = files.enter_context(DemoDataset.open(path, guarded=True))
@@ -74,7 +76,9 @@ def load_data(config: TrainConfig) -> TrainingData:
             what = f"{path}, beside {config.data[0]},"
             require_compatible(env_args or dataset.env_args, dataset.env_args, what)
             env_args = dataset.env_args
-            _require_distinct(dataset, places)
+            for name, uid in dataset.uids.items():
+                # twice the same recording: training would see what it is validated on
+                recordings.add(uid, f"{dataset.path}: {name}")
             keys = keys or _observation_keys(config, dataset)
             tasks |= set(dataset.tasks)
             for side, names in zip((train, valid), _split(config, dataset, rng), strict=True):
@@ -134,19 +138,6 @@ def _pack(demos: Sequence[_Demonstration], spec: PolicySpec) -> EpisodeBuffer:
     )
 
 
-def _require_distinct(dataset: DemoDataset, places: dict[str, str]) -> None:
-    """Adds the recordings of a data set to `places` (identity -> where it is).
-
-    Raises:
-        VandError: One is there already: training would see what it is validated on.
-    """
-    for name in dataset.names:
-        place, uid = f"{dataset.path}: {name}", str(dataset.attribute(name, "uid"))
-        if uid in places:
-            raise VandError(f"{place} is the same recording as {places[uid]}")
-        places[uid] = place
-
-
 def _observation_keys(config: TrainConfig, dataset: DemoDataset) -> tuple[str, ...]:
     """The keys that the policy sees, in the order in which it sees them."""
     shapes = dataset.observation_shapes(dataset.names[0])
@@ -173,17 +164,12 @@ def _split(
         if (not config.tasks or task_of[name] in config.tasks)
         and (not config.only_successful or dataset.attribute(name, "success"))
     ]
-    masks = {
-        key: set(dataset.mask(key)) for key in dataset.filter_keys if key in ("train", "valid")
+    splits = {
+        split: set(dataset.split(split)) for split in dataset.splits if split in (TRAIN, VALID)
     }
-    if masks:
-        valid = masks.get("valid", set(dataset.names) - masks.get("train", set()))
-        train = masks.get("train", set(dataset.names) - valid) - valid
+    if splits:
+        valid = splits.get(VALID, set(dataset.names) - splits.get(TRAIN, set()))
+        train = splits.get(TRAIN, set(dataset.names) - valid) - valid
         return [n for n in usable if n in train], [n for n in usable if n in valid]
-    held_back: set[str] = set()
-    for task in sorted({task_of[name] for name in usable}):
-        group = [name for name in usable if task_of[name] == task]
-        # one demonstration at least is trained on, and one held back where that leaves any
-        count = min(max(1, round(config.valid_fraction * len(group))), len(group) - 1)
-        held_back |= set(rng.permutation(group)[: count if config.valid_fraction else 0].tolist())
-    return [n for n in usable if n not in held_back], [n for n in usable if n in held_back]
+    held = held_out(dataset, usable, config.valid_fraction, rng)
+    return [n for n in usable if n not in held], [n for n in usable if n in held]

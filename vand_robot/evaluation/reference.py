@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from vand_demos import DemoDataset, Episode
-from vand_demos.storage.compatibility import require_fits, signature
+from vand_demos.storage.compatibility import require_fits, reward_fault, signature
 from vand_envs import get_task
 from vand_envs.errors import VandError
 from vand_envs.geometry import hand_path
@@ -145,10 +145,8 @@ def _require_judgeable(path: str | Path, episode: Episode) -> None:
     for key in ("base_pose", "ee_pos"):
         if key not in episode.observations:
             raise VandError(f"{path}: {episode.name}: obs/{key} is missing")
-    if get_task(episode.task).kind == "sequential" and not episode.rewards.any():
-        raise VandError(
-            f"{path}: {episode.name}: success: expected a reward for it, but all rewards are zero"
-        )
+    if (fault := reward_fault(episode)) is not None:
+        raise VandError(f"{path}: {episode.name}: {fault}")
 
 
 def to_extras(references: Mapping[str, TaskReference]) -> dict[str, Any]:

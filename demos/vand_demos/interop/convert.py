@@ -17,7 +17,7 @@ from vand_demos.storage.writer import (
     create,
     encode_episode,
     rewriting,
-    write_masks,
+    write_splits,
 )
 from vand_demos.system.files import file_path
 from vand_envs.errors import UsageError, VandError, unknown_name
@@ -90,7 +90,7 @@ def import_dataset(
         create(temporary, extras.env_args)
         names = append(temporary, _sources(converter.read(folder, extras), extras))
         if extras.masks:
-            write_masks(temporary, extras.masks)
+            write_splits(temporary, extras.masks)
         with DemoDataset.open(temporary) as dataset:
             steps = dataset.total
     return Conversion(out, len(names), steps, "")

@@ -34,7 +34,7 @@ class Extras:
     env_args: Mapping[str, Any]
     """The environment: see `DemoDataset.env_args`."""
     masks: Mapping[str, Sequence[str]]
-    """Filter key -> names of episodes."""
+    """Split -> names of episodes; the files call splits masks, as HDF5 does."""
     observations: Mapping[str, Sequence[int]]
     """Key -> shape of one step, in the order in which the other format holds them."""
     images: Sequence[str]
@@ -52,7 +52,7 @@ class Extras:
         return cls(
             version=VERSION,
             env_args=dataset.env_args,
-            masks={key: dataset.mask(key) for key in dataset.filter_keys},
+            masks={split: dataset.split(split) for split in dataset.splits},
             observations={key: rows.shape[1:] for key, rows in sorted(first.observations.items())},
             images=sorted(k for k, rows in first.observations.items() if rows.dtype == np.uint8),
             action_parts={part: rows.shape[1] for part, rows in first.action_parts.items()},

@@ -19,7 +19,7 @@ from vand_demos.storage.writer import (
     create,
     encode_episode,
     rewriting,
-    write_masks,
+    write_splits,
 )
 from vand_demos.system.files import file_path
 from vand_envs.cameras import Cameras, ImageSizes, image_sizes
@@ -59,7 +59,7 @@ def augment(
 ) -> tuple[str, ...]:
     """Writes a data set as it would be had it been recorded with images.
 
-    The new file appears when it is whole, so it can be stopped at any time. Names, masks and
+    The new file appears when it is whole, so it can be stopped at any time. Names, splits and
     identities of the episodes stay.
 
     Args:
@@ -98,8 +98,8 @@ def augment(
 
         create(temporary, env_args)
         append(temporary, sources())
-        if dataset.filter_keys:
-            write_masks(temporary, {key: dataset.mask(key) for key in dataset.filter_keys})
+        if dataset.splits:
+            write_splits(temporary, {split: dataset.split(split) for split in dataset.splits})
     return dataset.names
 
 

@@ -3,38 +3,42 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import h5py
-
-from vand_demos.episode import Episode, EpisodeError
-from vand_demos.storage.compatibility import require_fits, signature
+from vand_demos.episode import Episode, EpisodeError, mismatch
+from vand_demos.storage.compatibility import require_fits, reward_fault, signature
 from vand_demos.storage.decode import (
-    child,
     demo_faults,
+    demo_group,
     demo_names,
     hdf5_errors,
     open_file,
     read_attribute,
     read_demo,
     read_env_args,
-    read_mask,
+    read_split,
+    read_total,
     require_format,
+    split_names,
     steps_of,
+    stray_faults,
 )
 from vand_demos.storage.guard import PATIENCE_S, require_readable
 from vand_demos.storage.layout import require_file
+from vand_demos.storage.splits import TRAIN, VALID
 from vand_demos.system.files import file_path
 from vand_demos.system.isolation import LostProcessError, run_apart
 from vand_envs.errors import UsageError, VandError
 
-_MAX_FAULTS = 1000
+_MAX_FAULTS = 100
 """The check stops after this many: a file so broken is not read to the end."""
 
 _MAX_LINE = 400
 """Longer faults are cut [characters]."""
+
+_Message = tuple[Literal["fault", "at"], str]
+"""A fault, or the name of the episode that is read next."""
 
 
 def check_file(path: str | Path, *, patience_s: float = 60.0) -> list[str]:
@@ -72,11 +76,11 @@ def check_file(path: str | Path, *, patience_s: float = 60.0) -> list[str]:
     return faults
 
 
-def iterate_check(path: str | Path) -> Iterator[tuple[str, str]]:
+def iterate_check(path: str | Path) -> Iterator[_Message]:
     """Checks a data set in this process, as far as HDF5 lets it.
 
     Nothing is read before its declared shape and size have proved sensible; one episode at a time
-    is held in memory.
+    is held in memory. Of a file that is of another format, nothing but that is said.
 
     Yields:
         `("fault", line)` for each fault, `("at", name)` before each episode is read.
@@ -105,140 +109,74 @@ def _one_line(text: str) -> str:
     return line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 3]}..."
 
 
-def iterate_descriptions(path: str) -> Iterator[str]:
-    """Reads all that describes the arrays of a data set, and every text, as far as HDF5 lets it.
-
-    Yields:
-        The name of each episode, once its description has been read.
-
-    Raises:
-        UsageError: There is no such file.
-        VandError: It is no HDF5 file, or HDF5 refuses to read it.
-    """
-    with open_file(Path(path)) as file, hdf5_errors("read", Path(path)):
-        _touch("", file)
-        data = child(file, "data", h5py.Group) if "data" in file else file
-        _touch("", data)
-        for name in demo_names(file) if "data" in file else ():
-            demo = child(file, f"data/{name}", h5py.Group)
-            _touch("", demo)
-            demo.visititems(_touch)
-            yield name
-
-
-def iterate_files(*paths: str) -> Iterator[str]:
-    """Reads the descriptions of several files, see `iterate_descriptions`.
-
-    Yields:
-        Each file, once its description has been read.
-
-    Raises:
-        VandError: The next file is not there, or HDF5 refuses to read it.
-    """
-    for path in paths:
-        for _ in iterate_descriptions(path):
-            pass
-        yield path
-
-
-def _touch(_: str, item: Any) -> None:
-    """Reads what describes a group or an array; the index of an array's chunks is a part of it."""
-    for key in item.attrs:
-        read_attribute(item, key)
-    if isinstance(item, h5py.Dataset):
-        item.id.get_storage_size()
-
-
-def _file_messages(path: Path, file: Any) -> Iterator[tuple[str, str]]:
-    """Faults of the whole file and the places where it is read."""
-    for fault in _file_faults(path, file):
-        yield ("at", fault.name) if isinstance(fault, _Place) else ("fault", fault)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Stands between the faults where an episode begins to be read."""
-
-    name: str
-
-
-def _file_faults(path: Path, file: Any) -> Iterator[str | _Place]:
-    """Faults of the whole file; raises VandError where it cannot go on."""
-    yield from _header_faults(file)
+def _file_messages(path: Path, file: Any) -> Iterator[_Message]:
+    """Faults of the whole file, and where it is read; raises VandError where it cannot go on."""
+    require_format(path, file)
+    if not isinstance(read_attribute(file, "created"), str):
+        yield "fault", "created: expected ISO 8601 in UTC"
+    for fault in stray_faults(file):
+        yield "fault", fault
     env_args: Mapping[str, Any] | None = None
     try:
         env_args = read_env_args(path, file)
     except VandError as error:
-        yield str(error).removeprefix(f"{path}: ")
+        yield "fault", str(error).removeprefix(f"{path}: ")
     names = demo_names(file)
-    yield from (f"data/{name}: expected demo_<int>" for name in file["data"] if name not in names)
     if not names:
-        yield "data: expected at least one episode, got none"
+        yield "fault", "data: expected at least one episode, got none"
+    yield from _episode_messages(file, names, env_args)
+    steps = sum(steps_of(demo_group(file, name)) for name in names)
+    total = read_total(file)
+    if total != steps:
+        yield "fault", f"data: total: {mismatch(f'the {steps} steps of all episodes', total)}"
+    for fault in _split_faults(file, names):
+        yield "fault", fault
+
+
+def _episode_messages(
+    file: Any, names: tuple[str, ...], env_args: Mapping[str, Any] | None
+) -> Iterator[_Message]:
+    """Faults of the episodes, each by itself and beside the first one."""
     first: dict[str, str] = {}
     uids: Counter[str] = Counter()
-    steps = 0
     for name in names:
-        yield _Place(name)
-        demo = child(file, f"data/{name}", h5py.Group)
-        steps += steps_of(demo)
-        yield from (f"{name}: {fault}" for fault in demo_faults(demo))
+        yield "at", name
+        demo = demo_group(file, name)
+        for fault in demo_faults(demo):
+            yield "fault", f"{name}: {fault}"
         try:
             episode = Episode(name=name, **read_demo(demo))
         except EpisodeError as error:
-            yield from (f"{name}: {fault}" for fault in error.faults)
+            for fault in error.faults:
+                yield "fault", f"{name}: {fault}"
             continue
         uids[episode.uid] += 1
         if uids[episode.uid] == 2:
-            yield f"{name}: uid: {episode.uid} belongs to another episode too"
-        yield from _fit_faults(episode, env_args, first)
-        first = first or signature(episode)
-    total = read_attribute(file["data"], "total")
-    if total != steps:
-        yield f"data: total: expected the {steps} steps of all episodes, got {total!r}"
-    yield from _mask_faults(file, names)
-
-
-def _header_faults(file: Any) -> Iterator[str]:
-    """Faults of what stands at the top of the file."""
-    try:
-        require_format(Path(file.filename), file)
-    except VandError as error:
-        yield str(error)
-    if not isinstance(read_attribute(file, "created"), str):
-        yield "created: expected ISO 8601 in UTC"
-    yield from (f"/{name}: unknown; known: data, mask" for name in file if name not in _TOP)
-
-
-_TOP = ("data", "mask")
-
-
-def _fit_faults(
-    episode: Episode, env_args: Mapping[str, Any] | None, first: Mapping[str, str]
-) -> Iterator[str]:
-    """Where an episode differs from its environment or from the first episode."""
-    try:
-        if env_args is not None:
-            require_fits(episode, env_args, first)
-    except VandError as error:
-        yield str(error)
-
-
-def _mask_faults(file: Any, names: tuple[str, ...]) -> Iterator[str]:
-    """Faults of the masks."""
-    masks: dict[str, set[str]] = {}
-    if "mask" not in file:
-        return
-    for key in child(file, "mask", h5py.Group):
+            yield "fault", f"{name}: uid: {episode.uid} belongs to another episode too"
+        if (lack := reward_fault(episode)) is not None:
+            yield "fault", f"{name}: {lack}"
         try:
-            listed = read_mask(file, key)
+            if env_args is not None:
+                require_fits(episode, env_args, first)
+        except VandError as error:
+            yield "fault", str(error)
+        first = first or signature(episode)
+
+
+def _split_faults(file: Any, names: tuple[str, ...]) -> Iterator[str]:
+    """Faults of the splits, which the file calls masks."""
+    splits: dict[str, set[str]] = {}
+    for split in split_names(file):
+        try:
+            listed = read_split(file, split)
         except VandError as error:
             yield str(error)
             continue
-        masks[key] = set(listed)
-        for name in sorted(masks[key] - set(names)):
-            yield f"mask/{key}: {name!r} is no episode of this file"
+        splits[split] = set(listed)
+        for name in sorted(splits[split] - set(names)):
+            yield f"mask/{split}: {name!r} is no episode of this file"
         for name, count in Counter(listed).items():
             if count > 1:
-                yield f"mask/{key}: {name!r} is listed {count} times"
-    for name in sorted(masks.get("train", set()) & masks.get("valid", set())):
+                yield f"mask/{split}: {name!r} is listed {count} times"
+    for name in sorted(splits.get(TRAIN, set()) & splits.get(VALID, set())):
         yield f"mask: {name!r} is in both train and valid"

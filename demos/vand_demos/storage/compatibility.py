@@ -5,6 +5,7 @@ from typing import Any
 
 from vand_demos.episode import Episode
 from vand_demos.storage.layout import ENV_KWARGS
+from vand_envs import get_task, task_ids
 from vand_envs.errors import VandError
 
 
@@ -53,6 +54,39 @@ def require_compatible(
             raise VandError(f"{what} does not fit: {key}: expected {ours!r}, got {theirs!r}")
 
 
+class Recordings:
+    """The recordings that belong to something, so that none gets into it twice."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, str] = {}
+
+    def require_new(self, uid: str, place: str) -> None:
+        """Check that a recording is not among them.
+
+        Args:
+            uid: Identity of the recording.
+            place: Where it is, for the message.
+
+        Raises:
+            VandError: It is; the line names both places.
+        """
+        if uid in self._places:
+            raise VandError(f"{place} is the same recording as {self._places[uid]}")
+
+    def add(self, uid: str, place: str) -> None:
+        """Add a recording.
+
+        Raises:
+            VandError: It is among them already.
+        """
+        self.require_new(uid, place)
+        self._places[uid] = place
+
+    def discard(self, uid: str) -> None:
+        """Forget a recording, where it is among them."""
+        self._places.pop(uid, None)
+
+
 def signature(episode: Episode) -> dict[str, str]:
     """What all episodes of one data set must share: array -> shape of a step and type."""
     return {
@@ -60,6 +94,19 @@ def signature(episode: Episode) -> dict[str, str]:
         for path, array in episode.arrays()
         if path.partition("/")[0] in ("actions", "action_dict", "obs", "states")
     }
+
+
+def reward_fault(episode: Episode) -> str | None:
+    """The fault of a success without a reward, or None.
+
+    The reward of the last stage marks when a task was done. Nothing can be said of tasks that are
+    not known here, nor of those that go on in cycles.
+    """
+    if not episode.success or episode.rewards.any() or episode.task not in task_ids():
+        return None
+    if get_task(episode.task).kind != "sequential":
+        return None
+    return "success: expected a reward for it, but all rewards are zero"
 
 
 def require_fits(episode: Episode, env_args: Mapping[str, Any], first: Mapping[str, str]) -> None:

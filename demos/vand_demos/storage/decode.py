@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from vand_demos.episode import Unreadable
+from vand_demos.episode import Unreadable, mismatch
 from vand_demos.storage.compatibility import require_env_args
 from vand_demos.storage.layout import (
     ARRAYS,
@@ -26,6 +26,7 @@ from vand_demos.storage.layout import (
     MAX_TEXT_BYTES,
     NUMBERS,
     TEXTS,
+    TOP,
     demo_number,
     require_file,
 )
@@ -58,13 +59,40 @@ def demo_names(file: Any) -> tuple[str, ...]:
     return tuple(sorted(names, key=demo_number))
 
 
+def demo_group(file: Any, name: str) -> Any:
+    """The group of an episode.
+
+    Raises:
+        VandError: It is missing, or no group of this file.
+    """
+    return child(file, f"data/{name}", h5py.Group)
+
+
+def read_total(file: Any) -> Any:
+    """The declared number of steps of all episodes together, or why there is none."""
+    return read_attribute(child(file, "data", h5py.Group), "total")
+
+
+def split_names(file: Any) -> tuple[str, ...]:
+    """Names of the splits, sorted; the file calls them masks."""
+    return tuple(sorted(child(file, "mask", h5py.Group))) if "mask" in file else ()
+
+
+def stray_faults(file: Any) -> Iterator[str]:
+    """Names in the file, and among the episodes, that the format does not know."""
+    yield from (f"/{name}: unknown; known: {', '.join(TOP)}" for name in file if name not in TOP)
+    for name in child(file, "data", h5py.Group):
+        if not DEMO_NAME.fullmatch(name):
+            yield f"data/{name}: expected demo_<int>"
+
+
 def require_format(path: Path, file: Any) -> None:
     """Raises VandError for a file that is not of this format, or of a newer version of it."""
     form, version = read_attribute(file, "format"), read_attribute(file, "format_version")
     if form != FORMAT:
         raise VandError(f"{path} is no {FORMAT} file: its attribute 'format' is not {FORMAT!r}")
     if type(version) is not int or version < 1:
-        raise VandError(f"{path}: format_version: expected an integer >= 1, got {version!r}")
+        raise VandError(f"{path}: format_version: {mismatch('an integer >= 1', version)}")
     if version > FORMAT_VERSION:
         raise VandError(
             f"{path} has format version {version}, this software reads up to {FORMAT_VERSION}"
@@ -79,8 +107,7 @@ def read_env_args(path: Path, file: Any) -> dict[str, Any]:
     """
     text = read_attribute(child(file, "data", h5py.Group), "env_args")
     if not isinstance(text, str):
-        reason = text.reason if isinstance(text, Unreadable) else f"expected text, got {text!r}"
-        raise VandError(f"{path}: env_args: {reason}")
+        raise VandError(f"{path}: env_args: {mismatch('text', text)}")
     try:
         env_args = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -89,17 +116,17 @@ def read_env_args(path: Path, file: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", env_args)
 
 
-def read_mask(file: Any, filter_key: str) -> tuple[str, ...]:
-    """The names in a mask, by number where they are names of episodes.
+def read_split(file: Any, split: str) -> tuple[str, ...]:
+    """The names in a mask of the file, by number where they are names of episodes.
 
     Raises:
         VandError: It is no one-dimensional array of names of a sensible size.
     """
-    mask = child(file, f"mask/{filter_key}", h5py.Dataset)
+    mask = child(file, f"mask/{split}", h5py.Dataset)
     if mask.ndim != 1 or (mask.dtype.kind != "S" and h5py.check_string_dtype(mask.dtype) is None):
-        raise VandError(f"mask/{filter_key}: expected names, got {mask.dtype} of {mask.shape}")
+        raise VandError(f"mask/{split}: expected names, got {mask.dtype} of {mask.shape}")
     if mask.size * mask.dtype.itemsize > FREE_BYTES:
-        raise VandError(f"mask/{filter_key}: expected names, got {mask.size} of them")
+        raise VandError(f"mask/{split}: expected names, got {mask.size} of them")
     names = [item.decode("utf-8", "replace") for item in mask[()].tolist()]
     return tuple(sorted(names, key=lambda n: (demo_number(n) if DEMO_NAME.fullmatch(n) else -1, n)))
 
@@ -146,10 +173,9 @@ def steps_of(demo: Any) -> int:
 
 def demo_faults(demo: Any) -> Iterator[str]:
     """What is wrong with how an episode is stored, apart from its values."""
-    steps = read_attribute(demo, "num_samples")
     if not steps_of(demo):
-        reason = steps.reason if isinstance(steps, Unreadable) else f"got {steps!r}"
-        yield f"num_samples: expected a positive integer: {reason}"
+        steps = read_attribute(demo, "num_samples")
+        yield f"num_samples: {mismatch('a positive integer', steps)}"
     for name in demo:
         if name not in (*ARRAYS, *GROUPS):
             yield f"{name}: unknown; known: {', '.join((*ARRAYS, *GROUPS))}"

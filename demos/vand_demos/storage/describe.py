@@ -18,8 +18,8 @@ def describe(path: str | Path) -> dict[str, Any]:
         `instructions` (task ids that the environment knows); `tasks` (task -> instruction,
         episodes, success share, and steps as min, median, max); `devices` (device -> episodes);
         `observations` (key -> shape of one step); `actions` (part -> min and max of each number,
-        over all episodes); `states` and `next_observations` (whether they are stored); `masks`
-        (filter key -> episodes); `unassigned` (episodes in neither `train` nor `valid`, where there
+        over all episodes); `states` and `next_observations` (whether they are stored); `splits`
+        (split -> episodes); `unassigned` (episodes in neither `train` nor `valid`, where there
         are both); `pending_parts` (recorded episodes that are not packed yet).
 
     Raises:
@@ -50,8 +50,8 @@ def describe(path: str | Path) -> dict[str, Any]:
             },
             "states": "states" in arrays,
             "next_observations": any(path.startswith("next_obs/") for path in arrays),
-            "masks": {key: len(dataset.mask(key)) for key in dataset.filter_keys},
-            "in_no_mask": len(dataset.unassigned),
+            "splits": {split: len(dataset.split(split)) for split in dataset.splits},
+            "unassigned": len(dataset.unassigned),
             "pending_parts": dataset.pending_parts,
         }
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from vand_demos.episode import Episode
-from vand_demos.storage.compatibility import require_compatible
+from vand_demos.storage.compatibility import Recordings, require_compatible
 from vand_demos.storage.layout import require_new
 from vand_demos.storage.reader import DemoDataset
-from vand_demos.storage.writer import append, create, rewriting, write_masks
+from vand_demos.storage.splits import TRAIN, VALID, held_out
+from vand_demos.storage.writer import append, create, rewriting, write_splits
 from vand_demos.system.files import disk_errors, file_path
 from vand_envs.errors import UsageError, VandError, unknown_name
 
@@ -19,16 +20,16 @@ from vand_envs.errors import UsageError, VandError, unknown_name
 def split(
     path: str | Path, valid_fraction: float = 0.1, seed: int = 0
 ) -> dict[str, tuple[str, ...]]:
-    """Sets the masks `train` and `valid`, in the same proportion for every task.
+    """Set the splits `train` and `valid`, in the same proportion for every task.
 
     Args:
         path: The data set.
         valid_fraction: Share of each task's episodes that are held out, in (0, 1); at least one
             of a task's episodes where it has two, and never all.
-        seed: Which ones; the same seed gives the same masks.
+        seed: Which ones; the same seed gives the same splits.
 
     Returns:
-        The masks: filter key -> names of episodes, by number.
+        Split -> names of episodes, by number.
 
     Raises:
         UsageError: The fraction is not in (0, 1), the seed negative, or there is no such file.
@@ -41,25 +42,21 @@ def split(
     path = file_path(path)
     rng = np.random.default_rng(seed)
     with rewriting(path) as temporary, DemoDataset.open(path, guarded=True) as dataset:
-        held_out: set[str] = set()
-        for task in dataset.tasks:
-            names = [name for name in dataset.names if dataset.attribute(name, "task") == task]
-            count = min(max(round(valid_fraction * len(names)), 1), len(names) - 1)
-            held_out.update(names[i] for i in rng.permutation(len(names))[:count])
-        masks = {
-            "train": tuple(name for name in dataset.names if name not in held_out),
-            "valid": tuple(name for name in dataset.names if name in held_out),
+        held = held_out(dataset, dataset.names, valid_fraction, rng)
+        splits = {
+            TRAIN: tuple(name for name in dataset.names if name not in held),
+            VALID: tuple(name for name in dataset.names if name in held),
         }
         with disk_errors("write", path):
             shutil.copyfile(path, temporary)
-        write_masks(temporary, masks)
-    return masks
+        write_splits(temporary, splits)
+    return splits
 
 
 def merge(
     out: str | Path, paths: Sequence[str | Path], *, overwrite: bool = False
 ) -> tuple[str, ...]:
-    """Puts several data sets into a new one, in their order; masks of one name are joined.
+    """Puts several data sets into a new one, in their order; splits of one name are joined.
 
     Returns:
         The names of the episodes in the new data set.
@@ -157,15 +154,11 @@ def _require_known(dataset: DemoDataset, names: Iterable[str]) -> None:
 def _require_mergeable(datasets: Sequence[DemoDataset]) -> None:
     """Raises VandError where data sets cannot be one."""
     first = datasets[0]
-    owner: dict[str, str] = {}
+    recordings = Recordings()
     for dataset in datasets:
         require_compatible(first.env_args, dataset.env_args, str(dataset.path))
-        for name in dataset.names:
-            place = f"{dataset.path}: {name}"
-            uid = dataset.attribute(name, "uid")
-            if uid in owner:
-                raise VandError(f"{place} is the same recording as {owner[uid]}")
-            owner[uid] = place
+        for name, uid in dataset.uids.items():
+            recordings.add(uid, f"{dataset.path}: {name}")
         if first.names and dataset.names:
             ours, theirs = (_fixed(d.arrays(d.names[0])) for d in (first, dataset))
             for path in sorted(ours.keys() | theirs.keys()):
@@ -187,7 +180,7 @@ _Picks = Sequence[tuple[DemoDataset, Mapping[str, str]]]
 
 
 def _rebuild(out: Path, picks: _Picks, *, overwrite: bool) -> None:
-    """Writes a data set of episodes of others, with their masks."""
+    """Writes a data set of episodes of others, with their splits."""
     with rewriting(out) as temporary:
         require_new(out, overwrite=overwrite)
         _build(temporary, out, picks)
@@ -197,12 +190,12 @@ def _build(temporary: Path, out: Path, picks: _Picks) -> None:
     """Builds at a temporary path what shall be at `out`."""
     if not any(kept for _, kept in picks):
         raise VandError(f"{out}: no episode would be left")
-    masks: dict[str, list[str]] = {}
+    splits: dict[str, list[str]] = {}
     for dataset, kept in picks:
-        for key in dataset.filter_keys:
-            listed = masks.setdefault(key, [])
-            listed += [kept[name] for name in dataset.mask(key) if name in kept]
+        for split in dataset.splits:
+            listed = splits.setdefault(split, [])
+            listed += [kept[name] for name in dataset.split(split) if name in kept]
     create(temporary, picks[0][0].env_args)
     append(temporary, (data.source(*pair) for data, kept in picks for pair in kept.items()))
-    if masks:
-        write_masks(temporary, masks)
+    if splits:
+        write_splits(temporary, splits)

@@ -6,10 +6,20 @@ another process reads all that describes the file first. Arrays need no such car
 them is read with the rest, and their numbers have checksums of their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+import h5py
+
+from vand_demos.storage.decode import (
+    demo_group,
+    demo_names,
+    hdf5_errors,
+    open_file,
+    read_attribute,
+)
 from vand_demos.system.isolation import LostProcessError, UnstartedProcessError, run_apart
 from vand_envs.errors import VandError
 
@@ -46,7 +56,7 @@ def readable(paths: Sequence[Path], patience_s: float = PATIENCE_S) -> list[Path
         done = 0
         try:
             for _ in run_apart(
-                "vand_demos.storage.check:iterate_files",
+                "vand_demos.storage.guard:iterate_files",
                 list(map(str, rest)),
                 patience_s=patience_s,
                 memory_bytes=MEMORY_BYTES,
@@ -79,7 +89,7 @@ def _require_readable(path: Path, patience_s: float, _version: tuple[int, ...]) 
     place = "the head of the file"
     try:
         for name in run_apart(
-            "vand_demos.storage.check:iterate_descriptions",
+            "vand_demos.storage.guard:iterate_descriptions",
             [str(path)],
             patience_s=patience_s,
             memory_bytes=MEMORY_BYTES,
@@ -87,3 +97,48 @@ def _require_readable(path: Path, patience_s: float, _version: tuple[int, ...]) 
             place = f"what follows {name}"
     except LostProcessError as error:
         raise LostProcessError(f"cannot read {path}: {place}: HDF5 {error}") from error
+
+
+def iterate_descriptions(path: str) -> Iterator[str]:
+    """Reads all that describes the arrays of a data set, and every text, as far as HDF5 lets it.
+
+    Yields:
+        The name of each episode, once its description has been read.
+
+    Raises:
+        UsageError: There is no such file.
+        VandError: It is no HDF5 file, or HDF5 refuses to read it.
+    """
+    with open_file(Path(path)) as file, hdf5_errors("read", Path(path)):
+        _touch("", file)
+        if "data" not in file:
+            return
+        _touch("", file["data"])
+        for name in demo_names(file):
+            demo = demo_group(file, name)
+            _touch("", demo)
+            demo.visititems(_touch)
+            yield name
+
+
+def iterate_files(*paths: str) -> Iterator[str]:
+    """Reads the descriptions of several files, see `iterate_descriptions`.
+
+    Yields:
+        Each file, once its description has been read.
+
+    Raises:
+        VandError: The next file is not there, or HDF5 refuses to read it.
+    """
+    for path in paths:
+        for _ in iterate_descriptions(path):
+            pass
+        yield path
+
+
+def _touch(_: str, item: Any) -> None:
+    """Reads what describes a group or an array; the index of an array's chunks is a part of it."""
+    for key in item.attrs:
+        read_attribute(item, key)
+    if isinstance(item, h5py.Dataset):
+        item.id.get_storage_size()

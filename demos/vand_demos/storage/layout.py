@@ -52,6 +52,7 @@ IMAGE_AXES = 3
 
 DEMO_NAME = re.compile(r"demo_(0|[1-9][0-9]{0,8})")
 
+TOP = ("data", "mask")
 GROUPS = {"action_dict": "action_parts", "obs": "observations", "next_obs": "next_observations"}
 ARRAYS = ("actions", "states", "rewards", "dones")
 NUMBERS = ("seed", "success", "control_dt_s")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vand_demos.episode import Episode, EpisodeError, Unreadable
 from vand_demos.storage.decode import (
     child,
+    demo_group,
     demo_names,
     hdf5_errors,
     open_file,
@@ -20,8 +21,9 @@ from vand_demos.storage.decode import (
     read_attribute,
     read_demo,
     read_env_args,
-    read_mask,
+    read_split,
     require_format,
+    split_names,
     steps_of,
 )
 from vand_demos.storage.guard import require_readable
@@ -79,7 +81,7 @@ class DemoDataset:
             with hdf5_errors("read", path):
                 require_format(path, file)
                 names = demo_names(file)
-                total = sum(steps_of(child(file, f"data/{name}", h5py.Group)) for name in names)
+                total = sum(steps_of(demo_group(file, name)) for name in names)
                 return cls(path, read_env_args(path, file), names, total, file)
         except BaseException:
             file.close()
@@ -134,7 +136,7 @@ class DemoDataset:
         if name not in self.names:
             raise unknown_name("episode", name, self.names)
         with hdf5_errors(f"read {name} of", self.path):
-            demo = child(self.file, f"data/{name}", h5py.Group)
+            demo = demo_group(self.file, name)
             for key in keys or ():
                 if key not in demo["obs"]:
                     raise unknown_name("observation key", key, demo["obs"])
@@ -167,7 +169,7 @@ class DemoDataset:
         """
         group, _, key = f"data/{name}/{path}".rpartition("/")
         with hdf5_errors(f"read {name} of", self.path):
-            steps = steps_of(child(self.file, f"data/{name}", h5py.Group))
+            steps = steps_of(demo_group(self.file, name))
             value = read_array(child(self.file, group, h5py.Group), key, steps)
         if isinstance(value, Unreadable):
             raise VandError(f"{self.path}: {name}: {path}: {value.reason}")
@@ -182,7 +184,7 @@ class DemoDataset:
                 found[path] = item.shape[1:]
 
         with hdf5_errors(f"read {name} of", self.path):
-            child(self.file, f"data/{name}", h5py.Group).visititems(note)
+            demo_group(self.file, name).visititems(note)
         return found
 
     def observation_shapes(self, name: str) -> dict[str, tuple[int, ...]]:
@@ -207,7 +209,7 @@ class DemoDataset:
     def source(self, name: str, new_name: str | None = None) -> "StoredEpisode":
         """An episode, to be copied into another file."""
         with hdf5_errors(f"read {name} of", self.path):
-            demo = child(self.file, f"data/{name}", h5py.Group)
+            demo = demo_group(self.file, name)
             size = sum(demo[path].id.get_storage_size() for path in self.arrays(name))
             texts = sum(demo.attrs.get_id(key).get_storage_size() for key in demo.attrs)
         texts += len(self.attribute(name, "model_file"))
@@ -221,7 +223,7 @@ class DemoDataset:
             VandError: The episode lacks it, or it is of a wrong kind.
         """
         with hdf5_errors(f"read {name} of", self.path):
-            value = read_attribute(self.file[f"data/{name}"], key)
+            value = read_attribute(demo_group(self.file, name), key)
         if isinstance(value, Unreadable):
             raise VandError(f"{self.path}: {name}: {key}: {value.reason}")
         if key in ATTRIBUTES and type(value) not in ATTRIBUTES[key]:
@@ -230,37 +232,42 @@ class DemoDataset:
         return value
 
     @property
-    def filter_keys(self) -> tuple[str, ...]:
-        """Names of the masks, sorted."""
-        with hdf5_errors("read the masks of", self.path):
-            return tuple(sorted(self.file["mask"])) if "mask" in self.file else ()
+    def uids(self) -> dict[str, str]:
+        """Name of each episode -> identity of the recording, the same wherever it is copied."""
+        return {name: self.attribute(name, "uid") for name in self.names}
 
-    def mask(self, filter_key: str) -> tuple[str, ...]:
-        """Names of the episodes of a mask such as `"train"`, by number.
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits, such as `"train"`, sorted; the file calls them masks."""
+        with hdf5_errors("read the masks of", self.path):
+            return split_names(self.file)
+
+    def split(self, split: str) -> tuple[str, ...]:
+        """Names of the episodes of a split such as `"train"`, by number.
 
         Raises:
-            UsageError: There is no such mask.
+            UsageError: There is no such split.
             VandError: It is damaged, or names an episode that does not exist.
         """
-        if filter_key not in self.filter_keys:
-            raise unknown_name("filter key", filter_key, self.filter_keys)
-        with hdf5_errors(f"read mask {filter_key!r} of", self.path):
-            names = read_mask(self.file, filter_key)
+        if split not in self.splits:
+            raise unknown_name("split", split, self.splits)
+        with hdf5_errors(f"read mask {split!r} of", self.path):
+            names = read_split(self.file, split)
         for name in names:
             if name not in self.names:
-                raise VandError(f"{self.path}: mask/{filter_key} names {name!r}, which is missing")
+                raise VandError(f"{self.path}: mask/{split} names {name!r}, which is missing")
         return names
 
     @property
     def unassigned(self) -> tuple[str, ...]:
-        """Names of the episodes in neither `train` nor `valid`, where there are both masks."""
-        if not {"train", "valid"} <= set(self.filter_keys):
+        """Names of the episodes in neither `train` nor `valid`, where there are both splits."""
+        if not {"train", "valid"} <= set(self.splits):
             return ()
-        masked = {*self.mask("train"), *self.mask("valid")}
-        return tuple(name for name in self.names if name not in masked)
+        assigned = {*self.split("train"), *self.split("valid")}
+        return tuple(name for name in self.names if name not in assigned)
 
     @property
     def pending_parts(self) -> int:
         """Number of episodes recorded but not packed into the file: `repair` packs them."""
-        packed = {self.attribute(name, "uid") for name in self.names}
+        packed = set(self.uids.values())
         return sum(part_uid(part) not in packed for part in part_files(self.path))

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from vand_demos.episode import Episode
 from vand_demos.storage.compatibility import (
+    Recordings,
     require_compatible,
     require_env_args,
     require_fits,
@@ -85,6 +86,7 @@ class Recorder:
         self.path = file_path(path)
         self.env_args = dict(env_args)
         self._states = states
+        self._place = f"one that {self.path} holds already"
         self._folder = parts_folder(self.path)
         require_env_args("the environment", env_args)
         require_folder(self.path)
@@ -93,9 +95,12 @@ class Recorder:
             if not resume:
                 require_new(self.path)
             self._packed, self._signature = self._survey()
-            packed = set(_packed_uids(self.path))
+            packed = _packed_uids(self.path)
             waiting = set(map(part_uid, part_files(self.path))) - packed
-            self._parts, self._uids = len(waiting), packed | waiting
+            self._parts = len(waiting)
+            self._recordings = Recordings()
+            for uid in packed | waiting:
+                self._recordings.add(uid, self._place)
             self._saved: list[tuple[Path, int]] = []  # part and steps, in their order
             self._lock: ExitStack | None = stack.pop_all()
 
@@ -116,8 +121,7 @@ class Recorder:
         if self._lock is None:
             raise VandError(f"{self.path}: the recorder is closed")
         require_fits(episode, self.env_args, self._signature)
-        if episode.uid in self._uids:
-            raise VandError(f"{episode.label}: {self.path} holds this recording already")
+        self._recordings.require_new(episode.uid, episode.label)
         if not episode.next_observations:
             raise VandError(f"{episode.label}: next_obs: expected what obs holds, got nothing")
         image = encode_episode(episode, self.env_args, states=self._states)
@@ -126,7 +130,7 @@ class Recorder:
         write_bytes(part, image)
         self._signature = self._signature or signature(episode)
         self._saved.append((part, len(episode)))
-        self._uids.add(episode.uid)
+        self._recordings.add(episode.uid, self._place)
         self._parts += 1
         return len(self)
 
@@ -156,7 +160,7 @@ class Recorder:
         with disk_errors("remove the last episode of", self.path):
             self._saved[-1][0].unlink()
             sync(self._folder)
-        self._uids.discard(part_uid(self._saved.pop()[0]))
+        self._recordings.discard(part_uid(self._saved.pop()[0]))
         self._parts -= 1
         if not len(self):
             self._signature = {}
@@ -265,12 +269,12 @@ def _start(temporary: Path, path: Path, part: Path) -> None:
             create(temporary, dataset.env_args)
 
 
-def _packed_uids(path: Path) -> list[Any]:
+def _packed_uids(path: Path) -> set[str]:
     """Identities of the episodes in the data set; none where it does not exist yet."""
     if not path.exists():
-        return []
+        return set()
     with DemoDataset.open(path) as dataset:
-        return [dataset.attribute(name, "uid") for name in dataset.names]
+        return set(dataset.uids.values())
 
 
 def _part_number(part: Path) -> int:

@@ -1,4 +1,4 @@
-"""Which episodes of a data set somebody means, in plain terms."""
+"""Choose episodes of a data set by task, device, success, duration or split."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from vand_envs.errors import UsageError, unknown_name
 
 @dataclass(frozen=True)
 class EpisodeFilter:
-    """What an episode must be; what is not said may be anything.
+    """A filter for episodes; fields left at their default do not filter.
 
     Raises:
         UsageError: At construction, where no episode could ever fit.
@@ -29,8 +29,8 @@ class EpisodeFilter:
     """Shortest duration [s]."""
     max_s: float = math.inf
     """Longest duration [s]."""
-    mask: str | None = None
-    """Listed under this filter key of its data set, such as `"train"`."""
+    split: str | None = None
+    """In this split of its data set, such as `"train"`."""
 
     def __post_init__(self) -> None:
         for device in self.devices:
@@ -46,12 +46,12 @@ class EpisodeFilter:
         """Names of the episodes that fit, by number; their arrays are not read.
 
         Raises:
-            UsageError: The data set has no such task or mask.
+            UsageError: The data set has no such task or split.
         """
         for task in self.tasks:
             if task not in dataset.tasks:
                 raise unknown_name("task", task, dataset.tasks)
-        names = dataset.names if self.mask is None else dataset.mask(self.mask)
+        names = dataset.names if self.split is None else dataset.split(self.split)
         return tuple(name for name in names if self._fits(partial(dataset.attribute, name)))
 
     def _fits(self, attribute: Callable[[str], Any]) -> bool:

@@ -17,14 +17,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from vand_demos.episode import Episode, utc_now
+from vand_demos.episode import Episode, mismatch, utc_now
 from vand_demos.storage.compatibility import require_env_args, require_fits, signature
 from vand_demos.storage.decode import (
     child,
     demo_names,
     hdf5_errors,
     open_file,
-    read_attribute,
+    read_total,
     steps_of,
 )
 from vand_demos.storage.layout import (
@@ -172,9 +172,9 @@ def _append_batch(file: Any, batch: Sequence[StoredEpisode]) -> list[str]:
         with source.open() as other:
             other.copy(child(other, f"data/{source.name}", h5py.Group), file["data"], name)
     steps = sum(steps_of(file["data"][name]) for name in names)
-    total = read_attribute(file["data"], "total")
+    total = read_total(file)
     if type(total) is not int:
-        raise VandError(f"data: total: expected a number of steps, got {total!r:.60}")
+        raise VandError(f"data: total: {mismatch('a number of steps', total)}")
     file["data"].attrs["total"] = total + steps
     return names
 
@@ -191,16 +191,16 @@ def _batches(sources: Iterable[StoredEpisode]) -> Iterator[list[StoredEpisode]]:
         yield batch
 
 
-def write_masks(path: Path, masks: Mapping[str, Sequence[str]]) -> None:
-    """Sets masks of a file under construction, in place of those of the same name."""
+def write_splits(path: Path, splits: Mapping[str, Sequence[str]]) -> None:
+    """Set splits of a file under construction, in place of those of the same name."""
     with hdf5_errors("write", path):
         reserve(path, path.stat().st_size + RESERVE_BYTES)
         with h5py.File(path, "r+", libver=LIBVER) as file:
             group = file.require_group("mask")
-            for key, names in masks.items():
-                if key in group:
-                    del group[key]
-                group.create_dataset(key, data=np.array(list(names), "S16"), track_times=False)
+            for split, names in splits.items():
+                if split in group:
+                    del group[split]
+                group.create_dataset(split, data=np.array(list(names), "S16"), track_times=False)
 
 
 @contextmanager
@@ -223,7 +223,7 @@ def write_dataset(
     path: str | Path,
     episodes: Iterable[Episode],
     env_args: Mapping[str, Any],
-    masks: Mapping[str, Sequence[int]] | None = None,
+    splits: Mapping[str, Sequence[int]] | None = None,
     *,
     overwrite: bool = False,
     states: bool = True,
@@ -235,7 +235,7 @@ def write_dataset(
         path: The file.
         episodes: The episodes; one at a time is held in memory. Named `demo_0`, `demo_1`, ...
         env_args: The environment that they were recorded in.
-        masks: Filter key -> indices of episodes; `train` and `valid` may share none.
+        splits: Split -> indices of episodes; `train` and `valid` may share none.
         overwrite: Whether to replace a file that exists.
         states: Whether to store the simulation's states.
         next_observations: Whether to store what was seen after each action. It doubles the
@@ -247,7 +247,7 @@ def write_dataset(
 
     Raises:
         UsageError: The file exists and is not to be replaced, or there is no folder for it.
-        VandError: There is no episode, one does not fit the environment or the others, a mask
+        VandError: There is no episode, one does not fit the environment or the others, a split
             names one that does not exist, or the disk is full; an old file stays as it was.
     """
     path = file_path(path)
@@ -272,18 +272,18 @@ def write_dataset(
         names = append(temporary, sources())
         if not names:
             raise VandError(f"{path}: there are no episodes to write")
-        if masks:
-            write_masks(temporary, _named(masks, names))
+        if splits:
+            write_splits(temporary, _named(splits, names))
     return names
 
 
-def _named(masks: Mapping[str, Sequence[int]], names: Sequence[str]) -> dict[str, list[str]]:
-    """Masks of names, from masks of indices."""
-    for key, indices in masks.items():
+def _named(splits: Mapping[str, Sequence[int]], names: Sequence[str]) -> dict[str, list[str]]:
+    """Splits of names, from splits of indices."""
+    for split, indices in splits.items():
         for index in indices:
             if not 0 <= index < len(names):
-                raise VandError(f"mask {key!r}: there is no episode {index}, only {len(names)}")
-    both = set(masks.get("train", ())) & set(masks.get("valid", ()))
+                raise VandError(f"split {split!r}: there is no episode {index}, only {len(names)}")
+    both = set(splits.get("train", ())) & set(splits.get("valid", ()))
     if both:
-        raise VandError(f"masks 'train' and 'valid' share episode {min(both)}")
-    return {key: [names[i] for i in indices] for key, indices in masks.items()}
+        raise VandError(f"splits 'train' and 'valid' share episode {min(both)}")
+    return {split: [names[i] for i in indices] for split, indices in splits.items()}
