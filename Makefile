@@ -12,7 +12,7 @@ help:
 	@echo "make quickstart   record, train, evaluate and replay, end to end (OUT=folder)"
 	@echo "make test         the test suite"
 	@echo "make faults       the 200 damaged files that the suite takes a few of (minutes)"
-	@echo "make kills        recording by hand, killed at 50 moments (the suite: at 10)"
+	@echo "make kills        recording, killed at 50 moments (the suite: at 10)"
 	@echo "make check        format, lint, types, the API reference builds"
 	@echo "make docs         the API reference as pages (DOCS=folder)"
 	@echo "make bench        speed, as ratios against peers in the same run"
@@ -32,10 +32,10 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 kills: $(READY)
-	VAND_KILLS=50 $(BIN)/python -m pytest tests/demos/test_teleop.py -k killed
+	$(BIN)/python -m pytest -m slow -k killed tests/demos/test_recorder.py tests/demos/test_teleop.py
 
 faults: $(READY)
-	VAND_ALL_FAULTS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/demos/test_fault_corpus.py
+	$(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal tests/demos/test_fault_corpus.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,6 +1,10 @@
 """Demonstrations: recorded durably, stored in one HDF5 file, checked wherever they are read."""
 
 from vand_demos.episode import ACTION_MODES, ACTION_PARTS, DEVICES, Episode, EpisodeError
+from vand_demos.experts import make_expert
+from vand_demos.experts.demonstrate import demonstrate
+from vand_demos.interop import export_dataset, import_dataset
+from vand_demos.recording import record
 from vand_demos.storage.augment import augment
 from vand_demos.storage.check import check_file
 from vand_demos.storage.compatibility import require_compatible
@@ -24,9 +28,14 @@ __all__ = [
     "augment",
     "check_file",
     "delete",
+    "demonstrate",
     "describe",
+    "export_dataset",
     "filter_dataset",
+    "import_dataset",
+    "make_expert",
     "merge",
+    "record",
     "repair",
     "require_compatible",
     "select",

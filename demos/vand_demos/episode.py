@@ -64,7 +64,7 @@ def mismatch(expected: str, value: Any) -> str:
     return f"expected {expected}, got {_short(value)}"
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Episode:
     """A demonstration of N steps.
 
@@ -131,6 +131,15 @@ class Episode:
         """How it goes to another process: read-only mappings cannot be pickled."""
         values = {item.name: _thawed(getattr(self, item.name)) for item in fields(self)}
         return partial(Episode, **values), ()
+
+    def __repr__(self) -> str:
+        """One line: the arrays would fill the screen."""
+        end = "success" if self.success else "failure"
+        name = f"{self.name}: " if self.name else ""
+        return (
+            f"Episode({name}{self.task!r}, {len(self)} steps of {self.control_dt_s:g} s, {end},"
+            f" seed {self.seed}, by {self.device!r})"
+        )
 
     def __len__(self) -> int:
         """Number of steps N."""

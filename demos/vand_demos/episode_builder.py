@@ -1,12 +1,12 @@
-"""What happens in one running episode, remembered until it becomes an `Episode`."""
+"""Collects the steps of a running episode until it becomes an `Episode`."""
 
 from collections.abc import Mapping
-from importlib.metadata import version
 
 import numpy as np
 import numpy.typing as npt
 
 from vand_demos.episode import ACTION_MODES, Episode, utc_now
+from vand_demos.system.version import software_version
 from vand_envs import TaskBatch
 from vand_envs.controller import ActionMode
 
@@ -14,7 +14,7 @@ Row = Mapping[str, npt.NDArray[np.float32]]
 
 
 class EpisodeBuilder:
-    """The steps of one episode.
+    """The steps of one running episode.
 
     Args:
         seed: Seed of the episode.
@@ -93,5 +93,5 @@ class EpisodeBuilder:
             states=np.stack(self._states[:n]),
             model_file=batch.world.xml,
             recorded_at=utc_now(),
-            versions={name: version(name) for name in ("vand-robot", "mujoco", "numpy")},
+            versions={name: software_version(name) for name in ("vand-robot", "mujoco", "numpy")},
         )

@@ -74,8 +74,8 @@ class RecordingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expert:
-    """Demonstrations by the expert of the task."""
+class ExpertOptions:
+    """How the expert of a task demonstrates."""
 
     disturbance: Disturbance | None = DEFAULT_DISTURBANCE
     """Noise on what is executed, never on the label; None for none."""
@@ -88,8 +88,8 @@ Connect = Callable[[World], TeleopDevice]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Person:
-    """Demonstrations by a person, until they quit.
+class TeleopOptions:
+    """How a person demonstrates, until they quit.
 
     Raises:
         UsageError: At construction: an unknown device, or a number out of range.
@@ -154,16 +154,16 @@ def record(
         episodes: Episodes to add: successful ones, or all with `keep_failures`.
         session: See `RecordingOptions`, as for what is not explained here.
         device: Who demonstrates, one of `RECORDING_DEVICES`.
-        connect: See `Person`; for the expert, None.
-        speed_limit: See `Person`.
-        disturbance: See `Expert`.
+        connect: See `TeleopOptions`; for the expert, None.
+        speed_limit: See `TeleopOptions`.
+        disturbance: See `ExpertOptions`.
         keep_failures: See `RecordingOptions`.
         action_mode: See `RecordingOptions`.
         control_dt_s: See `RecordingOptions`.
         resume: Add to the data set if there is one. Seeds that it holds of this task are skipped.
         states: See `RecordingOptions`.
         cameras: See `RecordingOptions`.
-        num_threads: See `Expert`.
+        num_threads: See `ExpertOptions`.
         progress: Called after each episode of the expert that is kept.
 
     Returns:
@@ -188,18 +188,18 @@ def record(
         cameras=cameras,
     )
     if connect is None:
-        expert = Expert(disturbance=disturbance, num_threads=num_threads)
+        expert = ExpertOptions(disturbance=disturbance, num_threads=num_threads)
         return record_by_expert(
             task_id, path, expert, options, episodes=episodes, resume=resume, progress=progress
         )
-    person = Person(device=device, connect=connect, speed_limit=speed_limit)
+    person = TeleopOptions(device=device, connect=connect, speed_limit=speed_limit)
     return record_by_hand(task_id, path, person, options, episodes=episodes, resume=resume)
 
 
 def record_tasks(
     tasks: Sequence[str],
     path: str | Path,
-    driver: Expert | Person,
+    driver: ExpertOptions | TeleopOptions,
     options: RecordingOptions,
     *,
     episodes: int,
@@ -224,11 +224,11 @@ def record_tasks(
         UsageError: See `record`; or several tasks for a person.
         VandError: See `record`.
     """
-    if isinstance(driver, Person) and len(tasks) > 1:
+    if isinstance(driver, TeleopOptions) and len(tasks) > 1:
         raise UsageError(f"device {driver.device!r} records one task at a time, got {len(tasks)}")
     for number, task_id in enumerate(tasks):
         wanted = episodes
-        if resume and isinstance(driver, Expert):
+        if resume and isinstance(driver, ExpertOptions):
             wanted = episodes_missing(
                 path,
                 task_id,
@@ -243,7 +243,7 @@ def record_tasks(
         adds = resume or number > 0
         with ExitStack() as stack:
             progress = stack.enter_context(show(task_id, wanted)) if show else None
-            if isinstance(driver, Person):
+            if isinstance(driver, TeleopOptions):
                 report = record_by_hand(
                     task_id, path, driver, options, episodes=wanted, resume=adds
                 )
@@ -259,7 +259,7 @@ def record_tasks(
 def record_by_expert(
     task_id: str,
     path: str | Path,
-    expert: Expert,
+    expert: ExpertOptions,
     options: RecordingOptions,
     *,
     episodes: int,
@@ -293,7 +293,7 @@ def record_by_expert(
 def record_by_hand(
     task_id: str,
     path: str | Path,
-    person: Person,
+    person: TeleopOptions,
     options: RecordingOptions,
     *,
     episodes: int,

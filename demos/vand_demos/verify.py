@@ -1,4 +1,4 @@
-"""Plays a demonstration again, and says how exactly that agrees with what was recorded."""
+"""Verifies a demonstration: how exactly it agrees with what is computed from it again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from vand_envs.simulation import Simulation
 from vand_envs.typing import FloatArray, IntArray
 
 SOURCES = ("states", "actions", "controls")
-"""What a demonstration can be played from: `restore` its states, `resimulate` the others."""
+"""What a demonstration can be verified from: `restore` its states, `resimulate` the others."""
 
 REPORTED_S = (1.0, 5.0)
 """Divergence is reported after these times, and at the end [s]."""
@@ -34,7 +34,7 @@ _FREE = int(mujoco.mjtJoint.mjJNT_FREE)
 
 @dataclass(frozen=True)
 class Restoration:
-    """What restoring every recorded state showed."""
+    """Result of restoring every recorded state."""
 
     steps: int
     """States restored."""
@@ -65,13 +65,13 @@ class Divergence:
     """Distance of the bases [m]."""
     base_rad: float
     """Angle between the bases [rad]."""
-    things_m: float
-    """Largest distance of a thing that moves by itself from where it was [m]."""
+    objects_m: float
+    """Largest distance of an object that moves freely from where it was [m]."""
 
 
 @dataclass(frozen=True)
 class Resimulation:
-    """What simulating a demonstration again showed."""
+    """Result of simulating a demonstration again."""
 
     steps: int
     """Steps simulated."""
@@ -84,8 +84,8 @@ class Resimulation:
     """After each of `REPORTED_S` that the demonstration lasts, and at the end."""
 
 
-def load_playable(path: str | Path, name: str | None = None) -> Episode:
-    """Reads an episode that can be played: one with states, of a robot that is known here.
+def load_verifiable(path: str | Path, name: str | None = None) -> Episode:
+    """Read an episode that can be verified: one with states, of a robot that is known here.
 
     Args:
         path: The data set.
@@ -105,12 +105,14 @@ def load_playable(path: str | Path, name: str | None = None) -> Episode:
             dataset.names[0] if name is None else name, next_observations=False
         )
     if episode.states is None:
-        raise VandError(f"{path}: {episode.name} was recorded without states: there is no replay")
+        raise VandError(
+            f"{path}: {episode.name} was recorded without states, so there is nothing to verify"
+        )
     return episode
 
 
 def restore(episode: Episode) -> Restoration:
-    """Restores every recorded state and observes it.
+    """Restore every recorded state and observe it.
 
     Raises:
         VandError: The episode has no states, or its world cannot be built here.
@@ -148,7 +150,7 @@ def restore(episode: Episode) -> Restoration:
 
 
 def resimulate(episode: Episode, source: str) -> Resimulation:
-    """Simulates an episode again from its first state, and compares that with its states.
+    """Simulate an episode again from its first state, and compares that with its states.
 
     From `actions`, the recorded ones are carried out. They are what the demonstrator wanted: where
     a disturbance was on, the robot executed something else, which is not recorded as an action.
@@ -178,15 +180,15 @@ def resimulate(episode: Episode, source: str) -> Resimulation:
     )
     if batch.world.xml != episode.model_file:
         raise VandError(
-            f"{episode.label} was recorded in another world than this software's: it can be played"
-            f" from its states, not simulated again"
+            f"{episode.label} was recorded in another world than this software's: it can be"
+            f" verified from its states, not simulated again"
         )
     simulation, recorded = batch.simulation, np.array([1])  # row 0 is simulated, row 1 recorded
     batch.reset([episode.seed] * 2)
     same_start = bool(np.array_equal(simulation.state[0], states[0]))
     simulation.restore(np.stack([states[0]] * 2))
     executed = _controls(batch.model, states)  # (N, nu), row t: after step t - 1
-    things = _free_bodies(batch.model)
+    objects = _free_bodies(batch.model)
     reported = {round(t / episode.control_dt_s) for t in REPORTED_S} | {len(states) - 1}
     divergence: list[Divergence] = []
     other_steps = 0
@@ -199,23 +201,23 @@ def resimulate(episode: Episode, source: str) -> Resimulation:
         simulation.forward(recorded)
         if step + 1 in reported:
             time_s = (step + 1) * episode.control_dt_s
-            divergence.append(_divergence(simulation, time_s, things))
+            divergence.append(_divergence(simulation, time_s, objects))
     return Resimulation(len(states) - 1, same_start, other_steps, tuple(divergence))
 
 
-def _divergence(simulation: Simulation, time_s: float, things: IntArray) -> Divergence:
+def _divergence(simulation: Simulation, time_s: float, objects: IntArray) -> Divergence:
     """How far apart the two simulations of a batch are."""
     ours, theirs = simulation.qpos[:, simulation.base_qpos]  # (3,) each: x, y, yaw
     hands = simulation.site_xpos[:, simulation.ee_site]  # (2, 3)
     turned = simulation.site_xmat[:, simulation.ee_site]  # (2, 3, 3)
-    places = simulation.xpos[:, things]  # (2, K, 3)
+    places = simulation.xpos[:, objects]  # (2, K, 3)
     return Divergence(
         time_s=time_s,
         hand_m=float(np.linalg.norm(hands[0] - hands[1])),
         hand_rad=_angle(turned[0], turned[1]),
         base_m=float(np.linalg.norm(ours[:2] - theirs[:2])),
         base_rad=float(abs((ours[2] - theirs[2] + np.pi) % (2 * np.pi) - np.pi)),
-        things_m=float(np.linalg.norm(places[0] - places[1], axis=-1).max(initial=0.0)),
+        objects_m=float(np.linalg.norm(places[0] - places[1], axis=-1).max(initial=0.0)),
     )
 
 

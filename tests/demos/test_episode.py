@@ -183,3 +183,9 @@ def test_every_fault_is_kept():
         "actions",
         "rewards",
     ]
+
+
+def test_an_episode_is_shown_on_one_line():
+    one = episode(3, success=False)
+    assert repr(one) == "Episode('wipe', 7 steps of 0.1 s, failure, seed 3, by 'expert')"
+    assert repr(one.renamed("demo_2")).startswith("Episode(demo_2: 'wipe', 7 steps")

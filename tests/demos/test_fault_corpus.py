@@ -1,7 +1,5 @@
 """Damaged and foreign files, generated: a few here, all of them with `make faults`."""
 
-import os
-
 import pytest
 
 from tests.conftest import TINY
@@ -9,7 +7,10 @@ from tests.helpers.faults import COUNT, MEMORY_BYTES, answer, corrupt
 from vand_demos import DemoDataset
 from vand_demos.storage.editing import select
 
-INDICES = range(COUNT) if os.environ.get("VAND_ALL_FAULTS") else (7, 60, 97, 143, 183)
+SAMPLE = (7, 60, 97, 143, 183)
+INDICES = [
+    pytest.param(index, marks=() if index in SAMPLE else pytest.mark.slow) for index in range(COUNT)
+]
 
 UNREAD = ("states", "next_obs", "total:", "uid:", "/more", "expected gzip", "expected chunks")
 """What training does not read, or does not mind: faults of it are for `demos check` to find."""

@@ -17,7 +17,7 @@ from vand_envs.errors import UsageError, VandError
 pq = pytest.importorskip("pyarrow.parquet")
 minari = pytest.importorskip("minari")
 
-CONVERTED = [name for name in FORMATS if name != "robomimic"]
+CONVERTED = list(FORMATS)
 
 
 @pytest.fixture

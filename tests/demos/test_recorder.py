@@ -27,7 +27,7 @@ from vand_demos.storage.guard import readable
 from vand_demos.storage.layout import parts_folder
 from vand_envs.errors import UsageError, VandError
 
-KILLS = 20
+KILLS = (10, pytest.param(50, marks=pytest.mark.slow))
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def processes():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["demo_samples", "pytest"])
+        context.set_forkserver_preload(["tests.helpers.episodes", "pytest"])
         multiprocessing.forkserver.ensure_running()
     started = []
 
@@ -328,13 +328,16 @@ def test_a_damaged_data_set_stays_and_so_do_its_parts(path):
     assert len(list(parts_folder(path).glob("*.hdf5"))) == 1
 
 
-def test_no_acknowledged_episode_is_lost_whenever_the_recorder_is_killed(path, tmp_path, processes):
+@pytest.mark.parametrize("kills", KILLS)
+def test_no_acknowledged_episode_is_lost_whenever_the_recorder_is_killed(
+    path, tmp_path, processes, kills
+):
     rng = random.Random(0)
     noted = tmp_path / "noted"
     noted.touch()
     left_parts = left_temporary = 0
     kill = 0
-    while kill < KILLS or (kill < 10 * KILLS and not (left_parts and left_temporary)):
+    while kill < kills or (kill < 200 and not (left_parts and left_temporary)):
         kill += 1
         size = noted.stat().st_size
         child = processes(record_forever, path, noted)

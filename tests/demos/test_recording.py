@@ -9,9 +9,9 @@ from vand_demos import DemoDataset, Recorder, check_file
 from vand_demos.experts import Disturbance
 from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.recording import (
-    Expert,
-    Person,
+    ExpertOptions,
     RecordingOptions,
+    TeleopOptions,
     episodes_missing,
     record,
     record_tasks,
@@ -121,7 +121,7 @@ def test_another_control_rate_is_refused(demos):
 
 def test_several_tasks_are_recorded_in_turn_and_resumed_where_they_stopped(tmp_path):
     path = tmp_path / "demos.hdf5"
-    expert, options = Expert(disturbance=None), RecordingOptions(session=2)
+    expert, options = ExpertOptions(disturbance=None), RecordingOptions(session=2)
     shown = []
 
     @contextmanager
@@ -142,7 +142,7 @@ def test_several_tasks_are_recorded_in_turn_and_resumed_where_they_stopped(tmp_p
 
 
 def test_a_person_records_one_task_at_a_time(tmp_path):
-    person = Person(device="web", connect=lambda _: None)
+    person = TeleopOptions(device="web", connect=lambda _: None)
     recording = record_tasks(
         ["wipe", "stir"], tmp_path / "x", person, RecordingOptions(), episodes=1
     )

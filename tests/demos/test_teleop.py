@@ -34,7 +34,7 @@ from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import VANDER
 from vand_envs.world import make_world
 
-KILLS = int(os.environ.get("VAND_KILLS", "10"))
+KILLS = (10, pytest.param(50, marks=pytest.mark.slow))
 
 
 def press(*events):
@@ -440,18 +440,19 @@ def processes():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["teleop_samples"])
+        context.set_forkserver_preload(["tests.helpers.teleop"])
         multiprocessing.forkserver.ensure_running()
     return context
 
 
-def test_what_was_saved_is_safe_whenever_a_session_is_killed(path, tmp_path, processes):
+@pytest.mark.parametrize("wanted", KILLS)
+def test_what_was_saved_is_safe_whenever_a_session_is_killed(path, tmp_path, processes, wanted):
     rng = random.Random(1)
     noted = tmp_path / "noted"
     noted.touch()
     left_parts = 0
     kills = 0
-    while kills < KILLS or (kills < 10 * KILLS and not left_parts):
+    while kills < wanted or (kills < 10 * wanted and not left_parts):
         kills += 1
         size = noted.stat().st_size
         child = processes.Process(target=record_sessions, args=(path, noted), daemon=True)

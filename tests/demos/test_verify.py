@@ -7,21 +7,21 @@ from tests.helpers.episodes import put
 from vand_demos import DemoDataset, write_dataset
 from vand_demos.experts import Disturbance
 from vand_demos.recording import record
-from vand_demos.verify import load_playable, resimulate, restore
+from vand_demos.verify import load_verifiable, resimulate, restore
 from vand_envs import make_world
 from vand_envs.errors import UsageError, VandError
 
 
 @pytest.fixture(scope="module")
 def clean(demos):
-    return load_playable(demos)
+    return load_verifiable(demos)
 
 
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory):
     path = tmp_path_factory.mktemp("disturbed") / "wipe.hdf5"
     record("wipe", path, episodes=1, session=5, disturbance=Disturbance(at_start=1.0))
-    return load_playable(path)
+    return load_verifiable(path)
 
 
 def repainted(episode):
@@ -57,7 +57,7 @@ def test_actions_that_were_executed_give_the_same_again(clean):
     assert [round(at.time_s, 6) for at in result.divergence[:2]] == [1.0, 5.0]
     assert result.divergence[-1].time_s == pytest.approx((len(clean) - 1) * clean.control_dt_s)
     for at in result.divergence:
-        assert at.hand_m == at.hand_rad == at.base_m == at.base_rad == at.things_m == 0
+        assert at.hand_m == at.hand_rad == at.base_m == at.base_rad == at.objects_m == 0
 
 
 def test_labels_of_a_disturbed_demonstration_diverge_and_its_controls_do_not(disturbed):
@@ -89,9 +89,9 @@ def test_a_world_that_lacks_something_is_one_line(clean):
         restore(replace(clean, model_file=bare))
 
 
-def test_what_cannot_be_played_is_one_line(demos, clean, tmp_path):
+def test_what_cannot_be_verified_is_one_line(demos, clean, tmp_path):
     with pytest.raises(UsageError, match="unknown episode 'demo_99'"):
-        load_playable(demos, "demo_99")
+        load_verifiable(demos, "demo_99")
     with pytest.raises(UsageError, match="unknown source 'states'"):
         resimulate(clean, "states")
     with DemoDataset.open(demos) as dataset:
@@ -99,11 +99,11 @@ def test_what_cannot_be_played_is_one_line(demos, clean, tmp_path):
     bare = tmp_path / "bare.hdf5"
     write_dataset(bare, [clean], env_args, states=False, next_observations=False)
     with pytest.raises(VandError, match="demo_0 was recorded without states"):
-        load_playable(bare)
+        load_verifiable(bare)
     other = {**env_args, "env_kwargs": {**env_args["env_kwargs"], "robot": "stretch"}}
     write_dataset(tmp_path / "other.hdf5", [clean], other, next_observations=False)
     with pytest.raises(VandError, match="robot: expected 'vander', got 'stretch'"):
-        load_playable(tmp_path / "other.hdf5")
+        load_verifiable(tmp_path / "other.hdf5")
     short = replace(clean, states=np.zeros((len(clean), 3)))
     with pytest.raises(VandError, match="states"):
         restore(short)

@@ -2,7 +2,11 @@
 
 import contextlib
 import os
-import resource
+
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None
 import signal
 import sys
 from collections.abc import Mapping

@@ -18,7 +18,7 @@ from vand_demos.verify import (
     SOURCES,
     Resimulation,
     Restoration,
-    load_playable,
+    load_verifiable,
     resimulate,
     restore,
 )
@@ -216,7 +216,7 @@ def play_command(
     """
     if source not in SOURCES:
         raise unknown_name("source", source, SOURCES)
-    demo = load_playable(file, episode)
+    demo = load_verifiable(file, episode)
     result = restore(demo) if source == "states" else resimulate(demo, source)
     if json:
         console.print_json(

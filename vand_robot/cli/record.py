@@ -11,7 +11,7 @@ from vand_demos import DemoDataset
 from vand_demos.experts import Disturbance
 from vand_demos.recording import RECORDING_DEVICES, Connect, SessionReport, episodes_missing, record
 from vand_demos.teleop import DeviceOptions, TeleopDevice, open_device
-from vand_demos.ui.web_server import LOOPBACK
+from vand_demos.ui import LOOPBACK
 from vand_envs import task_ids
 from vand_envs.cameras import parse_image_sizes
 from vand_envs.controller import action_mode as to_action_mode

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vand_demos.ui.web_server import LOOPBACK
+from vand_demos.ui import LOOPBACK
 from vand_envs.errors import UsageError, unknown_name
 from vand_robot.cli import console
 from vand_robot.cli.options import Force

@@ -13,7 +13,6 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from vand_demos.system.files import disk_errors, folder_aside, replacing_folder
+from vand_demos.system.version import software_version
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.config.schema import TrainConfig
@@ -190,11 +190,11 @@ def require_tensors(
 
 def software_versions() -> dict[str, str]:
     """What a checkpoint was made with."""
-    try:
-        own = version("vand-robot")
-    except PackageNotFoundError:  # run from a source tree
-        own = "source"
-    versions = {"vand-robot": own, "torch": str(torch.__version__), "numpy": np.__version__}
+    versions = {
+        "vand-robot": software_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
     return {**versions, "python": platform.python_version()}
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from vand_demos.system.interrupt import Interrupt
+from vand_demos.ui import LOOPBACK
 from vand_demos.ui.frames import FRAMES_PER_S, FrameClock
 from vand_demos.ui.web_scene import add_scene, place_camera
-from vand_demos.ui.web_server import LOOPBACK, invitation, web_server
+from vand_demos.ui.web_server import invitation, web_server
 from vand_robot.viewer.live_episodes import DIRECTIONS, PARTS
 from vand_robot.viewer.memory_plot import SIZE, MemoryPlot
 from vand_robot.viewer.player import SPEEDS, Player

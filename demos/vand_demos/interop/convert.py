@@ -22,8 +22,11 @@ from vand_demos.storage.writer import (
 from vand_demos.system.files import file_path
 from vand_envs.errors import UsageError, VandError, unknown_name
 
-FORMATS = ("lerobot", "minari", "robomimic")
-"""Formats that data sets are converted to and from; robomimic's is the native one."""
+FORMATS = ("lerobot", "minari")
+"""Formats that data sets are converted to and from."""
+
+NATIVE = "robomimic"
+"""Format whose layout ours is, so that nothing needs to be converted."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +116,13 @@ def _converter(format_name: str, path: str | Path) -> ModuleType:
         UsageError: No such format, or the native one.
         VandError: A package that it needs is not installed.
     """
-    if format_name not in FORMATS:
-        raise unknown_name("format", format_name, FORMATS)
-    if format_name == "robomimic":
+    if format_name == NATIVE:
         raise UsageError(
             f"robomimic's layout is the native one: {path} needs no conversion, and robomimic reads"
             f" what vand-robot records as it is"
         )
+    if format_name not in FORMATS:
+        raise unknown_name("format", format_name, FORMATS)
     try:
         return import_module(f"vand_demos.interop.{format_name}")
     except ModuleNotFoundError as error:

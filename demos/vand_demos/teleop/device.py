@@ -15,6 +15,9 @@ the same start again. `quit`: end the session."""
 
 EVENTS: tuple[Event, ...] = get_args(Event)
 
+START_SPEED = 0.6
+"""Share of full speed that a device begins with."""
+
 SLOW = 0.3
 """Share of the speed in slow mode."""
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from vand_demos.teleop.device import TeleopDevice
-from vand_demos.ui.web_server import LOOPBACK
+from vand_demos.ui import LOOPBACK
 from vand_envs.errors import unknown_name
 from vand_envs.world import World
 
@@ -20,8 +20,6 @@ class DeviceOptions:
 
     world: World
     """What is shown and driven."""
-    speed: float = 0.6
-    """Share of full speed to begin with, in (0, 1]."""
     host: str = LOOPBACK
     """Where to serve a page."""
     port: int = 0

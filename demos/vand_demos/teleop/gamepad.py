@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from vand_demos.teleop.device import START_SPEED
 from vand_demos.teleop.devices import DeviceOptions
 from vand_demos.teleop.mapped import Inputs, MappedDevice
 from vand_demos.teleop.mapping import InputMapping, load_mapping
@@ -71,7 +72,7 @@ def connect(options: DeviceOptions) -> MappedDevice:
         gamepad.release()
         raise VandError("no gamepad was found: plug one in, or wake it up")
     return MappedDevice(
-        Window(options.world.model), mapping, gamepad.inputs, gamepad.release, options.speed
+        Window(options.world.model), mapping, gamepad.inputs, gamepad.release, START_SPEED
     )
 
 

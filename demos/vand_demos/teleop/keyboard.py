@@ -12,7 +12,7 @@ from typing import Any
 import glfw
 import numpy as np
 
-from vand_demos.teleop.device import SLOW, Command
+from vand_demos.teleop.device import SLOW, START_SPEED, Command
 from vand_demos.teleop.devices import DeviceOptions
 from vand_demos.teleop.status import Status
 from vand_demos.teleop.window import EVENT_KEYS, Window, events_of
@@ -60,7 +60,7 @@ def connect(options: DeviceOptions) -> "KeyboardDevice":
     Raises:
         VandError: There is no display.
     """
-    return KeyboardDevice(Window(options.world.model), options.speed)
+    return KeyboardDevice(Window(options.world.model), START_SPEED)
 
 
 class KeyboardDevice:

@@ -5,6 +5,7 @@ import io
 import time
 from typing import Any
 
+from vand_demos.teleop.device import START_SPEED
 from vand_demos.teleop.devices import DeviceOptions
 from vand_demos.teleop.mapped import Inputs, MappedDevice
 from vand_demos.teleop.mapping import InputMapping, load_mapping
@@ -51,7 +52,7 @@ def connect(options: DeviceOptions) -> MappedDevice:
     mapping = load_mapping(options.mapping, MAPPING, (*AXES, *BUTTONS))
     mouse = SpaceMouse()
     return MappedDevice(
-        Window(options.world.model), mapping, mouse.inputs, mouse.release, options.speed
+        Window(options.world.model), mapping, mouse.inputs, mouse.release, START_SPEED
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from vand_demos.teleop.device import EVENTS, SLOW, Command, Event, Vector3
+from vand_demos.teleop.device import EVENTS, SLOW, START_SPEED, Command, Event, Vector3
 from vand_demos.teleop.devices import DeviceOptions
 from vand_demos.teleop.gizmo import product, pull, rotation_between
 from vand_demos.teleop.status import Status
@@ -79,7 +79,7 @@ class WebDevice:
     def __init__(self, options: DeviceOptions) -> None:
         self._robot = options.world.robot
         self._model = options.world.model
-        self._speed = options.speed
+        self._speed = START_SPEED
         self._lock = Lock()  # what follows is shared with the server's thread
         self._pages: list[ServerConnection] = []
         self._heard = -np.inf  # when the driving page was last heard of, monotonic [s]

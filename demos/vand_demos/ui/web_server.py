@@ -23,13 +23,11 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from vand_demos.ui import LOOPBACK
 from vand_envs.errors import UsageError, VandError
 
 Channel = Callable[[ServerConnection], Awaitable[None]]
 """Talks to the page over a web socket of its own, on the server's thread, until it returns."""
-
-LOOPBACK = "127.0.0.1"
-"""Where servers listen unless told otherwise."""
 
 CLOSE_TIMEOUT_S = 1.0
 """How long a browser that hangs may delay the end of a session [s]."""
