@@ -301,7 +301,7 @@ def record_by_hand(
 ) -> SessionReport:
     """Record demonstrations by a person, until they quit; see `record`."""
     with _Session(task_id, file_path(path), options, episodes, resume=resume) as session:
-        drive = TeleopSession(
+        teleop = TeleopSession(
             TaskBatch(task_id, 1, control_dt_s=options.control_dt_s),
             session.recorder,
             device=person.device,
@@ -312,8 +312,8 @@ def record_by_hand(
             keep_failures=options.keep_failures,
             finish=session.with_images,
         )
-        interrupted = _operate(drive, person.connect)
-    return session.report(drive.attempts, interrupted=interrupted)
+        interrupted = _operate(teleop, person.connect)
+    return session.report(teleop.attempts, interrupted=interrupted)
 
 
 class _Session:
@@ -425,11 +425,11 @@ def episodes_missing(
     return max(episodes - there, 0)
 
 
-def _operate(drive: TeleopSession, connect: Connect) -> bool:
+def _operate(session: TeleopSession, connect: Connect) -> bool:
     """Let a person drive until they quit; whether by Ctrl-C."""
     try:
-        with closing(connect(drive.batch.world)) as controls:
-            run(drive, controls)
+        with closing(connect(session.batch.world)) as controls:
+            run(session, controls)
     except KeyboardInterrupt:
         return True
     return False

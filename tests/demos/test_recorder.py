@@ -362,8 +362,9 @@ def test_no_acknowledged_episode_is_lost_whenever_the_recorder_is_killed(
     assert check_file(path) == []
 
 
+@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_acknowledged_episode_is_lost_at_whatever_step_the_recorder_is_killed(
-    path, tmp_path, processes
+    path, tmp_path, processes, stride
 ):
     noted = tmp_path / "noted"
     noted.touch()
@@ -374,7 +375,7 @@ def test_no_acknowledged_episode_is_lost_at_whatever_step_the_recorder_is_killed
         child.join()
         ended = child.exitcode == 0
         assert ended or child.exitcode == -signal.SIGKILL
-        steps += 1
+        steps += stride
         if path.exists() or any(parts_folder(path).glob("*.hdf5")):
             duplicates += repair(path).already_packed
             with DemoDataset.open(path) as dataset:

@@ -2,8 +2,8 @@
 
 from vand_demos.teleop.device import Command, Event, TeleopDevice
 from vand_demos.teleop.devices import TELEOP_DEVICES, DeviceOptions, open_device
-from vand_demos.teleop.drive import TeleopSession
 from vand_demos.teleop.loop import run
+from vand_demos.teleop.session import TeleopSession
 from vand_demos.teleop.status import Status
 from vand_demos.ui.frames import FrameClock
 

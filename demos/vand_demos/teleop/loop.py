@@ -5,7 +5,7 @@ from collections import deque
 
 from vand_demos.system.interrupt import Interrupt
 from vand_demos.teleop.device import TeleopDevice
-from vand_demos.teleop.drive import TeleopSession
+from vand_demos.teleop.session import TeleopSession
 from vand_demos.ui.frames import FRAMES_PER_S, FrameClock, PoseInterpolator
 
 THREAD_SWITCH_S = 0.001
@@ -13,14 +13,16 @@ THREAD_SWITCH_S = 0.001
 the loop's jitter."""
 
 
-def run(drive: TeleopSession, device: TeleopDevice, timing: FrameClock | None = None) -> FrameClock:
+def run(
+    session: TeleopSession, device: TeleopDevice, timing: FrameClock | None = None
+) -> FrameClock:
     """Drive until the operator quits.
 
     Each control step takes one command and one step of the simulation, however late it is; only
     pictures are left out. They move from the state before the step to the one after it.
 
     Args:
-        drive: The session.
+        session: The session.
         device: Who drives it.
         timing: When frames are due; real time by default.
 
@@ -30,25 +32,25 @@ def run(drive: TeleopSession, device: TeleopDevice, timing: FrameClock | None = 
     Raises:
         KeyboardInterrupt: After Ctrl-C, at the end of a control step: what is being saved is saved.
     """
-    dt = drive.batch.control_dt_s
+    dt = session.batch.control_dt_s
     frames = max(1, round(FRAMES_PER_S * dt))
     timing = timing or FrameClock(dt / frames)
-    pose = PoseInterpolator(drive.batch.model)
+    pose = PoseInterpolator(session.batch.model)
     begun: deque[float] = deque(maxlen=round(3.0 / dt) + 1)  # of the last three seconds
     switch_s = sys.getswitchinterval()
     sys.setswitchinterval(THREAD_SWITCH_S)
     with Interrupt() as interrupt:
         try:
-            while not drive.finished:
+            while not session.finished:
                 interrupt.obey()
                 begun.append(timing.clock())
-                drive.follow(device.read())
+                session.follow(device.read())
                 held = (len(begun) - 1) / (begun[-1] - begun[0]) if len(begun) > 1 else 1 / dt
-                status = drive.status(1 / dt, held)
+                status = session.status(1 / dt, held)
                 on_time = True
                 for frame in range(1, frames + 1):
                     if on_time or frame == frames:
-                        device.show(status, pose.at(drive.before, drive.after, frame / frames))
+                        device.show(status, pose.at(session.before, session.after, frame / frames))
                     on_time = timing.wait()
         finally:
             sys.setswitchinterval(switch_s)

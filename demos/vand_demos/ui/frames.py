@@ -54,6 +54,9 @@ class PoseInterpolator:
     """Poses between two states, for pictures alone: nothing of it gets back into the simulation.
 
     Joints move at constant velocity, balls and free joints by the shortest rotation.
+
+    Args:
+        model: The `mujoco.MjModel`.
     """
 
     def __init__(self, model: Any) -> None:
@@ -65,16 +68,24 @@ class PoseInterpolator:
         """The pose a part of the way, in [0, 1]; the same `mujoco.MjData` each time.
 
         Args:
-            before: mjSTATE_INTEGRATION, (S,).
+            before: An integration state, (S,), or joint positions, (nq,).
             after: The same, later.
             part: How far on the way.
+
+        Returns:
+            The pose: bodies, geoms, sites, tendons, cameras and lights; no contacts.
         """
         model, data = self._model, self._data
-        mujoco.mj_extractState(model, after, _STATE, self._later, mujoco.mjtState.mjSTATE_QPOS)
-        mujoco.mj_setState(model, data, before, _STATE)
+        if len(before) == model.nq:
+            data.qpos[:], self._later[:] = before, after
+        else:
+            mujoco.mj_setState(model, data, before, _STATE)
+            mujoco.mj_extractState(model, after, _STATE, self._later, mujoco.mjtState.mjSTATE_QPOS)
         mujoco.mj_differentiatePos(model, self._velocity, 1.0, data.qpos, self._later)
         mujoco.mj_integratePos(model, data.qpos, self._velocity, part)
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
         mujoco.mj_camlight(model, data)
+        mujoco.mj_flex(model, data)
+        mujoco.mj_tendon(model, data)
         return data
