@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,17 @@ def test_numbers_are_decimal_and_never_of_base_sixty():
     for text in ("updates=1:30", "updates=1_000", "only_successful=yes", f"seed={'9' * 5000}"):
         with pytest.raises(UsageError, match=r"^[^\n]*$"):
             override(TrainConfig(), [text])
+
+
+def test_text_that_looks_like_a_number_stays_text_in_a_written_configuration(tmp_path: Path):
+    names = ("010", "0o17", "1e5", "1:30", "yes", "null", "~", "1_000", "2026-01-01", "é: [x]")
+    for name in names:
+        (tmp_path / name).touch()
+    config = dataclasses.replace(TrainConfig(), data=names, input_noise_std=1e-6)
+    (tmp_path / "run.yaml").write_text(to_yaml(config))
+    again = load_config(tmp_path / "run.yaml")
+    assert [Path(path).name for path in again.data] == list(names)
+    assert again.input_noise_std == 1e-6
 
 
 def test_a_yaml_file_is_read_as_overrides_are(tmp_path: Path):

@@ -17,7 +17,7 @@ from vand_envs.errors import UsageError
 from vand_robot.config.library import missing_data
 from vand_robot.config.schema import TrainConfig
 from vand_robot.config.validation import build, to_dict
-from vand_robot.config.yaml_core import parse_yaml
+from vand_robot.config.yaml_core import dump_yaml, parse_yaml
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -46,7 +46,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
 
 def to_yaml(config: Any) -> str:
     """A dataclass as YAML text that reads back to an equal one."""
-    return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
+    return dump_yaml(to_dict(config))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

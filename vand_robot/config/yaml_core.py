@@ -1,10 +1,11 @@
-"""YAML read by its version 1.2, the core schema.
+"""YAML by its version 1.2, the core schema.
 
 `010` is ten, and `1:30` and `yes` are text; version 1.1, which PyYAML reads, has eight, ninety and
 true.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import yaml  # type: ignore[import-untyped]  # it ships no type information
@@ -33,6 +34,14 @@ def parse_yaml(text: str) -> Any:
     return yaml.load(text, _Loader)  # noqa: S506  (a safe loader)
 
 
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """YAML text of nested mappings and lists, which every version of YAML reads alike."""
+    text = yaml.dump(
+        values, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False
+    )
+    return cast("str", text)
+
+
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # its base is untyped
     """PyYAML's safe loader with the core schema; a key that comes twice is an error."""
 
@@ -50,6 +59,10 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # its base is untyped
         return cast("dict[Any, Any]", super().construct_mapping(node, deep=deep))
 
 
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # its base is untyped
+    """PyYAML's safe dumper; it quotes text that either version would take for something else."""
+
+
 def _construct_int(_: Any, node: Any) -> int:
     text = str(node.value)
     return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
@@ -58,4 +71,5 @@ def _construct_int(_: Any, node: Any) -> int:
 _Loader.add_constructor(f"{_TAG}int", _construct_int)
 for _name, (_pattern, _first) in _PLAIN_SCALARS.items():
     _characters = [*_first, ""] if _name == "null" else list(_first)
-    _Loader.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"^(?:{_pattern})$"), _characters)
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"^(?:{_pattern})$"), _characters)
