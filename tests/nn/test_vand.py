@@ -8,12 +8,8 @@ from torch.utils.checkpoint import checkpoint
 
 from vand_robot.nn import GRU, Chain, Vand, dual_step, make_cell
 from vand_robot.nn.kernel.scan import scan
-from vand_robot.nn.regularizers.vand import (
-    FORGOTTEN_PASSES,
-    kl_bound,
-    mean_square,
-    relaxed_bernoulli,
-)
+from vand_robot.nn.regularizers.mixture import kl_bound, mean_square, relaxed_bernoulli
+from vand_robot.nn.regularizers.vand import FORGOTTEN_PASSES
 
 STEPS, BATCH, INPUTS, UNITS = 6, 4, 3, 5
 CELLS = ["elman", "gru", "lstm"]

@@ -8,7 +8,7 @@ from vand_robot.nn.allocator import tune_allocator
 from vand_robot.nn.heads import GaussianHead, gaussian_nll
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.layers import GRU, LSTM, Elman
-from vand_robot.nn.optimization import dual_step
+from vand_robot.nn.optimization import collect_penalty, dual_step
 from vand_robot.nn.recurrent import Recurrent, ScanResult
 from vand_robot.nn.registry import (
     CELLS,
@@ -25,6 +25,7 @@ from vand_robot.nn.regularizers.base import (
 )
 from vand_robot.nn.regularizers.chain import Chain
 from vand_robot.nn.regularizers.classic import Dropout, GaussianNoise, InputNoise, Zoneout
+from vand_robot.nn.regularizers.mixture import kl_bound
 from vand_robot.nn.regularizers.noisin import (
     DISTRIBUTIONS,
     DropoutLSTM,
@@ -32,7 +33,7 @@ from vand_robot.nn.regularizers.noisin import (
     explicit_regularizer,
 )
 from vand_robot.nn.regularizers.options import OptionInfo, Range
-from vand_robot.nn.regularizers.vand import Vand, VandSampler, kl_bound
+from vand_robot.nn.regularizers.vand import Vand, VandSampler
 
 __all__ = [
     "CELLS",
@@ -60,6 +61,7 @@ __all__ = [
     "Vand",
     "VandSampler",
     "Zoneout",
+    "collect_penalty",
     "dual_step",
     "explicit_regularizer",
     "gaussian_nll",

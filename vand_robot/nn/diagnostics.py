@@ -14,13 +14,15 @@ from torch.autograd.functional import jvp
 
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.kernel.random_mask import require_mask
-from vand_robot.nn.kernel.scan import Trajectory, scan
+from vand_robot.nn.kernel.scan import scan
 from vand_robot.nn.regularizers.chain import ChainSampler
-from vand_robot.nn.regularizers.vand import VandSampler, kl_bound
+from vand_robot.nn.regularizers.mixture import kl_bound
+from vand_robot.nn.regularizers.vand import VandSampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vand_robot.nn.kernel.formula import Trajectory
     from vand_robot.nn.recurrent import Recurrent
     from vand_robot.nn.regularizers.base import Sampler
 

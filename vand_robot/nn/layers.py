@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 class _OneTensorState(Recurrent[Tensor]):
     """Layers whose state in `torch.nn` is one tensor."""
 
-    def _join(self, hx: Any, batched: bool) -> Tensor:
+    def merge_state(self, hx: Any) -> Tensor:
+        """See `Recurrent.merge_state`: it is merged as it is."""
         if not isinstance(hx, Tensor):
             name = type(self).__name__
             raise TypeError(f"{name} expects hx to be a tensor; got {type(hx).__name__}")
-        return hx if batched else hx.unsqueeze(1)
+        return hx
 
-    def _split(self, state: Tensor, batched: bool) -> Tensor:
-        return state if batched else state.squeeze(1)
+    def split_state(self, state: Tensor) -> Tensor:
+        """See `Recurrent.split_state`."""
+        return state
 
 
 class Elman(_OneTensorState):
@@ -190,18 +192,26 @@ class LSTM(Recurrent[tuple[Tensor, Tensor]]):
             regularizer=regularizer,
         )
 
-    def _join(self, hx: Any, batched: bool) -> Tensor:
-        if isinstance(hx, Tensor) or len(hx) != 2:
-            raise TypeError(f"LSTM expects hx to be a pair (h, c); got {type(hx).__name__}")
-        shapes = [tuple(part.shape) for part in hx]
-        if shapes[0] != shapes[1] or shapes[0][-1:] != (self.hidden_size,):
-            raise ValueError(
-                f"LSTM expects h and c of one shape (..., {self.hidden_size}); got {shapes}"
+    def merge_state(self, hx: Any) -> Tensor:
+        """See `Recurrent.merge_state`: the pair (h, c) becomes [h; c], (num_layers, B, 2H)."""
+        size = self.hidden_size
+        if isinstance(hx, Tensor) and hx.shape[-1:] == (2 * size,):
+            return hx
+        if isinstance(hx, Tensor):
+            raise TypeError(
+                f"LSTM expects hx to be a pair (h, c); got Tensor of shape {tuple(hx.shape)},"
+                f" and a merged state is (..., {2 * size})"
             )
-        state = torch.cat(hx, -1)  # (num_layers, B, 2H)
-        return state if batched else state.unsqueeze(1)
+        if not (isinstance(hx, (tuple, list)) and [type(part) for part in hx] == [Tensor] * 2):
+            kinds = [type(part).__name__ for part in hx] if isinstance(hx, (tuple, list)) else []
+            came = f"({', '.join(kinds)})" if kinds else type(hx).__name__
+            raise TypeError(f"LSTM expects hx to be a pair (h, c); got {came}")
+        shapes = [tuple(part.shape) for part in hx]
+        if shapes[0] != shapes[1] or shapes[0][-1:] != (size,):
+            raise ValueError(f"LSTM expects h and c of one shape (..., {size}); got {shapes}")
+        return torch.cat(tuple(hx), -1)
 
-    def _split(self, state: Tensor, batched: bool) -> tuple[Tensor, Tensor]:
-        state = state if batched else state.squeeze(1)
+    def split_state(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Recurrent.split_state`: [h; c] becomes the pair (h, c)."""
         # Not by chunk(), whose parts may not be written on.
         return state[..., : self.hidden_size], state[..., self.hidden_size :]

@@ -1,29 +1,25 @@
-"""Base of the recurrent layers: sequences, single steps, lengths, states and checks.
+"""Base of the recurrent layers: whole sequences, single steps, packed batches, states.
 
 The public layers are in `layers.py`.
 """
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import dropout, linear
 from torch.nn.utils.rnn import PackedSequence
 
-from vand_robot.nn.kernel.cells import Cell, Weights
+from vand_robot.nn import checks
+from vand_robot.nn.kernel.formula import in_transform
 from vand_robot.nn.kernel.packed import in_order, packed_like, padded
 from vand_robot.nn.kernel.scan import scan
-from vand_robot.nn.regularizers.base import (
-    NoRegularizer,
-    Regularizer,
-    RegularizerTerms,
-    Sample,
-)
+from vand_robot.nn.parameters import Parameters
+from vand_robot.nn.regularizers.base import RegularizerTerms, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,90 +41,11 @@ class ScanResult:
     """The regularizer's terms of the loss; zero when it does not act."""
 
 
-class Recurrent(nn.Module, Generic[Hx]):
+class Recurrent(Parameters, Generic[Hx]):
     """Base of the three layers. Use `Elman`, `GRU` or `LSTM`.
 
     S is the size of a layer's state: H, or 2H for the LSTM, [hidden; cell].
     """
-
-    bidirectional = False
-    """As `torch.nn` has it."""
-
-    def __init__(
-        self,
-        cell: Cell,
-        *,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-        regularizer: Regularizer | None,
-    ) -> None:
-        super().__init__()
-        name = type(self).__name__
-        for option, size in (
-            ("input_size", input_size),
-            ("hidden_size", hidden_size),
-            ("num_layers", num_layers),
-        ):
-            if size < 1:
-                raise ValueError(f"{name} expects {option} >= 1; got {size!r}")
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"{name} expects dropout in [0, 1]; got {dropout!r}")
-        if bidirectional:
-            raise ValueError(f"{name} runs forwards only: bidirectional=True is not supported")
-        if regularizer is not None and not isinstance(regularizer, Regularizer):
-            raise TypeError(
-                f"{name} expects a Regularizer, e.g. Vand(); got {type(regularizer).__name__}"
-                " (make_regularizer builds one from a dictionary)"
-            )
-        self.cell = cell
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
-        self.state_size = cell.parts * hidden_size
-        options: dict[str, Any] = {"device": device, "dtype": dtype}
-        for layer in range(num_layers):
-            width = input_size if layer == 0 else hidden_size
-            shapes: dict[str, tuple[int, ...]] = {
-                "weight_ih": (width,),
-                "weight_hh": (hidden_size,),
-            }
-            if bias:
-                shapes |= {"bias_ih": (), "bias_hh": ()}
-            for key, shape in shapes.items():
-                weight = torch.empty(cell.gates * hidden_size, *shape, **options)
-                self.register_parameter(f"{key}_l{layer}", nn.Parameter(weight))
-        recipe = NoRegularizer() if regularizer is None else regularizer
-        self.regularizer = recipe.bind(num_layers, hidden_size, self.state_size).to(**options)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw all weights from U(-1/sqrt(H), 1/sqrt(H)), as `torch.nn` does."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for name, parameter in self.named_parameters():
-            if not name.startswith("regularizer."):
-                nn.init.uniform_(parameter, -bound, bound)
-
-    def weights(self, layer: int) -> Weights:
-        """Weights of one layer."""
-        found = self._parameters  # get_parameter would cost a tenth of a control step
-        weight_ih, weight_hh = found[f"weight_ih_l{layer}"], found[f"weight_hh_l{layer}"]
-        assert weight_ih is not None  # noqa: S101  (narrows the type)
-        assert weight_hh is not None  # noqa: S101  (narrows the type)
-        bias_ih, bias_hh = found.get(f"bias_ih_l{layer}"), found.get(f"bias_hh_l{layer}")
-        return Weights(weight_ih, weight_hh, bias_ih, bias_hh)
-
-    def flatten_parameters(self) -> None:
-        """Do nothing: in `torch.nn` it lays weights out for cuDNN, which is not used here."""
-
-    def extra_repr(self) -> str:
-        """Show sizes in the module's printout."""
-        return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
 
     def initial_state(
         self,
@@ -143,7 +60,7 @@ class Recurrent(nn.Module, Generic[Hx]):
     def run(
         self,
         x: Tensor,
-        state: Tensor | None = None,
+        state: Tensor | Hx | None = None,
         lengths: Tensor | Sequence[int] | None = None,
         *,
         deterministic: bool | None = None,
@@ -155,47 +72,57 @@ class Recurrent(nn.Module, Generic[Hx]):
         Args:
             x: (T, B, I) inputs.
             state: (num_layers, B, S) state to go on from (truncated backpropagation, or a rollout
-                in pieces); None for zeros. Gradients flow into it: detach it to truncate.
+                in pieces), or as `torch.nn` has it; None for zeros. Gradients flow into it: detach
+                it to truncate.
             lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all. What
                 padding holds, even NaN, changes nothing. Any order will do; in descending order
                 padding costs next to nothing.
             deterministic: switch the regularizer's samples off or on; None: on in training mode.
+                Off, the dropout between layers is off too.
 
         Returns:
             Outputs, final state and the regularizer's terms.
 
         Raises:
             ValueError: if a shape, a type or a length does not fit.
+            TypeError: if something is no tensor.
         """
-        if _in_autocast(x):
-            own = self.weights(0).hh.dtype
+        name = type(self).__name__
+        own = self.weights(0).hh.dtype
+        state = None if state is None else self.merge_state(state)
+        if isinstance(x, Tensor) and _in_autocast(x):
             with torch.autocast(x.device.type, enabled=False):
                 x, state = x.to(own), None if state is None else state.to(own)
                 return self.run(x, state, lengths, deterministic=deterministic)
-        lengths = None if lengths is None else self._as_lengths(lengths)
-        self._check(x, state, lengths)
+        checks.check_input(name, x, self.input_size, own)
         steps, batch, _ = x.shape
-        state = self.initial_state(batch, dtype=x.dtype) if state is None else state
+        if state is None:
+            state = self.initial_state(batch, dtype=x.dtype)
+        else:
+            self._check_state(state, batch)
+            checks.check_type(name, "a state", state, own)
         sampled = self.training if deterministic is None else not deterministic
         valid = None
         if lengths is not None:
-            lengths = lengths.to(x.device)
+            lengths = checks.as_lengths(name, lengths, steps, batch).to(x.device)
             valid = torch.arange(steps, device=x.device).unsqueeze(1) < lengths  # (T, B)
             x = _without_padding(x, valid)
 
-        scanned, finals, kl = self._run_layers(x, state, lengths, valid, sampled)
+        drop = self.dropout if self.training and deterministic is not True else 0.0
+        scanned, finals, kl = self._run_layers(x, state, lengths, valid, sampled, drop)
         output = scanned
         if sampled:
             output = _without_padding(self.regularizer.perturb_output(output), valid)
         if valid is None and output is scanned and output.requires_grad:
             # The scan keeps its states for the backward pass; the caller may write on a copy.
             output = output.clone(memory_format=torch.contiguous_format)
+        terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.figures())
         if sampled and self.training:
             terms = self.regularizer.terms(kl)
-            if torch.is_grad_enabled():
+        if not in_transform():  # whose tensors must not outlive it
+            object.__setattr__(self, "terms", terms)  # past nn.Module's checks, which cost more
+            if sampled and self.training and torch.is_grad_enabled():
                 self.regularizer.record(kl, steps * batch if lengths is None else lengths.sum())
-        else:
-            terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.stats())
         return ScanResult(output, finals, terms)
 
     def _run_layers(
@@ -205,6 +132,7 @@ class Recurrent(nn.Module, Generic[Hx]):
         lengths: Tensor | None,
         valid: Tensor | None,
         sampled: bool,
+        drop: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Run all layers, one after the other.
 
@@ -214,6 +142,7 @@ class Recurrent(nn.Module, Generic[Hx]):
             lengths: (B,) valid steps; None for all.
             valid: (T, B) which steps those are; None for all.
             sampled: whether the regularizer acts.
+            drop: probability of dropout between layers.
 
         Returns:
             (T, B, H) hidden state of the last layer, (num_layers, B, S) final state, and the KL
@@ -224,8 +153,8 @@ class Recurrent(nn.Module, Generic[Hx]):
         finals = []
         output = x
         for layer in range(self.num_layers):
-            if layer and self.dropout:
-                output = dropout(output, self.dropout, self.training)
+            if layer and drop:
+                output = dropout(output, drop)
             if sampled:
                 output = self.regularizer.perturb_input(output, layer)
             sample = self._draw(layer, steps, state[layer], sampled)
@@ -250,12 +179,15 @@ class Recurrent(nn.Module, Generic[Hx]):
             return self.regularizer.sample(layer, steps, like)
         return Sample(self.regularizer.expected(like))
 
-    def step(self, x: Tensor, state: Tensor, deterministic: bool = True) -> tuple[Tensor, Tensor]:
+    def step(
+        self, x: Tensor, state: Tensor | Hx, deterministic: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """Advance one step, for control. No gradients.
 
         Args:
             x: (B, I) inputs.
-            state: (num_layers, B, S), from `initial_state` or the last step.
+            state: (num_layers, B, S), from `initial_state` or the last step, or as `torch.nn` has
+                it.
             deterministic: False draws from the regularizer. Every call is then a sequence of its
                 own, so masks of one per sequence are drawn anew; use `run` to hold them.
 
@@ -268,27 +200,35 @@ class Recurrent(nn.Module, Generic[Hx]):
         if torch.is_grad_enabled():  # else no_grad would cost 6 % of a control step for nothing
             with torch.no_grad():
                 return self.step(x, state, deterministic)
+        if not isinstance(state, Tensor):
+            state = self.merge_state(state)
+        if _in_autocast(x):
+            own = self.weights(0).hh.dtype
+            with torch.autocast(x.device.type, enabled=False):
+                return self.step(x.to(own), state.to(own), deterministic)
         if not deterministic:
             result = self.run(x.unsqueeze(0), state, deterministic=False)
             return result.output[0], result.state
+        if self._kernels is None:
+            return self.transition(x, state)
         states = []
         output, parts = x, self.cell.parts
         before = state.unbind(0)
         if len(before) != self.num_layers:
             raise ValueError(self._misfit(state, x.shape[0]))
         for layer, previous in enumerate(before):  # (B, S)
-            mu = self.cell.step(output, previous, self.weights(layer))
+            mu = self._kernels.step(output, previous, self.weights(layer))
             affine = self.regularizer.expected(previous)
             states.append(mu if affine.is_identity else affine(mu, previous)[0])
             output = states[-1] if parts == 1 else states[-1][:, : self.hidden_size]
         return output, states[0].unsqueeze(0) if len(states) == 1 else torch.stack(states)
 
-    def transition(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def transition(self, x: Tensor, state: Tensor | Hx) -> tuple[Tensor, Tensor]:
         """Advance one deterministic step by the readable formula, under autograd if it is on.
 
         Args:
             x: (B, I) inputs.
-            state: (num_layers, B, S).
+            state: (num_layers, B, S), or as `torch.nn` has it.
 
         Returns:
             (B, H) output and (num_layers, B, S) next state.
@@ -296,6 +236,7 @@ class Recurrent(nn.Module, Generic[Hx]):
         Raises:
             ValueError: if the state is of another number of layers.
         """
+        state = self.merge_state(state)
         if _in_autocast(x):
             own = self.weights(0).hh.dtype
             with torch.autocast(x.device.type, enabled=False):
@@ -332,7 +273,8 @@ class Recurrent(nn.Module, Generic[Hx]):
     ) -> tuple[Tensor | PackedSequence, Hx]:
         """Run as the layer of `torch.nn` does.
 
-        The regularizer's terms of the loss are not returned; `run` returns them.
+        The regularizer's terms of the loss are not returned. `run` returns them; of a call they
+        stay in `terms`, where `collect_penalty` finds them.
 
         Args:
             x: (T, B, I), or (B, T, I) with `batch_first`, or (T, I) unbatched; or a packed
@@ -364,76 +306,55 @@ class Recurrent(nn.Module, Generic[Hx]):
             x = x.unsqueeze(1)  # (T, 1, I)
         elif self.batch_first:
             x = x.transpose(0, 1)  # (T, B, I)
-        result = self.run(x, None if hx is None else self._join(hx, batched), lengths)
-        output, final = result.output.contiguous(), self._split(result.state, batched)
+        state = None if hx is None else self.merge_state(hx)
+        if state is not None and not batched:
+            state = state.unsqueeze(1)
+        result = self.run(x, state, lengths)
+        output = result.output.contiguous()
         if not batched:
-            return output.squeeze(1), final
-        return output.transpose(0, 1) if self.batch_first else output, final
+            return output.squeeze(1), self.split_state(result.state.squeeze(1))
+        output = output.transpose(0, 1) if self.batch_first else output
+        return output, self.split_state(result.state)
 
     def _forward_packed(self, packed: PackedSequence, hx: Hx | None) -> tuple[PackedSequence, Hx]:
         """See `forward`."""
         x, lengths = padded(packed)  # (T, B, I) and (B,), longest first
-        state = None if hx is None else self._join(hx, batched=True)
+        state = None if hx is None else self.merge_state(hx)
         if state is not None:
             self._check_state(state, x.shape[1])  # before its order is changed
             state = in_order(state, packed.sorted_indices)
         result = self.run(x, state, lengths)
         final = in_order(result.state, packed.unsorted_indices)
-        return packed_like(packed, result.output, lengths), self._split(final, batched=True)
+        return packed_like(packed, result.output, lengths), self.split_state(final)
 
     @abstractmethod
-    def _join(self, hx: Hx, batched: bool) -> Tensor:
-        """Turn a state as `torch.nn` has it into (num_layers, B, S)."""
+    def merge_state(self, hx: Tensor | Hx) -> Tensor:
+        """Turn a state as `torch.nn` has it into one tensor (num_layers, B, S).
+
+        Args:
+            hx: (num_layers, B, H), for the LSTM a pair of them; or already merged.
+
+        Returns:
+            (num_layers, B, S); what is merged already as it is.
+
+        Raises:
+            TypeError: if it is neither.
+            ValueError: if the members of a pair do not fit each other.
+        """
 
     @abstractmethod
-    def _split(self, state: Tensor, batched: bool) -> Hx:
-        """Turn (num_layers, B, S) into a state as `torch.nn` has it."""
-
-    def _check(self, x: Tensor, state: Tensor | None, lengths: Tensor | None) -> None:
-        name = type(self).__name__
-        if x.dim() != 3 or x.shape[2] != self.input_size:
-            raise ValueError(
-                f"{name} expects x of shape (steps, batch, {self.input_size}); got {tuple(x.shape)}"
-            )
-        if x.shape[0] == 0:
-            raise ValueError(f"{name} expects at least one step; got none")
-        if state is not None:
-            self._check_state(state, x.shape[1])
-        dtype = self.weights(0).hh.dtype
-        for what, value in (("x", x), ("a state", state)):
-            if value is not None and value.dtype != dtype:
-                raise ValueError(
-                    f"{name} expects {what} of its weights' {dtype}; got {value.dtype}"
-                )
-        if lengths is None:
-            return
-        if lengths.shape != (x.shape[1],):
-            raise ValueError(
-                f"{name} expects lengths: integers of shape ({x.shape[1]},);"
-                f" got shape {tuple(lengths.shape)}"
-            )
-        if lengths.numel() and not (lengths.min() >= 1 and lengths.max() <= x.shape[0]):
-            raise ValueError(
-                f"{name} expects lengths in 1..{x.shape[0]};"
-                f" got {int(lengths.min())}..{int(lengths.max())}"
-            )
+    def split_state(self, state: Tensor) -> Hx:
+        """Turn (num_layers, B, S) into a state as `torch.nn` has it: the way back."""
 
     def _check_state(self, state: Tensor, batch: int) -> None:
-        if state.shape != (self.num_layers, batch, self.state_size):
-            raise ValueError(self._misfit(state, batch))
+        shape = (self.num_layers, batch, self.state_size)
+        checks.check_state(type(self).__name__, state, shape)
 
     def _misfit(self, state: Tensor, batch: int) -> str:
         """Tell what state was expected."""
         expected = (self.num_layers, batch, self.state_size)
         name = type(self).__name__
         return f"{name} expects a state of shape {expected}; got {tuple(state.shape)}"
-
-    def _as_lengths(self, lengths: Tensor | Sequence[int]) -> Tensor:
-        """Turn integers of any type, in a tensor or a list, into int64."""
-        found = torch.as_tensor(lengths)
-        if found.numel() and (found.dtype.is_floating_point or found.dtype == torch.bool):
-            raise ValueError(f"{type(self).__name__} expects lengths: integers; got {found.dtype}")
-        return found.long()
 
 
 def _in_autocast(x: Tensor) -> bool:

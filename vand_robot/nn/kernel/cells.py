@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -93,8 +93,11 @@ class Prepared(NamedTuple):
     """Bias inside a product: (H,) for the GRU's candidate, else empty; None without biases."""
 
 
-class Cell(Protocol):
-    """A transition and its derivative."""
+class Transition(Protocol):
+    """A cell's formula: all that a cell of one's own needs, in a frozen dataclass.
+
+    Without the methods of `Cell` it runs under autograd, step by step, several times slower.
+    """
 
     @property
     def gates(self) -> int:
@@ -118,6 +121,11 @@ class Cell(Protocol):
             (..., S) mu.
         """
         ...
+
+
+@runtime_checkable
+class Cell(Transition, Protocol):
+    """A cell with a hand-written forward and backward pass, for `scan`."""
 
     def step(self, x: Tensor, state: Tensor, weights: Weights) -> Tensor:
         """Go one step with torch's own kernel: x (B, I), state (B, S) -> (B, S) mu."""

@@ -26,10 +26,24 @@ def draw_mask(probability: Tensor | float, steps: int, like: Tensor) -> Tensor:
     bits = torch.empty((count + 3) // 4, dtype=torch.int64, device=like.device)
     bits.random_(-(2**63), None)
     drawn = bits.view(torch.int16)[:count].view(steps, *like.shape)  # uniform in -2^15 .. 2^15 - 1
-    level = torch.as_tensor(probability, device=like.device).detach().double() * RESOLUTION
-    threshold = level.round() - RESOLUTION // 2
-    mask = drawn < threshold.clamp_max(RESOLUTION // 2 - 1).to(torch.int16)
+    level = drawn_probability(torch.as_tensor(probability, device=like.device)) * RESOLUTION
+    threshold = (level - RESOLUTION // 2).clamp_max(RESOLUTION // 2 - 1)
+    mask = drawn < threshold.to(torch.int16)
     return mask.logical_or_(level >= RESOLUTION)  # which no threshold of 16 bits is above
+
+
+def drawn_probability(probability: Tensor) -> Tensor:
+    """Round probabilities to those that masks are drawn with.
+
+    Args:
+        probability: in [0, 1], of any shape.
+
+    Returns:
+        The same in float64, detached; multiples of 1 / RESOLUTION, and 1 for 1 alone.
+    """
+    level = probability.detach().double() * RESOLUTION
+    rounded = level.round().clamp_max(RESOLUTION - 1)
+    return torch.where(level >= RESOLUTION, level, rounded) / RESOLUTION
 
 
 def require_mask(mask: Tensor, shape: tuple[int, ...]) -> None:

@@ -15,39 +15,26 @@ block, so that sequences of unequal length cost little more than their valid ste
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
 from vand_robot.nn.kernel.affine import AffineMap
-from vand_robot.nn.kernel.cells import Weights
+from vand_robot.nn.kernel.cells import Cell, Weights
 from vand_robot.nn.kernel.first_order import first_order
+from vand_robot.nn.kernel.formula import HALF, Trajectory, in_transform, scan_by_formula
 from vand_robot.nn.kernel.time_blocks import padding_rows, split_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vand_robot.nn.kernel.cells import BackwardPass, Cell, Prepared, Step, StepBuffers
+    from vand_robot.nn.kernel.cells import BackwardPass, Prepared, Step, StepBuffers, Transition
     from vand_robot.nn.kernel.time_blocks import TimeBlock
 
 
-HALF = (torch.float16, torch.bfloat16)
-"""Types whose scan runs in float32."""
-
-
-class Trajectory(NamedTuple):
-    """States of a scan; differentiable."""
-
-    states: Tensor
-    """(T, B, S) states after each step."""
-
-    gap: Tensor | None
-    """(T, B, S) mu - m, what memory adds to the answer; None unless the map drops memory."""
-
-
 def scan(
-    cell: Cell,
+    cell: Transition,
     x: Tensor,
     weights: Weights,
     initial: Tensor,
@@ -66,13 +53,16 @@ def scan(
             loss must not look at what comes out there, which is zero.
 
     Returns:
-        The trajectory, differentiable in every tensor given, once; of the type of x.
+        The trajectory, differentiable in every tensor given, once. The states are of the type of
+        x; the gap is in float32 where that is half precision.
 
     Raises:
         RuntimeError: in the backward pass, under `create_graph=True`.
     """
     if x.dtype in HALF:
         return _scan_in_single(cell, x, weights, initial, affine, lengths)
+    if in_transform() or not isinstance(cell, Cell):
+        return scan_by_formula(cell, x, weights, initial, affine, lengths)
     shape = (x.shape[0], *initial.shape)
     valid_steps = None if lengths is None else lengths.tolist()
     coefficients = (
@@ -87,7 +77,7 @@ def scan(
 
 
 def _scan_in_single(
-    cell: Cell,
+    cell: Transition,
     x: Tensor,
     weights: Weights,
     initial: Tensor,
@@ -108,7 +98,7 @@ def _scan_in_single(
         AffineMap(*(_as_type(value, torch.float32) for value in given)),
         lengths,
     )
-    return Trajectory(states.to(x.dtype), _as_type(gap, x.dtype))
+    return Trajectory(states.to(x.dtype), gap)  # whose squares are summed: in float32
 
 
 def _as_type(value: Tensor | None, dtype: torch.dtype) -> Tensor | None:

@@ -48,8 +48,16 @@ class RegularizerTerms:
     penalty: Tensor
     """Scalar to add to the loss."""
 
-    stats: Mapping[str, float] = field(default_factory=dict)
-    """Named figures for the log."""
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
+    """Named scalars for the log, detached, where the network is."""
+
+    @property
+    def stats(self) -> dict[str, float]:
+        """Named figures for the log, as numbers; on a GPU this waits for it, once for all."""
+        if not self.figures:
+            return {}
+        values: list[float] = torch.stack(list(self.figures.values())).tolist()
+        return dict(zip(self.figures, values, strict=True))
 
 
 class Sampler(nn.Module):
@@ -111,11 +119,14 @@ class Sampler(nn.Module):
 
     def terms(self, kl: Tensor) -> RegularizerTerms:
         """Turn the layers' summed KL [nats per step] into terms of the loss."""
-        return RegularizerTerms(kl=kl, penalty=torch.zeros_like(kl), stats=self.stats())
+        return RegularizerTerms(kl=kl, penalty=torch.zeros_like(kl), figures=self.figures())
 
-    def stats(self) -> dict[str, float]:
-        """Figures for the log that are known without running."""
+    def figures(self) -> dict[str, Tensor]:
+        """Scalars for the log that are known without running; detached."""
         return {}
+
+    def reset_parameters(self) -> None:
+        """Put whatever is learned back to where the recipe says it starts."""
 
     def record(self, kl: Tensor, steps: Tensor | int) -> None:
         """Note what a pass in training mode paid, for the next `dual_step`.

@@ -107,7 +107,7 @@ class ChainSampler(Sampler):
         """See `Sampler.terms`: the KL is the first member's, the only one that can pay any."""
         first, *rest = self.samplers()
         terms = first.terms(kl)
-        return RegularizerTerms(terms.kl, terms.penalty, {**_merged(rest), **terms.stats})
+        return RegularizerTerms(terms.kl, terms.penalty, {**_merged(rest), **terms.figures})
 
     def record(self, kl: Tensor, steps: Tensor | int) -> None:
         """See `Sampler.record`: the KL is the first member's."""
@@ -118,10 +118,15 @@ class ChainSampler(Sampler):
         for sampler in self.samplers():
             sampler.dual_step()
 
-    def stats(self) -> dict[str, float]:
-        """See `Sampler.stats`."""
+    def reset_parameters(self) -> None:
+        """See `Sampler.reset_parameters`."""
+        for sampler in self.samplers():
+            sampler.reset_parameters()
+
+    def figures(self) -> dict[str, Tensor]:
+        """See `Sampler.figures`."""
         return _merged(self.samplers())
 
 
-def _merged(samplers: Iterable[Sampler]) -> dict[str, float]:
-    return {key: value for sampler in samplers for key, value in sampler.stats().items()}
+def _merged(samplers: Iterable[Sampler]) -> dict[str, Tensor]:
+    return {key: value for sampler in samplers for key, value in sampler.figures().items()}

@@ -49,14 +49,13 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
-from vand_robot.nn.kernel.first_order import first_order
-from vand_robot.nn.kernel.random_mask import draw_mask
+from vand_robot.nn.kernel.formula import HALF
 from vand_robot.nn.regularizers.base import (
     Mask,
     Regularizer,
@@ -64,15 +63,24 @@ from vand_robot.nn.regularizers.base import (
     Sample,
     Sampler,
 )
+from vand_robot.nn.regularizers.mixture import (
+    draw_mixture,
+    formula_noise,
+    kl_bound,
+    mean_square,
+    relaxed_bernoulli,
+    trapezoid_shares,
+    wide,
+)
 from vand_robot.nn.regularizers.options import Range
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Estimator = Literal["straight-through", "trapezoid", "relaxed"]
 
 BETA_RANGE = (1e-6, 1e2)
 """Where dual ascent keeps beta: below, memory is free; above, nothing else counts."""
-
-STEPS_AT_ONCE = 32
-"""Steps that are squared at once: a matter of speed alone."""
 
 DAMPING = 2.0
 """Proportional part of dual ascent: beta is scaled by (KL / budget)^DAMPING. Ascent alone, an
@@ -173,25 +181,51 @@ class VandSampler(Sampler):
     def __init__(self, recipe: Vand, num_layers: int, hidden_size: int, state_size: int) -> None:
         super().__init__(recipe, hidden_size, state_size)
         self.vand = recipe
-        shape = (num_layers, state_size)
 
-        def per_unit(value: float) -> nn.Parameter:
-            return nn.Parameter(torch.full(shape, value), requires_grad=recipe.adaptive)
+        def per_unit(present: bool) -> nn.Parameter | None:
+            empty = torch.empty(num_layers, state_size)
+            return nn.Parameter(empty, requires_grad=recipe.adaptive) if present else None
 
-        spread = math.log(recipe.sigma - recipe.sigma_min)
-        share = (recipe.drop - recipe.drop_min) / (1 - 2 * recipe.drop_min)
-        self.log_sigma = per_unit(spread) if recipe.noise else None
-        self.drop_logit = per_unit(math.log(share / (1 - share))) if recipe.dropout else None
-        self.log_prior = per_unit(0.0) if recipe.prior == "learned" else None
-        self.register_buffer("beta", torch.tensor(recipe.beta))
+        self.log_sigma = per_unit(recipe.noise)
+        self.drop_logit = per_unit(recipe.dropout)
+        self.log_prior = per_unit(recipe.prior == "learned")
+        # Only what dual ascent has found is worth keeping: a fixed beta is the recipe's.
+        self.register_buffer("beta", torch.empty(()), persistent=recipe.budget is not None)
         self._paid: list[tuple[Tensor, Tensor | int]] = []  # KL and steps, for `dual_step`
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """See `Sampler.reset_parameters`."""
+        recipe = self.vand
+        share = (recipe.drop - recipe.drop_min) / (1 - 2 * recipe.drop_min)
+        for parameter, value in (
+            (self.log_sigma, math.log(recipe.sigma - recipe.sigma_min)),
+            (self.drop_logit, math.log(share / (1 - share))),
+            (self.log_prior, 0.0),
+            (self.beta, recipe.beta),
+        ):
+            if parameter is not None:
+                parameter.fill_(value)
+        self._paid = []
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any
+    ) -> None:
+        """Load a beta only where dual ascent moves it; a fixed one is the recipe's own."""
+        key = f"{prefix}beta"
+        if self.vand.budget is None:
+            state_dict.pop(key, None)
+        else:
+            state_dict.setdefault(key, self.beta)
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
     @property
     def sigma(self) -> Tensor | None:
         """(num_layers, S) scale of the noise; None without noise."""
         if self.log_sigma is None:
             return None
-        return self.vand.sigma_min + self.log_sigma.exp()
+        return self.vand.sigma_min + wide(self.log_sigma).exp()
 
     @property
     def drop(self) -> Tensor | None:
@@ -199,15 +233,16 @@ class VandSampler(Sampler):
         if self.drop_logit is None:
             return None
         low = self.vand.drop_min
-        return low + (1 - 2 * low) * torch.sigmoid(self.drop_logit)
+        return low + (1 - 2 * low) * torch.sigmoid(wide(self.drop_logit))
 
     @property
     def prior_scale(self) -> Tensor | None:
         """(num_layers, S) scale of the prior; None stands for 1."""
-        return None if self.log_prior is None else self.log_prior.exp()
+        return None if self.log_prior is None else wide(self.log_prior).exp()
 
     def sample(self, layer: int, steps: int, like: Tensor) -> Sample:
-        """See `Sampler.sample`."""
+        """See `Sampler.sample`; of a layer in half precision, drawn in float32."""
+        like = wide(like)
         sigma, drop, scale = (
             None if value is None else value[layer]
             for value in (self.sigma, self.drop, self.prior_scale)
@@ -241,38 +276,35 @@ class VandSampler(Sampler):
     ) -> tuple[Tensor | None, Tensor | None]:
         """Draw what is kept of the memory and the noise to add, (T or 1, B, S) and (T, B, S)."""
         options: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
-        mask_steps = steps if self.vand.mask == "step" else 1
-        scale = torch.ones((), **options) if scale is None else scale
         eps = None if sigma is None else torch.randn(steps, *like.shape, **options)
         if drop is None:
             return None, None if sigma is None or eps is None else sigma * eps
+        mask_steps = steps if self.vand.mask == "step" else 1
+        scale = torch.ones((), **options) if scale is None else scale
         if self.vand.estimator == "relaxed":
-            # In half precision a uniform draw has too few values, 0 and 1 among them.
-            options["dtype"] = torch.promote_types(like.dtype, torch.float32)
             uniform = torch.rand(mask_steps, *like.shape, **options)
-            keep = relaxed_bernoulli(1 - drop, uniform, self.vand.temperature).to(like.dtype)
-            if sigma is None or eps is None:
-                return keep, None
-            return keep, (scale + keep * (sigma - scale)) * eps
-        dropped = draw_mask(drop, mask_steps, like)
-        # Weights of what kept and dropped samples say of d, (2, S) or (2, 1).
+            keep = relaxed_bernoulli(1 - drop, uniform, self.vand.temperature)
+            return keep, formula_noise(sigma, scale, keep, eps)
+        shares = like.new_ones((2, 1))
         if self.vand.estimator == "trapezoid":
-            shares = 0.5 / torch.stack((1 - drop.detach(), drop.detach()))
-        else:
-            shares = like.new_ones((2, 1))
-        keep = _StraightThrough.apply(drop, dropped, shares)  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
-        if sigma is None:
-            return keep, None
-        noise = _MixtureNoise.apply(sigma, scale, drop, dropped, shares, eps)  # type: ignore[no-untyped-call]  # as above
-        return keep, noise
+            shares = trapezoid_shares(drop).to(like.dtype)
+        return draw_mixture(sigma, scale, drop, shares, eps, mask_steps, like)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> VandSampler:
+        """Move or convert the module; but beta not to half precision, where it could not move."""
+        beta = self.beta
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if self.beta.dtype in HALF:
+            self.beta = beta.to(self.beta.device)
+        return self
 
     def terms(self, kl: Tensor) -> RegularizerTerms:
         """See `Sampler.terms`; with a budget, the KL weighs more the further it is above it."""
         beta = self.beta.clone()
         if self.vand.budget is not None and self.training and torch.is_grad_enabled():
             beta = beta * torch.exp(DAMPING * self._excess(kl.detach(), self.vand.budget))
-        stats = {**self.stats(), "beta": beta.item(), "memory_nats": kl.item()}
-        return RegularizerTerms(kl=kl, penalty=beta * kl, stats=stats)
+        figures = {**self.figures(), "beta": beta, "memory_nats": kl.detach()}
+        return RegularizerTerms(kl=kl, penalty=beta * kl, figures=figures)
 
     def record(self, kl: Tensor, steps: Tensor | int) -> None:
         """See `Sampler.record`."""
@@ -310,145 +342,9 @@ class VandSampler(Sampler):
         usable = kl.isfinite() & (kl > 0)  # others would put a NaN into beta, for good
         return (kl / budget).log().clamp(-1, 1).where(usable, 0.0)
 
-    def stats(self) -> dict[str, float]:
-        """See `Sampler.stats`."""
+    @torch.no_grad()
+    def figures(self) -> dict[str, Tensor]:
+        """See `Sampler.figures`."""
         figures = {"sigma": self.sigma, "drop": self.drop, "prior": self.prior_scale}
-        means = {key: value.mean().item() for key, value in figures.items() if value is not None}
-        return {**means, "beta": self.beta.item()}
-
-
-class _StraightThrough(torch.autograd.Function):
-    """keep = 1 - dropped, (T or 1, B, S), as if it were 1 - d: d keep / d d = -1, times shares."""
-
-    @staticmethod
-    def forward(ctx: Any, drop: Tensor, dropped: Tensor, shares: Tensor) -> Tensor:
-        ctx.save_for_backward(dropped, shares)
-        return torch.logical_not(dropped).to(drop.dtype)
-
-    @staticmethod
-    @first_order
-    def backward(ctx: Any, d_keep: Tensor) -> tuple[Tensor, None, None]:
-        dropped, (share_kept, share_dropped) = ctx.saved_tensors
-        every, by_dropped = _split_sums(d_keep, None, dropped)  # (S,) each
-        return -(share_kept * (every - by_dropped) + share_dropped * by_dropped), None, None
-
-
-class _MixtureNoise(torch.autograd.Function):
-    """keep sigma eps + (1 - keep) s eps, (T, B, S), straight through the mask to d.
-
-    What autograd would do, in fewer passes over fewer tensors: eps becomes the noise in place, and
-    all gradients are sums of its product with the incoming one.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        sigma: Tensor,
-        scale: Tensor,
-        drop: Tensor,  # noqa: ARG004  (it acts through `dropped`)
-        dropped: Tensor,
-        shares: Tensor,
-        eps: Tensor,
-    ) -> Tensor:
-        noise = eps.mul_(torch.where(dropped, scale, sigma))
-        ctx.save_for_backward(sigma, scale, dropped, noise, shares)
-        return noise
-
-    @staticmethod
-    @first_order
-    def backward(ctx: Any, d_noise: Tensor) -> tuple[Tensor | None, ...]:
-        sigma, scale, dropped, noise, (share_kept, share_dropped) = ctx.saved_tensors
-        every, by_dropped = _split_sums(d_noise, noise, dropped)  # (S,) each
-        by_sigma, by_scale = (every - by_dropped) / sigma, by_dropped / scale
-        # d noise / d keep = (sigma - s) eps, where eps is noise / sigma or noise / s
-        by_drop = (scale - sigma) * (share_kept * by_sigma + share_dropped * by_scale)
-        by_scale = by_scale if ctx.needs_input_grad[1] else None
-        return by_sigma, by_scale, by_drop, None, None, None
-
-
-def _split_sums(a: Tensor, b: Tensor | None, dropped: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum a, or a b, (T, B, S), over steps and batch: all of it, and where dropped; (S,) each.
-
-    In pieces small enough for the cache, so that no product needs memory of its own.
-    """
-    every, where_dropped = a.new_zeros((2, a.shape[-1]))
-    for start in range(0, a.shape[0], STEPS_AT_ONCE):
-        now = slice(start, start + STEPS_AT_ONCE)
-        piece = a[now] if b is None else a[now] * b[now]
-        every += piece.sum((0, 1))
-        where_dropped += (piece * (dropped[now] if len(dropped) > 1 else dropped)).sum((0, 1))
-    return every, where_dropped
-
-
-def relaxed_bernoulli(probability: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-    """Draw soft ones in (0, 1): sigmoid((logit p + logit u) / temperature).
-
-    Maddison et al., "The Concrete Distribution", ICLR 2017.
-
-    Args:
-        probability: (S,) probability of a one.
-        uniform: (..., S) uniform draws in [0, 1).
-        temperature: above 0; the lower, the harder.
-
-    Returns:
-        (..., S) draws, differentiable in the probability.
-    """
-    tiny = torch.finfo(uniform.dtype).eps
-    logits = torch.logit(probability) + torch.logit(uniform, eps=tiny)
-    return torch.sigmoid(logits / temperature)
-
-
-def kl_bound(
-    square: Tensor, sigma: Tensor | None, drop: Tensor | None, scale: Tensor | None
-) -> Tensor:
-    """Bound KL(q || p) per unit in nats: (1 - d) k.
-
-    k = ln(s / sigma) + (sigma^2 + (mu - m)^2) / (2 s^2) - 1/2; without noise (mu - m)^2 / (2 s^2).
-
-    Args:
-        square: (..., S) (mu - m)^2, or its mean over steps (the bound is linear in it).
-        sigma: (S,) scale of the posterior's noise; None for no noise.
-        drop: (S,) ratio d; None for 0.
-        scale: (S,) scale s of the prior; None for 1.
-
-    Returns:
-        (..., S) nats per step.
-    """
-    inverse = None if scale is None else scale.reciprocal()
-    k = (square if inverse is None else square * inverse.square()) / 2
-    if sigma is not None:
-        ratio = sigma if inverse is None else sigma * inverse
-        k = k + (ratio.square() - 1) / 2 - ratio.log()
-    return k if drop is None else (1 - drop) * k
-
-
-def mean_square(gap: Tensor, valid: Tensor | None, kept: Tensor | None) -> Tensor:
-    """Average a squared gap over steps and batch.
-
-    Args:
-        gap: (T, B, S).
-        valid: (T, B) which steps count; None for all.
-        kept: (1, B, S) weights of the sequences, unit by unit; None for equal ones. A unit kept
-            by none is averaged over all.
-
-    Returns:
-        (S,) mean squares.
-    """
-    if valid is None and kept is None:
-        # In pieces small enough for the cache, of which no square needs memory of its own.
-        total = torch.stack(
-            [piece.square().sum((0, 1)) for piece in torch.split(gap, STEPS_AT_ONCE)]
-        )
-        return total.sum(0) / (gap.shape[0] * gap.shape[1])
-    square = gap.square()
-    if valid is None:
-        per_sequence = square.sum(0)  # (B, S)
-        count = square.new_full((gap.shape[1], 1), gap.shape[0])  # (B, 1)
-    else:
-        weight = valid.unsqueeze(-1).to(gap.dtype)  # (T, B, 1)
-        per_sequence, count = (square * weight).sum(0), weight.sum(0)
-    everyone = per_sequence.sum(0) / count.sum(0)  # (S,)
-    if kept is None:
-        return everyone
-    total = (kept[0] * count).sum(0)  # (S,)
-    return torch.where(total > 0, (kept[0] * per_sequence).sum(0) / total.clamp_min(1), everyone)
+        means = {key: value.mean() for key, value in figures.items() if value is not None}
+        return {**means, "beta": self.beta.clone()}
