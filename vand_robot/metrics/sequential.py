@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from vand_envs.typing import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def score_sequential(
     )
 
 
-def stages_in_order(stage_times_s: Floats) -> Ints:
+def stages_in_order(stage_times_s: FloatArray) -> IntArray:
     """How many stages from the first on were completed, each no earlier than the one before.
 
     Args:
@@ -92,17 +90,17 @@ def stages_in_order(stage_times_s: Floats) -> Ints:
     Returns:
         Shape (n,).
     """
-    count: Ints = in_order(stage_times_s).sum(axis=1)
+    count: IntArray = in_order(stage_times_s).sum(axis=1)
     return count
 
 
-def out_of_order(stage_times_s: Floats) -> Ints:
+def out_of_order(stage_times_s: FloatArray) -> IntArray:
     """How many stages were completed other than in order, shape (n, S) [s] -> (n,)."""
-    wrong: Ints = (np.isfinite(stage_times_s) & ~in_order(stage_times_s)).sum(axis=1)
+    wrong: IntArray = (np.isfinite(stage_times_s) & ~in_order(stage_times_s)).sum(axis=1)
     return wrong
 
 
-def in_order(times: Floats) -> Bools:
+def in_order(times: FloatArray) -> BoolArray:
     """Which stages were completed in order: all before them were, each no later than the next.
 
     Args:
@@ -114,11 +112,11 @@ def in_order(times: Floats) -> Bools:
     before = np.concatenate([np.full((len(times), 1), -np.inf), times[:, :-1]], axis=1)
     with np.errstate(invalid="ignore"):
         follows = np.isfinite(times) & (times >= before)  # nan on either side is False
-    kept: Bools = np.logical_and.accumulate(follows, axis=1)
+    kept: BoolArray = np.logical_and.accumulate(follows, axis=1)
     return kept
 
 
-def success_at_k(stages_done: npt.ArrayLike, stages: int) -> Floats:
+def success_at_k(stages_done: npt.ArrayLike, stages: int) -> FloatArray:
     """SR@k: the share of episodes that completed at least k = 1 ... S stages in order.
 
     Args:
@@ -129,7 +127,7 @@ def success_at_k(stages_done: npt.ArrayLike, stages: int) -> Floats:
         Shape (S,), falling.
     """
     done = np.asarray(stages_done)
-    shares: Floats = (done[:, None] >= np.arange(1, stages + 1)).mean(axis=0)
+    shares: FloatArray = (done[:, None] >= np.arange(1, stages + 1)).mean(axis=0)
     return shares
 
 
@@ -167,7 +165,9 @@ def path_distance(
     return float((costs / (len(x) + lengths)).min())
 
 
-def _warping_costs(x: Floats, others: Floats, lengths: Ints, band: float | None) -> Floats:
+def _warping_costs(
+    x: FloatArray, others: FloatArray, lengths: IntArray, band: float | None
+) -> FloatArray:
     """Least warping cost of x (N, d) to each of others (D, M, d), by anti-diagonals -> (D,).
 
     Cell (i, j) of the table lies on diagonal i + j, which depends on the two diagonals before it
@@ -211,5 +211,5 @@ def jerk(path: npt.ArrayLike, dt: float) -> float:
     return float(np.sqrt((third**2).sum(axis=-1).mean())) if len(third) else float("nan")
 
 
-def _known(values: Floats) -> tuple[float | None, ...]:
+def _known(values: FloatArray) -> tuple[float | None, ...]:
     return tuple(float(value) if np.isfinite(value) else None for value in values)
