@@ -23,6 +23,8 @@ RUN_ENTRIES = (CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER, BEST, LAST, NON_FI
 RESULTS_FILE = "results.json"
 EPISODES_FILE = "episodes.csv"
 REPORT_FILE = "report.html"
+COMPARISON_FILE = "comparison.json"
+COMPARISON_REPORT_FILE = "comparison.html"
 JOBS_FOLDER = "jobs"
 """Folder of what an evaluation has finished, until it is all."""
 

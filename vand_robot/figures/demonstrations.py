@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vand_envs.typing import FloatArray, IntArray
 from vand_robot.figures.style import BLUE, FAINT, INK, VERMILION, styled
-
-Floats = npt.NDArray[np.float64]
 
 BINS = 40
 """Of a histogram of actions, over [-1, 1]."""
@@ -20,9 +18,9 @@ BINS = 40
 class Trajectory:
     """Where hand and base were in one demonstration, at each of its N steps."""
 
-    base: Floats
+    base: FloatArray
     """Place of the base in the world, (N, 2) [m]."""
-    hand: Floats
+    hand: FloatArray
     """Place of the end effector in the world, (N, 3) [m]."""
     dt: float
     """Time between steps [s]."""
@@ -104,7 +102,7 @@ def durations(seconds: Mapping[str, Sequence[float]]) -> Figure:
 
 
 @styled
-def action_histograms(counts: Mapping[str, npt.NDArray[np.int64]]) -> Figure:
+def action_histograms(counts: Mapping[str, IntArray]) -> Figure:
     """How often each number of the actions takes which value.
 
     Args:

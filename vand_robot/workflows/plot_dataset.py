@@ -1,12 +1,13 @@
-"""Draws what is in a data set: one episode is read at a time."""
+"""Figures of a data set; one episode is read at a time."""
 
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from vand_demos import ACTION_MODES, DemoDataset
 from vand_envs.errors import UsageError, VandError
+from vand_envs.geometry import hand_path
+from vand_envs.typing import IntArray
 from vand_robot.figures import write_png
 from vand_robot.figures.demonstrations import (
     BINS,
@@ -24,7 +25,7 @@ _AXES = {
 
 
 def write_figures(file: str | Path, out: str | Path, *, force: bool = False) -> tuple[Path, ...]:
-    """Draws a data set into a folder: `durations.png`, `actions.png`, `<task>.png` for each task.
+    """Draw a data set into a folder: `durations.png`, `actions.png`, `<task>.png` for each task.
 
     Args:
         file: The data set.
@@ -57,30 +58,22 @@ def write_figures(file: str | Path, out: str | Path, *, force: bool = False) -> 
         write_png(durations(seconds), pictures[0])
         write_png(action_histograms(_count_actions(dataset)), pictures[1])
         for picture, (task, names) in zip(pictures[2:], of_task.items(), strict=True):
-            write_png(trajectories([trajectory(dataset, name) for name in names], task), picture)
+            write_png(
+                trajectories([read_trajectory(dataset, name) for name in names], task), picture
+            )
     return tuple(pictures)
 
 
-def trajectory(dataset: DemoDataset, name: str) -> Trajectory:
+def read_trajectory(dataset: DemoDataset, name: str) -> Trajectory:
     """Where hand and base were in an episode, from its observations.
 
     Raises:
         VandError: The episode lacks `base_pose` or `ee_pos`, or cannot be read.
     """
-    pose = dataset.array(name, "obs/base_pose").astype(np.float64)  # (N, 4): x, y, cos, sin
-    hand = dataset.array(name, "obs/ee_pos").astype(np.float64)  # (N, 3), in the base frame
-    cos, sin = pose[:, 2], pose[:, 3]
-    world = np.stack(
-        [
-            pose[:, 0] + cos * hand[:, 0] - sin * hand[:, 1],
-            pose[:, 1] + sin * hand[:, 0] + cos * hand[:, 1],
-            hand[:, 2],
-        ],
-        axis=1,
-    )
+    seen = {key: dataset.array(name, f"obs/{key}") for key in ("base_pose", "ee_pos")}
     return Trajectory(
-        base=pose[:, :2],
-        hand=world,
+        base=seen["base_pose"][:, :2].astype(np.float64),
+        hand=hand_path(seen),
         dt=float(dataset.attribute(name, "control_dt_s")),
         success=bool(dataset.attribute(name, "success")),
     )
@@ -90,7 +83,7 @@ def _duration_s(dataset: DemoDataset, name: str) -> float:
     return float(dataset.attribute(name, "num_samples") * dataset.attribute(name, "control_dt_s"))
 
 
-def _count_actions(dataset: DemoDataset) -> dict[str, npt.NDArray[np.int64]]:
+def _count_actions(dataset: DemoDataset) -> dict[str, IntArray]:
     """How often each number of the actions takes which value: name -> (BINS,)."""
     names = _action_names(dataset)
     counts = np.zeros((len(names), BINS), np.int64)
