@@ -1,13 +1,9 @@
-import json
-
 import numpy as np
 import pytest
 
 from vand_robot.metrics.sequential import (
     jerk,
-    out_of_order,
     path_distance,
-    score_sequential,
     stages_in_order,
     success_at_k,
 )
@@ -26,36 +22,10 @@ TIMES = np.array(
 
 def test_only_an_unbroken_beginning_counts_as_in_order():
     assert stages_in_order(TIMES).tolist() == [3, 1, 1, 0, 3]
-    assert out_of_order(TIMES).tolist() == [0, 1, 2, 0, 0]
 
 
 def test_success_at_k_is_the_share_that_completed_at_least_k():
     assert success_at_k([3, 1, 1, 0, 3], 3).tolist() == [0.8, 0.4, 0.4]
-
-
-def test_score_tells_success_once_from_success_at_the_end():
-    score = score_sequential(
-        TIMES,
-        goal_at_end=[False, False, True, True, True],
-        demonstration_times_s=[1.0, 2.0, 9.0],
-    )
-    assert score.success_once == (True, False, False, False, True)
-    assert score.success_at_end == (False, False, False, False, True)
-    assert score.time_s == (3.0, None, None, None, 4.0)
-    assert score.relative_time == (1.5, None, None, None, 2.0)
-    assert score.stage_fraction == (1.0, 1 / 3, 1 / 3, 0.0, 1.0)
-    json.dumps(score.as_dict(), allow_nan=False)
-
-
-def test_score_without_demonstrations_has_no_relative_time():
-    assert score_sequential([[2.0]]).relative_time == (None,)
-
-
-def test_score_refuses_other_shapes():
-    with pytest.raises(ValueError, match=r"\(episodes, stages\), not \(3,\)"):
-        score_sequential([1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match="goal_at_end"):
-        score_sequential(TIMES, goal_at_end=[True])
 
 
 def curve(n, speed=1.0):
@@ -97,16 +67,6 @@ def test_path_distance_ignores_speed_and_measures_offset():
     line = np.linspace([0, 0], [1, 0], 50)
     beside = line + np.array([0, 0.1])
     assert path_distance(line, [beside]) == pytest.approx(0.1)
-    assert path_distance(line, [beside], band=0.1) == pytest.approx(0.1)
-
-
-def test_a_band_forbids_large_warps_and_always_leaves_a_way():
-    slow = curve(120, speed=4.0)
-    free, narrow = path_distance(curve(80), [slow]), path_distance(curve(80), [slow], band=0.05)
-    assert free < 0.2 * narrow < np.inf
-    assert path_distance(curve(80), [slow], band=1.0) == pytest.approx(free)
-    for n, m in [(1, 9), (3, 50), (50, 3)]:
-        assert np.isfinite(path_distance(curve(n), [curve(m)], band=0.0))
 
 
 def test_path_distance_refuses_what_is_no_path():

@@ -17,14 +17,14 @@ EpisodeKey = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class EpisodeMetrics:
-    """One episode."""
+    """Metrics of one episode."""
 
     task: str
     """The task that is judged."""
     perturbation: str
-    """What interfered."""
+    """Name of the perturbation."""
     seed: int
-    """Of the episode."""
+    """Seed of the episode."""
     success: bool
     """Whether the task was done."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)

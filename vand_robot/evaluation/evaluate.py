@@ -44,8 +44,8 @@ def evaluate(
     Args:
         policy: Folder of a run or of one of its checkpoints, or a policy.
         tasks: Task ids; by default all that there are references for.
-        references: What the demonstrations show, by task. A run's checkpoint carries its own.
-        perturbations: What interferes; nothing by default. Names stand for those of
+        references: References from the demonstrations, by task. A run's checkpoint carries its own.
+        perturbations: Perturbations; none by default. Names stand for those of
             `PERTURBATIONS`.
         episodes: Episodes of each task under each perturbation.
         first_seed: Seed of the first episode; the others follow it.
@@ -137,7 +137,7 @@ class ValidationScore:
     """Scores a policy by rollouts on validation seeds, to choose among checkpoints."""
 
     references: Mapping[str, TaskReference]
-    """What the demonstrations show, by task."""
+    """References from the demonstrations, by task."""
     episodes: int
     """Rollouts of each task."""
     num_threads: int = 0

@@ -17,10 +17,10 @@ from vand_robot.metrics.statistics import SuccessRate
 
 @dataclass(frozen=True)
 class StageRate:
-    """How often a stage was completed in order."""
+    """Completion of one stage."""
 
     name: str
-    """Of the stage."""
+    """Name of the stage."""
     completed: int
     """Episodes in which it and all stages before it were completed."""
     share: float
@@ -55,7 +55,7 @@ class WorstEpisode:
     """A failure that came least far."""
 
     seed: int
-    """Of the episode."""
+    """Seed of the episode."""
     share: float
     """Share of the stages completed, or of the scored time in tolerance."""
     achieved: tuple[str, ...]
@@ -86,7 +86,7 @@ class PerturbationResult:
     horizon_s: float
     """Length of the episodes [s]."""
     success: SuccessRate
-    """How many episodes succeeded."""
+    """Success of the episodes."""
     stages: tuple[StageRate, ...] = ()
     """Of the task's stages in order; none if periodic."""
     shares: Mapping[str, SuccessRate] = field(default_factory=dict)
@@ -161,7 +161,7 @@ class TaskResult:
     """One task under every perturbation."""
 
     instruction: str
-    """What the policy is told."""
+    """Instruction in words."""
     kind: str
     """`sequential` or `periodic`."""
     count: int | None
@@ -177,7 +177,7 @@ class TaskResult:
 
     @property
     def success(self) -> SuccessRate:
-        """How many episodes of `nominal` succeeded."""
+        """Success of the episodes of `nominal`."""
         return self.nominal.success
 
     @property
@@ -216,12 +216,12 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class PolicyFacts:
-    """What was evaluated."""
+    """Description of the evaluated policy."""
 
     run: str
     """Name of the run, or whatever else the policy is called."""
     path: str = ""
-    """Where it was read from; empty for a policy that was handed over in Python."""
+    """Source; empty for a policy that was handed over in Python."""
     expert: bool = False
     """Whether the scripted experts acted."""
     checkpoint_update: int | None = None
@@ -250,7 +250,7 @@ class PolicyFacts:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """How a policy did on several tasks, under several perturbations."""
+    """Result of an evaluation: several tasks under several perturbations."""
 
     suite: str
     """Name of the suite; empty where the perturbations were chosen one by one in Python."""
@@ -259,7 +259,7 @@ class EvaluationResult:
     first_seed: int
     """Seed of the first episode of each task."""
     policy: PolicyFacts
-    """What was evaluated."""
+    """The evaluated policy."""
     perturbations: Mapping[str, Mapping[str, Any]]
     """Perturbation -> `about`, what it does, and its magnitudes."""
     tasks: Mapping[str, TaskResult]

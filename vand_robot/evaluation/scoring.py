@@ -12,7 +12,7 @@ from vand_envs.typing import BoolArray, FloatArray
 from vand_robot.evaluation.reference import PATH_DT_S, TaskReference
 from vand_robot.evaluation.rollout import Rollout
 from vand_robot.metrics.periodic import recovery_time, score_periodic
-from vand_robot.metrics.sequential import jerk, path_distance, score_sequential
+from vand_robot.metrics.sequential import jerk, path_distance, stages_in_order
 
 Row = dict[str, Any]
 """One episode: metric -> value; None where it cannot be told."""
@@ -81,7 +81,7 @@ def phase_plane(run: Rollout, task: Task) -> tuple[FloatArray, BoolArray]:
 
 
 def _score_stages(run: Rollout, task_reference: TaskReference) -> list[Row]:
-    stages = score_sequential(run.stage_times_s, demonstration_times_s=task_reference.times_s)
+    stages_done = stages_in_order(run.stage_times_s).tolist()
     success, times = done(run.task, run.progress), run.success_s
     paths = run.hand_paths()
     typical = float(np.median(task_reference.times_s)) if task_reference.times_s else np.nan
@@ -90,8 +90,8 @@ def _score_stages(run: Rollout, task_reference: TaskReference) -> list[Row]:
             "success": bool(success[i]),
             "success_once": bool(run.progress.success[i]),
             "success_at_end": bool(run.progress.at_end[i]),
-            "stages_done": stages.stages_done[i],
-            "stage_fraction": stages.stage_fraction[i],
+            "stages_done": stages_done[i],
+            "stage_fraction": stages_done[i] / len(run.task.stage_names),
             "out_of_order": int(run.progress.out_of_order[i]),
             **_counted(run, i),
             "time_s": _known(times[i]),

@@ -37,7 +37,7 @@ class Rollouts:
     job: RolloutJob
     """The first of the jobs that they were run by."""
     result: JobResult
-    """What is kept of the episodes of all of them."""
+    """Joint result of all of them."""
 
 
 def join_jobs(jobs: Sequence[RolloutJob], results: Sequence[JobResult]) -> list[Rollouts]:
@@ -164,7 +164,7 @@ def spread(values: Sequence[float | None]) -> MetricSpread:
 
 
 def share_done(episode: EpisodeMetrics) -> float:
-    """How far an episode came: the share of its stages, or of the scored time in tolerance."""
+    """Progress of an episode: the share of its stages, or of the scored time in tolerance."""
     name = STAGE_FRACTION if STAGE_FRACTION in episode.metrics else IN_TOLERANCE
     return episode.metrics[name] or 0.0
 
@@ -187,7 +187,7 @@ def worst(episodes: Sequence[EpisodeMetrics], limit: int = WORST) -> tuple[Worst
 def confusion(
     episodes: Mapping[str, Sequence[EpisodeMetrics]], behaviors: Sequence[str]
 ) -> dict[str, dict[str, int]]:
-    """How often the criterion of each task was met under each instruction.
+    """Confusion matrix: how often the criterion of each task was met under each instruction.
 
     An episode may meet several, or none.
 

@@ -58,7 +58,7 @@ _TASK_COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, INK)
 
 @styled
 def training_curve(metrics: str | Path) -> Figure:
-    """What a training run wrote down: loss, memory, noise, forgetting, validation success.
+    """Curves of a training run: loss, memory, noise, forgetting, validation success.
 
     Args:
         metrics: The run's `metrics.jsonl`. Lines that are damaged, such as a last one that is half

@@ -110,7 +110,7 @@ class Comparison:
     pairs: tuple[MethodPair, ...]
     """Every two methods that share episodes."""
     left_out: tuple[LeftOut, ...]
-    """What is not compared."""
+    """Tasks that are not compared."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of `comparison.json`."""

@@ -12,16 +12,16 @@ Weight = Literal["headline", "detail"]
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """A number of an episode."""
+    """Description of a metric."""
 
     label: str
-    """What it is called in a report."""
+    """Name in a report."""
     unit: str
     """Its unit; empty for a ratio or a count."""
     meaning: str
-    """How it comes about, in a sentence without its end."""
+    """Definition, as a phrase without a full stop."""
     weight: Weight = "detail"
-    """How prominently a report shows it."""
+    """Prominence in a report."""
 
 
 METRICS: dict[str, MetricInfo] = {
@@ -29,10 +29,14 @@ METRICS: dict[str, MetricInfo] = {
         "succeeded at some time", "", "all stages in order, at some time within the horizon"
     ),
     "success_at_end": MetricInfo(
-        "succeeded at the end", "", "... and the goal, with the right count, holds at the end"
+        "succeeded at the end",
+        "",
+        "all stages in order, and the goal, with the right count, holds at the end",
     ),
     "stages_done": MetricInfo("stages in order", "", "stages completed in order"),
-    "stage_fraction": MetricInfo("share of the stages", "", "the same / all stages"),
+    "stage_fraction": MetricInfo(
+        "share of the stages", "", "stages completed in order / all stages"
+    ),
     "out_of_order": MetricInfo(
         "stages out of order", "", "times a stage came true before its turn", weight="headline"
     ),
@@ -81,7 +85,7 @@ METRICS: dict[str, MetricInfo] = {
     "orbit_error": MetricInfo(
         "orbit error",
         "",
-        "the same as a share of the amplitude; success needs 0.25",
+        "orbit distance / the amplitude; success needs 0.25",
         weight="headline",
     ),
     "persistence_s": MetricInfo(

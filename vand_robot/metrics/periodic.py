@@ -1,4 +1,4 @@
-"""How well a motion reproduces a periodic task: pure functions of its phase-plane signal.
+"""Metrics of periodic tasks: pure functions of the phase-plane signal of a motion.
 
 A *window* is one cycle of the motion itself: from a sample to where its phase has grown by one. A
 window is within tolerance when its duration, its radius, its shape and its valid share all are; a
@@ -53,7 +53,7 @@ _LEAST_EXCURSION = 1e-3  # Share of the amplitude: spreads below are interpolati
 
 @dataclass(frozen=True)
 class PeriodicTolerances:
-    """How far a motion may be from the demonstrations and still reproduce them."""
+    """Tolerances within which a motion reproduces the demonstrations."""
 
     frequency: float = 0.10
     """Relative error of the frequency."""
@@ -79,12 +79,12 @@ class PeriodicTolerances:
 
 @dataclass(frozen=True)
 class PeriodicScore:
-    """How well one motion reproduces a periodic task; nan where a number cannot be told."""
+    """Metrics of one motion of a periodic task; nan where a number cannot be told."""
 
     success: bool
     """All tolerances were kept over the whole horizon after the grace."""
     failures: tuple[str, ...]
-    """Which were not: of onset, horizon, frequency, amplitude, orbit, persistence, valid."""
+    """Criteria that were missed, of `metrics.info.FAILURES`."""
     onset_s: float
     """When the motion came to the orbit to stay [s]; nan: never."""
     scored_s: float
@@ -108,7 +108,7 @@ class PeriodicScore:
     orbit_distance: float
     """Root mean square distance between the mean cycles after phase alignment [m]."""
     orbit_error: float
-    """The same as a share of the reference's amplitude."""
+    """`orbit_distance` / the reference's amplitude."""
     persistence_s: float
     """Time from the first moment in tolerance to the first loss [s]."""
     in_tolerance: float
@@ -143,9 +143,9 @@ def score_periodic(
     Args:
         signal: Phase-plane signal, shape (T, 2) [m].
         dt: Time between samples [s].
-        reference: What the demonstrations show.
+        reference: The cycle of the demonstrations.
         valid: Which samples count (contact with the board...), shape (T,); None: all.
-        tolerances: What counts as reproduced.
+        tolerances: Tolerances of success.
 
     Returns:
         The score.
@@ -271,7 +271,7 @@ def in_tolerance(
     Args:
         signal: Shape (T, 2) [m].
         dt: Time between samples [s].
-        reference: What the demonstrations show.
+        reference: The cycle of the demonstrations.
         valid: Which samples count, shape (T,); None: all.
         tolerances: Of frequency, amplitude, orbit and validity.
 
@@ -318,7 +318,7 @@ def cycle_jitter(phases: FloatArray) -> float:
 
 
 def floquet_multiplier(signal: FloatArray, dt: float, reference: ReferenceCycle) -> float:
-    """How much of a deviation from the orbit is left after one cycle, as a signed factor.
+    """Share of a deviation from the orbit that is left after one cycle, as a signed factor.
 
     Deviations are read where the motion crosses Poincare sections at equal phases. The multiplier
     is the slope of the least-squares line from one crossing of a section to the next, with an
@@ -375,10 +375,10 @@ def recovery_time(
     Args:
         signal: Shape (T, 2) [m].
         dt: Time between samples [s].
-        reference: What the demonstrations show.
+        reference: The cycle of the demonstrations.
         push_s: When the push came [s].
         valid: Which samples count, shape (T,); None: all.
-        tolerances: What counts as recovered.
+        tolerances: Tolerances of recovery.
 
     Returns:
         The time [s]: 0 where the push did not disturb the motion within the grace after it,

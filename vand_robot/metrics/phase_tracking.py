@@ -1,4 +1,4 @@
-"""Following a place on a ring through time, where the present alone does not tell which it is."""
+"""Tracking of a place on a ring through time, where one moment alone does not tell the place."""
 
 import numpy as np
 

@@ -32,7 +32,7 @@ ONSET_DISTANCE = 0.5
 ONSET_CYCLES = 0.5
 """A motion has begun when it stays in the neighborhood for this part of a cycle [cycle]."""
 ONSET_SHARE = 0.9
-"""... for at least this share of the samples: contact may flicker when it is made."""
+"""Least share of the samples of that part that must be near: contact may flicker at first."""
 SETTLING_CYCLES = 0.5
 """The beginning of a demonstration's cycles that says nothing about their frequency [cycle]."""
 LEAST_MATCH = 0.5
@@ -40,7 +40,7 @@ LEAST_MATCH = 0.5
 TRACKING_PACE = 4.0
 """A tracked phase moves along the cycle by at most this multiple of the reference's pace."""
 JUMP_CYCLES = 0.05
-"""It jumps where the path without the jump is an amplitude off for longer than this [cycle]."""
+"""A tracked phase jumps where the path without the jump is an amplitude off for longer [cycle]."""
 LOOP_AREA = 0.2
 """Below this share of a circle's area a curve has no direction: an eight, a line to and fro."""
 REST_RADIUS = 0.1
@@ -49,7 +49,7 @@ REST_RADIUS = 0.1
 
 @dataclass(frozen=True, eq=False)
 class ReferenceCycle:
-    """What the demonstrations of a periodic task show in its phase plane."""
+    """The common cycle of the demonstrations of a periodic task in its phase plane."""
 
     frequency_hz: float
     """Cycles per second, positive [1/s]."""
@@ -350,8 +350,8 @@ def _first_guess(signals: Sequence[FloatArray], dt: float) -> ReferenceCycle:
 
 
 _FOLDS = ((0.5, 2.0), (1.0, 1.5))
-"""Where the first guess looks: the last share of a demonstration, and how often a cycle must fit
-into it."""
+"""Parts searched by the first guess: the last share of a demonstration, and how often a cycle must
+fit into it."""
 
 
 def _rhythm(signal: FloatArray, repeats: float) -> tuple[float, float] | None:

@@ -15,7 +15,7 @@ from vand_envs.typing import FloatArray
 
 @dataclass(frozen=True)
 class SuccessRate:
-    """How many of some episodes succeeded, and what that says of the true rate."""
+    """Success of some episodes: counts, rate and its interval."""
 
     episodes: int
     """Number of episodes, at least 1."""

@@ -118,7 +118,7 @@ def _contents(
 
 
 def headline(result: EvaluationResult) -> str:
-    """How the evaluation went, in a sentence or two."""
+    """Summary of the evaluation in a sentence or two."""
     name, rates = next(iter(result.success_rates().items()))
     under = "without perturbation" if name == "nominal" else f"under perturbation {name}"
     episodes = sum(success.episodes for success in rates.values())
@@ -170,7 +170,7 @@ def _replay_titles(result: EvaluationResult, replays: Mapping[EpisodeKey, str]) 
 
 @dataclass(frozen=True)
 class _TaskSection:
-    """What the page shows of one task."""
+    """Content of the section of one task."""
 
     id: str
     task: TaskResult
@@ -209,9 +209,9 @@ class _WorstRow:
     index: int
     """Number of the episode, counted from the first seed."""
     share: float
-    """How far it came."""
+    """Share of its stages completed, or of the scored time in tolerance."""
     reason: str
-    """What went wrong, in words."""
+    """Reason of the failure, in words."""
     page: str
     """Page that shows it; empty where there is none."""
     command: str
@@ -266,7 +266,7 @@ def failure_text(episode: WorstEpisode, stages: Sequence[str]) -> str:
 
 
 def _magnitudes(perturbation: Mapping[str, Any]) -> str:
-    """How strong a perturbation is: `hand_impulse_ns 4, first_s 3 to 6`."""
+    """Magnitudes of a perturbation in words: `hand_impulse_ns 4, first_s 3 to 6`."""
     return ", ".join(
         f"{key} {_value(value)}" for key, value in perturbation.items() if key != "about" and value
     )
@@ -279,7 +279,7 @@ def _value(value: Any) -> str:
 
 
 def _configuration(result: EvaluationResult) -> dict[str, Mapping[str, Any]]:
-    """Title -> what was evaluated, and with what."""
+    """Title -> facts of the evaluation, versions, configuration of the run."""
     policy = result.policy
     how = {
         "suite": f"{result.suite or 'of its own'}, version {result.suite_version}",

@@ -26,7 +26,7 @@ class Picture:
     name: str
     """Stem of its file."""
     title: str
-    """What it shows."""
+    """Title in the report."""
     figure: Figure
     """The figure."""
     task: str = ""

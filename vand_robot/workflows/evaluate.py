@@ -107,7 +107,7 @@ def run_evaluation(
 
 
 def evaluation_folder(source: Path, *, expert: bool = False) -> Path:
-    """Where the evaluation of a run is kept unless another folder is given.
+    """Folder of the evaluation of a run, unless another is given.
 
     That of a checkpoint, RUN/best or RUN/last, is kept beside it as RUN/evaluation-best or
     RUN/evaluation-last: training replaces a checkpoint's folder with everything in it.
@@ -120,10 +120,9 @@ def evaluation_folder(source: Path, *, expert: bool = False) -> Path:
 
 
 def _claim(out: Path, folder: JobFolder, *, resume: bool, force: bool) -> None:
-    """Make sure that nothing is overwritten that was not meant to be.
+    """Make the folder ours, or refuse it: nothing is overwritten unless asked for.
 
-    What is replaced goes first: the results of an evaluation that is not finished would be
-    another's.
+    Old results are removed first: beside an unfinished evaluation they would be taken for its own.
     """
     if force:
         folder.clear()

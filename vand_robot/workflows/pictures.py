@@ -57,7 +57,7 @@ def draw_evaluation(
 
 
 def _task_picture(rollouts: Rollouts, target: EvaluationTarget) -> Picture:
-    """How a task went without perturbation: stages against time, or the phase portrait."""
+    """Figure of a task without perturbation: stages against time, or the phase portrait."""
     task = get_task(rollouts.job.task)
     if task.kind == "periodic":
         figure = _phase_portrait(rollouts, target)

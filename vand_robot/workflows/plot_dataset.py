@@ -65,7 +65,7 @@ def write_figures(file: str | Path, out: str | Path, *, force: bool = False) -> 
 
 
 def read_trajectory(dataset: DemoDataset, name: str) -> Trajectory:
-    """Where hand and base were in an episode, from its observations.
+    """Read the path of hand and base in an episode from its observations.
 
     Raises:
         VandError: The episode lacks `base_pose` or `ee_pos`, or cannot be read.
@@ -84,7 +84,7 @@ def _duration_s(dataset: DemoDataset, name: str) -> float:
 
 
 def _count_actions(dataset: DemoDataset) -> dict[str, IntArray]:
-    """How often each number of the actions takes which value: name -> (BINS,)."""
+    """Histogram of each number of the actions: name -> counts, (BINS,)."""
     names = _action_names(dataset)
     counts = np.zeros((len(names), BINS), np.int64)
     for episode in dataset.names:
