@@ -1,4 +1,4 @@
-"""Curves of a training run."""
+"""Curves of a training run, from its metrics."""
 
 import json
 import math
@@ -22,14 +22,7 @@ from vand_robot.figures.style import (
     VERMILION,
     styled,
 )
-from vand_robot.metrics.info import (
-    DROP,
-    MEMORY,
-    SIGMA,
-    TRAIN_LOSS,
-    VALID_LOSS,
-    VALIDATION_SUCCESS,
-)
+from vand_robot.metrics.names import DROP, MEMORY, SIGMA, SUCCESS, TRAIN_NLL, UPDATE, VALID_NLL
 
 
 @dataclass(frozen=True)
@@ -46,7 +39,7 @@ class _Line:
 _PANELS: tuple[tuple[str, tuple[_Line, ...]], ...] = (
     (
         "loss [nats per step]",
-        (_Line(TRAIN_LOSS, "training", BLUE), _Line(VALID_LOSS, "held out", ORANGE)),
+        (_Line(TRAIN_NLL, "training", BLUE), _Line(VALID_NLL, "held out", ORANGE)),
     ),
     ("memory [nats per step]", (_Line(MEMORY, "", PURPLE),)),
     ("noise scale sigma", (_Line(SIGMA, "", GREEN),)),
@@ -93,10 +86,10 @@ def _recorded_panels(names: Collection[str]) -> list[tuple[str, tuple[_Line, ...
         for title, wanted in _PANELS
         if (lines := tuple(line for line in wanted if line.name in names))
     ]
-    tasks = [name for name in names if name.startswith(VALIDATION_SUCCESS)]
+    tasks = [name for name in names if name.startswith(SUCCESS)]
     if tasks:
         lines = tuple(
-            _Line(name, name.removeprefix(VALIDATION_SUCCESS), color)
+            _Line(name, name.removeprefix(SUCCESS), color)
             for name, color in zip(tasks, cycle(_TASK_COLORS), strict=False)
         )
         panels.append(("success on validation seeds", lines))
@@ -105,7 +98,7 @@ def _recorded_panels(names: Collection[str]) -> list[tuple[str, tuple[_Line, ...
 
 def _draw_panel(axes: Axes, lines: Sequence[_Line], records: Sequence[Mapping[str, float]]) -> None:
     for line in lines:
-        points = [(r["update"], r[line.name]) for r in records if line.name in r]
+        points = [(r[UPDATE], r[line.name]) for r in records if line.name in r]
         x, y = np.array(points, dtype=np.float64).T
         axes.plot(
             x,
@@ -116,13 +109,13 @@ def _draw_panel(axes: Axes, lines: Sequence[_Line], records: Sequence[Mapping[st
             marker="o" if len(x) <= 30 else "",
             markersize=3,
         )
-    axes.set_xlim(0, 1.02 * records[-1]["update"])
+    axes.set_xlim(0, 1.02 * records[-1][UPDATE])
     if lines[0].label:
         axes.legend(frameon=False, fontsize=8, handlelength=1.2)
-    if lines[0].name.startswith(VALIDATION_SUCCESS):
+    if lines[0].name.startswith(SUCCESS):
         axes.set_ylim(-0.02, 1.05)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
-    elif lines[0].name not in (TRAIN_LOSS, VALID_LOSS):
+    elif lines[0].name not in (TRAIN_NLL, VALID_NLL):
         axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
@@ -146,4 +139,4 @@ def _read_record(line: str) -> dict[str, float]:
     metrics = {
         name: float(value) for name, value in record.items() if isinstance(value, int | float)
     }
-    return metrics if math.isfinite(metrics.get("update", math.nan)) else {}
+    return metrics if math.isfinite(metrics.get(UPDATE, math.nan)) else {}

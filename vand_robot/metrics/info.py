@@ -1,6 +1,7 @@
 """The metrics of an evaluation: their labels, units, meaning and weight.
 
-This is the only list of their names, which are those in `results.json` and `episodes.csv`.
+This is the only list of their names, which are those in `results.json` and `episodes.csv`. Those of
+a training run are in `vand_robot.metrics.names`.
 """
 
 from dataclasses import dataclass
@@ -135,12 +136,6 @@ FAILURES: dict[str, str] = {
     "valid": "too little contact",
 }
 """Criterion of a periodic task -> what an episode did wrong that missed it."""
-
-TRAIN_LOSS, VALID_LOSS = "train/nll", "valid/nll"
-MEMORY, SIGMA, DROP = "train/memory_nats", "train/sigma", "train/drop"
-VALIDATION_SCORE = "rollouts/score"
-VALIDATION_SUCCESS = "rollouts/success/"
-"""Names in a run's `metrics.jsonl`; a task's id follows the last."""
 
 
 def metric(name: str) -> MetricInfo:
