@@ -26,6 +26,8 @@ TRAINER_TENSORS, TRAINER_JSON = "optimizer.safetensors", "trainer.json"
 RESULTS_FILE = "results.json"
 EPISODES_FILE = "episodes.csv"
 REPORT_FILE = "report.html"
+COMPARISON_FILE = "comparison.json"
+COMPARISON_REPORT_FILE = "comparison.html"
 JOBS_FOLDER = "jobs"
 """Finished jobs of an evaluation, until all are finished."""
 

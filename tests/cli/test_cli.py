@@ -60,7 +60,7 @@ def test_a_graphics_backend_that_does_not_exist_is_one_line(start):
         ("demos", "import"),
         ("train",),
         ("evaluate",),
-        ("study",),
+        ("compare",),
         ("replay",),
         ("quickstart",),
     ],

@@ -2,19 +2,36 @@
 
 import pytest
 
-from vand_robot.cli.console import results_table
+from tests.helpers.results import evaluation_result, perturbation_result, task_result
+from vand_robot.cli.console import comparison_table, results_table
+from vand_robot.evaluation.results import MetricSpread
+from vand_robot.metrics.comparison import Comparison, MethodResult, MethodScore
 
 
 @pytest.mark.parametrize(("median", "text"), [(None, "-"), (-0.02, "0.0"), (23.04, "23.0")])
-def test_a_median_is_rounded_without_a_minus_before_nothing(median, text):
+def test_a_small_negative_median_is_shown_as_zero(median, text):
     names = ("frequency_error", "amplitude_error", "cycles")
-    entry = {
-        "successes": 0,
-        "episodes": 1,
-        "success_rate": 0.0,
-        "wilson_95": (0.0, 0.79),
-        "metrics": {name: {"median": median} for name in names},
-    }
-    wipe = {"kind": "periodic", "perturbations": {"nominal": entry}}
-    _, rows = results_table({"perturbations": {"nominal": {}}, "tasks": {"wipe": wipe}})
+    metrics = {name: MetricSpread(median, None, 0) for name in names}
+    wipe = task_result({"nominal": perturbation_result(0, 1, metrics=metrics)}, kind="periodic")
+    _, rows = results_table(evaluation_result({"wipe": wipe}))
     assert rows[0][-1].endswith(f"cycles {text}")
+
+
+def test_of_several_perturbations_the_table_shows_successes():
+    wipe = task_result(
+        {"nominal": perturbation_result(3, 4), "long": perturbation_result(1, 4)}, kind="periodic"
+    )
+    stow = task_result({"nominal": perturbation_result(2, 4)})
+    columns, rows = results_table(evaluation_result({"stow-cube": stow, "wipe": wipe}))
+    assert columns == ("task", ">nominal", ">long")
+    assert rows == [["stow-cube", "2/4", ""], ["wipe", "3/4", "1/4"]]
+
+
+def test_two_training_seeds_have_no_interval_in_the_table():
+    few = MethodScore.of({"wipe": [2 / 3, 2 / 3]})
+    many = MethodScore.of({"wipe": [0.0, 0.5, 1.0]})
+    methods = {"few": MethodResult((0, 1), {"nominal": few})}
+    methods["many"] = MethodResult((0, 1, 2), {"nominal": many})
+    table = comparison_table(Comparison("2", ("nominal",), ("wipe",), methods, (), ()))
+    assert table[1][0] == ["few", "2", "67 % (2 seeds: no interval)"]
+    assert table[1][1] == ["many", "3", "50 % (0 to 100)"]

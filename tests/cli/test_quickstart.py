@@ -14,9 +14,9 @@ from vand_robot.cli.quickstart import quickstart
 def test_quickstart_records_trains_evaluates_replays_and_can_go_on(tmp_path):
     out = tmp_path / "quick"
     small = {"demonstrations": 3, "episodes": 2, "overrides": TINY, "replay_s": 3.0}
-    results = quickstart(out, **small)
-    entries = {task: it["perturbations"]["nominal"] for task, it in results["tasks"].items()}
-    assert {task: it["episodes"] for task, it in entries.items()} == {"stow-cube": 2, "wipe": 2}
+    result = quickstart(out, **small)
+    episodes = {task: entry.success.episodes for task, entry in result.tasks.items()}
+    assert episodes == {"stow-cube": 2, "wipe": 2}
     report = (out / "report.html").read_text()
     for name in ("replay-stow-cube.html", "replay-wipe.html", "replay-stow-cube.mp4"):
         assert (out / name).stat().st_size > 20_000
@@ -29,7 +29,8 @@ def test_quickstart_records_trains_evaluates_replays_and_can_go_on(tmp_path):
         quickstart(out, resume=True, force=True, **small)
     again = quickstart(out, resume=True, **small)
     assert (out / "run" / "best" / "policy.safetensors").read_bytes() == weights
-    assert again == results == json.loads((out / "results.json").read_text())
+    assert again == result
+    assert again.to_json() == json.loads((out / "results.json").read_text())
 
 
 def test_quickstart_says_before_the_work_that_nothing_can_be_drawn(tmp_path, monkeypatch, capsys):

@@ -19,6 +19,7 @@ from vand_envs import task_ids
 from vand_envs.errors import UsageError, VandError
 from vand_envs.seeds import TEST_SEED
 from vand_robot.evaluation import jobs as evaluation_jobs
+from vand_robot.evaluation.episodes import EpisodeMetrics
 from vand_robot.evaluation.evaluate import ValidationScore, evaluate
 from vand_robot.evaluation.jobs import plan_jobs, run_job
 from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS
@@ -40,12 +41,12 @@ def test_duplicate_tasks_and_perturbations_are_ignored(references):
     assert [(job.perturbation, job.task) for job in planned] == [(NOMINAL, "wipe")]
     done = evaluate(
         ExpertPolicy(),
-        references,
         ["stow-cube", "stow-cube"],
+        references=references,
         perturbations=[NOMINAL, NOMINAL],
         episodes=1,
     )
-    assert len(done.outcomes["nominal", "stow-cube"].rows) == 1
+    assert len(done.tasks["stow-cube"].nominal.episodes) == 1
 
 
 @pytest.mark.parametrize("name", ["sensor", "slip", "push"])
@@ -59,15 +60,16 @@ def test_every_perturbation_interferes(run, name):
 
 def test_evaluation_counts_what_its_rows_say_and_repeats(run, references):
     policy = load_policy(run)
-    first = evaluate(policy, references, ["stow-cube"], episodes=2)
-    again = evaluate(policy, references, ["stow-cube"], episodes=2)
-    assert first.results_json() == again.results_json()
-    assert first.episodes_csv() == again.episodes_csv()
-    entry = first.results()["tasks"]["stow-cube"]["perturbations"]["nominal"]
-    assert entry["successes"] == first.outcomes["nominal", "stow-cube"].successes
-    low, high = entry["wilson_95"]
-    assert low <= entry["success_rate"] <= high
-    assert len(first.episodes_csv().splitlines()) == 1 + 2
+    first = evaluate(policy, ["stow-cube"], references=references, episodes=2)
+    again = evaluate(policy, ["stow-cube"], references=references, episodes=2)
+    assert first == again
+    assert first.json_text() == again.json_text()
+    assert first.csv_text() == again.csv_text()
+    entry = first.tasks["stow-cube"].perturbations["nominal"]
+    assert entry.success.successes == sum(episode.success for episode in first.episodes)
+    low, high = entry.success.interval
+    assert low <= entry.success_rate <= high
+    assert len(first.csv_text().splitlines()) == 1 + 2
 
 
 def test_validation_score_is_of_the_given_tasks_alone(run, references):
@@ -128,28 +130,39 @@ def test_pushes_are_followed_by_a_recovery(references):
 
 
 def test_confusion_counts_each_behavior_and_none():
-    rows = {
-        "a": [{"shown": "a"}, {"shown": "a b"}, {"shown": ""}],
-        "b": [{"shown": "a"}, {"shown": "b"}, {"shown": "b"}],
+    episodes = {
+        "a": [achieving("a"), achieving("a", "b"), achieving()],
+        "b": [achieving("a"), achieving("b"), achieving("b")],
     }
-    assert confusion(rows, ["a", "b"]) == {
+    assert confusion(episodes, ["a", "b"]) == {
         "a": {"a": 2, "b": 1, NONE: 1},
         "b": {"a": 1, "b": 2, NONE: 0},
     }
-    assert confusion({"a": [{"success": True}]}, ["a"]) == {}
+    alone = EpisodeMetrics("a", "nominal", 0, success=True)
+    assert confusion({"a": [alone]}, ["a"]) == {}
+
+
+def achieving(*tasks):
+    return EpisodeMetrics("a", "nominal", 0, success=False, achieved=tasks)
 
 
 def test_summary_has_stages_shares_and_the_worst_episodes():
-    rows = [
-        {"seed": k, "success": done == 2, "stages_done": done, "stage_fraction": done / 2}
-        | {"still": done > 0, "time_s": 3.0 if done == 2 else None}
+    episodes = [
+        EpisodeMetrics(
+            "stow-cube",
+            "nominal",
+            k,
+            success=done == 2,
+            metrics={"stages_done": done, "stage_fraction": done / 2}
+            | {"still": done > 0, "time_s": 3.0 if done == 2 else None},
+        )
         for k, done in enumerate([2, 0, 1, 2])
     ]
-    summary = summarize(rows, ["reach", "grasp"])
-    assert [stage["completed"] for stage in summary["stages"]] == [3, 2]
-    assert summary["shares"]["still"]["successes"] == 3
-    assert summary["metrics"]["time_s"] == {"median": 3.0, "iqr": [3.0, 3.0], "n": 2}
-    assert [entry["seed"] for entry in worst(rows)] == [1, 2]
+    summary = summarize(episodes, ["reach", "grasp"], horizon_s=30.0)
+    assert [stage.completed for stage in summary.stages] == [3, 2]
+    assert summary.shares["still"].successes == 3
+    assert summary.metrics["time_s"].to_json() == {"median": 3.0, "iqr": [3.0, 3.0], "n": 2}
+    assert [episode.seed for episode in worst(episodes)] == [1, 2]
 
 
 def test_names_of_suites_and_perturbations_are_checked():
@@ -165,8 +178,8 @@ def test_names_of_suites_and_perturbations_are_checked():
 def test_an_evaluation_is_written_and_not_overwritten(run, tmp_path):
     out = tmp_path / "evaluation"
     options = {"perturbations": ["nominal", "sensor"], "tasks": ["stow-cube"], "episodes": 1}
-    results = run_evaluation(run, out, replays=1, **options)
-    assert json.loads((out / "results.json").read_text()) == results
+    result = run_evaluation(run, out, replays=1, **options)
+    assert json.loads((out / "results.json").read_text()) == result.to_json()
     assert not (out / "jobs").exists()
     pages = list(out.glob("replay-*.html"))
     assert len(pages) == 1
@@ -183,9 +196,9 @@ def test_an_evaluation_is_written_and_not_overwritten(run, tmp_path):
 def test_experts_are_evaluated_on_a_data_set(demos, tmp_path):
     with pytest.raises(UsageError, match="with --expert"):
         run_evaluation(demos, tmp_path / "out")
-    results = run_evaluation(demos, tmp_path / "out", expert=True, tasks=["stow-cube"], episodes=2)
-    assert results["tasks"]["stow-cube"]["perturbations"]["nominal"]["successes"] == 2
-    assert results["confusion"]["nominal"]["stow-cube"]["stow-cube"] == 2
+    result = run_evaluation(demos, tmp_path / "out", expert=True, tasks=["stow-cube"], episodes=2)
+    assert result.tasks["stow-cube"].perturbations["nominal"].success.successes == 2
+    assert result.confusion["nominal"]["stow-cube"]["stow-cube"] == 2
 
 
 def test_experts_act_at_the_rate_of_the_data_set(tmp_path):
@@ -328,13 +341,13 @@ def test_a_checkpoint_is_named_after_its_run_and_evaluated_beside_it(run, tmp_pa
     assert evaluation_folder(run / "best") == run / "evaluation-best"
     assert evaluation_folder(run / "last") == run / "evaluation-last"
     assert evaluation_folder(run / "best", expert=True) == run / "expert-evaluation"
-    assert load_target(run / "best").facts["run"] == "tiny"
-    assert load_target(run / "last", expert=True).facts["run"] == "experts on tiny"
+    assert load_target(run / "best").facts.run == "tiny"
+    assert load_target(run / "last", expert=True).facts.run == "experts on tiny"
     alone = tmp_path / "best"  # a copy that belongs to no run, and a run that is called so
     shutil.copytree(run / "best", alone)
     assert evaluation_folder(alone) == alone / "evaluation"
     shutil.copytree(run, tmp_path / "runs" / "best")
-    assert load_target(tmp_path / "runs" / "best").facts["run"] == "best"
+    assert load_target(tmp_path / "runs" / "best").facts.run == "best"
     for folder, given, name in (
         (run, ".", "tiny"),
         (run, "best", "tiny"),
@@ -342,7 +355,7 @@ def test_a_checkpoint_is_named_after_its_run_and_evaluated_beside_it(run, tmp_pa
     ):
         monkeypatch.chdir(folder)
         target = load_target(Path(given))
-        assert target.facts["run"] == name
+        assert target.facts.run == name
         assert target.make_policy().spec.control_dt_s == DT
     monkeypatch.chdir(run)
     assert evaluation_folder(Path()) == run / "evaluation"

@@ -18,9 +18,12 @@ from vand_robot.figures import (
     training_curve,
     write_png,
 )
+from vand_robot.metrics.comparison import Comparison, MethodResult, MethodScore
 from vand_robot.metrics.reference_cycle import reference_from_demonstrations
+from vand_robot.metrics.statistics import SuccessRate
 
 DT = 0.1
+TASKS = ("stow-cube", "wipe")
 
 
 def circle(duration_s, radius=0.1, f=0.5):
@@ -34,16 +37,9 @@ def reference():
 
 
 @pytest.fixture(scope="module")
-def results():
-    entry = {"success_rate": 0.8, "wilson_95": [0.5, 0.94], "successes": 8, "episodes": 10}
-    few = {**entry, "successes": 3, "success_rate": 0.3}
-    return {
-        "perturbations": {"nominal": {}, "long": {}},
-        "tasks": {
-            "stow-cube": {"perturbations": {"nominal": entry}},
-            "wipe": {"perturbations": {"nominal": entry, "long": few}},
-        },
-    }
+def rates():
+    many, few = SuccessRate.of_counts(8, 10), SuccessRate.of_counts(3, 10)
+    return TASKS, {"nominal": dict.fromkeys(TASKS, many), "long": {"wipe": few}}
 
 
 def texts(figure):
@@ -56,8 +52,8 @@ def pixels(figure):
     return np.asarray(Image.open(io.BytesIO(png_bytes(figure))).convert("RGB"))
 
 
-def test_success_chart_names_every_task_and_perturbation_with_its_numbers(results):
-    figure = success_chart(results)
+def test_success_chart_names_every_task_and_perturbation_with_its_numbers(rates):
+    figure = success_chart(*rates)
     assert {"nominal", "long", "8/10", "3/10"} <= texts(figure)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["stow-cube", "wipe"]
@@ -74,18 +70,35 @@ def test_confusion_matrix_shows_shares_and_frames_success():
 
 
 def test_methods_are_drawn_with_their_intervals():
-    score = {"iqm": 0.6, "bootstrap_95": [0.4, 0.7], "tasks": {"wipe": 0.5, "stir": 0.7}}
-    method = {"seeds": [0, 1], "perturbations": {"nominal": score, "push": score}}
-    methods = {"vand": method, "input_noise": method}
-    study = {"perturbations": ["nominal", "push"], "methods": methods}
-    chart = method_chart(study)
+    score = MethodScore(0.6, (0.4, 0.7), 0.6, {"wipe": 0.5, "stir": 0.7})
+    chart = method_chart(compared(score))
     assert list(chart.axes[1].lines[0].get_xdata()) == [0.4, 0.7]
-    matrix = method_matrix(study)
+    matrix = method_matrix(compared(score))
     assert [text.get_text() for text in matrix.axes[0].texts] == ["50", "70"] * 2
     assert [text.get_text() for text in matrix.axes[1].texts] == ["60"] * 2
     names = [label.get_text() for label in matrix.axes[0].get_yticklabels()]
     assert names == ["vand", "input noise"]
     assert "2 training seeds each" in matrix.axes[0].get_xlabel()
+
+
+def compared(score, seeds=(0, 1)):
+    method = MethodResult(seeds, {"nominal": score, "push": score})
+    methods = {"vand": method, "input_noise": method}
+    return Comparison("2", ("nominal", "push"), tuple(score.tasks), methods, (), ())
+
+
+def test_a_method_without_interval_is_drawn_as_a_mark_alone():
+    score = MethodScore(0.6, None, 0.6, {"wipe": 0.6})
+    assert [len(axes.lines) for axes in method_chart(compared(score, (0,))).axes] == [2, 2]
+    matrix = method_matrix(compared(score, (0,)))
+    assert matrix.axes[0].get_xlabel() == "1 training seed each"
+
+
+def test_the_title_of_a_narrow_matrix_is_not_clipped():
+    figure = method_matrix(compared(MethodScore(0.6, None, 0.6, {"wipe": 0.6})))
+    figure.draw_without_rendering()
+    box = figure._suptitle.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
 
 
 def test_stage_completion_ends_at_the_share_completed_in_order():
@@ -171,9 +184,9 @@ def test_training_curve_with_a_loss_without_bounds_is_drawn(tmp_path):
     assert pixels(training_curve(path)).std() > 5
 
 
-def test_png_is_the_same_twice_and_whatever_the_process_has_set(results, tmp_path):
+def test_png_is_the_same_twice_and_whatever_the_process_has_set(rates, tmp_path):
     path = tmp_path / "a.png"
-    write_png(success_chart(results), path)
+    write_png(success_chart(*rates), path)
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.dpi": 20}):
-        assert png_bytes(success_chart(results)) == path.read_bytes()
+        assert png_bytes(success_chart(*rates)) == path.read_bytes()
     assert list(tmp_path.iterdir()) == [path]

@@ -12,7 +12,6 @@ from vand_robot.metrics.periodic import (
     cycle_jitter,
     floquet_multiplier,
     in_tolerance,
-    periodic_success,
     recovery_time,
     reference_from_demonstrations,
     score_periodic,
@@ -24,6 +23,10 @@ DT = 0.1  # the control period of the project [s]
 F = 0.43  # no divisor of the sampling rate [1/s]
 A = 0.12  # [m]
 CENTER = np.array([0.3, -0.2])
+
+
+def succeeds(signal, dt, reference, **options):
+    return score_periodic(signal, dt, reference, **options).success
 
 
 def times(duration_s, dt=DT):
@@ -76,8 +79,8 @@ def test_reference_of_a_clockwise_circle_turns_the_other_way_with_positive_frequ
     clockwise = reference_from_demonstrations([circle(times(20), f=-F)], DT)
     assert clockwise.turns == -1
     assert clockwise.frequency_hz == pytest.approx(F, rel=2e-3)
-    assert periodic_success(circle(times(60), f=-F), DT, clockwise)
-    assert not periodic_success(circle(times(60)), DT, clockwise)
+    assert succeeds(circle(times(60), f=-F), DT, clockwise)
+    assert not succeeds(circle(times(60)), DT, clockwise)
 
 
 def test_reference_survives_json(reference):
@@ -273,7 +276,7 @@ def test_a_missing_cycle_is_a_loss_of_its_length_and_forgiven_like_a_push(refere
     score = score_periodic(circle(t, f=np.where(pause, 0.0, F)), DT, reference)
     assert score.longest_loss_s == pytest.approx(1 / F, abs=0.7)
     assert score.success
-    assert not periodic_success(
+    assert not succeeds(
         circle(t, f=np.where(pause, 0.0, F)),
         DT,
         reference,
@@ -302,7 +305,7 @@ def test_phase_drift_is_the_angle_gained_per_cycle(reference):
 
 def test_lost_contact_fails_and_a_flicker_does_not(reference):
     x, rng = circle(times(60)), np.random.default_rng(2)
-    assert periodic_success(x, DT, reference, valid=rng.random(600) > 0.03)
+    assert succeeds(x, DT, reference, valid=rng.random(600) > 0.03)
     lost = score_periodic(x, DT, reference, valid=times(60) < 40)
     assert {"valid", "persistence"} <= set(lost.failures)
     assert lost.persistence_s == pytest.approx(40, abs=1)
@@ -317,7 +320,7 @@ def test_samples_that_are_not_finite_are_invalid_and_do_not_spread(reference):
     assert score.success
     assert score.valid == pytest.approx(1 - 1 / (600 - 2 / F / DT), abs=1e-3)
     x[200:] = np.nan
-    assert not periodic_success(x, DT, reference)
+    assert not succeeds(x, DT, reference)
 
 
 def test_a_signal_of_another_shape_is_refused(reference):
@@ -432,7 +435,7 @@ def test_figure_of_eight_succeeds_and_counts_whole_eights(eight_reference):
     ],
 )
 def test_figure_of_eight_fails(eight_reference, name, signal):
-    assert not periodic_success(signal, DT, eight_reference), name
+    assert not succeeds(signal, DT, eight_reference), name
 
 
 def test_figure_of_eight_deviation_decays_with_the_known_multiplier(eight_reference):
@@ -450,8 +453,8 @@ def test_a_line_to_and_fro_has_no_direction_and_can_be_reproduced():
     assert to_and_fro.turns == 0
     assert to_and_fro.frequency_hz == pytest.approx(0.4, rel=1e-2)
     assert score_periodic(line(0.42), DT, to_and_fro).failures == ()
-    assert not periodic_success(line(0.5), DT, to_and_fro)
-    assert not periodic_success(1.4 * line(0.4), DT, to_and_fro)
+    assert not succeeds(line(0.5), DT, to_and_fro)
+    assert not succeeds(1.4 * line(0.4), DT, to_and_fro)
 
 
 def test_disturbances_of_single_cycles_do_not_smear_the_reference():

@@ -72,16 +72,6 @@ def test_path_distance_ignores_speed_and_measures_offset():
     line = np.linspace([0, 0], [1, 0], 50)
     beside = line + np.array([0, 0.1])
     assert path_distance(line, [beside]) == pytest.approx(0.1)
-    assert path_distance(line, [beside], band=0.1) == pytest.approx(0.1)
-
-
-def test_a_band_forbids_large_warps_and_always_leaves_a_way():
-    slow = curve(120, speed=4.0)
-    free, narrow = path_distance(curve(80), [slow]), path_distance(curve(80), [slow], band=0.05)
-    assert free < 0.2 * narrow < np.inf
-    assert path_distance(curve(80), [slow], band=1.0) == pytest.approx(free)
-    for n, m in [(1, 9), (3, 50), (50, 3)]:
-        assert np.isfinite(path_distance(curve(n), [curve(m)], band=0.0))
 
 
 def test_path_distance_refuses_what_is_no_path():

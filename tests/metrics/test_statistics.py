@@ -16,6 +16,16 @@ def test_wilson_interval_is_that_of_scipy(k, n):
     assert wilson_interval(k, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
+def test_wilson_interval_is_the_textbook_formula():
+    z = stats.norm.ppf(0.975)
+    for n in (1, 2, 3, 10, 50, 500):
+        for k in range(n + 1):
+            middle = (k / n + z**2 / (2 * n)) / (1 + z**2 / n)
+            half = z / (1 + z**2 / n) * np.sqrt(k / n * (1 - k / n) / n + z**2 / (4 * n**2))
+            expected = (middle - half, middle + half)
+            assert wilson_interval(k, n) == pytest.approx(expected, abs=1e-12)
+
+
 def test_wilson_interval_stays_within_0_and_1_and_never_has_no_width():
     assert wilson_interval(0, 20)[0] == 0
     assert wilson_interval(0, 20)[1] > 0.1

@@ -6,12 +6,12 @@ from vand_demos import DemoDataset, write_dataset
 from vand_envs import TaskBatch
 from vand_envs.errors import UsageError, VandError
 from vand_robot.figures.demonstrations import BINS, Trajectory, action_histograms, durations
-from vand_robot.workflows.plot_dataset import trajectory, write_figures
+from vand_robot.workflows.plot_dataset import read_trajectory, write_figures
 
 
 def test_the_hand_is_where_the_simulator_has_it(demos):
     with DemoDataset.open(demos) as dataset:
-        path = trajectory(dataset, "demo_0")
+        path = read_trajectory(dataset, "demo_0")
         demo = dataset.episode("demo_0")
     simulation = TaskBatch(demo.task, 1).simulation
     for step in (0, len(demo) // 2, len(demo) - 1):

@@ -7,9 +7,10 @@ import typer
 
 from vand_robot.cli import console
 from vand_robot.cli.options import Force, Json
+from vand_robot.layout import COMPARISON_REPORT_FILE
 
 
-def study_command(
+def compare_command(
     folders: Annotated[
         list[Path],
         typer.Argument(metavar="FOLDER ...", help="Evaluated runs, or folders that hold them."),
@@ -19,12 +20,14 @@ def study_command(
     json: Json = False,
 ) -> None:
     """Compare methods over training seeds, from the evaluations of their runs."""
-    from vand_robot.workflows.compare import run_study  # noqa: PLC0415
+    from vand_robot.workflows.compare import run_comparison  # noqa: PLC0415
 
-    study = run_study(folders, out, force=force)
+    comparison = run_comparison(folders, out, force=force)
     if json:
-        console.print_json(study)
+        console.print_json(comparison.to_json())
         return
-    columns, rows = console.study_table(study)
+    columns, rows = console.comparison_table(comparison)
     console.print_table("Interquartile mean of success over tasks and seeds", columns, rows)
-    console.out.print(f"report: {out / 'study.html'}")
+    for part in comparison.left_out:
+        console.out.print(f"left out: {part}")
+    console.out.print(f"report: {out / COMPARISON_REPORT_FILE}")

@@ -2,13 +2,17 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from vand_robot.evaluation.results import EvaluationResult
+    from vand_robot.metrics.comparison import Comparison
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
 """Results. Without markup: a path or a unit in square brackets is printed as it is."""
@@ -58,63 +62,48 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def results_table(results: Mapping[str, Any]) -> tuple[tuple[str, ...], list[list[str]]]:
-    """The table of an evaluation's `results.json`: its columns, and a row for each task.
+def results_table(result: "EvaluationResult") -> tuple[tuple[str, ...], list[list[str]]]:
+    """The table of an evaluation: its columns, and a row for each task.
 
-    One perturbation is told in detail; of several, the successes.
+    Of one perturbation the details, of several the successes.
     """
-    perturbations = list(results["perturbations"])
-    if len(perturbations) == 1:
-        return _RESULTS_COLUMNS, _detailed_rows(results, perturbations[0])
-    rows = [
-        [task, *(_successes(entry["perturbations"].get(name)) for name in perturbations)]
-        for task, entry in results["tasks"].items()
-    ]
-    return ("task", *(f">{name}" for name in perturbations)), rows
+    names = list(result.perturbations)
+    if len(names) == 1:
+        return _RESULTS_COLUMNS, _detailed_rows(result, names[0])
+    rates = result.success_rates()
+    rows = [[task, *(str(rates[name].get(task, "")) for name in names)] for task in result.tasks]
+    return ("task", *(f">{name}" for name in names)), rows
 
 
-def _successes(entry: Mapping[str, Any] | None) -> str:
-    return "" if entry is None else f"{entry['successes']}/{entry['episodes']}"
-
-
-def _detailed_rows(results: Mapping[str, Any], perturbation: str) -> list[list[str]]:
+def _detailed_rows(result: "EvaluationResult", perturbation: str) -> list[list[str]]:
     rows = []
-    for task, its in results["tasks"].items():
-        if perturbation not in its["perturbations"]:
+    for task_id, task in result.tasks.items():
+        if perturbation not in task.perturbations:
             continue
-        entry = its["perturbations"][perturbation]
-        low, high = entry["wilson_95"]
-        metrics = entry["metrics"]
-        if its["kind"] == "sequential":
-            detail = " > ".join(f"{s['name']} {percent(s['share'])}" for s in entry["stages"])
+        entry = task.perturbations[perturbation]
+        low, high = entry.success.interval
+        if task.kind == "sequential":
+            detail = " > ".join(f"{stage.name} {percent(stage.share)}" for stage in entry.stages)
         else:
             detail = ", ".join(
-                f"{label} {_value(metrics[name]['median'], scale)}{unit}"
+                f"{label} {_value(entry.metrics[name].median, scale)}{unit}"
                 for label, name, scale, unit in _PERIODIC_DETAILS
             )
-        rows.append(
-            [
-                task,
-                _successes(entry),
-                percent(entry["success_rate"]),
-                f"{percent(low)} to {percent(high)}",
-                detail,
-            ]
-        )
+        interval = f"{percent(low)} to {percent(high)}"
+        rows.append([task_id, str(entry.success), percent(entry.success_rate), interval, detail])
     return rows
 
 
-def study_table(study: Mapping[str, Any]) -> tuple[tuple[str, ...], list[list[str]]]:
-    """The table of a `study.json`: its columns, and a row for each method."""
+def comparison_table(comparison: "Comparison") -> tuple[tuple[str, ...], list[list[str]]]:
+    """The table of a comparison: its columns, and a row for each method."""
     rows = []
-    for name, method in study["methods"].items():
-        row = [name, str(len(method["seeds"]))]
-        for perturbation in study["perturbations"]:
-            score = method["perturbations"][perturbation]
-            low, high = score["bootstrap_95"]
-            row.append(f"{percent(score['iqm'])} ({100 * low:.0f} to {100 * high:.0f})")
+    for name, method in comparison.methods.items():
+        row = [name, str(len(method.seeds))]
+        for perturbation in comparison.perturbations:
+            iqm = method.perturbations[perturbation].iqm
+            row.append(f"{percent(iqm)} ({method.interval_text(perturbation)})")
         rows.append(row)
-    return ("method", ">seeds", *(f">{name}" for name in study["perturbations"])), rows
+    return ("method", ">seeds", *(f">{name}" for name in comparison.perturbations)), rows
 
 
 _PERIODIC_DETAILS = (

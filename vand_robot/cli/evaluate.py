@@ -75,7 +75,7 @@ def evaluate_command(
     folder = out or evaluation_folder(source, expert=expert)
     try:
         with console.progress_bar("evaluating", 1) as progress:
-            results = run_evaluation(
+            result = run_evaluation(
                 source,
                 folder,
                 suite=suite,
@@ -93,10 +93,10 @@ def evaluate_command(
         console.err.print(f"interrupted; --resume goes on with what is finished in {folder}")
         raise typer.Exit(130) from None
     if json:
-        console.print_json(results)
+        console.print_json(result.to_json())
         return
-    columns, rows = console.results_table(results)
-    console.print_table(f"{results['policy']['run']}: held-out episodes", columns, rows)
+    columns, rows = console.results_table(result)
+    console.print_table(f"{result.policy.run}: held-out episodes", columns, rows)
     console.out.print(f"report: {folder / 'report.html'}")
 
 

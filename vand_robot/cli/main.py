@@ -16,7 +16,7 @@ except Exception as error:
 
 import vand_robot
 from vand_envs.errors import VandError, did_you_mean
-from vand_robot.cli.compare import study_command
+from vand_robot.cli.compare import compare_command
 from vand_robot.cli.demos import demos
 from vand_robot.cli.evaluate import evaluate_command
 from vand_robot.cli.experiments import bench
@@ -68,7 +68,7 @@ app.command(
 app.command("evaluate", epilog=example("vand-robot evaluate runs/wipe --suite robustness"))(
     evaluate_command
 )
-app.command("study", epilog=example("vand-robot study runs --out study"))(study_command)
+app.command("compare", epilog=example("vand-robot compare runs --out comparison"))(compare_command)
 
 
 app.command(

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from vand_demos.recording import episodes_missing, record
 from vand_demos.storage.layout import parts_folder
@@ -13,6 +12,7 @@ from vand_envs.rendering import Renderer
 from vand_envs.world import make_world
 from vand_robot.cli import console
 from vand_robot.config.library import find_config
+from vand_robot.evaluation.results import EvaluationResult
 from vand_robot.evaluation.runner import processors
 from vand_robot.layout import (
     LAST,
@@ -59,7 +59,7 @@ def quickstart(
     episodes: int = EPISODES,
     overrides: Sequence[str] = (),
     replay_s: float = REPLAY_S,
-) -> dict[str, Any]:
+) -> EvaluationResult:
     """Do everything once: demonstrations, one policy for both tasks, evaluation, replays.
 
     Args:
@@ -72,7 +72,7 @@ def quickstart(
         replay_s: Length of the replays; that of a stowed cube ends when it is stowed [s].
 
     Returns:
-        The content of `results.json`.
+        The result of the evaluation.
 
     Raises:
         UsageError: The folder exists, or both `resume` and `force`.
@@ -99,7 +99,7 @@ def quickstart(
         _step(3, f"evaluating {episodes} held-out episodes of each task"),
         console.progress_bar("evaluating", 1) as progress,
     ):
-        results = run_evaluation(
+        result = run_evaluation(
             run,
             out,
             episodes=episodes,
@@ -116,7 +116,7 @@ def quickstart(
             for video in videos.values() if task == VIDEO_TASK else ():
                 write_motion(motion, out / video, "video")
     console.err.print(f"done in {time.monotonic() - began:.0f} s: {out / REPORT_FILE}")
-    return results
+    return result
 
 
 def _prepare(out: Path, *, resume: bool, force: bool) -> None:

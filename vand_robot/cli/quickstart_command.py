@@ -17,7 +17,7 @@ def quickstart_command(
     """Record, train, evaluate and replay stow-cube and wipe, end to end, in a few minutes."""
     from vand_robot.cli.quickstart import quickstart  # noqa: PLC0415
 
-    results = quickstart(out, resume=resume, force=force)
-    columns, rows = console.results_table(results)
+    result = quickstart(out, resume=resume, force=force)
+    columns, rows = console.results_table(result)
     console.print_table("One policy, both tasks, held-out seeds", columns, rows)
     console.out.print(f"open {out / 'report.html'} in a browser")

@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vand_envs import get_task
+from vand_envs import task_ids
+from vand_envs.errors import UsageError, unknown_name
 from vand_envs.seeds import TEST_SEED, VALIDATION_SEED
 from vand_robot.evaluation.jobs import RolloutWork, plan_jobs
-from vand_robot.evaluation.perturbations import NOMINAL, Perturbation
+from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS, Perturbation
 from vand_robot.evaluation.reference import TaskReference
-from vand_robot.evaluation.results import Evaluation, collect
+from vand_robot.evaluation.results import EvaluationResult, PolicyFacts
 from vand_robot.evaluation.runner import ThisProcess, run_cached
+from vand_robot.evaluation.summary import collect, join_jobs, share_done
+from vand_robot.evaluation.target import load_target
 from vand_robot.interface import Policy, State
 
 PARTIAL_CREDIT = 0.01
@@ -20,48 +24,75 @@ PARTIAL_CREDIT = 0.01
 
 
 def evaluate(
-    policy: Policy[State],
-    references: Mapping[str, TaskReference],
-    tasks: Sequence[str],
+    policy: str | Path | Policy[State],
+    tasks: Sequence[str] = (),
     *,
-    perturbations: Sequence[Perturbation] = (NOMINAL,),
+    references: Mapping[str, TaskReference] | None = None,
+    perturbations: Sequence[str | Perturbation] = (NOMINAL,),
     episodes: int = 50,
     first_seed: int = TEST_SEED,
-    describe: Mapping[str, Any] | None = None,
     behaviors: bool = True,
     progress: Callable[[int, int], None] | None = None,
     num_threads: int = 0,
-) -> Evaluation:
-    """Evaluate a policy on tasks it was trained for, in this process.
+) -> EvaluationResult:
+    """Evaluate a policy on tasks it was trained for, in this process; nothing is written.
 
-    `vand_robot.workflows.evaluate` does the same in several processes and survives interruption.
+    `vand-robot evaluate` gives the same numbers, in several processes, survives interruption, and
+    writes figures and a report.
 
     Args:
-        policy: The policy.
-        references: What the demonstrations show, by task.
-        tasks: Task ids.
-        perturbations: What interferes; nothing by default.
+        policy: Folder of a run or of one of its checkpoints, or a policy.
+        tasks: Task ids; by default all that there are references for.
+        references: References from the demonstrations, by task. A run's checkpoint carries its own.
+        perturbations: Perturbations; none by default. Names stand for those of
+            `PERTURBATIONS`.
         episodes: Episodes of each task under each perturbation.
         first_seed: Seed of the first episode; the others follow it.
-        describe: What is evaluated, for `results.json`.
         behaviors: Whether to judge every episode under every task's criteria.
         progress: Called after every control step with the steps done and all steps.
         num_threads: Threads of the simulations; 0 means one per processor.
 
     Returns:
-        The evaluation: a function of the policy and the arguments, to the last bit.
+        The result: a function of the policy and the arguments, to the last bit.
 
     Raises:
-        UsageError: An unknown task.
-        VandError: There is no reference for a task.
+        UsageError: No such run, a policy without references, an unknown task or perturbation, or
+            no episodes.
+        VandError: There is no reference for a task, or a checkpoint is damaged.
     """
-    dt = policy.spec.control_dt_s
+    if episodes < 1:
+        raise UsageError(f"episodes: expected at least 1, got {episodes}")
+    chosen = [_perturbation(perturbation) for perturbation in perturbations]
+    acting: Policy[Any]
+    threads: int | None = None
+    if isinstance(policy, str | Path):
+        target = load_target(Path(policy))
+        acting, facts, known = target.make_policy(), target.facts, references or target.references
+        threads = 1  # as in the processes of the command: sums depend on it
+    elif references is None:
+        raise UsageError("references: needed to judge a policy that was not read from a run")
+    else:
+        acting, facts, known = policy, PolicyFacts(type(policy).__name__), references
+    dt = acting.spec.control_dt_s
     jobs = plan_jobs(
-        tasks, perturbations, references, episodes=episodes, control_dt_s=dt, first_seed=first_seed
+        tuple(tasks) or [task for task in task_ids() if task in known],
+        chosen,
+        known,
+        episodes=episodes,
+        control_dt_s=dt,
+        first_seed=first_seed,
     )
-    work = RolloutWork(lambda: policy, references, behaviors=behaviors, num_threads=num_threads)
-    outcomes = run_cached(jobs, work, None, ThisProcess(torch_threads=None), progress)
-    return collect(jobs, outcomes, references, control_dt_s=dt, suite="", describe=describe or {})
+    work = RolloutWork(lambda: acting, known, behaviors=behaviors, num_threads=num_threads)
+    results = run_cached(jobs, work, None, ThisProcess(torch_threads=threads), progress)
+    return collect(join_jobs(jobs, results), control_dt_s=dt, suite="", policy=facts)
+
+
+def _perturbation(given: str | Perturbation) -> Perturbation:
+    if isinstance(given, Perturbation):
+        return given
+    if given not in PERTURBATIONS:
+        raise unknown_name("perturbation", given, PERTURBATIONS)
+    return PERTURBATIONS[given]
 
 
 @dataclass(frozen=True)
@@ -69,7 +100,7 @@ class ValidationScore:
     """Scores a policy by rollouts on validation seeds, to choose among checkpoints."""
 
     references: Mapping[str, TaskReference]
-    """What the demonstrations show, by task."""
+    """References from the demonstrations, by task."""
     episodes: int
     """Rollouts of each task."""
     num_threads: int = 0
@@ -80,19 +111,22 @@ class ValidationScore:
 
         The score has a small share of partial progress: stages done, or time in tolerance.
         """
-        evaluation = evaluate(
+        result = evaluate(
             policy,
-            self.references,
             list(self.references),
+            references=self.references,
             episodes=self.episodes,
             first_seed=VALIDATION_SEED,
             behaviors=False,
             num_threads=self.num_threads,
         )
-        rates, partial = {}, []
-        for (_, task), outcome in evaluation.outcomes.items():
-            rates[f"success/{task}"] = outcome.successes / len(outcome.rows)
-            key = "stage_fraction" if get_task(task).stages else "in_tolerance"
-            partial.append(float(np.mean([row[key] or 0.0 for row in outcome.rows])))
+        rates = {task: entry.success_rate for task, entry in result.tasks.items()}
+        partial = [
+            float(np.mean([share_done(episode) for episode in entry.nominal.episodes]))
+            for entry in result.tasks.values()
+        ]
         score = (1 - PARTIAL_CREDIT) * float(np.mean(list(rates.values())))
-        return {"score": score + PARTIAL_CREDIT * float(np.mean(partial)), **rates}
+        return {
+            "score": score + PARTIAL_CREDIT * float(np.mean(partial)),
+            **{f"success/{task}": rate for task, rate in rates.items()},
+        }

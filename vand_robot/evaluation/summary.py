@@ -1,122 +1,211 @@
-"""Episodes put together: rates with intervals, spreads of metrics, the confusion matrix."""
+"""Episodes put together into a result: rates, spreads of metrics, worst episodes, confusion."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
+from vand_envs import get_task, task_ids
+from vand_robot.evaluation.episodes import EpisodeMetrics
+from vand_robot.evaluation.jobs import JobResult, RolloutJob
+from vand_robot.evaluation.perturbations import SUITE_VERSION
+from vand_robot.evaluation.results import (
+    EvaluationResult,
+    MetricSpread,
+    PerturbationResult,
+    PolicyFacts,
+    StageRate,
+    TaskResult,
+    WorstEpisode,
+)
+from vand_robot.metrics.info import IN_TOLERANCE, SHARES, STAGE_FRACTION, STAGES_DONE
 from vand_robot.metrics.sequential import success_at_k
-from vand_robot.metrics.statistics import wilson_interval
+from vand_robot.metrics.statistics import SuccessRate
 
 NONE = "none"
-"""Column of the confusion matrix for episodes that show no behavior."""
+"""Column of the confusion matrix for episodes that meet no task's criterion."""
 
-SHARES = ("count_right", "returned", "still", "success_once", "success_at_end")
-"""Metrics that hold or do not: reported as rates."""
-
-_LABELS = ("task", "perturbation", "after", "seed", "success", "shown", "failures")
+WORST = 5
+"""Worst episodes that a result names for each task and perturbation."""
 
 
-def rate(flags: Sequence[bool]) -> dict[str, Any]:
-    """A share of episodes, with its Wilson interval."""
-    holds = sum(map(bool, flags))
-    return {
-        "episodes": len(flags),
-        "successes": holds,
-        "success_rate": holds / len(flags),
-        "wilson_95": list(wilson_interval(holds, len(flags))),
-    }
+@dataclass(frozen=True, eq=False)
+class Rollouts:
+    """All episodes of one task under one perturbation."""
+
+    job: RolloutJob
+    """The first of the jobs that they were run by."""
+    result: JobResult
+    """Joint result of all of them."""
 
 
-def summarize(rows: Sequence[Mapping[str, Any]], stage_names: Sequence[str]) -> dict[str, Any]:
-    """The entry in `results.json` of one task under one perturbation.
+def join_jobs(jobs: Sequence[RolloutJob], results: Sequence[JobResult]) -> list[Rollouts]:
+    """Put jobs of the same task and perturbation together, in the order of the jobs."""
+    parts: dict[tuple[str, str], list[JobResult]] = {}
+    first: dict[tuple[str, str], RolloutJob] = {}
+    for job, result in zip(jobs, results, strict=True):
+        key = (job.perturbation.name, job.task)
+        parts.setdefault(key, []).append(result)
+        first.setdefault(key, job)
+    return [Rollouts(job, _concatenate(parts[key])) for key, job in first.items()]
+
+
+def _concatenate(parts: Sequence[JobResult]) -> JobResult:
+    signals = [part.signal for part in parts if part.signal is not None]
+    valids = [part.valid for part in parts if part.valid is not None]
+    return JobResult(
+        rows=tuple(row for part in parts for row in part.rows),
+        stage_times_s=np.concatenate([part.stage_times_s for part in parts]),
+        signal=np.concatenate(signals) if signals else None,
+        valid=np.concatenate(valids) if valids else None,
+    )
+
+
+def collect(
+    rollouts: Sequence[Rollouts], *, control_dt_s: float, suite: str, policy: PolicyFacts
+) -> EvaluationResult:
+    """The result of an evaluation.
 
     Args:
-        rows: Its episodes, at least one.
-        stage_names: Of its stages; none if periodic.
+        rollouts: All episodes, by perturbation and task.
+        control_dt_s: Duration of a control step [s].
+        suite: Name of the suite.
+        policy: What was evaluated.
     """
-    summary = rate([row["success"] for row in rows])
-    if stage_names:
-        shares = success_at_k([row["stages_done"] for row in rows], len(stage_names))
-        summary["stages"] = [
-            {"name": name, "completed": round(share * len(rows)), "share": float(share)}
-            for name, share in zip(stage_names, shares, strict=True)
-        ]
-    summary["shares"] = {
-        name: rate([row[name] for row in rows]) for name in SHARES if name in rows[0]
-    }
-    summary["metrics"] = {
-        name: spread([row[name] for row in rows])
-        for name in rows[0]
-        if name not in _LABELS and name not in SHARES
-    }
-    summary["worst"] = worst(rows)
-    return summary
+    found: dict[tuple[str, str], PerturbationResult] = {}
+    for cell in rollouts:
+        job = cell.job
+        found[job.task, job.perturbation.name] = summarize(
+            [EpisodeMetrics.from_row(row) for row in cell.result.rows],
+            get_task(job.task).stage_names,
+            horizon_s=round(job.steps * control_dt_s, 3),
+        )
+    perturbations = {cell.job.perturbation.name: cell.job.perturbation for cell in rollouts}
+    return EvaluationResult(
+        suite=suite,
+        suite_version=SUITE_VERSION,
+        first_seed=rollouts[0].job.seeds[0],
+        policy=policy,
+        perturbations={name: found.to_json() for name, found in perturbations.items()},
+        tasks={
+            task_id: _task_result(
+                task_id, {name: r for (task, name), r in found.items() if task == task_id}
+            )
+            for task_id in dict.fromkeys(task for task, _ in found)
+        },
+        confusion={
+            name: matrix
+            for name in perturbations
+            if (
+                matrix := confusion(
+                    {task: r.episodes for (task, other), r in found.items() if other == name},
+                    task_ids(),
+                )
+            )
+        },
+        episodes=tuple(episode for result in found.values() for episode in result.episodes),
+    )
 
 
-def spread(values: Sequence[float | None]) -> dict[str, Any]:
+def _task_result(task_id: str, perturbations: Mapping[str, PerturbationResult]) -> TaskResult:
+    task = get_task(task_id)
+    return TaskResult(task.instruction, task.kind, task.count, perturbations)
+
+
+def summarize(
+    episodes: Sequence[EpisodeMetrics], stage_names: Sequence[str], *, horizon_s: float
+) -> PerturbationResult:
+    """The result of one task under one perturbation.
+
+    Args:
+        episodes: At least one.
+        stage_names: Of the task's stages; none if periodic.
+        horizon_s: Length of the episodes [s].
+    """
+    first = episodes[0].metrics
+    return PerturbationResult(
+        horizon_s=horizon_s,
+        success=SuccessRate.of([episode.success for episode in episodes]),
+        stages=_stage_rates(episodes, stage_names),
+        shares={
+            name: SuccessRate.of([bool(episode.metrics[name]) for episode in episodes])
+            for name in SHARES
+            if name in first
+        },
+        metrics={
+            name: spread([episode.metrics[name] for episode in episodes])
+            for name in first
+            if name not in SHARES
+        },
+        worst=worst(episodes),
+        after=episodes[0].after,
+        episodes=tuple(episodes),
+    )
+
+
+def _stage_rates(episodes: Sequence[EpisodeMetrics], names: Sequence[str]) -> tuple[StageRate, ...]:
+    if not names:
+        return ()
+    shares = success_at_k([episode.metrics[STAGES_DONE] or 0 for episode in episodes], len(names))
+    return tuple(
+        StageRate(name, round(share * len(episodes)), float(share))
+        for name, share in zip(names, shares, strict=True)
+    )
+
+
+def spread(values: Sequence[float | None]) -> MetricSpread:
     """Median and quartiles of the values that can be told."""
     known = [float(v) for v in values if v is not None and math.isfinite(v)]
     if not known:
-        return {"median": None, "iqr": [None, None], "n": 0}
+        return MetricSpread(None, None, 0)
     low, middle, high = np.percentile(known, [25, 50, 75])
-    return {"median": float(middle), "iqr": [float(low), float(high)], "n": len(known)}
+    return MetricSpread(float(middle), (float(low), float(high)), len(known))
 
 
-def worst(rows: Sequence[Mapping[str, Any]], limit: int = 5) -> list[dict[str, Any]]:
-    """The failures that came least far: their seeds, and how far they came; the worst first."""
-    failed = [row for row in rows if not row["success"]]
-    key = "stage_fraction" if "stage_fraction" in rows[0] else "in_tolerance"
-    ranked = sorted(failed, key=lambda row: (row[key] or 0.0, row["seed"]))
-    return [
-        {
-            "seed": row["seed"],
-            "share": row[key] or 0.0,
-            "shown": row.get("shown", ""),
-            "failures": row.get("failures", ""),
-        }
-        for row in ranked[:limit]
-    ]
+def share_done(episode: EpisodeMetrics) -> float:
+    """Progress of an episode: the share of its stages, or of the scored time in tolerance."""
+    name = STAGE_FRACTION if STAGE_FRACTION in episode.metrics else IN_TOLERANCE
+    return episode.metrics[name] or 0.0
 
 
-def worst_episodes(results: Mapping[str, Any], limit: int) -> list[tuple[str, str, dict[str, Any]]]:
-    """The worst episodes of an evaluation: (perturbation, task, entry of `worst`).
-
-    The worst of every perturbation and task come first, then the second worst, and so on: a task
-    that fails always does not hide the others.
-    """
-    ranked = [
-        (rank, perturbation, task_id, entry)
-        for perturbation in results["perturbations"]
-        for task_id, task in results["tasks"].items()
-        for rank, entry in enumerate(task["perturbations"].get(perturbation, {}).get("worst", []))
-    ]
-    ranked.sort(key=lambda it: it[0])  # stable: by perturbation and task within a rank
-    return [(perturbation, task_id, entry) for _, perturbation, task_id, entry in ranked[:limit]]
+def worst(episodes: Sequence[EpisodeMetrics], limit: int = WORST) -> tuple[WorstEpisode, ...]:
+    """The failures that came least far, the worst first."""
+    failed = [episode for episode in episodes if not episode.success]
+    failed.sort(key=lambda episode: (share_done(episode), episode.seed))
+    return tuple(
+        WorstEpisode(
+            seed=episode.seed,
+            share=share_done(episode),
+            achieved=episode.achieved or (),
+            failures=episode.failures or (),
+        )
+        for episode in failed[:limit]
+    )
 
 
 def confusion(
-    rows: Mapping[str, Sequence[Mapping[str, Any]]], behaviors: Sequence[str]
+    episodes: Mapping[str, Sequence[EpisodeMetrics]], behaviors: Sequence[str]
 ) -> dict[str, dict[str, int]]:
-    """How often each behavior was shown under each instruction.
+    """Confusion matrix: how often the criterion of each task was met under each instruction.
 
-    An episode may show several behaviors, or none.
+    An episode may meet several, or none.
 
     Args:
-        rows: Instruction -> its episodes; `shown` names the behaviors.
-        behaviors: Ids of all behaviors.
+        episodes: Instruction -> its episodes.
+        behaviors: Ids of all tasks.
 
     Returns:
-        Instruction -> behavior, or `none` -> episodes; empty where behaviors were not judged.
+        Instruction -> task, or `none` -> episodes; empty where episodes were judged by their own
+        task alone.
     """
-    if any("shown" not in row for episodes in rows.values() for row in episodes):
-        return {}
     matrix = {}
-    for instruction, episodes in rows.items():
-        found = [row["shown"].split() for row in episodes]
+    for instruction, own in episodes.items():
+        achieved = [episode.achieved for episode in own if episode.achieved is not None]
+        if len(achieved) < len(own):
+            return {}
         matrix[instruction] = {
-            **{name: sum(name in it for it in found) for name in behaviors},
-            NONE: sum(not it for it in found),
+            **{name: sum(name in tasks for tasks in achieved) for name in behaviors},
+            NONE: sum(not tasks for tasks in achieved),
         }
     return matrix

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from vand_demos import DemoDataset
 from vand_demos.system.files import disk_errors
@@ -13,6 +12,7 @@ from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.evaluation.jobs import PolicyMaker
 from vand_robot.evaluation.reference import TaskReference, from_extras, references_from_datasets
+from vand_robot.evaluation.results import PolicyFacts
 from vand_robot.layout import POLICY_TENSORS, find_checkpoint, named, run_folder
 from vand_robot.policies.checkpoint import (
     load_checkpoint,
@@ -35,8 +35,8 @@ class EvaluationTarget:
     """References that the policy is judged by, for each task that it was trained for."""
     control_dt_s: float
     """Duration of a control step [s]."""
-    facts: Mapping[str, Any]
-    """What to say of it in `results.json`."""
+    facts: PolicyFacts
+    """Its description in `results.json`."""
 
 
 def load_target(source: Path, *, expert: bool = False) -> EvaluationTarget:
@@ -65,12 +65,12 @@ def load_target(source: Path, *, expert: bool = False) -> EvaluationTarget:
             _expert_digest(dt),
             references,
             dt,
-            {
-                "run": f"experts on {source.name}",
-                "path": str(source),
-                "expert": True,
-                "versions": software_versions(),
-            },
+            PolicyFacts(
+                run=f"experts on {source.name}",
+                path=str(source),
+                expert=True,
+                versions=software_versions(),
+            ),
         )
     folder = named(source)
     digest = "" if expert else _weights_digest(folder)
@@ -86,14 +86,14 @@ def load_target(source: Path, *, expert: bool = False) -> EvaluationTarget:
         digest = _expert_digest(dt)
     else:
         make_policy = partial(_load_unchanged, folder, digest)
-    facts = {
-        "run": name,
-        "path": str(source),
-        "expert": expert,
-        "checkpoint_update": None if expert else checkpoint.update,
-        "config": {} if expert else validation.to_dict(checkpoint.config),
-        "versions": software_versions(),
-    }
+    facts = PolicyFacts(
+        run=name,
+        path=str(source),
+        expert=expert,
+        checkpoint_update=None if expert else checkpoint.update,
+        config={} if expert else validation.to_dict(checkpoint.config),
+        versions=software_versions(),
+    )
     return EvaluationTarget(make_policy, digest, references, dt, facts)
 
 

@@ -1,28 +1,26 @@
-"""Figures of demonstrations: where hand and base went, how long it took, what the actions were."""
+"""Figures of demonstrations: paths of hand and base, durations, values of the actions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vand_envs.typing import FloatArray, IntArray
 from vand_robot.figures.style import BLUE, FAINT, INK, VERMILION, styled
 
-Floats = npt.NDArray[np.float64]
-
 BINS = 40
-"""Of a histogram of actions, over [-1, 1]."""
+"""Bins of a histogram of actions, over [-1, 1]."""
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Where hand and base were in one demonstration, at each of its N steps."""
+    """Path of hand and base in one demonstration of N steps."""
 
-    base: Floats
+    base: FloatArray
     """Place of the base in the world, (N, 2) [m]."""
-    hand: Floats
+    hand: FloatArray
     """Place of the end effector in the world, (N, 3) [m]."""
     dt: float
     """Time between steps [s]."""
@@ -72,7 +70,7 @@ def trajectories(paths: Sequence[Trajectory], title: str) -> Figure:
 
 @styled
 def durations(seconds: Mapping[str, Sequence[float]]) -> Figure:
-    """How long the demonstrations of each task are.
+    """Durations of the demonstrations of each task.
 
     Args:
         seconds: Task -> durations [s]; at least one each.
@@ -104,8 +102,8 @@ def durations(seconds: Mapping[str, Sequence[float]]) -> Figure:
 
 
 @styled
-def action_histograms(counts: Mapping[str, npt.NDArray[np.int64]]) -> Figure:
-    """How often each number of the actions takes which value.
+def action_histograms(counts: Mapping[str, IntArray]) -> Figure:
+    """Histograms of the numbers of the actions.
 
     Args:
         counts: Name of the number -> how many steps fell into each of the bins that divide [-1, 1]

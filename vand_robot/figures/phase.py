@@ -1,4 +1,4 @@
-"""Rhythms in their phase plane."""
+"""Periodic motions in their phase plane."""
 
 from collections.abc import Sequence
 
@@ -28,10 +28,10 @@ def phase_portrait(
 
     Args:
         signals: Phase-plane signals of the rollouts, each of shape (T, 2) [m].
-        reference: What the demonstrations show.
+        reference: The cycle of the demonstrations.
         dt: Time between samples [s].
         valid: For each signal which samples count, shape (T,); None: all.
-        names: Of the two signals.
+        names: Names of the two signals.
 
     Returns:
         Two panels: rollouts that succeeded, and rollouts that failed; one where all are alike.

@@ -1,7 +1,6 @@
-"""Rates: of success by task and perturbation, and of behaviors by instruction."""
+"""Rates of success by task and perturbation, and of behaviors by instruction."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,27 +9,27 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from vand_robot.figures.style import BLUE, FAINT, INK, styled
+from vand_robot.metrics.statistics import SuccessRate
 
 
 @styled
-def success_chart(results: Mapping[str, Any]) -> Figure:
+def success_chart(tasks: Sequence[str], rates: Mapping[str, Mapping[str, SuccessRate]]) -> Figure:
     """Success rate of each task under each perturbation, with its Wilson 95 % interval.
 
     Args:
-        results: The content of `results.json`.
+        tasks: Task ids, from the top.
+        rates: Perturbation -> task -> success; tasks that were not evaluated are left out.
 
     Returns:
         A panel for each perturbation, in it a bar for each task with its successes / episodes.
     """
-    tasks = results["tasks"]
-    perturbations = list(results["perturbations"])
-    figure = Figure(figsize=(1.5 + 2.3 * max(len(perturbations), 2), 0.95 + 0.4 * len(tasks)))
-    panels = figure.subplots(1, len(perturbations), squeeze=False, sharey=True)[0]
-    for axes, perturbation in zip(panels, perturbations, strict=True):
+    figure = Figure(figsize=(1.5 + 2.3 * max(len(rates), 2), 0.95 + 0.4 * len(tasks)))
+    panels = figure.subplots(1, len(rates), squeeze=False, sharey=True)[0]
+    for axes, (perturbation, of_task) in zip(panels, rates.items(), strict=True):
         axes.set_title(perturbation)
-        for row, task in enumerate(tasks.values()):
-            if perturbation in task["perturbations"]:
-                _draw_rate(axes, row, task["perturbations"][perturbation])
+        for row, task in enumerate(tasks):
+            if task in of_task:
+                _draw_rate(axes, row, of_task[task])
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1])
         axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -42,15 +41,14 @@ def success_chart(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _draw_rate(axes: Axes, row: int, entry: Mapping[str, Any]) -> None:
-    rate, (low, high) = entry["success_rate"], entry["wilson_95"]
+def _draw_rate(axes: Axes, row: int, success: SuccessRate) -> None:
     axes.barh(row, 1, height=0.62, color="#f2f4f6")
-    axes.barh(row, rate, height=0.62, color=BLUE, alpha=0.85)
-    axes.plot([low, high], [row, row], color=INK, linewidth=1.2, solid_capstyle="butt")
-    for end in (low, high):
+    axes.barh(row, success.rate, height=0.62, color=BLUE, alpha=0.85)
+    axes.plot(success.interval, [row, row], color=INK, linewidth=1.2, solid_capstyle="butt")
+    for end in success.interval:
         axes.plot([end, end], [row - 0.12, row + 0.12], color=INK, linewidth=1.2)
     axes.annotate(
-        f"{entry['successes']}/{entry['episodes']}",
+        str(success),
         (1, row),
         (5, 0),
         textcoords="offset points",

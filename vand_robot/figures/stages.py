@@ -20,7 +20,7 @@ def stage_completion(
 
     Args:
         stage_times_s: When each stage was first completed, shape (n, S) [s]; nan: never.
-        names: Of the S stages.
+        names: Names of the S stages.
         horizon_s: Length of the episodes [s].
 
     Returns:

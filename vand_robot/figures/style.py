@@ -1,4 +1,4 @@
-"""The one style of all figures, legible without telling colors apart, and how they are saved."""
+"""The style of all figures, legible without telling colors apart, and writing them as PNG."""
 
 import io
 from collections.abc import Callable
@@ -16,7 +16,7 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f
 """Okabe and Ito's palette, safe for color-blind eyes."""
 
 DPI = 160
-"""Of a PNG [pixel per inch]."""
+"""Resolution of a PNG [pixel per inch]."""
 
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",

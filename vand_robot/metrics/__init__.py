@@ -1,1 +1,1 @@
-"""How well behavior is reproduced: pure functions of arrays, one module per kind of task."""
+"""Metrics of reproduced behavior: pure functions of arrays, one module per kind of task."""

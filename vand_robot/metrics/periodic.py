@@ -1,4 +1,4 @@
-"""How well a motion reproduces a periodic task: pure functions of its phase-plane signal.
+"""Metrics of periodic tasks: pure functions of the phase-plane signal of a motion.
 
 A *window* is one cycle of the motion itself: from a sample to where its phase has grown by one. A
 window is within tolerance when its duration, its radius, its shape and its valid share all are; a
@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
+from vand_envs.typing import BoolArray, FloatArray, IntArray
 from vand_robot.metrics.reference_cycle import (
-    Bools,
-    Floats,
     ReferenceCycle,
     as_complex,
     check_signal,
@@ -39,7 +38,6 @@ __all__ = [
     "cycle_jitter",
     "floquet_multiplier",
     "in_tolerance",
-    "periodic_success",
     "recovery_time",
     "reference_from_demonstrations",
     "score_periodic",
@@ -55,7 +53,7 @@ _LEAST_EXCURSION = 1e-3  # Share of the amplitude: spreads below are interpolati
 
 @dataclass(frozen=True)
 class PeriodicTolerances:
-    """How far a motion may be from the demonstrations and still reproduce them."""
+    """Tolerances within which a motion reproduces the demonstrations."""
 
     frequency: float = 0.10
     """Relative error of the frequency."""
@@ -81,12 +79,12 @@ class PeriodicTolerances:
 
 @dataclass(frozen=True)
 class PeriodicScore:
-    """How well one motion reproduces a periodic task; nan where a number cannot be told."""
+    """Metrics of one motion of a periodic task; nan where a number cannot be told."""
 
     success: bool
     """All tolerances were kept over the whole horizon after the grace."""
     failures: tuple[str, ...]
-    """Which were not: of onset, horizon, frequency, amplitude, orbit, persistence, valid."""
+    """Criteria that were missed, of `metrics.info.FAILURES`."""
     onset_s: float
     """When the motion came to the orbit to stay [s]; nan: never."""
     scored_s: float
@@ -110,7 +108,7 @@ class PeriodicScore:
     orbit_distance: float
     """Root mean square distance between the mean cycles after phase alignment [m]."""
     orbit_error: float
-    """The same as a share of the reference's amplitude."""
+    """`orbit_distance` / the reference's amplitude."""
     persistence_s: float
     """Time from the first moment in tolerance to the first loss [s]."""
     in_tolerance: float
@@ -145,9 +143,9 @@ def score_periodic(
     Args:
         signal: Phase-plane signal, shape (T, 2) [m].
         dt: Time between samples [s].
-        reference: What the demonstrations show.
+        reference: The cycle of the demonstrations.
         valid: Which samples count (contact with the board...), shape (T,); None: all.
-        tolerances: What counts as reproduced.
+        tolerances: Tolerances of success.
 
     Returns:
         The score.
@@ -215,19 +213,7 @@ def score_periodic(
     )
 
 
-def periodic_success(
-    signal: npt.ArrayLike,
-    dt: float,
-    reference: ReferenceCycle,
-    *,
-    valid: npt.ArrayLike | None = None,
-    tolerances: PeriodicTolerances = PeriodicTolerances(),
-) -> bool:
-    """Whether a motion reproduces the task: see `score_periodic`."""
-    return score_periodic(signal, dt, reference, valid=valid, tolerances=tolerances).success
-
-
-def spectral_frequency(signal: Floats, dt: float, reference: ReferenceCycle) -> float:
+def spectral_frequency(signal: FloatArray, dt: float, reference: ReferenceCycle) -> float:
     """Frequency of a motion from its spectrum, in the reference's direction.
 
     The spectrum of the complex signal (Hann window, zero-padded) tells the two directions apart,
@@ -279,13 +265,13 @@ def in_tolerance(
     *,
     valid: npt.ArrayLike | None = None,
     tolerances: PeriodicTolerances = PeriodicTolerances(),
-) -> Bools:
+) -> BoolArray:
     """Which samples lie in a window of one cycle that keeps all tolerances.
 
     Args:
         signal: Shape (T, 2) [m].
         dt: Time between samples [s].
-        reference: What the demonstrations show.
+        reference: The cycle of the demonstrations.
         valid: Which samples count, shape (T,); None: all.
         tolerances: Of frequency, amplitude, orbit and validity.
 
@@ -313,11 +299,11 @@ def in_tolerance(
     edges = np.zeros(len(x) + 1, dtype=np.int64)
     np.add.at(edges, first[keeps], 1)
     np.add.at(edges, last[keeps] + 1, -1)
-    inside: Bools = np.cumsum(edges)[:-1] > 0
+    inside: BoolArray = np.cumsum(edges)[:-1] > 0
     return inside
 
 
-def cycle_jitter(phases: Floats) -> float:
+def cycle_jitter(phases: FloatArray) -> float:
     """Standard deviation of the durations of successive cycles / their mean.
 
     Args:
@@ -331,8 +317,8 @@ def cycle_jitter(phases: Floats) -> float:
     return float(durations.std() / durations.mean()) if len(durations) > 1 else float("nan")
 
 
-def floquet_multiplier(signal: Floats, dt: float, reference: ReferenceCycle) -> float:
-    """How much of a deviation from the orbit is left after one cycle, as a signed factor.
+def floquet_multiplier(signal: FloatArray, dt: float, reference: ReferenceCycle) -> float:
+    """Share of a deviation from the orbit that is left after one cycle, as a signed factor.
 
     Deviations are read where the motion crosses Poincare sections at equal phases. The multiplier
     is the slope of the least-squares line from one crossing of a section to the next, with an
@@ -389,10 +375,10 @@ def recovery_time(
     Args:
         signal: Shape (T, 2) [m].
         dt: Time between samples [s].
-        reference: What the demonstrations show.
+        reference: The cycle of the demonstrations.
         push_s: When the push came [s].
         valid: Which samples count, shape (T,); None: all.
-        tolerances: What counts as recovered.
+        tolerances: Tolerances of recovery.
 
     Returns:
         The time [s]: 0 where the push did not disturb the motion within the grace after it,
@@ -409,9 +395,7 @@ def recovery_time(
     return float(lost[0] + back[0]) * dt if len(back) else math.inf
 
 
-def _deviation(
-    crossings: Floats, sections: npt.NDArray[np.int64], reference: ReferenceCycle
-) -> Floats:
+def _deviation(crossings: FloatArray, sections: IntArray, reference: ReferenceCycle) -> FloatArray:
     """Coordinates along Poincare sections, shape of `sections`: radii, or normal distances."""
     if reference.turns:
         return np.abs(as_complex(crossings - reference.center))
@@ -422,16 +406,16 @@ def _deviation(
     return ((as_complex(crossings) - cycle[index]) * np.conj(normal[index])).real
 
 
-def _rms_radius(signal: Floats, reference: ReferenceCycle) -> float:
+def _rms_radius(signal: FloatArray, reference: ReferenceCycle) -> float:
     return float(np.sqrt(((signal - reference.center) ** 2).sum(axis=-1).mean()))
 
 
-def _longest_run(flags: Bools) -> int:
+def _longest_run(flags: BoolArray) -> int:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags, [0]])))
     return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
-def _first_run(flags: Bools) -> int:
+def _first_run(flags: BoolArray) -> int:
     if not flags.any():
         return 0
     begun = flags[int(flags.argmax()) :]

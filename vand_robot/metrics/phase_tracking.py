@@ -1,10 +1,11 @@
-"""Following a place on a ring through time, where the present alone does not tell which it is."""
+"""Tracking of a place on a ring through time, where one moment alone does not tell the place."""
 
 import numpy as np
-import numpy.typing as npt
+
+from vand_envs.typing import FloatArray, IntArray
 
 
-def cheapest_path(cost: npt.NDArray[np.float64], reach: int, jump: float) -> npt.NDArray[np.int64]:
+def cheapest_path(cost: FloatArray, reach: int, jump: float) -> IntArray:
     """The path of least total cost on a ring of K places, by dynamic programming (Viterbi 1967).
 
     Args:

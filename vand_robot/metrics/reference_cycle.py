@@ -22,10 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vand_envs.errors import VandError
+from vand_envs.typing import BoolArray, FloatArray
 from vand_robot.metrics.phase_tracking import cheapest_path
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 PHASES = 64
 """Points of a resampled cycle."""
@@ -34,7 +32,7 @@ ONSET_DISTANCE = 0.5
 ONSET_CYCLES = 0.5
 """A motion has begun when it stays in the neighborhood for this part of a cycle [cycle]."""
 ONSET_SHARE = 0.9
-"""... for at least this share of the samples: contact may flicker when it is made."""
+"""Least share of the samples of that part that must be near: contact may flicker at first."""
 SETTLING_CYCLES = 0.5
 """The beginning of a demonstration's cycles that says nothing about their frequency [cycle]."""
 LEAST_MATCH = 0.5
@@ -42,7 +40,7 @@ LEAST_MATCH = 0.5
 TRACKING_PACE = 4.0
 """A tracked phase moves along the cycle by at most this multiple of the reference's pace."""
 JUMP_CYCLES = 0.05
-"""It jumps where the path without the jump is an amplitude off for longer than this [cycle]."""
+"""A tracked phase jumps where the path without the jump is an amplitude off for longer [cycle]."""
 LOOP_AREA = 0.2
 """Below this share of a circle's area a curve has no direction: an eight, a line to and fro."""
 REST_RADIUS = 0.1
@@ -51,15 +49,15 @@ REST_RADIUS = 0.1
 
 @dataclass(frozen=True, eq=False)
 class ReferenceCycle:
-    """What the demonstrations of a periodic task show in its phase plane."""
+    """The common cycle of the demonstrations of a periodic task in its phase plane."""
 
     frequency_hz: float
     """Cycles per second, positive [1/s]."""
     amplitude: float
     """Root mean square distance from the center [m]."""
-    center: Floats
+    center: FloatArray
     """Mean of the mean cycle, shape (2,) [m]."""
-    mean_cycle: Floats
+    mean_cycle: FloatArray
     """One cycle at equal steps of time, shape (PHASES, 2) [m]: the median at each phase, which
     disturbances of single demonstrations do not smear."""
     turns: int
@@ -133,7 +131,9 @@ def reference_from_demonstrations(
     return reference
 
 
-def check_signal(signal: npt.ArrayLike, valid: npt.ArrayLike | None) -> tuple[Floats, Bools]:
+def check_signal(
+    signal: npt.ArrayLike, valid: npt.ArrayLike | None
+) -> tuple[FloatArray, BoolArray]:
     """A signal without gaps: samples that are not finite repeat the last good one and are invalid.
 
     Args:
@@ -159,7 +159,7 @@ def check_signal(signal: npt.ArrayLike, valid: npt.ArrayLike | None) -> tuple[Fl
     return x[np.where(latest < 0, int(finite.argmax()), latest)], counts & finite
 
 
-def phase(signal: Floats, dt: float, reference: ReferenceCycle) -> Floats:
+def phase(signal: FloatArray, dt: float, reference: ReferenceCycle) -> FloatArray:
     """The unwrapped phase of a motion along the reference's cycle.
 
     Args:
@@ -180,13 +180,13 @@ def phase(signal: Floats, dt: float, reference: ReferenceCycle) -> Floats:
         return np.zeros(len(signal))
     samples = np.arange(len(signal))
     latest = np.maximum.accumulate(np.where(moving, samples, int(moving.argmax())))
-    unwrapped: Floats = np.unwrap(wrapped[latest], period=1.0)
+    unwrapped: FloatArray = np.unwrap(wrapped[latest], period=1.0)
     return unwrapped
 
 
 def _tracked_phase(
     z: npt.NDArray[np.complex128], dt: float, ref: ReferenceCycle
-) -> tuple[Floats, Bools]:
+) -> tuple[FloatArray, BoolArray]:
     """Phase of points near in position and velocity, the latter per radian, so in meters.
 
     The path of least total squared distance, in which a sample's phase is reached from one that is
@@ -207,7 +207,7 @@ def _tracked_phase(
     return wrapped, np.hypot(np.abs(z), np.abs(velocity)) >= REST_RADIUS * ref.amplitude
 
 
-def onset(signal: Floats, dt: float, reference: ReferenceCycle, valid: Bools) -> int | None:
+def onset(signal: FloatArray, dt: float, reference: ReferenceCycle, valid: BoolArray) -> int | None:
     """The sample at which a motion enters the neighborhood of the orbit and stays for a while.
 
     Passing through on the way to somewhere else is no beginning, nor is being near while invalid.
@@ -231,7 +231,7 @@ def onset(signal: Floats, dt: float, reference: ReferenceCycle, valid: Bools) ->
     return int(stays.argmax()) if stays.any() else None
 
 
-def first_passage(phases: Floats, levels: npt.ArrayLike) -> Floats:
+def first_passage(phases: FloatArray, levels: npt.ArrayLike) -> FloatArray:
     """When a phase first reaches given levels, between samples by linear interpolation.
 
     Args:
@@ -250,7 +250,7 @@ def first_passage(phases: Floats, levels: npt.ArrayLike) -> Floats:
     return np.where(reached < len(phases), after - np.clip(part, 0.0, 1.0), np.inf)
 
 
-def resample(signal: Floats, start: Floats, end: Floats) -> Floats:
+def resample(signal: FloatArray, start: FloatArray, end: FloatArray) -> FloatArray:
     """Cut a signal into pieces of `PHASES` equal steps of time, each from its start to its end.
 
     Args:
@@ -265,11 +265,11 @@ def resample(signal: Floats, start: Floats, end: Floats) -> Floats:
     low = np.clip(at.astype(np.int64), 0, max(len(signal) - 2, 0))
     high = np.minimum(low + 1, len(signal) - 1)
     part = (at - low)[..., None]  # (W, K, 1)
-    pieces: Floats = signal[low] * (1 - part) + signal[high] * part
+    pieces: FloatArray = signal[low] * (1 - part) + signal[high] * part
     return pieces
 
 
-def whole_cycles(signal: Floats, phases: Floats) -> tuple[Floats, Floats]:
+def whole_cycles(signal: FloatArray, phases: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The cycles that a motion completes one after the other, from its first sample on.
 
     Args:
@@ -285,7 +285,7 @@ def whole_cycles(signal: Floats, phases: Floats) -> tuple[Floats, Floats]:
     return np.roll(pieces, round(phases[0] % 1 * PHASES), axis=1), np.diff(times)
 
 
-def orbit_distance(cycles: Floats, reference: ReferenceCycle) -> Floats:
+def orbit_distance(cycles: FloatArray, reference: ReferenceCycle) -> FloatArray:
     """Distance of cycles from the reference's mean cycle, root mean square over the phases.
 
     Each cycle is first shifted in phase to where it fits best (the peak of its circular
@@ -307,17 +307,17 @@ def orbit_distance(cycles: Floats, reference: ReferenceCycle) -> Floats:
     )
     top = peak + (right - left) / 4 * parabola_peak(left, peak, right)
     power = (np.abs(own) ** 2).mean(axis=-1) + (np.abs(other) ** 2).mean()
-    distance: Floats = np.sqrt(np.maximum(power - 2 * top / PHASES, 0.0))
+    distance: FloatArray = np.sqrt(np.maximum(power - 2 * top / PHASES, 0.0))
     return distance
 
 
-def as_complex(points: Floats) -> npt.NDArray[np.complex128]:
+def as_complex(points: FloatArray) -> npt.NDArray[np.complex128]:
     """Points of the plane, shape (..., 2), as complex numbers, shape (...)."""
     z: npt.NDArray[np.complex128] = points[..., 0] + 1j * points[..., 1]
     return z
 
 
-def parabola_peak(left: Floats, middle: Floats, right: Floats) -> Floats:
+def parabola_peak(left: FloatArray, middle: FloatArray, right: FloatArray) -> FloatArray:
     """Where the parabola through three equidistant values has its extremum, in -1/2 ... 1/2."""
     bend = left - 2 * middle + right
     flat = bend == 0
@@ -325,12 +325,12 @@ def parabola_peak(left: Floats, middle: Floats, right: Floats) -> Floats:
     return np.where(flat, 0.0, np.clip(peak, -0.5, 0.5))
 
 
-def _first_guess(signals: Sequence[Floats], dt: float) -> ReferenceCycle:
+def _first_guess(signals: Sequence[FloatArray], dt: float) -> ReferenceCycle:
     """One demonstration's cycle: that of the tail which repeats itself best.
 
     Not the mean of all: disturbed demonstrations have periods that differ, and would blur it.
     """
-    found: list[tuple[float, float, Floats]] = []
+    found: list[tuple[float, float, FloatArray]] = []
     for share, repeats in _FOLDS:
         tails = [signal[round((1 - share) * len(signal)) :] for signal in signals]
         rhythms = [(_rhythm(tail, repeats), tail) for tail in tails]
@@ -344,17 +344,17 @@ def _first_guess(signals: Sequence[Floats], dt: float) -> ReferenceCycle:
         )
     _, period, tail = max(found, key=lambda rhythm: rhythm[0])
     steps = np.arange(int((len(tail) - 1) / period) + 1, dtype=np.float64)
-    edges: Floats = len(tail) - 1 - period * steps  # backwards from the end
+    edges: FloatArray = len(tail) - 1 - period * steps  # backwards from the end
     cycle = resample(tail, edges[1:], edges[:-1]).mean(axis=0)  # (K, 2)
     return _describe(cycle[None], 1 / (period * dt), onset_s=0.0)
 
 
 _FOLDS = ((0.5, 2.0), (1.0, 1.5))
-"""Where the first guess looks: the last share of a demonstration, and how often a cycle must fit
-into it."""
+"""Parts searched by the first guess: the last share of a demonstration, and how often a cycle must
+fit into it."""
 
 
-def _rhythm(signal: Floats, repeats: float) -> tuple[float, float] | None:
+def _rhythm(signal: FloatArray, repeats: float) -> tuple[float, float] | None:
     """How well a signal repeats itself, at most 1, and its period [sample].
 
     The period is the first high peak of the autocorrelation after it has turned down.
@@ -382,7 +382,7 @@ def _rhythm(signal: Floats, repeats: float) -> tuple[float, float] | None:
 
 
 def _refine(
-    guess: ReferenceCycle, demonstrations: Sequence[tuple[Floats, Bools]], dt: float
+    guess: ReferenceCycle, demonstrations: Sequence[tuple[FloatArray, BoolArray]], dt: float
 ) -> ReferenceCycle:
     settling = round(SETTLING_CYCLES / (guess.frequency_hz * dt))
     onsets, durations, cycles = [], [], []
@@ -406,7 +406,7 @@ def _refine(
     )
 
 
-def slope(phases: Floats, dt: float) -> float:
+def slope(phases: FloatArray, dt: float) -> float:
     """Mean frequency: the slope of the line nearest to a phase of shape (T,) [1/s]."""
     if len(phases) < 2:
         return float("nan")
@@ -414,7 +414,7 @@ def slope(phases: Floats, dt: float) -> float:
     return float(time @ phases / (time @ time))
 
 
-def _describe(cycles: Floats, frequency_hz: float, *, onset_s: float) -> ReferenceCycle:
+def _describe(cycles: FloatArray, frequency_hz: float, *, onset_s: float) -> ReferenceCycle:
     """A reference from cycles (C, K, 2); by medians, as disturbances spoil single cycles badly."""
     typical = np.median(cycles, axis=0)  # (K, 2)
     center = typical.mean(axis=0)  # (2,)

@@ -1,16 +1,14 @@
-"""How well episodes reproduce a sequential task: pure functions of stage times and paths."""
+"""Metrics of sequential tasks: pure functions of stage times and paths."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from vand_envs.typing import BoolArray, FloatArray, IntArray
 
 
-def stages_in_order(stage_times_s: npt.ArrayLike) -> Ints:
+def stages_in_order(stage_times_s: npt.ArrayLike) -> IntArray:
     """How many stages from the first on were completed, each no earlier than the one before.
 
     Args:
@@ -25,11 +23,11 @@ def stages_in_order(stage_times_s: npt.ArrayLike) -> Ints:
     times = np.asarray(stage_times_s, dtype=np.float64)
     if times.ndim != 2 or times.shape[1] == 0:
         raise ValueError(f"stage times have shape (episodes, stages), not {times.shape}")
-    count: Ints = in_order(times).sum(axis=1)
+    count: IntArray = in_order(times).sum(axis=1)
     return count
 
 
-def in_order(times: Floats) -> Bools:
+def in_order(times: FloatArray) -> BoolArray:
     """Which stages were completed in order: all before them were, each no later than the next.
 
     Args:
@@ -41,11 +39,11 @@ def in_order(times: Floats) -> Bools:
     before = np.concatenate([np.full((len(times), 1), -np.inf), times[:, :-1]], axis=1)
     with np.errstate(invalid="ignore"):
         follows = np.isfinite(times) & (times >= before)  # nan on either side is False
-    kept: Bools = np.logical_and.accumulate(follows, axis=1)
+    kept: BoolArray = np.logical_and.accumulate(follows, axis=1)
     return kept
 
 
-def success_at_k(stages_done: npt.ArrayLike, stages: int) -> Floats:
+def success_at_k(stages_done: npt.ArrayLike, stages: int) -> FloatArray:
     """SR@k: the share of episodes that completed at least k = 1 ... S stages in order.
 
     Args:
@@ -56,13 +54,11 @@ def success_at_k(stages_done: npt.ArrayLike, stages: int) -> Floats:
         Shape (S,), falling.
     """
     done = np.asarray(stages_done)
-    shares: Floats = (done[:, None] >= np.arange(1, stages + 1)).mean(axis=0)
+    shares: FloatArray = (done[:, None] >= np.arange(1, stages + 1)).mean(axis=0)
     return shares
 
 
-def path_distance(
-    path: npt.ArrayLike, demonstrations: Sequence[npt.ArrayLike], *, band: float | None = None
-) -> float:
+def path_distance(path: npt.ArrayLike, demonstrations: Sequence[npt.ArrayLike]) -> float:
     """Distance of a path to the nearest demonstration by dynamic time warping.
 
     The warping is the symmetric one of Sakoe and Chiba (1978): a diagonal step counts twice, so
@@ -72,8 +68,6 @@ def path_distance(
     Args:
         path: Positions, shape (N, d) [m].
         demonstrations: Positions, each of shape (M_i, d) [m].
-        band: Sakoe-Chiba band: matched points may lie apart by this share of the duration, after
-            both are scaled to the same one; None: any.
 
     Returns:
         The distance [m].
@@ -90,11 +84,11 @@ def path_distance(
         raise ValueError(f"paths have shapes (samples, dimensions), not {shapes}")
     lengths = np.array([len(p) for p in others])
     padded = np.stack([np.pad(p, ((0, lengths.max() - len(p)), (0, 0))) for p in others])
-    costs = _warping_costs(x, padded, lengths, band)  # (D,)
+    costs = _warping_costs(x, padded, lengths)  # (D,)
     return float((costs / (len(x) + lengths)).min())
 
 
-def _warping_costs(x: Floats, others: Floats, lengths: Ints, band: float | None) -> Floats:
+def _warping_costs(x: FloatArray, others: FloatArray, lengths: IntArray) -> FloatArray:
     """Least warping cost of x (N, d) to each of others (D, M, d), by anti-diagonals -> (D,).
 
     Cell (i, j) of the table lies on diagonal i + j, which depends on the two diagonals before it
@@ -109,9 +103,6 @@ def _warping_costs(x: Floats, others: Floats, lengths: Ints, band: float | None)
         i = np.arange(max(0, diagonal - m + 1), min(n, diagonal + 1))  # (C,)
         j = diagonal - i
         gap = np.sqrt(((x[i] - others[:, j]) ** 2).sum(axis=-1))  # (D, C)
-        if band is not None:
-            skew = i / max(n - 1, 1) - j / np.maximum(lengths - 1, 1)[:, None]  # (D, C)
-            gap[np.abs(skew) > band + 1 / min(n, m)] = np.inf  # a cell's width, to stay passable
         if diagonal == 0:
             reached = 2 * gap
         else:

@@ -1,25 +1,54 @@
-"""How sure the numbers are: intervals of a success rate, of a mean over seeds, of a difference."""
+"""Statistics of success: rates with intervals, means over training seeds, paired comparisons.
 
-import math
+SciPy's own statistics are imported where they are used: that takes a second.
+"""
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-
-Z_95 = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution: two-sided 95 %."""
+from vand_envs.typing import FloatArray
 
 
-def wilson_interval(successes: int, episodes: int, z: float = Z_95) -> tuple[float, float]:
+@dataclass(frozen=True)
+class SuccessRate:
+    """Success of some episodes: counts, rate and its interval."""
+
+    episodes: int
+    """Number of episodes, at least 1."""
+    successes: int
+    """How many of them succeeded."""
+    rate: float
+    """Successes / episodes."""
+    interval: tuple[float, float]
+    """95 % Wilson interval of the rate."""
+
+    @classmethod
+    def of(cls, flags: Sequence[bool]) -> Self:
+        """The rate of at least one flag."""
+        return cls.of_counts(sum(map(bool, flags)), len(flags))
+
+    @classmethod
+    def of_counts(cls, successes: int, episodes: int) -> Self:
+        """The rate of at least one episode."""
+        interval = wilson_interval(successes, episodes)
+        return cls(episodes, successes, successes / episodes, interval)
+
+    def __str__(self) -> str:
+        """Successes of episodes: `17/20`."""
+        return f"{self.successes}/{self.episodes}"
+
+
+def wilson_interval(successes: int, episodes: int, confidence: float = 0.95) -> tuple[float, float]:
     """Confidence interval of a success rate (Wilson 1927), which is also sound at 0 and at n.
 
     Args:
         successes: How many episodes succeeded.
         episodes: How many there were.
-        z: Normal quantile of the confidence; the default is 95 %.
+        confidence: Of the interval.
 
     Returns:
         Lower and upper bound in 0 ... 1; (0, 1) without episodes.
@@ -31,13 +60,11 @@ def wilson_interval(successes: int, episodes: int, z: float = Z_95) -> tuple[flo
         raise ValueError(f"{successes} successes of {episodes} episodes")
     if episodes == 0:
         return 0.0, 1.0
-    rate, spread = successes / episodes, z * z / episodes
-    middle = rate + spread / 2
-    half = math.sqrt(spread * (rate * (1 - rate) + spread / 4))
-    # At the ends the formula gives 0 and 1 exactly; rounding must not say otherwise.
-    lower = 0.0 if successes == 0 else (middle - half) / (1 + spread)
-    upper = 1.0 if successes == episodes else (middle + half) / (1 + spread)
-    return lower, upper
+    from scipy.stats import binomtest  # noqa: PLC0415  (takes a second)
+
+    test = binomtest(successes, episodes)
+    interval = test.proportion_ci(confidence_level=confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def interquartile_mean(values: npt.ArrayLike) -> float:
@@ -62,7 +89,7 @@ def interquartile_mean(values: npt.ArrayLike) -> float:
 def bootstrap_interval(
     strata: Sequence[npt.ArrayLike],
     *,
-    statistic: Callable[[Floats], float] = interquartile_mean,
+    statistic: Callable[[FloatArray], float] = interquartile_mean,
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
@@ -129,11 +156,11 @@ def compare_paired(first: npt.ArrayLike, second: npt.ArrayLike) -> PairedCompari
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError(f"paired episodes have one shape (n,), not {a.shape} and {b.shape}")
     wins, losses = int((a & ~b).sum()), int((b & ~a).sum())
-    n = wins + losses
-    tail = sum(math.comb(n, k) for k in range(min(wins, losses) + 1))
+    from scipy.stats import binomtest  # noqa: PLC0415  (takes a second)
+
     return PairedComparison(
         only_first=wins,
         only_second=losses,
         difference=float(a.mean() - b.mean()),
-        p_value=min(1.0, 2 * tail / 2**n),
+        p_value=float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
     )

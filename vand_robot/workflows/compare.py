@@ -1,38 +1,41 @@
-"""A study: methods compared over training seeds, from the evaluations of their runs.
+"""Methods compared over training seeds, from the evaluations of their runs.
 
 The statistics are those of Agarwal et al. (2021), Deep reinforcement learning at the edge of the
 statistical precipice: interquartile means with stratified bootstrap intervals, the tasks being the
-strata. Methods that were tried on the same test seeds are also compared episode by episode.
+strata. Methods that were evaluated on the same test seeds are also compared episode by episode.
 """
 
-import csv
-import io
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from vand_demos.system.files import disk_errors, write_bytes
 from vand_envs.errors import UsageError, VandError
 from vand_robot import figures
-from vand_robot.metrics.statistics import bootstrap_interval, compare_paired, interquartile_mean
-from vand_robot.report.page import Picture
-from vand_robot.report.study import study_html
-
-RESULTS, EPISODES = "results.json", "episodes.csv"
-STUDY, STUDY_REPORT = "study.json", "study.html"
+from vand_robot.config.json_record import JsonRecord
+from vand_robot.evaluation.episodes import EpisodeKey, read_successes
+from vand_robot.evaluation.results import EvaluationResult
+from vand_robot.layout import COMPARISON_FILE, COMPARISON_REPORT_FILE, RESULTS_FILE
+from vand_robot.metrics.comparison import (
+    Comparison,
+    LeftOut,
+    MethodPair,
+    MethodResult,
+    MethodScore,
+)
+from vand_robot.metrics.statistics import compare_paired
+from vand_robot.report import Picture, comparison_html
 
 _SEED_SUFFIX = re.compile(r"(?:[-_.]seed[-_]?|(?<!\d[eE])[-_])\d+$")
-"""What the names of a method's runs differ in: gru-vand-0, gru-vand-seed1, gru-vand_2. A number
-that is not set apart belongs to the method, and so do decimals: vand64, noise-0.1, noise-1e-3."""
+"""The end of a run's name that differs between the runs of a method: gru-vand-0, gru-vand-seed1,
+gru-vand_2. A number that is not set apart belongs to the method, and so do decimals: vand64,
+noise-0.1, noise-1e-3."""
 
-Episode = tuple[str, str, int]
-"""Perturbation, task, seed: the same episode for every policy."""
+Cell = tuple[str, str]
+"""Perturbation, task."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,50 @@ class EvaluatedRun:
     """One evaluated run."""
 
     method: str
-    """What the runs of several seeds have in common."""
+    """The name that the runs of several seeds have in common."""
     seed: int
     """Its training seed."""
     folder: Path
     """Its evaluation."""
-    results: Mapping[str, Any]
-    """The content of its `results.json`."""
-    success: Mapping[Episode, bool]
+    result: EvaluationResult
+    """The result of the evaluation."""
+    success: Mapping[EpisodeKey, bool]
     """Episode -> whether it succeeded."""
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The perturbations and tasks that it was evaluated on."""
+        rates = self.result.success_rates()
+        return [(perturbation, task) for perturbation, tasks in rates.items() for task in tasks]
+
+
+def run_comparison(folders: Sequence[Path], out: Path, *, force: bool = False) -> Comparison:
+    """Compare the evaluated runs in folders, and write the comparison.
+
+    Args:
+        folders: Evaluated runs, or folders that hold them.
+        out: Folder for `comparison.json`, `comparison.html` and figures as PNG.
+        force: Replace a comparison that is there.
+
+    Raises:
+        UsageError: Nothing to compare, or a comparison that is there.
+        VandError: Evaluations cannot be read, or the disk is full.
+    """
+    if (out / COMPARISON_FILE).exists() and not force:
+        raise UsageError(f"{out}: there is a comparison already; --force replaces it")
+    comparison = compare(find_runs(folders))
+    pictures = [
+        Picture("methods", "Methods", figures.method_chart(comparison)),
+        Picture("tasks", "Methods by task", figures.method_matrix(comparison)),
+    ]
+    with disk_errors("write", out):
+        out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(comparison.to_json(), indent=2, allow_nan=False) + "\n"
+    write_bytes(out / COMPARISON_FILE, text.encode())
+    for picture in pictures:
+        figures.write_png(picture.figure, out / f"{picture.name}.png")
+    write_bytes(out / COMPARISON_REPORT_FILE, comparison_html(comparison, pictures).encode())
+    return comparison
 
 
 def find_runs(folders: Sequence[Path]) -> list[EvaluatedRun]:
@@ -66,9 +104,9 @@ def find_runs(folders: Sequence[Path]) -> list[EvaluatedRun]:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"no folder {folder}")
-        files = sorted(folder.rglob(RESULTS))
+        files = sorted(folder.rglob(RESULTS_FILE))
         if not files:
-            raise UsageError(f"{folder}: no {RESULTS} in it; evaluate its runs first")
+            raise UsageError(f"{folder}: no {RESULTS_FILE} in it; evaluate its runs first")
         runs = [run for file in files if (run := _read_run(file)) is not None]
         if not runs:
             raise UsageError(
@@ -83,160 +121,88 @@ def find_runs(folders: Sequence[Path]) -> list[EvaluatedRun]:
                 f"{one.folder} and {other.folder}: both are method {one.method!r} with training"
                 f" seed {one.seed}; name the folders to compare one by one"
             )
-        if one.results["suite_version"] != other.results["suite_version"]:
+        if one.result.suite_version != other.result.suite_version:
             raise VandError(
                 f"{one.folder} and {other.folder}: evaluated by suite versions"
-                f" {one.results['suite_version']} and {other.results['suite_version']}"
+                f" {one.result.suite_version} and {other.result.suite_version}"
             )
     return found
 
 
 def _read_run(file: Path) -> EvaluatedRun | None:
-    """The run whose `results.json` that is; None: of the scripted experts.
+    """The run of a `results.json`; None if it is of the scripted experts.
 
     Raises:
-        VandError: It or the episodes beside it cannot be read, or lack what a study needs.
+        VandError: It or the episodes beside it cannot be read or are not complete.
     """
-    with disk_errors("read", file):
-        content = file.read_bytes()
-    try:
-        results = json.loads(content)
-    except ValueError as error:
-        raise VandError(f"cannot read {file}: expected JSON: {error}") from error
-    name = str(_entry(file, results, "policy", "run"))
-    if results["policy"].get("expert"):
+    result = EvaluationResult.read(file)
+    policy = result.policy
+    if policy.expert:
         return None
-    _entry(file, results, "suite_version")
-    perturbations = _entries(file, results, "perturbations")
-    for task in _entries(file, results, "tasks"):
-        for perturbation in _entries(file, results, "tasks", task, "perturbations"):
-            if perturbation in perturbations:
-                where = ("tasks", task, "perturbations", perturbation, "success_rate")
-                rate = _entry(file, results, *where)
-                if not isinstance(rate, int | float):
-                    raise VandError(
-                        f"cannot read {file}: {where[-1]}: expected a rate, got {rate!r:.60}"
-                    )
-    seed = 0
-    if results["policy"].get("config"):
-        seed = _entry(file, results, "policy", "config", "seed")
-        if not isinstance(seed, int):
-            raise VandError(
-                f"cannot read {file}: policy.config.seed: expected a number, got {seed!r:.60}"
-            )
-    success = _read_success(file.parent / EPISODES)
-    return EvaluatedRun(_SEED_SUFFIX.sub("", name) or name, seed, file.parent, results, success)
+    config = JsonRecord(str(file), policy.config, "policy.config")
+    seed = config.integer("seed") if policy.config else 0
+    method = _SEED_SUFFIX.sub("", policy.run) or policy.run
+    return EvaluatedRun(method, seed, file.parent, result, read_successes(file.parent))
 
 
-def _entry(file: Path, record: Any, *keys: str) -> Any:
-    """What stands in a record of a file under these keys, one inside the other."""
-    for depth, key in enumerate(keys, start=1):
-        if not isinstance(record, Mapping) or key not in record:
-            raise VandError(f"{file}: {'.'.join(keys[:depth])} is missing")
-        record = record[key]
-    return record
-
-
-def _entries(file: Path, record: Any, *keys: str) -> Mapping[str, Any]:
-    """The mapping that stands there."""
-    found = _entry(file, record, *keys)
-    if not isinstance(found, Mapping):
-        raise VandError(f"{file}: {'.'.join(keys)}: expected a mapping, got {found!r:.60}")
-    return found
-
-
-def _read_success(file: Path) -> dict[Episode, bool]:
-    """Episode -> whether it succeeded, from an `episodes.csv`."""
-    with disk_errors("read", file):
-        content = file.read_bytes()
-    try:
-        reader = csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""))
-        for column in ("perturbation", "task", "seed", "success"):
-            if column not in (reader.fieldnames or ()):
-                raise VandError(f"{file}: column {column} is missing")
-        return {
-            (row["perturbation"], row["task"], int(row["seed"])): row["success"] == "True"
-            for row in reader
-        }
-    except (csv.Error, TypeError, ValueError) as error:  # no text, no table, or a seed that is none
-        raise VandError(f"cannot read {file}: {error}") from error
-
-
-def compare(runs: Sequence[EvaluatedRun]) -> dict[str, Any]:
-    """The content of `study.json`.
+def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
+    """Compare runs on the perturbations and tasks that all of them share.
 
     Args:
-        runs: At least one; only the perturbations and tasks that all of them share are compared.
-
-    Returns:
-        Methods -> perturbation -> interquartile mean over (task, seed) with its interval, and the
-        mean of each task; and for each pair of methods McNemar's test on the shared episodes.
+        runs: At least one.
 
     Raises:
         UsageError: The runs share no task under any perturbation.
     """
-    cells = _shared_cells(runs)
+    cells = [cell for cell in runs[0].cells if all(cell in run.cells for run in runs)]
     if not cells:
         raise UsageError("the runs share no task under any perturbation: nothing to compare")
     methods = list(dict.fromkeys(run.method for run in runs))
-    perturbations = list(dict.fromkeys(perturbation for perturbation, _ in cells))
-    return {
-        "suite_version": runs[0].results["suite_version"],
-        "perturbations": perturbations,
-        "tasks": list(dict.fromkeys(task for _, task in cells)),
-        "methods": {
-            method: {
-                "seeds": [run.seed for run in runs if run.method == method],
-                "perturbations": {
-                    perturbation: _score(
-                        [run for run in runs if run.method == method],
-                        perturbation,
-                        [task for name, task in cells if name == perturbation],
-                    )
-                    for perturbation in perturbations
-                },
-            }
+    perturbations = tuple(dict.fromkeys(perturbation for perturbation, _ in cells))
+    return Comparison(
+        suite_version=runs[0].result.suite_version,
+        perturbations=perturbations,
+        tasks=tuple(dict.fromkeys(task for _, task in cells)),
+        methods={
+            method: _method_result([run for run in runs if run.method == method], cells)
             for method in methods
         },
-        "paired": [
-            paired
+        pairs=tuple(
+            pair
             for first, second in combinations(methods, 2)
             for perturbation in perturbations
-            if (paired := _pair(runs, first, second, perturbation, cells)) is not None
-        ],
-    }
+            if (pair := _pair(runs, first, second, perturbation, cells)) is not None
+        ),
+        left_out=_left_out(runs, cells),
+    )
 
 
-def _shared_cells(runs: Sequence[EvaluatedRun]) -> list[tuple[str, str]]:
-    """(perturbation, task) that every run was evaluated on, in the order of the first run."""
-    own = [
-        [
-            (perturbation, task)
-            for perturbation in run.results["perturbations"]
-            for task, entry in run.results["tasks"].items()
-            if perturbation in entry["perturbations"]
-        ]
-        for run in runs
-    ]
-    return [cell for cell in own[0] if all(cell in cells for cells in own)]
+def _method_result(runs: Sequence[EvaluatedRun], cells: Sequence[Cell]) -> MethodResult:
+    tasks: dict[str, list[str]] = {}
+    for perturbation, task in cells:
+        tasks.setdefault(perturbation, []).append(task)
+    rates = [run.result.success_rates() for run in runs]
+    return MethodResult(
+        seeds=tuple(run.seed for run in runs),
+        perturbations={
+            name: MethodScore.of({task: [own[name][task].rate for own in rates] for task in among})
+            for name, among in tasks.items()
+        },
+    )
 
 
-def _score(runs: Sequence[EvaluatedRun], perturbation: str, tasks: Sequence[str]) -> dict[str, Any]:
-    rates = np.array(
-        [
-            [
-                run.results["tasks"][task]["perturbations"][perturbation]["success_rate"]
-                for run in runs
-            ]
-            for task in tasks
-        ]
-    )  # (tasks, seeds)
-    return {
-        "iqm": interquartile_mean(rates),
-        "bootstrap_95": list(bootstrap_interval(list(rates))),
-        "mean": float(rates.mean()),
-        "tasks": dict(zip(tasks, rates.mean(axis=1).tolist(), strict=True)),
-    }
+def _left_out(runs: Sequence[EvaluatedRun], cells: Collection[Cell]) -> tuple[LeftOut, ...]:
+    """The tasks that only some of the runs were evaluated on, by the runs that lack them."""
+    missing: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for perturbation, task in dict.fromkeys(cell for run in runs for cell in run.cells):
+        if (perturbation, task) not in cells:
+            lacking = (run for run in runs if (perturbation, task) not in run.cells)
+            names = tuple(run.result.policy.run for run in lacking)
+            missing.setdefault((task, names), []).append(perturbation)
+    return tuple(
+        LeftOut(task, tuple(perturbations), names)
+        for (task, names), perturbations in missing.items()
+    )
 
 
 def _pair(
@@ -244,8 +210,8 @@ def _pair(
     first: str,
     second: str,
     perturbation: str,
-    cells: Collection[tuple[str, str]],
-) -> dict[str, Any] | None:
+    cells: Collection[Cell],
+) -> MethodPair | None:
     """Two methods on the same episodes, training seed by training seed; None: they share none.
 
     Only episodes of the (perturbation, task) in `cells` count, those that the scores are of.
@@ -260,42 +226,5 @@ def _pair(
     ]
     if not pairs:
         return None
-    compared = compare_paired([a for a, _ in pairs], [b for _, b in pairs])
-    return {
-        "first": first,
-        "second": second,
-        "perturbation": perturbation,
-        "episodes": len(pairs),
-        **vars(compared),
-    }
-
-
-def run_study(folders: Sequence[Path], out: Path, *, force: bool = False) -> dict[str, Any]:
-    """Compare the evaluated runs in folders, and write what came out.
-
-    Args:
-        folders: Evaluated runs, or folders that hold them.
-        out: Folder for `study.json`, `study.html` and figures as PNG.
-        force: Replace a study that is there.
-
-    Returns:
-        The content of `study.json`.
-
-    Raises:
-        UsageError: Nothing to compare, or a study that is there.
-        VandError: Evaluations cannot be read, or the disk is full.
-    """
-    if (out / STUDY).exists() and not force:
-        raise UsageError(f"{out}: there is a study already; --force replaces it")
-    study = compare(find_runs(folders))
-    pictures = [
-        Picture("methods", "Methods", figures.method_chart(study)),
-        Picture("tasks", "Methods by task", figures.method_matrix(study)),
-    ]
-    with disk_errors("write", out):
-        out.mkdir(parents=True, exist_ok=True)
-    write_bytes(out / STUDY, (json.dumps(study, indent=2, allow_nan=False) + "\n").encode())
-    for picture in pictures:
-        figures.write_png(picture.figure, out / f"{picture.name}.png")
-    write_bytes(out / STUDY_REPORT, study_html(study, pictures).encode())
-    return study
+    result = compare_paired([a for a, _ in pairs], [b for _, b in pairs])
+    return MethodPair(first, second, perturbation, len(pairs), result)

@@ -1,20 +1,20 @@
-"""Training and evaluation as runs on disk: a folder in, a folder out."""
+"""Evaluation on disk: the folder of a run in, the folder of an evaluation out."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from vand_demos.system.files import disk_errors, write_bytes
 from vand_envs import task_ids
 from vand_envs.errors import UsageError, unknown_name
 from vand_robot import figures
 from vand_robot.evaluation.cache import JobFolder
+from vand_robot.evaluation.episodes import EpisodeKey
 from vand_robot.evaluation.jobs import RolloutWork, plan_jobs
-from vand_robot.evaluation.results import Evaluation, collect
-from vand_robot.evaluation.runner import Processes, run_cached
+from vand_robot.evaluation.results import EvaluationResult
+from vand_robot.evaluation.runner import Processes, processors, run_cached
 from vand_robot.evaluation.suites import find_suite
-from vand_robot.evaluation.summary import worst_episodes
+from vand_robot.evaluation.summary import Rollouts, collect, join_jobs
 from vand_robot.evaluation.target import EvaluationTarget, load_target
 from vand_robot.layout import (
     EPISODES_FILE,
@@ -27,7 +27,7 @@ from vand_robot.layout import (
     run_folder,
 )
 from vand_robot.report import Picture, write_report
-from vand_robot.workflows.pictures import SUCCESS, draw
+from vand_robot.workflows.pictures import SUCCESS, draw_evaluation
 
 
 def run_evaluation(
@@ -45,8 +45,8 @@ def run_evaluation(
     force: bool = False,
     links: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Evaluate the policy of a run on held-out seeds and write what came out.
+) -> EvaluationResult:
+    """Evaluate the policy of a run on held-out seeds and write results, figures and a report.
 
     Args:
         source: Folder of the run, or of a checkpoint; for the experts also a data set.
@@ -55,7 +55,7 @@ def run_evaluation(
         perturbations: In place of the suite's.
         tasks: Task ids; all that the policy was trained on by default.
         episodes: Of each task under each perturbation, in place of the suite's.
-        processes: Processes; the numbers do not depend on it.
+        processes: Processes, 0 for one per processor; the numbers do not depend on it.
         expert: Whether the scripted experts act in place of the policy.
         replays: Pages to write beside the report, of so many of the worst episodes.
         resume: Go on with an evaluation that was interrupted.
@@ -63,56 +63,51 @@ def run_evaluation(
         links: Pages to link from the report: title -> address relative to it.
         progress: Called with the steps done and all steps.
 
-    Returns:
-        The content of `results.json`.
-
     Raises:
-        UsageError: No such run, an unknown suite, perturbation or task, an evaluation that is
-            there, or both `resume` and `force`.
+        UsageError: No such run, an unknown suite, perturbation or task, a number out of range, an
+            evaluation that is there, or both `resume` and `force`.
         VandError: A damaged checkpoint, a policy that changed meanwhile, or the disk is full;
             finished jobs are safe. A replay that cannot be written: everything else is.
     """
     if resume and force:
         raise UsageError("resume an evaluation or replace it by force, not both")
+    for name, number in (("processes", processes), ("replays", replays)):
+        if number < 0:
+            raise UsageError(f"{name}: expected 0 or more, got {number}")
     wanted = find_suite(suite, perturbations, episodes)
     target = load_target(source, expert=expert)
     for task in tasks:
         if task not in target.references:
             raise unknown_name("task", task, target.references)
-    dt = target.control_dt_s
     jobs = plan_jobs(
         tuple(tasks) or [task for task in task_ids() if task in target.references],
         wanted.perturbations,
         target.references,
         episodes=wanted.episodes,
-        control_dt_s=dt,
+        control_dt_s=target.control_dt_s,
     )
     folder = JobFolder(out / JOBS_FOLDER, target.digest, target.references)
     EvaluationFolder(out).claim(resume=resume, force=force)
     work = RolloutWork(target.make_policy, target.references)
-    outcomes = run_cached(jobs, work, folder, Processes(processes), progress)
-    evaluation = collect(
-        jobs,
-        outcomes,
-        target.references,
-        control_dt_s=dt,
-        suite=wanted.name,
-        describe=target.facts,
+    finished = run_cached(jobs, work, folder, Processes(processes or processors()), progress)
+    rollouts = join_jobs(jobs, finished)
+    result = collect(
+        rollouts, control_dt_s=target.control_dt_s, suite=wanted.name, policy=target.facts
     )
-    metrics = source / METRICS_FILE
-    shown = metrics if metrics.exists() and not expert else None
-    results = evaluation.results()
-    pictures = draw(evaluation, results, shown)
-    write_evaluation(evaluation, out, pictures, links or {})
+    curve = source / METRICS_FILE
+    pictures = draw_evaluation(
+        result, rollouts, target, curve if curve.exists() and not expert else None
+    )
+    write_evaluation(result, out, pictures, links or {})
     # only now, so that a replay that fails costs nothing but itself; resuming makes it anew
-    if pages := write_replays(target, evaluation, out, replays):
-        _write_report(out, results, pictures, {**(links or {}), **pages})
+    if pages := write_replays(target, result, rollouts, out, replays):
+        _write_report(out, result, pictures, links or {}, pages)
     folder.clear()
-    return results
+    return result
 
 
 def evaluation_folder(source: Path, *, expert: bool = False) -> Path:
-    """Where the evaluation of a run is kept unless another folder is given.
+    """Folder of the evaluation of a run, unless another is given.
 
     That of a checkpoint, RUN/best or RUN/last, is kept beside it as RUN/evaluation-best or
     RUN/evaluation-last: training replaces a checkpoint's folder with everything in it.
@@ -125,36 +120,37 @@ def evaluation_folder(source: Path, *, expert: bool = False) -> Path:
 
 
 def write_replays(
-    target: EvaluationTarget, evaluation: Evaluation, out: Path, limit: int
-) -> dict[str, str]:
-    """Write 3-D pages of the worst episodes: title -> file name."""
+    target: EvaluationTarget,
+    result: EvaluationResult,
+    rollouts: Sequence[Rollouts],
+    out: Path,
+    limit: int,
+) -> dict[EpisodeKey, str]:
+    """Write 3-D pages of the worst episodes: episode -> file name."""
     from vand_robot.viewer.replay import (  # noqa: PLC0415  (loads the viewers)
         job_motion,
         write_motion,
     )
 
+    jobs = {(cell.job.perturbation.name, cell.job.task): cell.job for cell in rollouts}
     pages = {}
-    for perturbation, task, entry in worst_episodes(evaluation.results(), limit):
-        job = next(
-            it for it in evaluation.jobs if (it.perturbation.name, it.task) == (perturbation, task)
-        )
-        number = entry["seed"] - evaluation.first_seed
+    for perturbation, task, episode in result.worst_episodes(limit):
         with disk_errors("write", out):
             out.mkdir(parents=True, exist_ok=True)
-        name = f"replay-{perturbation}-{task}-{number}.html"
-        job = dataclasses.replace(job, seeds=(entry["seed"],))
+        name = f"replay-{perturbation}-{task}-{episode.seed - result.first_seed}.html"
+        job = dataclasses.replace(jobs[perturbation, task], seeds=(episode.seed,))
         write_motion(job_motion(target, job), out / name, "html")
-        pages[f"{task}, {perturbation}, episode {number}"] = name
+        pages[perturbation, task, episode.seed] = name
     return pages
 
 
 def write_evaluation(
-    evaluation: Evaluation, out: Path, pictures: Sequence[Picture], links: Mapping[str, str]
+    result: EvaluationResult, out: Path, pictures: Sequence[Picture], links: Mapping[str, str]
 ) -> None:
     """Write an evaluation's results, episodes, figures and report.
 
     Args:
-        evaluation: The evaluation.
+        result: The result.
         out: Folder.
         pictures: Its figures.
         links: Pages to link: title -> address relative to the report.
@@ -164,17 +160,20 @@ def write_evaluation(
     """
     with disk_errors("write", out):
         out.mkdir(parents=True, exist_ok=True)
-    write_bytes(out / RESULTS_FILE, evaluation.results_json().encode())
-    write_bytes(out / EPISODES_FILE, evaluation.episodes_csv().encode())
+    write_bytes(out / RESULTS_FILE, result.json_text().encode())
+    write_bytes(out / EPISODES_FILE, result.csv_text().encode())
     for picture in pictures:
         figures.write_png(picture.figure, out / f"{picture.name}.png")
-    _write_report(out, evaluation.results(), pictures, links)
+    _write_report(out, result, pictures, links, {})
 
 
 def _write_report(
-    out: Path, results: Mapping[str, Any], pictures: Sequence[Picture], links: Mapping[str, str]
+    out: Path,
+    result: EvaluationResult,
+    pictures: Sequence[Picture],
+    links: Mapping[str, str],
+    replays: Mapping[EpisodeKey, str],
 ) -> None:
     # the page's first table shows the success rates already
-    write_report(
-        out / REPORT_FILE, results, [it for it in pictures if it.name != SUCCESS], links=links
-    )
+    others = [picture for picture in pictures if picture.name != SUCCESS]
+    write_report(out / REPORT_FILE, result, others, links=links, replays=replays)

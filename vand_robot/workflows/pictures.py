@@ -1,81 +1,82 @@
 """The figures of an evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from vand_envs import get_task
 from vand_envs.errors import VandError
 from vand_robot import figures
-from vand_robot.evaluation.results import Evaluation
+from vand_robot.evaluation.perturbations import NOMINAL
+from vand_robot.evaluation.results import EvaluationResult
+from vand_robot.evaluation.summary import Rollouts
+from vand_robot.evaluation.target import EvaluationTarget
 from vand_robot.report import Picture
 
 SUCCESS = "success"
 """Stem of the chart of success rates."""
 
 
-def draw(evaluation: Evaluation, results: Mapping[str, Any], metrics: Path | None) -> list[Picture]:
+def draw_evaluation(
+    result: EvaluationResult,
+    rollouts: Sequence[Rollouts],
+    target: EvaluationTarget,
+    curve: Path | None,
+) -> list[Picture]:
     """The figures of an evaluation.
 
     Args:
-        evaluation: The evaluation.
-        results: The content of its `results.json`.
-        metrics: The run's `metrics.jsonl`, for the training curve, which is left out where that
-            file cannot be drawn: an evaluation must not be lost for it.
+        result: The result.
+        rollouts: The episodes that it was collected from.
+        target: What was evaluated.
+        curve: The run's `metrics.jsonl`, for the training curve, which is left out where that file
+            cannot be drawn: an evaluation must not be lost for it.
     """
-    pictures = [Picture(SUCCESS, "Success by task", figures.success_chart(results))]
-    for perturbation, matrix in results["confusion"].items():
+    chart = figures.success_chart(list(result.tasks), result.success_rates())
+    pictures = [Picture(SUCCESS, "Success by task", chart)]
+    for perturbation, matrix in result.confusion.items():
+        rates = result.success_rates()[perturbation]
+        episodes = next(iter(rates.values())).episodes  # of each task the same
         pictures.append(
             Picture(
                 f"confusion-{perturbation}",
                 "Behavior shown under each instruction",
-                figures.confusion_matrix(matrix, _episodes(results, perturbation)),
+                figures.confusion_matrix(matrix, episodes),
                 perturbation=perturbation,
             )
         )
-    for job in evaluation.jobs:
-        figure = _portrait(evaluation, job.task) if job.perturbation.name == "nominal" else None
-        if figure is not None:
-            kind = get_task(job.task).kind
-            stem, title = ("phase", "Phase portrait") if kind == "periodic" else _STAGES
-            pictures.append(Picture(f"{job.task}-{stem}", title, figure, task=job.task))
-    if metrics is not None:
+    pictures += [
+        _task_picture(cell, target) for cell in rollouts if cell.job.perturbation == NOMINAL
+    ]
+    if curve is not None:
         with suppress(VandError):
-            pictures.append(Picture("training", "Training", figures.training_curve(metrics)))
+            pictures.append(Picture("training", "Training", figures.training_curve(curve)))
     return pictures
 
 
-_STAGES = ("stages", "Stages against time")
-
-
-def _episodes(results: Mapping[str, Any], perturbation: str) -> int:
-    """Episodes of each task under a perturbation."""
-    return int(
-        next(
-            task["perturbations"][perturbation]["episodes"]
-            for task in results["tasks"].values()
-            if perturbation in task["perturbations"]
-        )
+def _task_picture(rollouts: Rollouts, target: EvaluationTarget) -> Picture:
+    """Figure of a task without perturbation: stages against time, or the phase portrait."""
+    task = get_task(rollouts.job.task)
+    if task.kind == "periodic":
+        figure = _phase_portrait(rollouts, target)
+        return Picture(f"{task.id}-phase", "Phase portrait", figure, task=task.id)
+    figure = figures.stage_completion(
+        rollouts.result.stage_times_s, task.stage_names, task.horizon_s
     )
+    return Picture(f"{task.id}-stages", "Stages against time", figure, task=task.id)
 
 
-def _portrait(evaluation: Evaluation, task_id: str) -> Figure:
-    """How a task went under nominal perturbations: stages against time, or the phase portrait."""
-    task, outcome = get_task(task_id), evaluation.outcomes["nominal", task_id]
-    task_reference = evaluation.references[task_id]
-    if task.kind == "sequential":
-        horizon_s = task.horizon_s
-        return figures.stage_completion(outcome.stage_times_s, task.stage_names, horizon_s)
-    cycle, reference = task.cycle, task_reference.cycle
-    if cycle is None or reference is None or outcome.signal is None or outcome.valid is None:
-        raise VandError(f"task {task_id!r}: its demonstrations show no cycle to draw")
+def _phase_portrait(rollouts: Rollouts, target: EvaluationTarget) -> Figure:
+    task, result = get_task(rollouts.job.task), rollouts.result
+    cycle, reference = task.cycle, target.references[task.id].cycle
+    if cycle is None or reference is None or result.signal is None or result.valid is None:
+        raise VandError(f"task {task.id!r}: its demonstrations show no cycle to draw")
     return figures.phase_portrait(
-        list(outcome.signal),
+        list(result.signal),
         reference,
-        evaluation.control_dt_s,
-        valid=list(outcome.valid),
+        target.control_dt_s,
+        valid=list(result.valid),
         names=cycle.signal_names,
     )

@@ -1,14 +1,14 @@
-"""Draws what is in a data set: one episode is read at a time."""
+"""Figures of a data set; one episode is read at a time."""
 
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from vand_demos import ACTION_MODES, DemoDataset
 from vand_demos.system.files import expanded
 from vand_envs.errors import UsageError, VandError
 from vand_envs.geometry import hand_path
+from vand_envs.typing import IntArray
 from vand_robot.figures import write_png
 from vand_robot.figures.demonstrations import (
     BINS,
@@ -26,7 +26,7 @@ _AXES = {
 
 
 def write_figures(file: str | Path, out: str | Path, *, force: bool = False) -> tuple[Path, ...]:
-    """Draws a data set into a folder: `durations.png`, `actions.png`, `<task>.png` for each task.
+    """Draw a data set into a folder: `durations.png`, `actions.png`, `<task>.png` for each task.
 
     Args:
         file: The data set.
@@ -59,12 +59,14 @@ def write_figures(file: str | Path, out: str | Path, *, force: bool = False) -> 
         write_png(durations(seconds), pictures[0])
         write_png(action_histograms(_count_actions(dataset)), pictures[1])
         for picture, (task, names) in zip(pictures[2:], of_task.items(), strict=True):
-            write_png(trajectories([trajectory(dataset, name) for name in names], task), picture)
+            write_png(
+                trajectories([read_trajectory(dataset, name) for name in names], task), picture
+            )
     return tuple(pictures)
 
 
-def trajectory(dataset: DemoDataset, name: str) -> Trajectory:
-    """Where hand and base were in an episode, from its observations.
+def read_trajectory(dataset: DemoDataset, name: str) -> Trajectory:
+    """Read the path of hand and base in an episode from its observations.
 
     Raises:
         VandError: The episode lacks `base_pose` or `ee_pos`, or cannot be read.
@@ -82,8 +84,8 @@ def _duration_s(dataset: DemoDataset, name: str) -> float:
     return float(dataset.attribute(name, "num_samples") * dataset.attribute(name, "control_dt_s"))
 
 
-def _count_actions(dataset: DemoDataset) -> dict[str, npt.NDArray[np.int64]]:
-    """How often each number of the actions takes which value: name -> (BINS,)."""
+def _count_actions(dataset: DemoDataset) -> dict[str, IntArray]:
+    """Histogram of each number of the actions: name -> counts, (BINS,)."""
     names = _action_names(dataset)
     counts = np.zeros((len(names), BINS), np.int64)
     for episode in dataset.names:

@@ -1,8 +1,7 @@
 """The report of the study: one HTML file that needs nothing but itself."""
 
 import json
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from vand_robot.experiments.sequences.figures import (
     variation_figure,
 )
 from vand_robot.experiments.sequences.trial import Trial
-from vand_robot.report.page import Picture, bar, image, number, page, section, table
+from vand_robot.report.page import Picture, render
 
 TITLE = "Periodic sequences"
 
@@ -40,64 +39,35 @@ def write_report(path: Path, results: Mapping[str, Any]) -> None:
 def report_html(results: Mapping[str, Any]) -> str:
     """The text of the page that `write_report` writes."""
     plan = results["plan"]
-    lead = (
-        f"{len(plan['seeds'])} seeds, {plan['updates']} updates of each network;"
-        f" settings chosen on {len(plan['tuning_seeds'])} other seeds"
-    )
-    sections = [
-        section("What was done", _explanation(plan)),
-        section("Comparison", _image("comparison", comparison_figure(results["methods"]))),
-        section("Table", _table(results["methods"])),
-        section("What they generate", _generated(results)),
-        section("VAND's options", _variations(results)),
-        section("Tuning", _tuning(results["tuning"])),
-        section("Versions", f"<code>{escape(json.dumps(results['versions']))}</code>"),
-    ]
-    return page(TITLE, "", escape(lead), sections)
-
-
-def _explanation(plan: Mapping[str, Any]) -> str:
-    sizes = plan["sizes"]
-    return (
-        f"<p>Each network ({sizes['units']} units) learns {sizes['sequences']} noisy sequences of"
-        f" {sizes['training_steps']} steps, three cycles, of one signal, by predicting the next"
-        " point. Sequences differ in tempo and size by up to 10 %, and half walk their curve"
-        " backwards. Then it sees two cycles of a new sequence and generates the next"
-        f" {sizes['generated_steps']} steps from its own predictions; {sizes['rollouts']} new"
-        " sequences each. Elman networks learn every signal, one network for each; the others the"
-        f" {escape(plan['tuning_signal'])}, which tells methods apart best. Time in tolerance:"
-        " frequency within 10 %, amplitude within 20 %, orbit"
-        " within 25 %. Errors are cut off at 1, drift at 2 pi: a motion that has stopped.</p>"
-        "<p>Dots: interquartile mean over seeds and signals. Lines: 95 % bootstrap interval,"
-        " seeds drawn within each signal. Every method had three settings, chosen by the time in"
-        f" tolerance on the {escape(plan['tuning_signal'])} with seeds that are not reported.</p>"
+    seeds, tuning = len(plan["seeds"]), len(plan["tuning_seeds"])
+    return render(
+        "sequences.html.j2",
+        __package__,
+        title=TITLE,
+        name="",
+        headline="",
+        contents=(),
+        facts=f"{seeds} seeds, {plan['updates']} updates of each network;"
+        f" settings chosen on {tuning} other seeds",
+        plan=plan,
+        scores=SCORES,
+        methods=[
+            {**entry, "setting": _setting(entry["setting"])}
+            for entry in sorted(
+                results["methods"], key=lambda entry: (entry["cell"], entry["signals"])
+            )
+        ],
+        variations=results["variations"],
+        tuning=[{**entry, "setting": _setting(entry["setting"])} for entry in results["tuning"]],
+        comparison=_picture("comparison", comparison_figure(results["methods"])),
+        generated=_generated(results),
+        variation=_picture("variations", variation_figure(results["variations"])),
+        varied=json.dumps(plan["varied"]),
+        versions=json.dumps(results["versions"]),
     )
 
 
-def _table(methods: Sequence[Mapping[str, Any]]) -> str:
-    heads = [
-        "Cell",
-        "Signals",
-        "Method",
-        "Setting",
-        ">n",
-        *(f">{label}" for label in SCORES.values()),
-    ]
-    rows = [
-        [
-            escape(entry["cell"]),
-            escape(entry["signals"]),
-            escape(entry["method"]),
-            f"<code>{escape(_setting(entry['setting']))}</code>",
-            str(entry["n"]),
-            *(_spread(entry[score]) for score in SCORES),
-        ]
-        for entry in sorted(methods, key=lambda entry: (entry["cell"], entry["signals"]))
-    ]
-    return table(heads, rows)
-
-
-def _generated(results: Mapping[str, Any]) -> str:
+def _generated(results: Mapping[str, Any]) -> list[Picture]:
     """The first reported seed of each signal, without and with VAND."""
     plan = results["plan"]
     outcomes = {Trial(**outcome["trial"]).key: outcome for outcome in results["trials"]}
@@ -116,51 +86,8 @@ def _generated(results: Mapping[str, Any]) -> str:
             [outcomes[trial.key] for trial in trials],
             [f"{trial.signal}, {cell}, {method}" for trial in trials],
         )
-        pictures.append(_image(f"{cell}, {method}", figure))
-    note = (
-        "<p class='faint'>Blue: generated, its last cycles. Grey: the sequence to go on with.</p>"
-    )
-    return note + "".join(pictures)
-
-
-def _variations(results: Mapping[str, Any]) -> str:
-    plan = results["plan"]
-    note = (
-        f"<p>One option at a time, on the {escape(plan['tuning_signal'])},"
-        f" {escape(plan['varied_cell'])}, {len(plan['seeds'])} seeds; the others as in"
-        f" <code>{escape(json.dumps(plan['varied']))}</code>.</p>"
-    )
-    rows = [
-        [
-            escape(entry["option"]),
-            f"<code>{escape(str(entry['value']))}</code>",
-            str(entry["n"]),
-            *(_spread(entry[score]) for score in SCORES),
-        ]
-        for entry in results["variations"]
-    ]
-    heads = ["Option", "Value", ">n", *(f">{label}" for label in SCORES.values())]
-    figure = _image("variations", variation_figure(results["variations"]))
-    return note + figure + table(heads, rows)
-
-
-def _tuning(tuned: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        [
-            escape(entry["cell"]),
-            escape(entry["method"]),
-            f"<code>{escape(_setting(entry['setting']))}</code>",
-            bar(entry["score"]),
-            f"{entry['score']:.2f}",
-        ]
-        for entry in tuned
-    ]
-    return (
-        "<details><summary>Every setting, with its time in tolerance on the validation seeds"
-        "</summary>"
-        + table(["Cell", "Method", "Setting", "", ">time in tolerance"], rows)
-        + "</details>"
-    )
+        pictures.append(_picture(f"{cell}, {method}", figure))
+    return pictures
 
 
 def _setting(setting: Mapping[str, Any]) -> str:
@@ -173,10 +100,5 @@ def _setting(setting: Mapping[str, Any]) -> str:
     )
 
 
-def _spread(spread: Mapping[str, float]) -> str:
-    low, high = number(spread["low"]), number(spread["high"])
-    return f"{number(spread['iqm'])}<small>{low} to {high}</small>"
-
-
-def _image(name: str, figure: Figure) -> str:
-    return image(Picture(name, name, figure))
+def _picture(name: str, figure: Figure) -> Picture:
+    return Picture(name, name, figure)
