@@ -9,7 +9,7 @@ from vand_envs import get_task
 from vand_envs.errors import UsageError, VandError
 from vand_envs.seeds import TEST_SEED
 from vand_robot.evaluation.jobs import RolloutJob
-from vand_robot.evaluation.perturbations import PERTURBATIONS
+from vand_robot.evaluation.perturbations import PERTURBATIONS, FirstInstruction
 from vand_robot.evaluation.target import load_target
 from vand_robot.viewer.replay import demonstration_motion, job_motion
 
@@ -59,7 +59,8 @@ def test_a_demonstration_without_states_cannot_be_shown(tmp_path):
 def test_stages_are_named_after_the_task_they_are_of(demos, task, before, at, steps):
     """Until the instruction changes, those of the first task."""
     target = load_target(demos, expert=True)
-    job = RolloutJob(task, PERTURBATIONS["switch"], (TEST_SEED,), steps, (before, at))
+    told = FirstInstruction(before, at)
+    job = RolloutJob(task, PERTURBATIONS["switch"], (TEST_SEED,), steps, told)
     motion = job_motion(target, job)
     first, then = get_task(before), get_task(task)
     assert len(motion.captions) == len(motion.path) > at
