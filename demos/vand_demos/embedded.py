@@ -23,10 +23,10 @@ MAX_TEXT_BYTES = 1 << 22
 """Longer models are refused [bytes]."""
 
 TRIAL_MEMORY_BYTES = 1 << 29
-"""What compiling a model and simulating a step of it may take [bytes]."""
+"""Limit of memory for compiling a model and simulating one step of it [bytes]."""
 
 TRIAL_PATIENCE_S = 30.0
-"""How long that may take [s]."""
+"""Limit of time for that [s]."""
 
 _REFUSED_ELEMENTS = frozenset(
     {"include", "plugin", "extension", "attach", "model", "composite", "flexcomp", "replicate"}

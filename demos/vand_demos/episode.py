@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vand_envs.errors import VandError
 
 DEVICES = ("keyboard", "web", "gamepad", "spacemouse", "expert")
-"""What can have driven the robot."""
+"""Devices that can have driven the robot."""
 
 ACTION_MODES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -29,11 +29,11 @@ ACTION_PARTS = tuple(dict.fromkeys(part for parts in ACTION_MODES.values() for p
 """Every part that an episode may hold, of whatever mode."""
 
 KEY_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-"""What an observation key looks like: safe as a name inside a file."""
+"""Form of an observation key: safe as a name inside a file."""
 
 
 IMAGE_TYPE = np.dtype(np.uint8)
-"""What tells an image from other observations, which are float32."""
+"""Type of images; other observations are float32."""
 
 
 class EpisodeError(VandError):
@@ -50,7 +50,7 @@ class Unreadable:
     """Stands in for a value that could not be read, so that the check can say why."""
 
     reason: str
-    """What is wrong, to follow the name of the value: `"is missing"`."""
+    """Reason, to follow the name of the value: `"is missing"`."""
 
 
 def mismatch(expected: str, value: Any) -> str:
@@ -81,7 +81,7 @@ class Episode:
     task: str
     """Task id."""
     instruction: str
-    """What the robot was asked to do, in words."""
+    """Instruction to the robot, in words."""
     seed: int
     """Seed of the initial state (>= 0)."""
     success: bool
@@ -128,7 +128,7 @@ class Episode:
             raise EpisodeError(self.label, faults)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """How it goes to another process: read-only mappings cannot be pickled."""
+        """Form in which it goes to another process: read-only mappings cannot be pickled."""
         values = {item.name: _thawed(getattr(self, item.name)) for item in fields(self)}
         return partial(Episode, **values), ()
 
@@ -147,7 +147,7 @@ class Episode:
 
     @property
     def label(self) -> str:
-        """What error messages call this episode."""
+        """Name of this episode in error messages."""
         return self.name or f"episode of {self.task!r} (seed {self.seed!r})"
 
     def renamed(self, name: str) -> "Episode":
@@ -202,7 +202,7 @@ class Episode:
 
 
 def _attribute_faults(episode: Episode) -> Iterator[str]:
-    """What is wrong with everything in an episode that is not an array, one line each."""
+    """Faults of everything in an episode that is not an array, one line each."""
     for name, (rule, holds) in _ATTRIBUTE_RULES.items():
         value = getattr(episode, name)
         if isinstance(value, Unreadable):
@@ -245,7 +245,7 @@ _ATTRIBUTE_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxy
 
 
 def _array_faults(path: str, array: Any, steps: int) -> Iterator[str]:
-    """What is wrong with one array of an episode, taken by itself: first fault of each kind."""
+    """Faults of one array of an episode by itself: the first of each kind."""
     if isinstance(array, Unreadable):
         yield f"{path}: {array.reason}"
         return
@@ -267,7 +267,7 @@ def _array_faults(path: str, array: Any, steps: int) -> Iterator[str]:
 def shape_faults(
     path: str, shape: tuple[int, ...], dtype: np.dtype[Any], steps: int
 ) -> Iterator[str]:
-    """What is wrong with the declared shape (N, ...) and type of one array, without its values."""
+    """Faults of the declared shape (N, ...) and type of one array, without its values."""
     group = path.partition("/")[0]
     if not shape or shape[0] != steps:
         yield f"{path}: expected {steps} steps, got shape {shape}"
@@ -292,7 +292,7 @@ def is_image(array: NDArray[Any]) -> bool:
 
 
 def _key_faults(episode: Episode, mode_parts: Sequence[str]) -> Iterator[str]:
-    """What is wrong with the names of the arrays."""
+    """Faults of the names of the arrays."""
     if not episode.observations:
         yield "obs: expected at least one observation key, got none"
     for key in episode.observations:

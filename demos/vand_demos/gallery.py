@@ -1,4 +1,4 @@
-"""The gallery: what every task looks like, as its expert does it.
+"""Pictures of every task, as its expert does it.
 
 Run as `python -m vand_demos.gallery FOLDER`.
 """
@@ -85,7 +85,7 @@ def draw_task(task_id: str) -> Pixels:
 
 
 def captions(batch: TaskBatch, moments: Sequence[int]) -> list[str]:
-    """What each moment shows: the stage that it completes; of a cycle, the time since the first."""
+    """Caption of each moment: the stage that it completes; of a cycle, the time since the first."""
     if batch.task.kind == "sequential":
         return list(batch.task.stage_names)
     return [f"{(t - moments[0]) * batch.control_dt_s:.1f} s" for t in moments]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,121 +9,33 @@ from typing import Self
 from vand_demos.episode import Episode
 from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.experts.disturbance import Disturbance
+from vand_demos.recording_options import (
+    DEFAULT_DISTURBANCE,
+    Connect,
+    ExpertOptions,
+    Progress,
+    RecordingOptions,
+    SessionReport,
+    TeleopOptions,
+)
 from vand_demos.storage.augment import with_images
 from vand_demos.storage.guard import require_readable
 from vand_demos.storage.layout import part_files
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.storage.recorder import Recorder, repair
 from vand_demos.system.files import file_path
-from vand_demos.teleop import TELEOP_DEVICES, TeleopDevice, TeleopSession, run
+from vand_demos.teleop import TELEOP_DEVICES, TeleopSession, run
 from vand_envs import TaskBatch, get_task
 from vand_envs.cameras import Cameras
 from vand_envs.controller import ActionMode
 from vand_envs.errors import UsageError, VandError, unknown_name
-from vand_envs.seeds import MAX_SESSION_SEED, SEEDS_PER_SESSION
-from vand_envs.world import World
+from vand_envs.seeds import SEEDS_PER_SESSION
 
 RECORDING_DEVICES = ("expert", *TELEOP_DEVICES)
 """Devices that can drive a recording session."""
 
-DEFAULT_DISTURBANCE = Disturbance()
-"""On unless it is turned off: demonstrations should show recoveries."""
-
 GIVE_UP = 5
 """Attempts per wanted episode after which a session has failed."""
-
-
-Progress = Callable[[int, int], None]
-"""Called after each episode that is kept, with the episodes added and wanted."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordingOptions:
-    """How episodes are recorded, whoever demonstrates.
-
-    Raises:
-        UsageError: At construction, where a number is out of range.
-    """
-
-    session: int = 0
-    """Number of the session, from 0; each has its own starts, and equal sessions equal ones."""
-    keep_failures: bool = False
-    """Whether failed episodes are kept, marked as such."""
-    action_mode: ActionMode = "ee_twist"
-    """What `actions` holds."""
-    control_dt_s: float = 0.1
-    """Duration of a control step [s]."""
-    states: bool = True
-    """Whether to store the simulation's states, which make exact replay possible."""
-    cameras: Mapping[str, Sequence[int]] | None = None
-    """Images to store, `"head_rgb"` or `"wrist_rgb"` -> (height, width) [pixel]. They are drawn
-    once an episode is over: the expert does not look at them."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.session <= MAX_SESSION_SEED:
-            raise UsageError(f"session: expected 0 to {MAX_SESSION_SEED}, got {self.session}")
-
-    @property
-    def seeds(self) -> range:
-        """Seeds of the starts that belong to the session."""
-        return range(
-            self.session * SEEDS_PER_SESSION,
-            (self.session + 1) * SEEDS_PER_SESSION,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExpertOptions:
-    """How the expert of a task demonstrates."""
-
-    disturbance: Disturbance | None = DEFAULT_DISTURBANCE
-    """Noise on what is executed, never on the label; None for none."""
-    num_threads: int = 0
-    """Threads of the simulations; 0 means one per processor."""
-
-
-Connect = Callable[[World], TeleopDevice]
-"""Opens the controls with which a person drives a robot in that world."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TeleopOptions:
-    """How a person demonstrates, until they quit.
-
-    Raises:
-        UsageError: At construction: an unknown device, or a number out of range.
-    """
-
-    device: str
-    """One of `TELEOP_DEVICES`."""
-    connect: Connect
-    """Opens the device: `open_device` with its options."""
-    speed_limit: float = 1.0
-    """Share of full speed that the commands do not exceed, in (0, 1]."""
-
-    def __post_init__(self) -> None:
-        if self.device not in TELEOP_DEVICES:
-            raise unknown_name("device", self.device, TELEOP_DEVICES)
-        if not 0 < self.speed_limit <= 1:
-            raise UsageError(f"speed: expected more than 0, at most 1, got {self.speed_limit:g}")
-
-
-@dataclass(frozen=True)
-class SessionReport:
-    """What a session recorded."""
-
-    path: Path
-    """The data set."""
-    recorded: int
-    """Episodes added."""
-    attempts: int
-    """Episodes demonstrated, failures included; 0 where nothing was missing."""
-    total: int
-    """Episodes in the data set now."""
-    steps: int
-    """Control steps added."""
-    interrupted: bool = False
-    """Whether Ctrl-C ended it."""
 
 
 def record(
@@ -389,7 +300,7 @@ class _Session:
         )
 
     def report(self, attempts: int, *, interrupted: bool) -> SessionReport:
-        """What was recorded, after the block."""
+        """Report of what was recorded, after the block."""
         recorder = self.recorder
         return SessionReport(
             self._path, recorder.saved, attempts, len(recorder), recorder.steps, interrupted

@@ -19,7 +19,7 @@ from vand_envs.simulation import Simulation
 from vand_envs.typing import FloatArray, IntArray
 
 SOURCES = ("states", "actions", "controls")
-"""What a demonstration can be verified from: `restore` its states, `resimulate` the others."""
+"""Sources to verify a demonstration from: `restore` its states, `resimulate` the others."""
 
 REPORTED_S = (1.0, 5.0)
 """Divergence is reported after these times, and at the end [s]."""
@@ -53,7 +53,7 @@ class Restoration:
 
 @dataclass(frozen=True)
 class Divergence:
-    """How far a simulation has come from what was recorded."""
+    """Distance of a simulation from the recording."""
 
     time_s: float
     """Since the start [s]."""
@@ -206,7 +206,7 @@ def resimulate(episode: Episode, source: str) -> Resimulation:
 
 
 def _divergence(simulation: Simulation, time_s: float, objects: IntArray) -> Divergence:
-    """How far apart the two simulations of a batch are."""
+    """Distance between the two simulations of a batch."""
     ours, theirs = simulation.qpos[:, simulation.base_qpos]  # (3,) each: x, y, yaw
     hands = simulation.site_xpos[:, simulation.ee_site]  # (2, 3)
     turned = simulation.site_xmat[:, simulation.ee_site]  # (2, 3, 3)

@@ -26,7 +26,7 @@ from vand_demos import DemoDataset, Recorder, check_file, repair
 from vand_demos.recording import record
 from vand_demos.storage.layout import parts_folder
 from vand_demos.teleop import Command, DeviceOptions, FrameClock, open_device, run
-from vand_demos.teleop import drive as drive_module
+from vand_demos.teleop import session as session_module
 from vand_demos.teleop.gizmo import pull, rotation_between
 from vand_demos.ui.frames import PoseInterpolator
 from vand_envs import TaskBatch
@@ -294,7 +294,7 @@ def test_a_command_never_exceeds_the_speed_limit(recorder):
 
 
 def test_an_episode_that_was_forgotten_is_paused(drive, monkeypatch):
-    monkeypatch.setattr(drive_module, "MAX_EPISODE_S", 0.5)
+    monkeypatch.setattr(session_module, "MAX_EPISODE_S", 0.5)
     go(drive, press("start"), *[FORWARD] * 9)
     assert drive.time_s == pytest.approx(0.5)
     assert drive.phase == "paused"

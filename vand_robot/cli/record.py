@@ -9,7 +9,8 @@ import typer
 
 from vand_demos import DemoDataset
 from vand_demos.experts import Disturbance
-from vand_demos.recording import RECORDING_DEVICES, Connect, SessionReport, episodes_missing, record
+from vand_demos.recording import RECORDING_DEVICES, episodes_missing, record
+from vand_demos.recording_options import Connect, SessionReport
 from vand_demos.teleop import DeviceOptions, TeleopDevice, open_device
 from vand_demos.ui import LOOPBACK
 from vand_envs import task_ids

@@ -31,7 +31,7 @@ NATIVE = "robomimic"
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion wrote."""
+    """Result of a conversion."""
 
     out: Path
     """The file or folder."""
@@ -40,7 +40,7 @@ class Conversion:
     steps: int
     """Steps of all of them."""
     note: str
-    """What readers of the format see, where that is not everything; else empty."""
+    """Note on what readers of the format do not see; else empty."""
 
 
 def export_dataset(path: str | Path, out: str | Path, format_name: str) -> Conversion:

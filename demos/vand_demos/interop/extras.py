@@ -1,4 +1,4 @@
-"""What other formats have no place for, and the folder that an export appears in."""
+"""Side-car data that other formats have no place for, and the folder of an export."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from vand_demos.system.files import library_errors, replacing_folder
 from vand_envs.errors import UsageError, VandError
 
 VERSION = 1
-"""Changes whenever what is kept beside another format is kept in another way."""
+"""Version of the side-car layout."""
 
 _ARRAYS: tuple[str, ...] = ("observations", "next_observations", "actions", "action_parts")
 _ARRAYS += ("rewards", "dones", "states")
@@ -27,7 +27,7 @@ Rows = NDArray[Any]
 
 @dataclass(frozen=True)
 class Extras:
-    """What belongs to a data set as a whole."""
+    """Side-car data of a data set as a whole."""
 
     version: int
     """`VERSION` of the software that wrote it."""
@@ -66,7 +66,7 @@ class Extras:
 
     @property
     def vector_size(self) -> int:
-        """How many numbers a step of all vectors side by side has."""
+        """Size of one step of all vectors side by side."""
         return sum(math.prod(shape) for shape in self.vectors.values())
 
     def to_json(self) -> str:

@@ -139,7 +139,7 @@ def _extra_episodes_schema(extras: Extras) -> pa.Schema:
 
 
 def _extra_episode(episode: Episode, extras: Extras, index: int) -> pa.Table:
-    """What is known of an episode besides its steps, and the observation after its last action."""
+    """Facts about an episode besides its steps, and the observation after its last action."""
     schema = _extra_episodes_schema(extras)
     last = {key: rows[-1:] for key, rows in episode.next_observations.items()}
     seen = table_of(observed(last, extras))
@@ -157,7 +157,7 @@ def _extra_episode(episode: Episode, extras: Extras, index: int) -> pa.Table:
 
 
 def read_extras(folder: Path) -> Extras:
-    """What is ours of a folder.
+    """Read our own part of a folder.
 
     Raises:
         VandError: It is none that we wrote, or is damaged.

@@ -1,4 +1,4 @@
-"""What LeRobot reads of a data set: its columns, files and descriptions (format version 3.0)."""
+"""LeRobot's columns, files and descriptions of a data set (format version 3.0)."""
 
 import json
 import math
@@ -82,7 +82,7 @@ def frames_per_second(dataset: DemoDataset) -> int:
 def columns_of(
     episode: Episode, extras: Extras, index: int, start: int, task: int, fps: int
 ) -> dict[str, NDArray[Any]]:
-    """What LeRobot sees of an episode: feature -> (N, ...), or (N,) of single numbers."""
+    """An episode in LeRobot's columns: feature -> (N, ...), or (N,) of single numbers."""
     frame = np.arange(len(episode), dtype=np.int64)
     return {
         **observed(episode.observations, extras),

@@ -76,7 +76,7 @@ def _space(rows: NDArray[Any]) -> spaces.Box:
 
 
 def _env_spec(env_args: Mapping[str, Any]) -> EnvSpec | None:
-    """What `recover_environment` makes the environment from; None where it is unknown here."""
+    """Specification for `recover_environment`; None if the environment is unknown here."""
     spec = gymnasium.registry.get(env_args["env_name"])
     if spec is None:
         return None
@@ -113,7 +113,7 @@ def _metadata(episode: Episode) -> dict[str, Any]:
 
 
 def read_extras(folder: Path) -> Extras:
-    """What is ours of a folder.
+    """Read our own part of a folder.
 
     Raises:
         VandError: It is none that we wrote, or is damaged.

@@ -88,7 +88,7 @@ class Recordings:
 
 
 def signature(episode: Episode) -> dict[str, str]:
-    """What all episodes of one data set must share: array -> shape of a step and type."""
+    """Properties that all episodes of a data set share: array -> shape of a step and type."""
     return {
         path: f"{array.shape[1:]} {array.dtype}"
         for path, array in episode.arrays()

@@ -172,7 +172,7 @@ def steps_of(demo: Any) -> int:
 
 
 def demo_faults(demo: Any) -> Iterator[str]:
-    """What is wrong with how an episode is stored, apart from its values."""
+    """Faults in how an episode is stored, apart from its values."""
     if not steps_of(demo):
         steps = read_attribute(demo, "num_samples")
         yield f"num_samples: {mismatch('a positive integer', steps)}"
@@ -230,7 +230,7 @@ def storage_fault(dataset: Any, steps: int) -> str | None:
 
 
 def _member(group: Any, key: str) -> Any:
-    """What has this name in a group, or None where the file itself holds no such thing."""
+    """Member of a group by name, or None where the file itself holds no such member."""
     return group[key] if isinstance(group.get(key, getlink=True), h5py.HardLink) else None
 
 

@@ -1,4 +1,4 @@
-"""What is in a data set, as plain numbers and text."""
+"""Describes the content of a data set in plain numbers and text."""
 
 from collections import Counter
 from collections.abc import Sequence

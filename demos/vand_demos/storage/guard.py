@@ -1,7 +1,7 @@
 """Keeps a process from opening a file on which HDF5 would crash or never return.
 
-What HDF5 1.10 and newer write carries checksums, apart from the heaps that texts lie in: from one
-whose bytes are damaged, HDF5 may not come back. Nothing in the same process can stop it then, so
+HDF5 1.10 and newer write checksums, but not for the heaps that texts lie in: from a heap whose
+bytes are damaged, HDF5 may not come back. Nothing in the same process can stop it then, so
 another process reads all that describes the file first. Arrays need no such care: what describes
 them is read with the rest, and their numbers have checksums of their own.
 """

@@ -42,7 +42,7 @@ DAMAGED_SUFFIX = ".damaged"
 
 @dataclass(frozen=True)
 class RepairReport:
-    """What packing the parts of a data set did."""
+    """Result of packing the parts of a data set."""
 
     path: Path
     """The data set."""

@@ -76,7 +76,7 @@ def encode_episode(
 
 
 def _write_header(file: Any, env_args: Mapping[str, Any]) -> None:
-    """What an empty data set holds."""
+    """Write what an empty data set holds."""
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["created"] = utc_now()

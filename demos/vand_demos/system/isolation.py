@@ -1,4 +1,4 @@
-"""Runs what a damaged or hostile file may crash, or stop for ever, in a process of its own."""
+"""Runs a function in a process of its own, which a damaged or hostile file may crash or stop."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class LostProcessError(VandError):
 
 
 class UnstartedProcessError(VandError):
-    """The process did not begin to work, so nothing can be said of what it was to read."""
+    """The child process failed to start; the file was not examined."""
 
 
 def run_apart(
@@ -116,7 +116,7 @@ def _send(message: dict[str, Any]) -> None:
 
 
 def _messages(process: "subprocess.Popen[str]", patience_s: float) -> Iterator[dict[str, Any]]:
-    """What the other process says; raises queue.Empty where it says nothing for too long."""
+    """Messages of the other process; raises queue.Empty where none comes for too long."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def listen() -> None:

@@ -1,4 +1,4 @@
-"""What a device is: it tells what the operator wants, and shows what came of it."""
+"""Interface of a teleoperation device: it gives the operator's commands and shows the result."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
@@ -9,8 +9,8 @@ from vand_demos.teleop.status import Status
 from vand_envs.typing import Float32Array
 
 Event = Literal["start", "save", "discard", "undo", "reset", "quit"]
-"""What an operator can ask for. `start`: begin to drive; then pause, and go on. `save`: the episode
-is good. `discard`: it is not; on to another start. `undo`: take back the last one saved. `reset`:
+"""Event that an operator asks for. `start`: begin to drive; then pause, and go on. `save`: the
+episode is good. `discard`: it is not; on to another start. `undo`: take back the last one saved. `reset`:
 the same start again. `quit`: end the session."""
 
 EVENTS: tuple[Event, ...] = get_args(Event)
@@ -27,7 +27,7 @@ STILL: Vector3 = (0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class Command:
-    """What the operator wants at present."""
+    """Command of the operator at one control step."""
 
     base_twist: Vector3 = STILL
     """Velocity of the base in its own frame: ahead, left, turn left; each in [-1, 1]."""
@@ -41,7 +41,7 @@ class Command:
     speed: float = 1.0
     """Share of full speed, in (0, 1]."""
     events: tuple[Event, ...] = ()
-    """What was asked for since the last command, in its order."""
+    """Events since the last command, in their order."""
     present: bool = True
     """Whether somebody is there: False when the page was closed or the device unplugged."""
 
@@ -65,7 +65,7 @@ class TeleopDevice(Protocol):
     """Drives a session. `read` and `show` are called from one thread and must not wait."""
 
     def read(self) -> Command:
-        """What the operator wants now. Asked once in a control step, at its beginning."""
+        """Command of the operator now. Called once in a control step, at its beginning."""
 
     def show(self, status: Status, pose: Any) -> None:
         """Show how the session stands, and the robot.

@@ -16,10 +16,10 @@ TELEOP_DEVICES = ("web", "keyboard", "gamepad", "spacemouse")
 
 @dataclass(frozen=True)
 class DeviceOptions:
-    """What devices may need; each takes what concerns it."""
+    """Options of all devices; each takes those that concern it."""
 
     world: World
-    """What is shown and driven."""
+    """World that is shown and driven."""
     host: str = LOOPBACK
     """Where to serve a page."""
     port: int = 0

@@ -54,7 +54,7 @@ MAPPING = InputMapping(
         "quit": "guide",
     },
 )
-"""What does what unless a file says otherwise."""
+"""Mapping unless a file changes it."""
 
 _FULL = 32767.0
 

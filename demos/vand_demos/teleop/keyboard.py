@@ -18,7 +18,7 @@ from vand_demos.teleop.status import Status
 from vand_demos.teleop.window import EVENT_KEYS, Window, events_of
 
 INCREMENT = 0.25
-"""What one press adds to a velocity, as a share of the chosen speed."""
+"""Change of a velocity by one press, as a share of the chosen speed."""
 
 LATCH_S = 3.0
 """A velocity lasts so long after the last press [s]: nobody may be there."""
@@ -75,7 +75,7 @@ class KeyboardDevice:
         self._last_press_s = -np.inf
 
     def read(self) -> Command:
-        """What the keys amount to."""
+        """Command of the keys."""
         if not self._window.is_open:
             return Command(gripper=self._gripper, events=("quit", "quit"), present=False)
         keys = self._window.pressed()

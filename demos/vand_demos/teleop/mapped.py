@@ -37,7 +37,7 @@ class MappedDevice:
         self._gripper, self._slow, self._plugged = 1.0, False, True
 
     def read(self) -> Command:
-        """What the inputs amount to."""
+        """Command of the inputs."""
         if not self._window.is_open:
             return Command(gripper=self._gripper, events=("quit", "quit"), present=False)
         inputs = self._inputs()
@@ -67,7 +67,7 @@ class MappedDevice:
         self._window.close()
 
     def _presses(self, inputs: Inputs) -> list[Event]:
-        """What was asked for by inputs that were not pressed before."""
+        """Events of inputs that were not pressed before."""
         down = {
             action
             for action, name in self._mapping.actions.items()

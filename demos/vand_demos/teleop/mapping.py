@@ -1,4 +1,4 @@
-"""What the axes and buttons of a device do: a table that a small YAML file can change."""
+"""Mapping of axes and buttons to motions and actions, which a small YAML file can change."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,10 +25,10 @@ MOTIONS = (
     "hand_pitch",
     "hand_turn_left",
 )
-"""What can be moved: the numbers of the twist of base and hand, in their order."""
+"""Motions: the numbers of the twist of base and hand, in their order."""
 
 ACTIONS = ("gripper", "slow", *EVENTS)
-"""What a press can do: the gripper and slow mode are switches."""
+"""Actions of a press; gripper and slow mode are switches."""
 
 _INPUT = r"[A-Za-z_]\w*"
 _PRODUCT = rf"!?{_INPUT}(?:\s*\*\s*!?{_INPUT})*"
@@ -65,7 +65,7 @@ class InputMapping:
 
     @property
     def help(self) -> dict[str, str]:
-        """What does what, for the operator."""
+        """The mapping as lines for the operator."""
         return {**self.motions, **self.actions}
 
 

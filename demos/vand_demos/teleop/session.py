@@ -1,4 +1,4 @@
-"""The episodes of a session: commands move the robot, events begin, save and discard.
+"""A teleoperation session: commands move the robot; events begin, save and discard episodes.
 
 Nothing here knows the time: the states are a function of seed and commands alone.
 """
@@ -22,7 +22,7 @@ MAX_EPISODE_S = 600.0
 
 
 class TeleopSession:
-    """One robot, driven by commands, and what becomes of the episodes.
+    """One robot driven by commands, and the episodes that come of it.
 
     The clock of an episode begins with the first motion, and standing still at its end is cut off
     when it is saved: how long a person looks for a button must not be learnt. What was done and is
@@ -84,7 +84,7 @@ class TeleopSession:
         return len(self._trace) * self.batch.control_dt_s
 
     def status(self, rate_hz: float = 0.0, measured_hz: float = 0.0) -> Status:
-        """How the session stands.
+        """State of the session, for the operator.
 
         Args:
             rate_hz: Control rate that was asked for [Hz].

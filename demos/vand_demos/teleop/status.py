@@ -1,4 +1,4 @@
-"""How a session stands, in the words that every device shows."""
+"""State of a teleoperation session, in the words that every device shows."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,20 +10,20 @@ Phase = Literal["ready", "driving", "paused"]
 
 @dataclass(frozen=True)
 class Status:
-    """What an operator needs to know. Everything is about the present episode but the counters."""
+    """State that an operator sees; all but the counters is about the present episode."""
 
     instruction: str
-    """What the robot shall do."""
+    """Instruction, in words."""
     phase: Phase
     message: str
-    """What came of the last thing asked for."""
+    """Result of the last event, or its error."""
     time_s: float
     """Time driven [s]."""
     stage_names: tuple[str, ...]
-    """What has to be achieved one after the other; none of periodic tasks."""
+    """Stages in their order; none for periodic tasks."""
     stages_done: int
     cycle_name: str | None
-    """What a cycle is called; None where the task has no cycle."""
+    """Word for a cycle; None where the task has no cycle."""
     cycles: float
     """Cycles wound."""
     cycles_needed: int
@@ -48,12 +48,12 @@ class Status:
 
     @property
     def wound(self) -> str:
-        """How many of the cycles are wound; negative the wrong way round, and never minus 0."""
+        """Cycles completed, of those needed; negative the wrong way round, never minus 0."""
         return f"{self.cycles:z.1f} of {self.cycles_needed}"
 
     @property
     def next_step(self) -> str:
-        """What to do now."""
+        """Next thing to do, as a sentence."""
         if self.phase == "ready":
             if self.saved >= self.wanted:
                 return f"All {self.wanted} are recorded. Finish (quit), or start another one."
@@ -66,7 +66,7 @@ class Status:
 
     @property
     def goal(self) -> str:
-        """What is to be achieved next."""
+        """Next stage or cycle."""
         if self.stages_done < len(self.stage_names):
             return self.stage_names[self.stages_done]
         if self.cycle_name is None or self.stage_names:

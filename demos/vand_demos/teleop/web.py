@@ -50,7 +50,7 @@ HOLDS: dict[str, tuple[int, float]] = {
     "hand_turn_left": (8, 1.0),
     "hand_turn_right": (8, -1.0),
 }
-"""What can be held -> which number of the twist (9,) it moves, and how."""
+"""Button that can be held -> index into the twist (9,), and the sign."""
 
 _CAMERA = "overview"
 _VIEWS: dict[str, tuple[Vector3, Vector3]] = {
@@ -117,7 +117,7 @@ class WebDevice:
         options.announce(invitation(self._server, options.host))
 
     def read(self) -> Command:
-        """What the page wants now."""
+        """Command of the page now."""
         with self._lock:
             events, self._events = tuple(self._events), []
             silence = time.monotonic() - self._heard
@@ -269,7 +269,7 @@ class WebDevice:
 
 
 def _checked(said: Any) -> dict[str, Any]:
-    """What a page said, as far as it can be believed.
+    """Read a message of the page, and check it.
 
     Raises:
         ValueError: It is something else; also TypeError and KeyError.

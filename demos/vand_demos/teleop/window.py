@@ -55,12 +55,12 @@ class Window(NativeWindow):
 
 
 def events_of(keys: list[int]) -> tuple[Event, ...]:
-    """What the pressed keys ask for."""
+    """Events of the pressed keys."""
     return tuple(EVENT_KEYS[key][0] for key in keys if key in EVENT_KEYS)
 
 
 def _lines(status: Status) -> dict[str, str]:
-    """What to tell an operator: heading -> text."""
+    """Lines for the operator: heading -> text."""
     lines = {
         status.instruction: status.phase,
         "next": status.next_step,

@@ -171,7 +171,7 @@ def _is_own(name: str, host: str) -> bool:
 
 
 def invitation(server: viser.ViserServer, host: str) -> str:
-    """What to tell a person who shall open the page: its address, and how to get there by ssh."""
+    """Text that tells a person how to open the page: its address, and the way there by ssh."""
     port = server.get_port()
     if host != LOOPBACK:
         name = socket.gethostname() if host in ("0.0.0.0", "::", "") else host  # noqa: S104
