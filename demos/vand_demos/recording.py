@@ -98,13 +98,13 @@ def record(
         states=states,
         cameras=cameras,
     )
-    if connect is None:
-        expert = ExpertOptions(disturbance=disturbance, num_threads=num_threads)
-        return record_by_expert(
-            task_id, path, expert, options, episodes=episodes, resume=resume, progress=progress
-        )
-    person = TeleopOptions(device=device, connect=connect, speed_limit=speed_limit)
-    return record_by_hand(task_id, path, person, options, episodes=episodes, resume=resume)
+    if connect is not None:
+        person = TeleopOptions(device=device, connect=connect, speed_limit=speed_limit)
+        return record_by_hand(task_id, path, person, options, episodes=episodes, resume=resume)
+    expert = ExpertOptions(disturbance=disturbance, num_threads=num_threads)
+    return record_by_expert(
+        task_id, path, expert, options, episodes=episodes, resume=resume, progress=progress
+    )
 
 
 def record_tasks(

@@ -10,8 +10,8 @@ from vand_envs.typing import Float32Array
 
 Event = Literal["start", "save", "discard", "undo", "reset", "quit"]
 """Event that an operator asks for. `start`: begin to drive; then pause, and go on. `save`: the
-episode is good. `discard`: it is not; on to another start. `undo`: take back the last one saved. `reset`:
-the same start again. `quit`: end the session."""
+episode is good. `discard`: it is not; on to another start. `undo`: take back the last one
+saved. `reset`: the same start again. `quit`: end the session."""
 
 EVENTS: tuple[Event, ...] = get_args(Event)
 
