@@ -138,7 +138,7 @@ def test_report_is_well_formed_and_says_what_happened(results):
 
 def test_report_says_how_to_watch_the_worst_episodes(results):
     text = " ".join(parse(report_html(results)).text)
-    command = "vand-robot replay runs/first --task stow-cube --perturbation nominal --seed 7"
+    command = "vand-robot replay runs/first --task stow-cube --perturbation nominal --index 7"
     assert command in text
     assert "25 %" in text
     results["policy"]["expert"] = True

@@ -1,4 +1,4 @@
-"""The command that compares evaluated runs."""
+"""`vand-robot compare`: parsing and printing."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from vand_robot.cli import console
 from vand_robot.cli.options import Force, Json
 
 
-def study_command(
+def compare_command(
     folders: Annotated[
         list[Path],
         typer.Argument(metavar="FOLDER ...", help="Evaluated runs, or folders that hold them."),

@@ -1,12 +1,19 @@
-"""The command that trains a policy."""
+"""`vand-robot train`: parsing and printing."""
 
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vand_robot.cli import console
-from vand_robot.cli.options import Force, Json
+from vand_robot.cli.options import Force, Json, Overrides
+
+if TYPE_CHECKING:
+    from vand_robot.training.trainer import TrainResult
+
+_SUCCESS = "rollouts/success/"
 
 
 def train_command(
@@ -14,10 +21,7 @@ def train_command(
         str, typer.Argument(metavar="CONFIG", help="YAML file, or the name of one in configs/.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE ...]", help="Overrides of the configuration."),
-    ] = None,
+    overrides: Overrides = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint, exactly.")
     ] = False,
@@ -25,7 +29,7 @@ def train_command(
     json: Json = False,
 ) -> None:
     """Train a policy on demonstrations by behavior cloning."""
-    from vand_robot.config.library import find_config  # noqa: PLC0415  (torch takes a second to import)
+    from vand_robot.config.library import find_config  # noqa: PLC0415  (torch takes a second)
     from vand_robot.workflows.train import run_training  # noqa: PLC0415
 
     result = run_training(
@@ -34,12 +38,22 @@ def train_command(
     if json:
         console.print_json({**vars(result), "out": str(result.out), "best": dict(result.best)})
         return
-    best = ", ".join(
-        f"{key.removeprefix('rollouts/')} {value:.2f}"
-        for key, value in result.best.items()
-        if key.startswith("rollouts/") or key == "valid/nll"
-    )
-    console.out.print(
-        f"{result.out}: {result.updates} updates in {result.seconds:.0f} s;"
-        f" best at update {result.best.get('update', 0):g} ({best})"
-    )
+    for line in _summary(result):
+        console.out.print(line)
+
+
+def _summary(result: "TrainResult") -> Iterator[str]:
+    """The run in words: where it is, how good its best checkpoint is, and what to do next."""
+    best = result.best
+    yield f"{result.out}: {result.updates} updates done, in {result.seconds:.0f} s by this command"
+    facts = [f"the best checkpoint is of update {best.get('update', 0):g}"]
+    if "valid/nll" in best:
+        facts.append(f"validation loss {best['valid/nll']:.3f}")
+    yield ", ".join(facts)
+    rates = {k.removeprefix(_SUCCESS): v for k, v in best.items() if k.startswith(_SUCCESS)}
+    if rates:
+        yield "success in its validation rollouts:"
+        width = max(map(len, rates))
+        for task, rate in rates.items():
+            yield f"  {task:{width}}  {console.percent(rate)}"
+    yield f"next: vand-robot evaluate {shlex.quote(str(result.out))}"

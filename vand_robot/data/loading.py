@@ -60,7 +60,7 @@ def load_data(config: TrainConfig) -> TrainingData:
             recording, or a task without a usable demonstration.
     """
     if not config.data:
-        raise UsageError("no data: name at least one demonstration file, for instance data=[PATH]")
+        raise UsageError("no data: name at least one demonstration file, for instance data=PATH")
     rng = default_rng([config.seed, SPLIT_STREAM])
     train: list[_Demonstration] = []
     valid: list[_Demonstration] = []

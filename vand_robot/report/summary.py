@@ -78,7 +78,7 @@ def worst(results: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
         shown = entry["shown"] or "none"
         command = (
             f"vand-robot replay {source} --task {task} --perturbation {perturbation}"
-            f" --seed {episode} --out worst.html"
+            f" --index {episode} --out {perturbation}-{task}-{episode}.html"
         )
         rows.append(
             [

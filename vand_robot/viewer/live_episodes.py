@@ -85,8 +85,8 @@ class LiveEpisodes:
         return f"{self._target.facts['run']}: held-out seed {self.number}{under}"
 
     @property
-    def moments(self) -> Sequence[Frame]:
-        """As `EpisodeSource.moments`."""
+    def frames(self) -> Sequence[Frame]:
+        """As `EpisodeSource.frames`."""
         return self._episode.moments
 
     @property
@@ -101,7 +101,7 @@ class LiveEpisodes:
 
     def extend(self) -> None:
         """As `EpisodeSource.extend`."""
-        step = len(self.moments) - 1
+        step = len(self.frames) - 1
         if step < self._steps:
             self._episode.extend(self._wrenches.get(step), self._told.get(step + 1))
 
@@ -178,7 +178,7 @@ class LiveEpisodes:
 
     def _go_back(self, step: int) -> None:
         """Make a moment the latest."""
-        latest = len(self.moments) - 1
+        latest = len(self.frames) - 1
         if not 0 <= step <= latest:
             raise UsageError(f"moment: expected 0 to {latest}, got {step}")
         if step == latest:
@@ -188,7 +188,7 @@ class LiveEpisodes:
         before = self._episode
         self._episode = _Episode(self._policy, self._job, self._told.get(0))
         before.batch.close()
-        while len(self.moments) <= step:
+        while len(self.frames) <= step:
             self.extend()
 
 

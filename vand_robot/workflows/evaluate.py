@@ -12,7 +12,7 @@ from vand_robot import figures
 from vand_robot.evaluation.cache import JobFolder
 from vand_robot.evaluation.jobs import plan_jobs
 from vand_robot.evaluation.results import Evaluation, collect
-from vand_robot.evaluation.runner import run_jobs
+from vand_robot.evaluation.runner import processors, run_jobs
 from vand_robot.evaluation.suites import find_suite
 from vand_robot.evaluation.summary import worst_episodes
 from vand_robot.evaluation.target import EvaluationTarget, load_target
@@ -54,7 +54,7 @@ def run_evaluation(
         perturbations: In place of the suite's.
         tasks: Task ids; all that the policy was trained on by default.
         episodes: Of each task under each perturbation, in place of the suite's.
-        processes: Processes; the numbers do not depend on it.
+        processes: Processes, 0 for one per processor; the numbers do not depend on it.
         expert: Whether the scripted experts act in place of the policy.
         replays: Pages to write beside the report, of so many of the worst episodes.
         resume: Go on with an evaluation that was interrupted.
@@ -66,13 +66,16 @@ def run_evaluation(
         The content of `results.json`.
 
     Raises:
-        UsageError: No such run, an unknown suite, perturbation or task, an evaluation that is
-            there, or both `resume` and `force`.
+        UsageError: No such run, an unknown suite, perturbation or task, a number out of range, an
+            evaluation that is there, or both `resume` and `force`.
         VandError: A damaged checkpoint, a policy that changed meanwhile, or the disk is full;
             finished jobs are safe. A replay that cannot be written: everything else is.
     """
     if resume and force:
         raise UsageError("resume an evaluation or replace it by force, not both")
+    for name, number in (("processes", processes), ("replays", replays)):
+        if number < 0:
+            raise UsageError(f"{name}: expected 0 or more, got {number}")
     wanted = find_suite(suite, perturbations, episodes)
     target = load_target(source, expert=expert)
     for task in tasks:
@@ -88,7 +91,9 @@ def run_evaluation(
     )
     folder = JobFolder(out / JOBS_FOLDER, target.digest, target.references)
     _claim(out, folder, resume=resume, force=force)
-    outcomes = run_jobs(target.make_policy, jobs, folder, processes=processes, progress=progress)
+    outcomes = run_jobs(
+        target.make_policy, jobs, folder, processes=processes or processors(), progress=progress
+    )
     evaluation = collect(
         jobs,
         outcomes,
@@ -114,7 +119,12 @@ def evaluation_folder(source: Path, *, expert: bool = False) -> Path:
 
     That of a checkpoint, RUN/best or RUN/last, is kept beside it as RUN/evaluation-best or
     RUN/evaluation-last: training replaces a checkpoint's folder with everything in it.
+
+    Raises:
+        UsageError: It is a data set, which has no such place.
     """
+    if source.is_file():
+        raise UsageError("--out: a folder for the results is needed where a data set is given")
     source = named(source)
     run = run_folder(source)
     if expert:
