@@ -52,7 +52,7 @@ bench: $(READY)
 
 demos: $(READY)
 	rm -rf demos/data/workshop.hdf5
-	$(BIN)/vand-robot record all --episodes 3 --seed 0 --out demos/data/workshop.hdf5
+	$(BIN)/vand-robot record all --episodes 3 --session 0 --out demos/data/workshop.hdf5
 	$(BIN)/vand-robot demos split demos/data/workshop.hdf5
 	$(BIN)/vand-robot demos check demos/data/workshop.hdf5
 

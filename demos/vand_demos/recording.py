@@ -52,6 +52,7 @@ def record(
     action_mode: ActionMode = "ee_twist",
     control_dt_s: float = 0.1,
     resume: bool = False,
+    overwrite: bool = False,
     states: bool = True,
     cameras: Mapping[str, Sequence[int]] | None = None,
     num_threads: int = 0,
@@ -72,6 +73,7 @@ def record(
         action_mode: See `RecordingOptions`.
         control_dt_s: See `RecordingOptions`.
         resume: Add to the data set if there is one. Seeds that it holds of this task are skipped.
+        overwrite: Remove the data set if there is one, and begin a new one.
         states: See `RecordingOptions`.
         cameras: See `RecordingOptions`.
         num_threads: See `ExpertOptions`.
@@ -100,10 +102,19 @@ def record(
     )
     if connect is not None:
         person = TeleopOptions(device=device, connect=connect, speed_limit=speed_limit)
-        return record_by_hand(task_id, path, person, options, episodes=episodes, resume=resume)
+        return record_by_hand(
+            task_id, path, person, options, episodes=episodes, resume=resume, overwrite=overwrite
+        )
     expert = ExpertOptions(disturbance=disturbance, num_threads=num_threads)
     return record_by_expert(
-        task_id, path, expert, options, episodes=episodes, resume=resume, progress=progress
+        task_id,
+        path,
+        expert,
+        options,
+        episodes=episodes,
+        resume=resume,
+        overwrite=overwrite,
+        progress=progress,
     )
 
 
@@ -115,6 +126,7 @@ def record_tasks(
     *,
     episodes: int,
     resume: bool = False,
+    overwrite: bool = False,
     show: Callable[[str, int], AbstractContextManager[Progress]] | None = None,
 ) -> Iterator[tuple[str, SessionReport]]:
     """Record a session of each of several tasks into one data set, one after the other.
@@ -126,6 +138,7 @@ def record_tasks(
         options: How episodes are recorded.
         episodes: Episodes that each session is to have.
         resume: Add to the data set if there is one; of an expert's session, what is missing.
+        overwrite: Remove the data set if there is one, and begin a new one.
         show: Called with each task and the episodes to record; shows the progress in its block.
 
     Yields:
@@ -151,16 +164,14 @@ def record_tasks(
             with DemoDataset.open(path) as dataset:
                 yield task_id, SessionReport(dataset.path, 0, 0, len(dataset), 0)
             continue
-        adds = resume or number > 0
+        how = {"resume": resume or number > 0, "overwrite": overwrite and number == 0}
         with ExitStack() as stack:
             progress = stack.enter_context(show(task_id, wanted)) if show else None
             if isinstance(driver, TeleopOptions):
-                report = record_by_hand(
-                    task_id, path, driver, options, episodes=wanted, resume=adds
-                )
+                report = record_by_hand(task_id, path, driver, options, episodes=wanted, **how)
             else:
                 report = record_by_expert(
-                    task_id, path, driver, options, episodes=wanted, resume=adds, progress=progress
+                    task_id, path, driver, options, episodes=wanted, progress=progress, **how
                 )
         yield task_id, report
         if report.interrupted:
@@ -175,10 +186,13 @@ def record_by_expert(
     *,
     episodes: int,
     resume: bool = False,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> SessionReport:
     """Record demonstrations by the expert of a task; see `record`."""
-    with _Session(task_id, file_path(path), options, episodes, resume=resume) as session:
+    with _Session(
+        task_id, file_path(path), options, episodes, resume=resume, overwrite=overwrite
+    ) as session:
         demonstrations = demonstrate(
             task_id,
             session.seeds,
@@ -209,9 +223,12 @@ def record_by_hand(
     *,
     episodes: int,
     resume: bool = False,
+    overwrite: bool = False,
 ) -> SessionReport:
     """Record demonstrations by a person, until they quit; see `record`."""
-    with _Session(task_id, file_path(path), options, episodes, resume=resume) as session:
+    with _Session(
+        task_id, file_path(path), options, episodes, resume=resume, overwrite=overwrite
+    ) as session:
         teleop = TeleopSession(
             TaskBatch(task_id, 1, control_dt_s=options.control_dt_s),
             session.recorder,
@@ -236,6 +253,7 @@ class _Session:
         options: How episodes are recorded.
         episodes: Episodes to record.
         resume: Whether to add to the data set if there is one.
+        overwrite: Whether to remove the data set if there is one.
 
     Raises:
         UsageError: At construction: an unknown task or camera, or a number out of range.
@@ -243,7 +261,14 @@ class _Session:
     """
 
     def __init__(
-        self, task_id: str, path: Path, options: RecordingOptions, episodes: int, *, resume: bool
+        self,
+        task_id: str,
+        path: Path,
+        options: RecordingOptions,
+        episodes: int,
+        *,
+        resume: bool,
+        overwrite: bool,
     ) -> None:
         get_task(task_id)
         if episodes < 1:
@@ -256,7 +281,7 @@ class _Session:
             cameras=options.cameras,
         )
         self._task_id, self._path, self._options = task_id, path, options
-        self._resume = resume
+        self._resume, self._overwrite = resume, overwrite
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -268,7 +293,13 @@ class _Session:
             batch, options = self._batch, self._options
             self._cameras = stack.enter_context(closing(Cameras(batch.model, batch.image_sizes)))
             self.recorder = stack.enter_context(
-                Recorder(self._path, batch.env_args, resume=self._resume, states=options.states)
+                Recorder(
+                    self._path,
+                    batch.env_args,
+                    resume=self._resume,
+                    states=options.states,
+                    overwrite=self._overwrite,
+                )
             )
             used = _session_episodes(self._path, self._task_id, options.seeds)
             first = max((seed for seed, _ in used), default=options.seeds.start - 1) + 1

@@ -50,6 +50,22 @@ def image_sizes(sizes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, int]
     return {key: (sizes[key][0], sizes[key][1]) for key in IMAGE_CAMERAS if key in sizes}
 
 
+def parse_size(name: str, text: str) -> tuple[int, int]:
+    """Width and height [pixel] in a text.
+
+    Args:
+        name: What has the size, for the message.
+        text: `"WIDTHxHEIGHT"`.
+
+    Raises:
+        UsageError: The text has another form.
+    """
+    sides = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
+    if not sides:
+        raise UsageError(f"{name}: expected WIDTHxHEIGHT such as 64x64, got {text!r}")
+    return int(sides[1]), int(sides[2])
+
+
 def parse_image_sizes(keys: str, size: str) -> dict[str, tuple[int, int]]:
     """The images that a command line asks for.
 
@@ -60,10 +76,7 @@ def parse_image_sizes(keys: str, size: str) -> dict[str, tuple[int, int]]:
     Raises:
         UsageError: There is no such camera, or no such size.
     """
-    sides = re.fullmatch(r"(\d{1,6})x(\d{1,6})", size)
-    if not sides:
-        raise UsageError(f"image size: expected WIDTHxHEIGHT such as 64x64, got {size!r}")
-    width, height = map(int, sides.groups())
+    width, height = parse_size("image size", size)
     return image_sizes({key.strip(): (height, width) for key in keys.split(",") if key.strip()})
 
 

@@ -1,5 +1,6 @@
-"""The command: what it prints, and that every mistake is one line and an exit code."""
+"""The command: its output, and one line and an exit code for every mistake."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import TINY
+from vand_demos.recording import record_tasks
 from vand_envs import task_ids
 
 
@@ -25,7 +27,9 @@ def test_the_installed_command_runs():
     assert out.stdout.startswith("vand-robot ")
 
 
-@pytest.mark.parametrize("start", ["-m vand_robot", "-c from~vand_robot.cli.main~import~main"])
+@pytest.mark.parametrize(
+    "start", ["-m vand_robot", "-c from~vand_robot.cli.main~import~main;main()"]
+)
 def test_a_graphics_backend_that_does_not_exist_is_one_line(start):
     command = [sys.executable, *(word.replace("~", " ") for word in start.split())]
     out = subprocess.run(
@@ -54,23 +58,71 @@ def test_a_graphics_backend_that_does_not_exist_is_one_line(start):
         ("demos", "merge"),
         ("demos", "filter"),
         ("demos", "delete"),
-        ("demos", "play"),
+        ("demos", "verify"),
+        ("demos", "augment"),
         ("demos", "plot"),
         ("demos", "export"),
         ("demos", "import"),
         ("train",),
         ("evaluate",),
         ("compare",),
+        ("experiments",),
+        ("experiments", "sequences"),
         ("replay",),
         ("quickstart",),
     ],
 )
-def test_help_is_everywhere_with_an_example(command, words):
+def test_every_command_has_a_help_with_an_example(command, words):
     code, out, _ = command(*words, "--help")
     assert code == 0
-    assert "Usage" in out
-    if words and words != ("demos",):
-        assert "Example: vand-robot " in " ".join(out.split())
+    assert "Usage: vand-robot" in out
+    if words not in [(), ("demos",), ("experiments",)]:
+        assert f"Example: vand-robot {' '.join(words)} " in " ".join([*out.split(), ""])
+    assert command(*words, "-h") == (code, out, "")
+
+
+@pytest.mark.parametrize("words", [(), ("demos",), ("experiments",)])
+def test_a_group_without_a_command_prints_its_help_and_no_error(command, words):
+    code, out, err = command(*words)
+    assert code == 2
+    assert "Usage" in out + err
+    assert "error:" not in err
+
+
+def test_a_configuration_key_written_as_an_option_is_suggested(fails, tmp_path):
+    for option, meant in (
+        (("--updates", "3"), "'updates=3'"),
+        (("--policy.hidden-size=64",), "'policy.hidden_size=64'"),
+        (("--updates",), "'updates=VALUE'"),
+        (("--forse",), "'--force'"),
+    ):
+        code, line = fails("train", "quickstart", "--out", tmp_path / "out", *option)
+        assert code == 2
+        assert f"did you mean {meant}?" in line, line
+    code, line = fails("quickstart", "--seed", "3")
+    assert "did you mean 'seed=3'?" in line
+
+
+def test_importing_the_commands_does_not_import_torch():
+    program = "import sys; import vand_robot.cli.app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_tab_completion_is_offered(command):
+    assert "--install-completion" in command("--help")[1]
+    ended = subprocess.run(
+        [sys.executable, "-m", "vand_robot"],
+        env={
+            **os.environ,
+            "_VAND_ROBOT_COMPLETE": "complete_bash",
+            "COMP_WORDS": "vand-robot eva",
+            "COMP_CWORD": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout.split() == ["evaluate"]
 
 
 def test_tasks_are_listed_for_scripts(command):
@@ -81,7 +133,9 @@ def test_tasks_are_listed_for_scripts(command):
 
 def test_record_info_check_repair(command, tmp_path):
     path = tmp_path / "wipe.hdf5"
-    code, out, _ = command("record", "wipe", "--episodes", 2, "--seed", 9, "--out", path, "--json")
+    code, out, _ = command(
+        "record", "wipe", "--episodes", 2, "--session", 9, "--out", path, "--json"
+    )
     assert code == 0
     assert json.loads(out)["recorded"] == 2
     code, out, _ = command("demos", "info", path, "--json")
@@ -92,18 +146,91 @@ def test_record_info_check_repair(command, tmp_path):
     assert "2 episodes" in command("demos", "info", path)[1]
 
 
+def test_several_tasks_are_recorded_one_after_the_other(command, fails, tmp_path):
+    path = tmp_path / "two.hdf5"
+    words = ("record", "wipe,stow-cube", "stow-cube", "--episodes", 1, "--out", path)
+    code, out, err = command(*words)
+    assert code == 0, err
+    assert [line.split()[4] for line in out.splitlines()] == ["wipe", "stow-cube"]
+    for tasks, words in (
+        (("wipe", "stor"), "unknown task 'stor'"),
+        (("all", "wipe"), "expected 'all' alone"),
+        (("wipe", "stir", "--device", "web"), "records one task at a time"),
+    ):
+        code, line = fails("record", *tasks, "--out", tmp_path / "new.hdf5")
+        assert (code, words in line) == (2, True), line
+
+
+def test_force_replaces_a_data_set(command, fails, tmp_path):
+    path = tmp_path / "wipe.hdf5"
+    words = ("record", "stow-cube", "--episodes", 1, "--out", path)
+    for session in (1, 2):
+        code, _, err = command(*words, "--session", session, "--force")
+        assert code == 0, err
+    assert json.loads(command("demos", "info", path, "--json")[1])["episodes"] == 1
+    with h5py.File(path) as file:
+        assert file["data/demo_0"].attrs["seed"] == 20_000
+    assert "not both" in fails(*words, "--force", "--resume")[1]
+
+
+def test_options_of_other_devices_are_refused(fails, tmp_path):
+    for option, value, device in (
+        ("--disturb", 0.1, "web"),
+        ("--speed", 0.5, "expert"),
+        ("--host", "127.0.0.1", "keyboard"),
+        ("--port", 0, "expert"),
+        ("--mapping", "pad.yaml", "web"),
+    ):
+        words = ("--device", device, option, value, "--out", tmp_path / "x.hdf5")
+        code, line = fails("record", "wipe", *words)
+        assert code == 2
+        assert f"{option} is not for the device '{device}'" in line
+
+
+def test_ctrl_c_names_the_command_that_goes_on(command, monkeypatch, tmp_path):
+    def interrupted(*words, **options):
+        for task, report in record_tasks(*words, **options):
+            yield task, dataclasses.replace(report, interrupted=True)
+
+    monkeypatch.setattr("vand_robot.cli.record.record_tasks", interrupted)
+    path = tmp_path / "my demos.hdf5"
+    code, _, err = command("record", "stow-cube", "--force", "--episodes", 1, "--out", path)
+    assert code == 130
+    expected = f"to go on: vand-robot record stow-cube --episodes 1 --out '{path}' --resume"
+    assert err.splitlines()[-1] == expected
+
+
+def test_an_interrupted_evaluation_promises_only_what_it_can_do(
+    command, monkeypatch, run, tmp_path
+):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vand_robot.workflows.evaluate.run_evaluation", interrupt)
+    words = ("evaluate", run, "--out", tmp_path / "out")
+    code, _, err = command(*words)
+    assert code == 130
+    assert "before anything was finished" in err
+    (tmp_path / "out" / "jobs").mkdir(parents=True)
+    (tmp_path / "out" / "jobs" / "nominal-wipe-0.npz").touch()
+    assert (
+        f"to go on: vand-robot evaluate {run} --out {tmp_path / 'out'} --resume"
+        in command(*words)[2]
+    )
+
+
 def test_an_interrupted_session_goes_on_with_the_same_command(command, tmp_path):
     path = tmp_path / "demos.hdf5"
-    words = ("record", "stow-cube", "--seed", "5", "--out", str(path), "--resume")
+    words = ("record", "stow-cube", "--session", "5", "--out", str(path), "--resume")
     _, out, _ = command(*words, "--episodes", "1")
     assert "1 episodes of stow-cube recorded in 1 attempts" in out
     _, out, _ = command(*words, "--episodes", "2")
     assert "1 episodes of stow-cube recorded in 1 attempts" in out
     code, out, _ = command(*words, "--episodes", "2")
     assert code == 0
-    assert "all episodes of stow-cube are there; another --seed records others" in out
+    assert "all episodes of stow-cube are there; another --session records others" in out
     whole = tmp_path / "whole.hdf5"
-    command("record", "stow-cube", "--seed", "5", "--out", str(whole), "--episodes", "2")
+    command("record", "stow-cube", "--session", "5", "--out", str(whole), "--episodes", "2")
     with h5py.File(path) as a, h5py.File(whole) as b:
         for demo in ("demo_0", "demo_1"):
             assert np.array_equal(a["data"][demo]["actions"], b["data"][demo]["actions"])
@@ -111,7 +238,7 @@ def test_an_interrupted_session_goes_on_with_the_same_command(command, tmp_path)
 
 def test_square_brackets_are_printed_as_they_are(command, tmp_path):
     _, out, _ = command("train", "--help")
-    assert "data=[wipe.hdf5]" in " ".join(out.split())
+    assert "data=wipe.hdf5" in " ".join(out.split())
     _, out, _ = command("tasks")
     assert "x and y [m]" in out
     path = tmp_path / "[bold]odd.hdf5"
@@ -133,8 +260,12 @@ def test_check_reports_a_nan_with_its_place(command, demos, tmp_path):
 
 def test_train_evaluate_replay(command, demos, tmp_path):
     run = tmp_path / "run"
-    code, _, err = command("train", "quickstart", f"data=[{demos}]", *TINY, "--out", run)
+    code, out, err = command("train", "quickstart", f"data=[{demos}]", *TINY, "--out", run)
     assert code == 0, err
+    *lines, following = out.splitlines()
+    assert lines[0].startswith(f"{run}: 4 updates done")
+    assert "success in its validation rollouts:" in lines
+    assert following == f"next: vand-robot evaluate {run}"
     code, _, err = command(
         "train", "quickstart", f"data=[{demos}]", *TINY, "updates=6", "--out", run, "--resume"
     )

@@ -32,16 +32,16 @@ def test_filter_delete_and_merge(command, demos, tmp_path):
     assert command("demos", "check", both)[0] == 0
 
 
-def test_play_says_how_exactly_a_demonstration_agrees(command, demos):
-    code, out, err = command("demos", "play", demos, "--episode", "demo_1")
+def test_verify_says_how_exactly_a_demonstration_agrees(command, demos):
+    code, out, err = command("demos", "verify", demos, "--episode", "demo_1")
     assert code == 0, err
     assert "observation keys agree, bit for bit" in out
-    code, out, err = command("demos", "play", demos, "--from", "actions", "--json")
+    code, out, err = command("demos", "verify", demos, "--from", "actions", "--json")
     assert code == 0, err
     result = json.loads(out)
     assert result["divergence"][-1]["hand_m"] == 0.0
     assert result["other_steps"] == 0
-    assert "Divergence" in command("demos", "play", demos, "--from", "controls")[1]
+    assert "Divergence" in command("demos", "verify", demos, "--from", "controls")[1]
 
 
 def test_plot_lists_its_pictures(command, demos, tmp_path):
@@ -100,7 +100,7 @@ def test_mistakes_are_one_line(fails, demos, tmp_path):
         ),
         (("delete", demos, "demo_99"), 2, "unknown episode 'demo_99'"),
         (("delete", demos, *names_in(demos)), 1, "no episode would be left"),
-        (("play", demos, "--from", "action"), 2, "did you mean 'actions'"),
+        (("verify", demos, "--from", "action"), 2, "did you mean 'actions'"),
         (("export", demos, "--format", "lerobt", "--out", out), 2, "did you mean 'lerobot'"),
         (("export", demos, "--format", "robomimic", "--out", out), 2, "native"),
         (("import", tmp_path, "--format", "lerobot", "--out", out), 1, "vand_robot/dataset.json"),

@@ -8,7 +8,8 @@ import pytest
 from tests.conftest import TINY
 from vand_demos.recording import record
 from vand_envs.errors import UsageError, VandError
-from vand_robot.cli.quickstart import quickstart
+from vand_robot.cli import console
+from vand_robot.workflows.quickstart import quickstart
 
 
 def test_quickstart_records_trains_evaluates_replays_and_can_go_on(tmp_path):
@@ -41,9 +42,9 @@ def test_quickstart_says_before_the_work_that_nothing_can_be_drawn(tmp_path, mon
     for name in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("vand_envs.rendering._available", lambda backend: False)
-    monkeypatch.setattr("vand_robot.cli.quickstart.record", stop)
+    monkeypatch.setattr("vand_robot.workflows.quickstart.record", stop)
     with pytest.raises(KeyboardInterrupt):
-        quickstart(tmp_path / "quick")
+        quickstart(tmp_path / "quick", console=console.err)
 
 
 def test_quickstart_stops_when_recording_is_interrupted(tmp_path, monkeypatch):
@@ -51,7 +52,7 @@ def test_quickstart_stops_when_recording_is_interrupted(tmp_path, monkeypatch):
         report = record(task, path, **{**options, "episodes": 1})
         return dataclasses.replace(report, interrupted=True)
 
-    monkeypatch.setattr("vand_robot.cli.quickstart.record", interrupted)
+    monkeypatch.setattr("vand_robot.workflows.quickstart.record", interrupted)
     with pytest.raises(VandError, match="--resume goes on") as error:
         quickstart(tmp_path / "quick", demonstrations=2)
     assert error.value.exit_code == 130
@@ -69,7 +70,7 @@ def test_quickstart_leaves_a_folder_alone_that_it_did_not_make(tmp_path):
 def test_force_leaves_what_a_person_put_there(tmp_path, monkeypatch):
     out = tmp_path / "quick"
     mine = [out / name for name in ("notes.txt", "data/mine.hdf5", "run/notes.txt", "run/eval/r")]
-    made = ["demos.hdf5", "results.json", "report.html", "run/last/x", "run/best/x", "units/x"]
+    made = ["demos.hdf5", "results.json", "report.html", "run/last/x", "run/best/x", "jobs/x"]
     made += ["replay-wipe.html", "replay-stow-cube.mp4", "demos.hdf5.parts/0-a.hdf5"]
     for file in (*mine, *(out / name for name in ("quickstart", *made))):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -78,10 +79,24 @@ def test_force_leaves_what_a_person_put_there(tmp_path, monkeypatch):
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vand_robot.cli.quickstart.missing", stop)
+    monkeypatch.setattr("vand_robot.workflows.quickstart.episodes_missing", stop)
     with pytest.raises(KeyboardInterrupt):
         quickstart(out, force=True)
     assert [file for file in mine if not file.exists()] == []
     assert [name for name in made if (out / name).exists()] == []
     with pytest.raises(UsageError, match="--resume goes on with it"):
         quickstart(out)
+
+
+def test_resuming_where_nothing_was_begun_is_refused(tmp_path, fails):
+    code, line = fails("quickstart", "--resume", "--out", tmp_path / "new")
+    assert code == 2
+    assert "nothing to go on with" in line
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_command_takes_overrides_of_the_training_configuration(tmp_path, fails):
+    code, line = fails("quickstart", "updates=none", "--out", tmp_path / "quick")
+    assert code == 2
+    assert "updates" in line
+    assert not (tmp_path / "quick").exists()  # found before anything is recorded

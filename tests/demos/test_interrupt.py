@@ -10,7 +10,8 @@ from vand_demos import DemoDataset
 from vand_demos.recording import record
 from vand_demos.storage.check import check_file
 from vand_demos.system.interrupt import Interrupt
-from vand_robot.viewer.open import open_session
+from vand_robot.viewer.open import open_player
+from vand_robot.viewer.replay import ReplayRequest
 from vand_robot.viewer.web import serve
 
 
@@ -54,9 +55,9 @@ def test_a_thread_other_than_the_first_leaves_ctrl_c_alone():
 
 
 def test_the_viewer_finishes_what_it_is_drawing(demos):
-    session = open_session(demos)
+    player = open_player(ReplayRequest(demos, viewer="web"))
     drawn = []
-    tick = session.tick
+    tick = player.tick
 
     def interrupted(elapsed_s):
         drawn.append(False)
@@ -64,9 +65,9 @@ def test_the_viewer_finishes_what_it_is_drawing(demos):
         tick(elapsed_s)
         drawn[-1] = True
 
-    session.tick = interrupted
+    player.tick = interrupted
     with pytest.raises(KeyboardInterrupt):
-        serve(session, announce=lambda text: None)
+        serve(player, announce=lambda text: None)
     assert drawn == [True]
 
 

@@ -157,12 +157,12 @@ def test_a_damaged_trial_is_run_again(tmp_path):
 
 
 def test_the_command_has_an_example_and_one_line_for_a_mistake(command, fails, tmp_path):
-    code, out, _ = command("bench", "sequences", "--help")
+    code, out, _ = command("experiments", "sequences", "--help")
     assert code == 0
-    assert "Example: vand-robot bench sequences" in " ".join(out.split())
-    code, line = fails("bench", "sequences", "--jobs", 0, "--out", tmp_path)
+    assert "Example: vand-robot experiments sequences" in " ".join(out.split())
+    code, line = fails("experiments", "sequences", "--jobs", 0, "--out", tmp_path)
     assert code == 2
     assert "--jobs: expected 1 or more, got 0" in line
-    code, line = fails("bench", "sequence")
+    code, line = fails("experiments", "sequence")
     assert code == 2
     assert "did you mean 'sequences'?" in line

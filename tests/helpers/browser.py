@@ -86,10 +86,10 @@ def serving(*arguments):
 
 
 def until(condition, limit_s=60.0, every_s=0.02):
-    """What the condition says as soon as that is true."""
+    """Wait until a condition is true; its value."""
     end = time.monotonic() + limit_s
     while not (result := condition()):
-        assert time.monotonic() < end, "it did not come true in time"
+        assert time.monotonic() < end, "the condition did not come true in time"
         time.sleep(every_s)
     return result
 

@@ -11,24 +11,27 @@ from tests.helpers.browser import until
 from tests.helpers.display import display, press, telling  # noqa: F401  (a fixture)
 from vand_demos.teleop.window import EVENT_KEYS
 from vand_robot.viewer.native import QUIT_KEY, key_actions
-from vand_robot.viewer.open import open_session
+from vand_robot.viewer.open import open_player
+from vand_robot.viewer.replay import ReplayRequest
 
 VIEWER = """
 import json, signal, sys
 from pathlib import Path
 from vand_robot.viewer import native
-from vand_robot.viewer.open import open_session
+from vand_robot.viewer.open import open_player
+from vand_robot.viewer.replay import ReplayRequest
 
-def show(self, session, keys, show=native._Window.show):
-    show(self, session, keys)
-    live = session.live
-    print(json.dumps([session.paused, session.step, session.speed, session.source.number,
-                      session.moment.task, live.touched if live else False]), flush=True)
+def sync(self, sync=native.NativeViewer.sync):
+    sync(self)
+    player = self.player
+    live = player.live
+    print(json.dumps([player.paused, player.step, player.speed, player.source.number,
+                      player.frame.task, live.touched if live else False]), flush=True)
 
-native._Window.show = show
+native.NativeViewer.sync = sync
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background is deaf to it
 try:
-    native.show(open_session(Path(sys.argv[1]), task="wipe"))
+    native.show(open_player(ReplayRequest(Path(sys.argv[1]), viewer="native", task="wipe")))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -66,7 +69,8 @@ def test_ctrl_c_closes_the_window(display, run):  # noqa: F811
 
 
 def test_keys_are_the_viewers_own_and_mean_one_thing(run, demos):
-    live, recorded = (key_actions(open_session(source)) for source in (run, demos))
+    requests = [ReplayRequest(source, viewer="native") for source in (run, demos)]
+    live, recorded = (key_actions(open_player(request)) for request in requests)
     assert len({name for name, _, _ in live.values()}) == len(live)
     assert set(recorded) == set(live) - {glfw.KEY_6, glfw.KEY_7}
     quits = {key for key, (event, _) in EVENT_KEYS.items() if event == "quit"}

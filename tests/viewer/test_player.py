@@ -1,4 +1,4 @@
-"""What is played and where it stands, without a window."""
+"""The player, without a window."""
 
 import numpy as np
 import pytest
@@ -10,26 +10,31 @@ from vand_robot.evaluation.jobs import play
 from vand_robot.evaluation.target import load_target
 from vand_robot.viewer.episodes import Frame
 from vand_robot.viewer.memory_plot import SIZE, MemoryPlot
-from vand_robot.viewer.open import open_session
-from vand_robot.viewer.replay import episode_job
+from vand_robot.viewer.open import open_player
+from vand_robot.viewer.replay import ReplayRequest, episode_job
 from vand_robot.viewer.scene import SceneView
 
 SECONDS = 3.0
 DT = 0.1
 
 
+def watch(source, **options):
+    """The player of what a person asks for."""
+    return open_player(ReplayRequest(source, viewer="web", **options))
+
+
 @pytest.fixture
 def live(run):
-    return open_session(run, task="wipe", seconds=SECONDS)
+    return watch(run, task="wipe", seconds=SECONDS)
 
 
 @pytest.fixture
 def recorded(demos):
-    return open_session(demos)
+    return watch(demos)
 
 
-def states(session):
-    return np.array([moment.state for moment in session.source.moments])
+def states(player):
+    return np.array([frame.state for frame in player.source.frames])
 
 
 def test_time_goes_by_at_the_chosen_speed_until_the_end(live):
@@ -73,12 +78,12 @@ def test_steps_go_from_moment_to_moment_and_pause(live):
 
 def test_seeking_back_shows_what_was_and_rolls_nothing_out_again(live):
     live.seek(2.0)
-    later = live.moment
-    assert len(live.source.moments) == 21
+    later = live.frame
+    assert len(live.source.frames) == 21
     live.seek(0.5)
     assert live.step == 5
     live.seek(2.0)
-    assert live.moment is later
+    assert live.frame is later
 
 
 @pytest.mark.parametrize("perturbation", ["nominal", "push", "slip", "switch"])
@@ -87,14 +92,14 @@ def test_a_live_rollout_is_the_evaluated_episode_to_the_last_bit(run, perturbati
     seconds = None if perturbation == "switch" else 7.0
     job = episode_job(target, "wipe", 3, seconds, perturbation=perturbation)
     evaluated = play(target.make_policy(), job)
-    session = open_session(run, task="wipe", seed=3, seconds=seconds, perturbation=perturbation)
-    session.seek(1.0)
-    session.step_by(-4)
-    session.seek(1e9)
-    assert len(session.source.moments) == job.steps + 1
-    nq = session.source.world.model.nq
-    np.testing.assert_array_equal(states(session)[:, 1 : 1 + nq], evaluated.qpos[:, 0])
-    assert not session.live.touched
+    player = watch(run, task="wipe", index=3, seconds=seconds, perturbation=perturbation)
+    player.seek(1.0)
+    player.step_by(-4)
+    player.seek(1e9)
+    assert len(player.source.frames) == job.steps + 1
+    nq = player.source.world.model.nq
+    np.testing.assert_array_equal(states(player)[:, 1 : 1 + nq], evaluated.qpos[:, 0])
+    assert not player.live.touched
 
 
 def test_the_next_seed_is_another_episode_and_the_first_comes_again(live):
@@ -114,8 +119,8 @@ def test_another_instruction_takes_effect_at_the_moment_that_is_shown(live):
     before = states(live)
     live.seek(1.0)
     live.instruct("stow-cube")
-    assert live.moment.instruction == get_task("stow-cube").instruction
-    assert "stage 1 of" in live.moment.phase
+    assert live.frame.instruction == get_task("stow-cube").instruction
+    assert "stage 1 of" in live.frame.phase
     assert live.live.touched
     live.seek(2.0)
     after = states(live)
@@ -123,14 +128,14 @@ def test_another_instruction_takes_effect_at_the_moment_that_is_shown(live):
     assert not np.array_equal(after[11:], before[11:])
     assert live.length_s == pytest.approx(1.0 + get_task("stow-cube").horizon_s)
     live.seek(0.9)
-    assert live.moment.task == "wipe"
+    assert live.frame.task == "wipe"
     with pytest.raises(UsageError, match="did you mean 'wipe'"):
         live.instruct("wip")
 
 
 def test_a_push_moves_the_base_to_where_it_was_pushed(live):
     live.seek(2.0)
-    undisturbed = live.source.moments[15].state
+    undisturbed = live.source.frames[15].state
     live.seek(1.0)
     live.push("base", "left")
     live.seek(1.5)
@@ -139,13 +144,13 @@ def test_a_push_moves_the_base_to_where_it_was_pushed(live):
         1 + model.joint(f"robot/{joint}").qposadr[0]
         for joint in live.source.world.robot.base_joints
     )
-    moved = live.moment.state - undisturbed
+    moved = live.frame.state - undisturbed
     turn = undisturbed[yaw]
     assert -np.sin(turn) * moved[x] + np.cos(turn) * moved[y] > 0.01
     live.next()
     live.next(-1)
     live.seek(1.5)  # the episode itself is as it was
-    np.testing.assert_array_equal(live.moment.state, undisturbed)
+    np.testing.assert_array_equal(live.frame.state, undisturbed)
     with pytest.raises(UsageError, match=r"direction 'lef'.*did you mean 'left'"):
         live.push("base", "lef")
 
@@ -153,10 +158,10 @@ def test_a_push_moves_the_base_to_where_it_was_pushed(live):
 def test_several_pushes_at_once_and_at_the_end_of_what_is_known_add_up(live):
     live.play()
     live.tick(0.55)
-    known = len(live.source.moments)
+    known = len(live.source.frames)
     live.push("hand", "back")
     live.push("base", "ahead")
-    assert len(live.source.moments) == known  # nothing had to be rolled out again
+    assert len(live.source.frames) == known  # nothing had to be rolled out again
     live.tick(0.5)
     assert live.step == 10
 
@@ -165,11 +170,11 @@ def test_a_demonstration_is_shown_from_its_states(recorded, demos):
     with DemoDataset.open(demos) as dataset:
         demo = dataset.episode("demo_0")
     recorded.step_by(7)
-    np.testing.assert_array_equal(recorded.moment.state, demo.states[7])
+    np.testing.assert_array_equal(recorded.frame.state, demo.states[7])
     recorded.seek(1e9)
     assert recorded.step == len(demo) - 1
-    assert recorded.moment.success
-    assert "stages done" in recorded.moment.phase
+    assert recorded.frame.success
+    assert "stages done" in recorded.frame.phase
 
 
 def test_demonstrations_are_chosen_by_task_and_number(recorded, demos):
@@ -180,11 +185,11 @@ def test_demonstrations_are_chosen_by_task_and_number(recorded, demos):
     assert "demo_0" in recorded.source.title
     recorded.open("wipe", 1)
     assert "demo_5" in recorded.source.title
-    assert recorded.moment.phase == "0.0 circles"
+    assert recorded.frame.phase == "0.0 circles"
     with pytest.raises(UsageError, match="expected 0 to 3"):
         recorded.open("wipe", 4)
     assert "demo_5" in recorded.source.title
-    assert "demo_6" in open_session(demos, episode="demo_6").source.title
+    assert "demo_6" in watch(demos, episode="demo_6").source.title
 
 
 def test_small_negative_progress_is_shown_as_zero():
@@ -207,13 +212,13 @@ def test_a_recording_cannot_be_interfered_with(recorded):
 
 
 def test_a_policy_and_a_demonstration_stand_side_by_side(run, demos):
-    session = open_session(run, task="stow-cube", beside=str(demos))
-    assert session.beside.task == "stow-cube"
-    stage = SceneView(session)
-    session.seek(2.0)
-    pose, model = stage.pose(), stage.model
-    alone = session.beside.moments[20].state
-    small = session.beside.world.model
+    player = watch(run, task="stow-cube", beside=str(demos))
+    assert player.beside.task == "stow-cube"
+    scene = SceneView(player)
+    player.seek(2.0)
+    pose, model = scene.pose(), scene.model
+    alone = player.beside.frames[20].state
+    small = player.beside.world.model
     shift = model.body("beside/robot/base").pos[0]
     for joint in ("cube", "robot/base_x", "robot/arm_3"):
         old, new = small.joint(joint).qposadr[0], model.joint(f"beside/{joint}").qposadr[0]
@@ -222,16 +227,16 @@ def test_a_policy_and_a_demonstration_stand_side_by_side(run, demos):
     np.testing.assert_allclose(gap[1:], 0, atol=1e-12)
     assert gap[0] > 3
     assert pose.body("beside/cube").xpos[0] > 3
-    session.open("wipe", 0)
-    assert session.beside.task == "wipe"
-    assert stage.is_current
+    player.open("wipe", 0)
+    assert player.beside.task == "wipe"
+    assert scene.is_current
 
 
 def test_the_expert_acts_beside_on_the_same_seed(run):
-    session = open_session(run, task="wipe", seconds=SECONDS, beside="expert")
-    session.next()
-    session.seek(1.0)
-    a, b = session.source.moments, session.beside.moments
+    player = watch(run, task="wipe", seconds=SECONDS, beside="expert")
+    player.next()
+    player.seek(1.0)
+    a, b = player.source.frames, player.beside.frames
     np.testing.assert_array_equal(a[0].state, b[0].state)
     assert not np.array_equal(a[10].state, b[10].state)
     assert b[10].memory is None
@@ -243,17 +248,17 @@ def test_what_cannot_be_opened_is_named(run, demos, tmp_path):
         ("did you mean 'wipe'", run, {"task": "wip"}),
         ("did you mean 'wipe'", demos, {"task": "wip"}),
         ("did you mean 'demo_1'", demos, {"episode": "demo1"}),
-        ("use --seed", run, {"episode": "demo_0"}),
+        ("use --index", run, {"episode": "demo_0"}),
         ("--beside: expected a data set", run, {"beside": "exprt"}),
     ):
         with pytest.raises(UsageError, match=match):
-            open_session(source, **options)
+            watch(source, **options)
 
 
 def test_the_plot_of_the_memory_shows_the_path_up_to_the_moment(live):
     live.seek(SECONDS)
     plot = MemoryPlot()
-    early, late = (plot.draw(live.source.moments, step) for step in (3, 30))
+    early, late = (plot.draw(live.source.frames, step) for step in (3, 30))
     assert early.shape == (SIZE[1], SIZE[0], 3)
     blue = [(image[..., 2] > image[..., 0].astype(int) + 60).sum() for image in (early, late)]
     assert blue[1] > 1.2 * blue[0] > 0
@@ -261,14 +266,14 @@ def test_the_plot_of_the_memory_shows_the_path_up_to_the_moment(live):
 
 def test_the_plot_keeps_its_directions_while_the_episode_goes_on():
     points = np.random.default_rng(0).normal(size=(40, 6)) * [9, 4, 1, 1, 1, 1]
-    moments = [
+    frames = [
         Frame(np.zeros(1), "wipe", 0, 0.0, False, memory=point.astype(np.float32))
         for point in points
     ]
     plot = MemoryPlot()
-    plot.draw(moments[:30], 0)
+    plot.draw(frames[:30], 0)
     before = plot._directions
     for count in range(31, 41):
-        plot.draw(moments[:count], 0)
+        plot.draw(frames[:count], 0)
         assert ((plot._directions * before).sum(axis=1) > 0.5).all()
         before = plot._directions

@@ -1,4 +1,4 @@
-"""What `vand-robot replay` writes of a recorded demonstration."""
+"""Pages and videos of `vand-robot replay`, and its request."""
 
 import numpy as np
 import pytest
@@ -78,13 +78,13 @@ def test_stages_are_named_after_the_task_they_are_of(demos, task, before, at, st
 
 def test_options_of_rollouts_are_refused_for_a_demonstration(demos, fails, command, tmp_path):
     out = tmp_path / "x.html"
-    for option, value in (("--seconds", 2), ("--perturbation", "push"), ("--seed", 7)):
+    for option, value in (("--seconds", 2), ("--perturbation", "push"), ("--index", 7)):
         for viewer in (["--out", out], ["--viewer", "web"]):
             code, line = fails("replay", demos, option, value, *viewer)
             assert code == 2
             assert option in line
             assert str(demos) in line
     assert not out.exists()
-    options = ["--task", "wipe", "--seconds", 1, "--perturbation", "push", "--seed", 7]
+    options = ["--task", "wipe", "--seconds", 1, "--perturbation", "push", "--index", 7]
     code, _, err = command("replay", demos, "--expert", *options, "--out", out)
     assert code == 0, err

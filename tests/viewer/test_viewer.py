@@ -12,7 +12,7 @@ from PIL import Image
 from vand_envs.errors import UsageError, VandError
 from vand_envs.rendering import Renderer, default_gl_backend
 from vand_robot.viewer import write_html, write_video
-from vand_robot.viewer.motion import STATE, count_poses, poses
+from vand_robot.viewer.motion import STATE, even_places, poses, poses_at, timed_places
 
 DT = 0.1
 SAMPLES = 12
@@ -71,7 +71,7 @@ def decode(path):
 
 def test_poses_pass_through_every_sample_at_constant_joint_velocity(model, motion):
     turn = np.array([data.qpos[0] for data in poses(model, motion, 3)])
-    assert len(turn) == count_poses(SAMPLES, 3) == 34
+    assert len(turn) == len(even_places(SAMPLES, 3)) == 34
     np.testing.assert_allclose(turn, np.linspace(0, np.pi / 2, 34), atol=1e-12)
 
 
@@ -160,11 +160,36 @@ def test_video_captions_change_with_the_samples(model, motion, tmp_path):
     assert bright[-1] > 5 * bright[0] > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "signature"),
+    [("a.gif", b"GIF89a"), ("a.webm", b"\x1aE\xdf\xa3"), ("a.MP4", b"\x00\x00\x00")],
+)
+def test_the_ending_of_the_name_says_the_format(model, motion, tmp_path, name, signature):
+    path = tmp_path / name
+    frames = write_video(model, motion, DT, path, size=(96, 64), fps=7.5, captions="turn")
+    assert path.read_bytes().startswith(signature)
+    meta, pictures = decode(path)
+    assert meta["size"] == (96, 64)
+    assert meta["fps"] == pytest.approx(7.5, rel=0.03)  # a GIF counts hundredths of a second
+    assert frames == 9  # 1.1 s
+    assert len(pictures) == pytest.approx(frames, abs=1)
+
+
+def test_poses_at_a_rate_of_their_own_lie_on_the_motion(model, motion):
+    places = timed_places(SAMPLES, DT, 7.5)
+    turn = np.array([data.qpos[0] for data in poses_at(model, motion, places)])
+    np.testing.assert_allclose(turn, np.arange(9) / 7.5 / 1.1 * np.pi / 2, atol=1e-9)
+    assert timed_places(SAMPLES, DT, 10.0) == even_places(SAMPLES, 1)
+
+
 def test_video_refuses_odd_sizes_and_missing_captions(model, motion, tmp_path):
     with pytest.raises(UsageError, match="even, not 321x240"):
         write_video(model, motion, DT, tmp_path / "a.mp4", size=(321, 240))
     with pytest.raises(UsageError, match="2 captions for 12 samples"):
         write_video(model, motion, DT, tmp_path / "a.mp4", captions=["a", "b"])
+    for options in ({"size": (2, 8192)}, {"fps": 0.0}, {"fps": 1000.0}):
+        with pytest.raises(UsageError, match="expected"):
+            write_video(model, motion, DT, tmp_path / "a.mp4", **options)
 
 
 def test_a_video_that_fails_leaves_the_old_file(model, motion, tmp_path):

@@ -13,10 +13,10 @@ from websockets.sync.client import connect
 
 from tests.helpers.browser import browser, serving
 from tests.helpers.browser import until as until_often
-from vand_demos.ui.web_server import web_server
 from vand_envs import get_task
-from vand_robot.viewer.open import open_session
-from vand_robot.viewer.web import _Page
+from vand_robot.viewer.open import open_player
+from vand_robot.viewer.replay import ReplayRequest
+from vand_robot.viewer.web import WebViewer
 
 
 def until(condition):
@@ -44,9 +44,9 @@ class Controls:
     def find(self, text, where="button", nth=0):
         """Middle of an element with that text [pixel], or None."""
         return self.page.run(
-            f"(() => {{ const it = [...document.querySelectorAll({where!r})].filter("
-            f"e => e.textContent.trim() === {text!r})[{nth}]; if (!it) return null;"
-            " it.scrollIntoView({block: 'nearest'}); const r = it.getBoundingClientRect();"
+            f"(() => {{ const found = [...document.querySelectorAll({where!r})].filter("
+            f"e => e.textContent.trim() === {text!r})[{nth}]; if (!found) return null;"
+            " found.scrollIntoView({block: 'nearest'}); const r = found.getBoundingClientRect();"
             " return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )
 
@@ -155,24 +155,27 @@ def test_demonstrations_are_chosen_and_the_page_of_another_origin_is_refused(chr
 
 
 def test_a_choice_is_not_set_back_before_it_is_heard(demos):
-    with web_server() as server:
-        page = _Page(server, open_session(demos))
+    page = WebViewer(open_player(ReplayRequest(demos, viewer="web")), announce=lambda _: None)
 
-        def draw():
-            page._slow_at = -np.inf  # the next one is due
-            page.draw()
+    def draw():
+        page.refresh_soon()
+        page.update()
 
+    page.open()
+    try:
         page._task.value = "wipe"  # as viser does when a person chooses it, before it tells
         draw()
         assert page._task.value == "wipe"
-        page._ask(lambda: page._session.open("wipe", 99))  # there is no such demonstration
+        page._ask(lambda: page.player.open("wipe", 99))  # there is no such demonstration
         page.obey()
         draw()
         assert page._task.value == "stow-cube"
-        page._ask(lambda: page._session.open("wipe", 1))
+        page._ask(lambda: page.player.open("wipe", 1))
         page.obey()
         draw()
         assert (page._task.value, page._number.value) == ("wipe", 1)
+    finally:
+        page.close()
 
 
 def test_options_that_do_not_fit_the_viewer_are_refused(fails, demos, tmp_path):
@@ -182,6 +185,16 @@ def test_options_that_do_not_fit_the_viewer_are_refused(fails, demos, tmp_path):
         ("--out: the html viewer needs a file", ()),
         ("use --viewer web", ("--out", out, "--beside", demos)),
         ("cannot listen on", ("--viewer", "web", "--host", "192.0.2.1")),
+        ("--camera is not for the web viewer", ("--viewer", "web", "--camera", "overview")),
+        ("--size is not for the html viewer", ("--out", out, "--size", "64x64")),
+        ("--fps is not for the native viewer", ("--viewer", "native", "--fps", 5)),
+        ("--port is not for the html viewer", ("--out", out, "--port", 0)),
+        ("--host is not for the native viewer", ("--viewer", "native", "--host", "::1")),
+        ("--force: the web viewer writes no file", ("--viewer", "web", "--force")),
+        ("use --viewer video", ("--out", tmp_path / "a.gif")),
+        ("--size: expected WIDTHxHEIGHT", ("--viewer", "video", "--out", out, "--size", "big")),
+        ("name ends in one of", ("--viewer", "video", "--out", tmp_path / "a.avi")),
+        ("did you mean '.webm'", ("--viewer", "video", "--out", tmp_path / "a.wbm")),
     ):
         code, line = fails("replay", demos, *arguments)
         assert code == 2

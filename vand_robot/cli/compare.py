@@ -1,4 +1,4 @@
-"""The command that compares evaluated runs."""
+"""`vand-robot compare`: parsing and printing."""
 
 from pathlib import Path
 from typing import Annotated

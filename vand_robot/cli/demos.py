@@ -200,8 +200,8 @@ def _print_names(path: Path, names: Sequence[str], *, as_json: bool) -> None:
         typer.echo(f"{path}: {len(names)} episode{'s' if len(names) > 1 else ''}")
 
 
-@demos.command("play", epilog=example("vand-robot demos play wipe.hdf5 --from actions"))
-def play_command(
+@demos.command("verify", epilog=example("vand-robot demos verify wipe.hdf5 --from actions"))
+def verify_command(
     file: DataFile,
     episode: Annotated[
         str | None, typer.Option(help="Name of the demonstration, demo_0 ...; default: the first.")
@@ -209,7 +209,7 @@ def play_command(
     source: Annotated[str, typer.Option("--from", help=", ".join(SOURCES) + ".")] = "states",
     json: Json = False,
 ) -> None:
-    """Play a demonstration again, and say how exactly that agrees with what was recorded.
+    """Reproduce a demonstration, and say how exactly that agrees with what was recorded.
 
     From its states: each is restored and observed. From its actions: they are simulated from the
     first state. From its controls: what was executed, which the states hold, is simulated.
@@ -275,7 +275,7 @@ def augment_command(
 ) -> None:
     """Add camera images to a data set, drawn from its states: as if recorded with it."""
     sizes = parse_image_sizes(images, image_size)
-    with console.progress_bar("drawing", 1) as progress:
+    with console.progress_bar("drawing") as progress:
         names = augment(file, out, sizes, overwrite=force, progress=progress)
     _print_names(out, names, as_json=json)
 

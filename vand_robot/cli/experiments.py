@@ -1,22 +1,23 @@
-"""The commands under `vand-robot bench`."""
+"""The commands under `vand-robot experiments`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vand_robot.cli import console
 from vand_robot.cli.options import Json, example
 
-bench = typer.Typer(help="Experiments and measurements of our own.", no_args_is_help=True)
+experiments = typer.Typer(help="Experiments beside the robot's tasks.", no_args_is_help=True)
 
 
-@bench.callback()
+@experiments.callback()
 def group() -> None:
-    """Experiments and measurements of our own."""
+    """Experiments beside the robot's tasks."""
 
 
-@bench.command(epilog=example("vand-robot bench sequences --jobs 2 --out sequences"))
+@experiments.command(epilog=example("vand-robot experiments sequences --jobs 2 --out sequences"))
 def sequences(
     out: Annotated[Path, typer.Option("--out", help="Folder for results and report.")] = Path(
         "sequences"
@@ -30,16 +31,10 @@ def sequences(
     json: Json = False,
 ) -> None:
     """Compare regularizers on synthetic periodic sequences; the same command again goes on."""
-    from vand_robot.experiments.sequences.plan import (  # noqa: PLC0415  (torch takes a second)
-        QUICK,
-        Plan,
-    )
-    from vand_robot.experiments.sequences.study import (  # noqa: PLC0415
-        REPORT,
-        run_study,
-    )
+    from vand_robot.experiments.sequences.plan import QUICK, Plan  # noqa: PLC0415  (torch)
+    from vand_robot.experiments.sequences.study import REPORT, run_study  # noqa: PLC0415
 
-    with console.progress_bar("trials", 1) as progress:
+    with console.progress_bar("trials") as progress:
         results = run_study(out, QUICK if quick else Plan(), jobs=jobs, progress=progress)
     if json:
         console.print_json(results)
@@ -47,17 +42,14 @@ def sequences(
     console.print_table(
         "Interquartile mean over seeds and signals, with 95 % interval",
         ("cell", "signals", "method", ">time in tolerance", ">amplitude error", ">drift [rad]"),
-        [
-            [
-                entry["cell"],
-                entry["signals"],
-                entry["method"],
-                *(
-                    "{iqm:.2f} ({low:.2f}-{high:.2f})".format(**entry[score])
-                    for score in ("in_tolerance", "amplitude_error", "phase_drift_rad")
-                ),
-            ]
-            for entry in results["methods"]
-        ],
+        [_row(entry) for entry in results["methods"]],
     )
     console.out.print(f"report: {out / REPORT}")
+
+
+def _row(entry: Mapping[str, Any]) -> list[str]:
+    scores = ("in_tolerance", "amplitude_error", "phase_drift_rad")
+    return [
+        *(entry[key] for key in ("cell", "signals", "method")),
+        *("{iqm:.2f} ({low:.2f}-{high:.2f})".format(**entry[score]) for score in scores),
+    ]

@@ -1,5 +1,6 @@
-"""What several commands have in common: options, and how an example is shown."""
+"""Options that several commands have, and the line with an example below their help."""
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,8 @@ from rich.markup import escape
 from vand_demos.storage.layout import waiting_note
 from vand_envs.cameras import IMAGE_CAMERAS
 from vand_robot.cli import console
+
+PROGRAM = "vand-robot"
 
 
 def note_waiting(paths: Iterable[Path]) -> None:
@@ -25,6 +28,10 @@ def _noted(path: Path) -> Path:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE ...]", help="Overrides of the training configuration."),
+]
 AnyFile = Annotated[Path, typer.Argument(metavar="FILE", help="Data set (HDF5).")]
 DataFile = Annotated[Path, typer.Argument(metavar="FILE", help="Data set (HDF5).", callback=_noted)]
 """A data set that is read as it is: what is not in it yet is noted."""
@@ -34,6 +41,19 @@ ALL_IMAGES = ",".join(IMAGE_CAMERAS)
 
 Images = Annotated[str, typer.Option(help=f"Camera images to store, of {ALL_IMAGES}.")]
 ImageSize = Annotated[str, typer.Option(help="Size of the images in pixels, WIDTHxHEIGHT.")]
+
+
+def names(text: str) -> list[str]:
+    """The names in a list separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def resuming(context: typer.Context) -> str:
+    """The present command as one types it, with `--resume`."""
+    words = [word for word in context.find_root().obj if word != "--force"]
+    if "--resume" not in words:
+        words.append("--resume")
+    return shlex.join([PROGRAM, *words])
 
 
 def example(command: str) -> str:

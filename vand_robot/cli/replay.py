@@ -1,108 +1,121 @@
 """`vand-robot replay`: parsing and printing."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vand_demos.ui import LOOPBACK
-from vand_envs.errors import UsageError, unknown_name
+from vand_envs.cameras import parse_size
 from vand_robot.cli import console
 from vand_robot.cli.options import Force
 
+if TYPE_CHECKING:
+    from vand_robot.viewer.replay import ReplayRequest
+
+Source = Annotated[
+    Path, typer.Argument(metavar="RUN|FILE", help="Training run, or data set (HDF5).")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="html: page to write; video: file, .mp4, .webm or .gif."),
+]
+Viewer = Annotated[
+    str, typer.Option(help="web (a page), native (a window); html or video write a file.")
+]
+TaskId = Annotated[str | None, typer.Option(help="Task; default: the first.")]
+Index = Annotated[int | None, typer.Option(help="Run: which held-out episode, 0, 1, ...")]
+Episode = Annotated[
+    str | None, typer.Option(help="Data set: name of the demonstration, demo_0 ...")
+]
+Seconds = Annotated[float | None, typer.Option(help="Run: length; default: as in the evaluation.")]
+PerturbationName = Annotated[
+    str | None, typer.Option(help="Run: perturbation of the evaluation, such as push.")
+]
+Expert = Annotated[
+    bool, typer.Option("--expert", help="Let the scripted expert act in the policy's place.")
+]
+Beside = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|expert",
+        help="web, native: show beside it a data set's demonstration of the task, or what the"
+        " expert does.",
+    ),
+]
+Camera = Annotated[
+    str | None, typer.Option(help="html, video: camera of the scene; default: overview.")
+]
+Size = Annotated[
+    str | None, typer.Option(help="video: WIDTHxHEIGHT in pixels, both even; default: 640x480.")
+]
+Fps = Annotated[
+    float | None, typer.Option(help="video: frames per second; default: 20 or a little more.")
+]
+Host = Annotated[str | None, typer.Option(help="web: where to listen; default: here alone.")]
+Port = Annotated[int | None, typer.Option(help="web: port; default: a free one.")]
+
 
 def replay_command(
-    source: Annotated[
-        Path, typer.Argument(metavar="RUN|FILE", help="Training run, or data set (HDF5).")
-    ],
-    out: Annotated[Path | None, typer.Option("--out", help="html, video: file to write.")] = None,
-    viewer: Annotated[
-        str,
-        typer.Option(help="web (a page), native (a window); html or video write a file."),
-    ] = "html",
-    task: Annotated[str | None, typer.Option(help="Task; default: the first.")] = None,
-    seed: Annotated[int, typer.Option(help="Run: which held-out episode, 0, 1, ...")] = 0,
-    episode: Annotated[
-        str | None, typer.Option(help="Data set: name of the demonstration, demo_0 ...")
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="Run: length; default: as in the evaluation.")
-    ] = None,
-    perturbation: Annotated[
-        str, typer.Option(help="Run: perturbation of the evaluation, such as push.")
-    ] = "nominal",
-    expert: Annotated[
-        bool, typer.Option("--expert", help="Let the scripted expert act in the policy's place.")
-    ] = False,
-    beside: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|expert",
-            help="web, native: show beside it a data set's demonstration of the task, or what the"
-            " expert does.",
-        ),
-    ] = None,
-    camera: Annotated[str, typer.Option(help="html, video: camera of the scene.")] = "overview",
-    host: Annotated[str, typer.Option(help="web: where to listen.")] = LOOPBACK,
-    port: Annotated[int, typer.Option(help="web: port; 0 takes a free one.")] = 0,
+    source: Source,
+    out: Out = None,
+    viewer: Viewer = "html",
+    task: TaskId = None,
+    index: Index = None,
+    episode: Episode = None,
+    seconds: Seconds = None,
+    perturbation: PerturbationName = None,
+    expert: Expert = False,
+    beside: Beside = None,
+    camera: Camera = None,
+    size: Size = None,
+    fps: Fps = None,
+    host: Host = None,
+    port: Port = None,
     force: Force = False,
 ) -> None:
     """Show what a policy does, or what was demonstrated: a page, a window, a file, a video."""
-    from vand_robot.viewer.replay import (  # noqa: PLC0415
-        VIEWERS,
-        WINDOWS,
-        replay,
-        require_as_recorded,
+    from vand_robot.viewer.replay import ReplayRequest  # noqa: PLC0415  (torch takes a second)
+
+    request = ReplayRequest(
+        source=source,
+        out=out,
+        viewer=viewer,
+        task=task,
+        index=index,
+        episode=episode,
+        seconds=seconds,
+        perturbation=perturbation,
+        expert=expert,
+        beside=beside,
+        camera=camera,
+        size=None if size is None else parse_size("--size", size),
+        fps=fps,
+        host=host,
+        port=port,
+        force=force,
     )
+    _show(request)
 
-    if viewer not in VIEWERS:
-        raise unknown_name("viewer", viewer, VIEWERS)
-    if viewer in WINDOWS:
-        if out is not None:
-            raise UsageError(f"--out: the {viewer} viewer writes no file")
-        from vand_robot.viewer.open import (  # noqa: PLC0415
-            EXPERT,
-            open_session,
+
+def _show(request: "ReplayRequest") -> None:
+    from vand_robot.viewer.open import open_player  # noqa: PLC0415
+    from vand_robot.viewer.replay import replay  # noqa: PLC0415
+
+    if request.out is not None:
+        with console.progress_bar(f"writing {request.out.name}") as progress:
+            summary = replay(request, progress)
+        console.out.print(f"{request.out}: {summary}")
+    elif request.viewer == "native":
+        from vand_robot.viewer.native import show  # noqa: PLC0415
+
+        show(open_player(request))
+    else:
+        from vand_robot.viewer.web import serve  # noqa: PLC0415
+
+        serve(
+            open_player(request),
+            host=request.host or LOOPBACK,
+            port=request.port or 0,
+            announce=console.err.print,
         )
-
-        if source.is_file() and not expert and beside != EXPERT:
-            require_as_recorded(source, seed, seconds, perturbation)
-        session = open_session(
-            source,
-            task=task,
-            seed=seed,
-            episode=episode,
-            seconds=seconds,
-            perturbation=perturbation,
-            expert=expert,
-            beside=beside,
-        )
-        if viewer == "native":
-            from vand_robot.viewer.native import show  # noqa: PLC0415
-
-            show(session)
-        else:
-            from vand_robot.viewer.web import serve  # noqa: PLC0415
-
-            serve(session, host=host, port=port, announce=console.err.print)
-        return
-    if out is None:
-        raise UsageError(f"--out: the {viewer} viewer needs a file to write")
-    if beside is not None:
-        raise UsageError(f"--beside: the {viewer} viewer shows one thing; use --viewer web")
-    with console.progress_bar(f"writing {out.name}", 1) as progress:
-        summary = replay(
-            source,
-            out,
-            viewer=viewer,
-            task=task,
-            seed=seed,
-            episode=episode,
-            seconds=seconds,
-            perturbation=perturbation,
-            expert=expert,
-            camera=camera,
-            force=force,
-            progress=progress,
-        )
-    console.out.print(f"{out}: {summary}")

@@ -1,13 +1,18 @@
-"""The command that trains a policy."""
+"""`vand-robot train`: parsing and printing."""
 
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vand_robot.cli import console
-from vand_robot.cli.options import Force, Json
-from vand_robot.metrics.names import ROLLOUTS, UPDATE, VALID_NLL
+from vand_robot.cli.options import Force, Json, Overrides
+from vand_robot.metrics.names import SUCCESS, UPDATE, VALID_NLL
+
+if TYPE_CHECKING:
+    from vand_robot.training.trainer import TrainResult
 
 
 def train_command(
@@ -15,10 +20,7 @@ def train_command(
         str, typer.Argument(metavar="CONFIG", help="YAML file, or the name of one in configs/.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE ...]", help="Overrides of the configuration."),
-    ] = None,
+    overrides: Overrides = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint, exactly.")
     ] = False,
@@ -26,7 +28,7 @@ def train_command(
     json: Json = False,
 ) -> None:
     """Train a policy on demonstrations by behavior cloning."""
-    from vand_robot.config.library import find_config  # noqa: PLC0415  (torch takes a second to import)
+    from vand_robot.config.library import find_config  # noqa: PLC0415  (torch takes a second)
     from vand_robot.workflows.train import run_training  # noqa: PLC0415
 
     result = run_training(
@@ -35,12 +37,22 @@ def train_command(
     if json:
         console.print_json({**vars(result), "out": str(result.out), "best": dict(result.best)})
         return
-    best = ", ".join(
-        f"{key.removeprefix(ROLLOUTS)} {value:.2f}"
-        for key, value in result.best.items()
-        if key.startswith(ROLLOUTS) or key == VALID_NLL
-    )
-    console.out.print(
-        f"{result.out}: {result.updates} updates in {result.seconds:.0f} s;"
-        f" best at update {result.best.get(UPDATE, 0):g} ({best})"
-    )
+    for line in _summary(result):
+        console.out.print(line)
+
+
+def _summary(result: "TrainResult") -> Iterator[str]:
+    """The run in words: where it is, how good its best checkpoint is, and what to do next."""
+    best = result.best
+    yield f"{result.out}: {result.updates} updates done, in {result.seconds:.0f} s by this command"
+    facts = [f"the best checkpoint is of update {best.get(UPDATE, 0):g}"]
+    if VALID_NLL in best:
+        facts.append(f"validation loss {best[VALID_NLL]:.3f}")
+    yield ", ".join(facts)
+    rates = {k.removeprefix(SUCCESS): v for k, v in best.items() if k.startswith(SUCCESS)}
+    if rates:
+        yield "success in its validation rollouts:"
+        width = max(map(len, rates))
+        for task, rate in rates.items():
+            yield f"  {task:{width}}  {console.percent(rate)}"
+    yield f"next: vand-robot evaluate {shlex.quote(str(result.out))}"

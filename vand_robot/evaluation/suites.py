@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vand_envs.errors import unknown_name
+from vand_envs.errors import UsageError, unknown_name
 from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS, Perturbation
 
 
@@ -35,13 +35,15 @@ def find_suite(name: str, perturbations: Sequence[str] = (), episodes: int | Non
     """The suite of that name, with other perturbations or another number of episodes if given.
 
     Raises:
-        UsageError: An unknown suite or perturbation.
+        UsageError: An unknown suite or perturbation, or no such number of episodes.
     """
     if name not in SUITES:
         raise unknown_name("suite", name, SUITES)
     for perturbation in perturbations:
         if perturbation not in PERTURBATIONS:
             raise unknown_name("perturbation", perturbation, PERTURBATIONS)
+    if episodes is not None and episodes < 1:
+        raise UsageError(f"episodes: expected at least 1, got {episodes}")
     suite = SUITES[name]
     if perturbations:
         suite = dataclasses.replace(

@@ -1,4 +1,4 @@
-"""What a viewer plays: episodes, moment by moment."""
+"""Episodes as a viewer plays them: frame by frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ from vand_envs.world import World
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """What was true after so many control steps."""
+    """State of an episode after a number of control steps."""
 
     state: FloatArray
     """Integration state, (S,)."""
     task: str
-    """What the robot was told."""
+    """Id of the instructed task."""
     stages_done: int
-    """Stages completed in order since it was told."""
+    """Stages completed in order since the instruction."""
     cycles: float
-    """Cycles wound since it was told; 0 where the task has none."""
+    """Cycles completed since the instruction; 0 where the task has none."""
     success: bool
     """Whether the task was done by then."""
     memory: Float32Array | None = None
-    """State of the policy's recurrent core, (layers * S,); None where nobody has one."""
+    """State of the policy's recurrent core, (layers * S,); None without one."""
 
     @property
     def instruction(self) -> str:
-        """What the robot was told, in words."""
+        """The instruction in words."""
         return get_task(self.task).instruction
 
     @property
     def phase(self) -> str:
-        """How far the task has come."""
+        """Stage or number of cycles, in words."""
         task = get_task(self.task)
         names = task.stage_names
         if names and self.stages_done >= len(names):
@@ -47,8 +47,8 @@ class Frame:
     def standing(self) -> str:
         """The phase, and whether the task is done.
 
-        Of a rhythm it says how many cycles make a demonstration: that it goes on, which an
-        evaluation asks for, shows in the end alone.
+        A rhythm is never called a success here: an evaluation asks that it goes on to the end.
+        Instead the text says how many cycles make a demonstration.
         """
         if not self.success:
             return self.phase
@@ -59,7 +59,7 @@ class Frame:
 
 
 class EpisodeSource(Protocol):
-    """Episodes that can be looked at, one of which is open."""
+    """Episodes that can be watched, one of which is open."""
 
     @property
     def world(self) -> World:
@@ -68,7 +68,7 @@ class EpisodeSource(Protocol):
 
     @property
     def control_dt_s(self) -> float:
-        """Time between moments [s]."""
+        """Time between frames [s]."""
         ...
 
     @property
@@ -83,27 +83,27 @@ class EpisodeSource(Protocol):
 
     @property
     def number(self) -> int:
-        """Which episode of the task is open."""
+        """Index of the open episode among those of the task."""
         ...
 
     @property
     def count(self) -> int | None:
-        """Number of episodes of the task; None: without end."""
+        """Number of episodes of the task; None: no end."""
         ...
 
     @property
     def title(self) -> str:
-        """What is shown."""
+        """Name of the run or data set and of the open episode."""
         ...
 
     @property
-    def moments(self) -> Sequence[Frame]:
-        """The open episode as far as it is known; at least its first moment."""
+    def frames(self) -> Sequence[Frame]:
+        """Frames of the open episode as far as they are known; at least the first."""
         ...
 
     @property
     def length(self) -> int:
-        """Number of moments that the open episode will have."""
+        """Number of frames that the open episode will have."""
         ...
 
     def open(self, task: str, number: int) -> None:
@@ -115,5 +115,5 @@ class EpisodeSource(Protocol):
         ...
 
     def extend(self) -> None:
-        """Find out the next moment, unless all are known."""
+        """Find out the next frame, unless all are known."""
         ...

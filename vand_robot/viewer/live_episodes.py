@@ -97,8 +97,8 @@ class LiveEpisodes:
         return f"{self._target.facts.run}: held-out seed {self.number}{under}"
 
     @property
-    def moments(self) -> Sequence[Frame]:
-        """As `EpisodeSource.moments`."""
+    def frames(self) -> Sequence[Frame]:
+        """As `EpisodeSource.frames`."""
         return self._frames
 
     @property
@@ -193,7 +193,7 @@ class LiveEpisodes:
 
     def _go_back(self, step: int) -> None:
         """Make a moment the latest."""
-        latest = len(self.moments) - 1
+        latest = len(self.frames) - 1
         if not 0 <= step <= latest:
             raise UsageError(f"moment: expected 0 to {latest}, got {step}")
         if step == latest:
@@ -203,7 +203,7 @@ class LiveEpisodes:
         before = self._stepper
         self._begin_rollout()
         before.close()
-        while len(self.moments) <= step:
+        while len(self.frames) <= step:
             self.extend()
 
     def _frame(self) -> Frame:

@@ -1,4 +1,4 @@
-"""What goes on in a policy's memory: the path of its state in its two main directions."""
+"""Plot of a policy's memory: the path of its recurrent state in its two main directions."""
 
 from collections.abc import Sequence
 
@@ -22,27 +22,26 @@ _COLORS = ("#3465a4", "#d9730d", "#2e8b57", "#a23b72", "#8a6d1d", "#4b4fa6", "#0
 
 
 class MemoryPlot:
-    """Draws the path, found anew in what is known of an episode."""
+    """Draws the path; its directions are found anew from all frames that are known."""
 
     def __init__(self) -> None:
         self._directions: FloatArray | None = None  # (2, M)
 
-    def draw(self, moments: Sequence[Frame], step: int) -> NDArray[np.uint8]:
-        """Draw the path up to a moment, (H, W, 3); a new color begins with each stage.
+    def draw(self, frames: Sequence[Frame], step: int) -> NDArray[np.uint8]:
+        """Draw the path up to a frame, (H, W, 3); a new color begins with each stage.
 
-        What comes after the moment is faint. Directions keep their sign from one picture to the
-        next.
+        The path after that frame is faint. Directions keep their sign from one picture to the next.
 
         Args:
-            moments: What is known of the episode.
-            step: The moment that is shown.
+            frames: Frames of the episode that are known.
+            step: Index of the frame that is shown.
         """
         width, height = (side * _SCALE for side in SIZE)
         picture = Image.new("RGB", (width, height), _GROUND)
         draw = ImageDraw.Draw(picture)
         font = ImageFont.load_default(size=11 * _SCALE)
-        known = [moment.memory for moment in moments if moment.memory is not None]
-        missing = len(moments) - len(known)  # before the first action there is no memory
+        known = [frame.memory for frame in frames if frame.memory is not None]
+        missing = len(frames) - len(known)  # before the first action there is no memory
         if len(known) < _FEWEST:
             draw.text((width / 2, height / 2), "memory: not yet", _INK, font, anchor="mm")
             return _reduced(picture)
@@ -55,11 +54,11 @@ class MemoryPlot:
         draw.line(points, _FAINT, _SCALE)
         now = min(max(step - missing, 0), len(points) - 1)
         for i in range(now):
-            color = _COLORS[moments[i + missing].stages_done % len(_COLORS)]
+            color = _COLORS[frames[i + missing].stages_done % len(_COLORS)]
             draw.line(points[i : i + 2], color, 2 * _SCALE)
         x, y = points[now]
         radius = 5 * _SCALE
-        color = _COLORS[moments[now + missing].stages_done % len(_COLORS)]
+        color = _COLORS[frames[now + missing].stages_done % len(_COLORS)]
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), color, "white", _SCALE)
         text = f"memory: 2 of {known[0].size} directions, {100 * shares.sum():.0f} % of its motion"
         draw.text((width / 2, height - 6 * _SCALE), text, _INK, font, anchor="ms")

@@ -4,7 +4,6 @@ A body is pulled as in MuJoCo's own simulator: double-click it, then drag with C
 (force) or left (torque) button held.
 """
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,135 +12,156 @@ import glfw
 import mujoco
 import numpy as np
 
-from vand_demos.system.interrupt import Interrupt
-from vand_demos.ui.frames import FRAMES_PER_S, FrameClock
 from vand_demos.ui.native import BOTTOM_LEFT, TOP_LEFT, NativeWindow, require_display
 from vand_envs.typing import FloatArray
+from vand_robot.viewer.base import BaseViewer
 from vand_robot.viewer.memory_plot import MemoryPlot
 from vand_robot.viewer.player import Player
-from vand_robot.viewer.scene import SceneView
 
 SKIP_S = 5.0
 """How far a key skips [s]."""
 
 QUIT_KEY = glfw.KEY_F12
 
-_PLOT_S = 0.2  # The plot of the memory is drawn anew after this time.
+
+class NativeViewer(BaseViewer):
+    """A window with the scene, texts in its corners, and the plot of the policy's memory."""
+
+    def __init__(self, player: Player) -> None:
+        super().__init__(player)
+        self._keys = key_actions(player)
+        self._help = {name: action for name, _, action in self._keys.values()}
+        self._window: NativeWindow | None = None
+        self._plot = MemoryPlot()
+        self._pulled = 0  # frames that were known when the mouse last pulled
+        self._has_quit = False
+
+    @property
+    def window(self) -> NativeWindow:
+        """The open window."""
+        if self._window is None:
+            raise RuntimeError("the viewer is not open")
+        return self._window
+
+    @property
+    def is_open(self) -> bool:
+        """See `BaseViewer`."""
+        return self.window.is_open and not self._has_quit
+
+    def open(self) -> None:
+        """Open a window."""
+        self._window = window = NativeWindow(self.scene.model)
+        camera = self.scene.camera
+        if camera != -1:
+            with window.viewer.lock():
+                window.viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FREE
+                _look_as(window.viewer.cam, window.model, self.scene.pose(), str(camera))
+
+    def change_scene(self) -> None:
+        """Open another window for another world."""
+        self.close()
+        self.open()
+
+    def obey(self) -> None:
+        """Do what the keys pressed since the last call say."""
+        for key in self.window.pressed():
+            if key in self._keys:
+                self.player.attempt(self._keys[key][1])
+            self._has_quit |= key == QUIT_KEY
+
+    def sync(self) -> None:
+        """Let the mouse pull; draw the pose, how the player stands, and what the keys do."""
+        self._pull()
+        window, player = self.window, self.player
+        window.put(self.scene.pose(), {TOP_LEFT: _lines(player), BOTTOM_LEFT: self._help})
+        if player.live is not None and self.refresh_is_due():
+            self._show_memory()
+        window.viewer.sync()
+
+    def close(self) -> None:
+        """Close the window."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    def _pull(self) -> None:
+        """Let the mouse pull for one control step, once in each."""
+        live = self.player.live
+        if live is None or self.player.paused or len(live.frames) == self._pulled:
+            return
+        self._pulled = len(live.frames)
+        if (wrenches := _mouse_wrenches(self.window, live.world.model.nbody)) is not None:
+            self.player.attempt(partial(self.player.pull, wrenches))
+
+    def _show_memory(self) -> None:
+        picture = self._plot.draw(self.player.source.frames, self.player.step)
+        height, width = picture.shape[:2]
+        viewer = self.window.viewer
+        port = viewer.viewport
+        if port is not None and port.width > 1.6 * width:
+            place = mujoco.MjrRect(port.left + port.width - width, port.bottom, width, height)
+            viewer.set_images((place, np.ascontiguousarray(picture)))
 
 
-def show(session: Player) -> None:
+def show(player: Player) -> None:
     """Show a window until somebody closes it.
 
     Args:
-        session: What is shown.
+        player: The player.
 
     Raises:
         VandError: There is no display.
-        KeyboardInterrupt: After Ctrl-C, when what was being drawn is drawn.
+        KeyboardInterrupt: After Ctrl-C, when the frame in progress is drawn.
     """
     require_display("--viewer web")
-    keys = key_actions(session)
-    with Interrupt() as interrupt:
-        window = _Window(SceneView(session))
-        timing, last = FrameClock(1.0 / FRAMES_PER_S), time.perf_counter()
-        done = 0  # control steps in which the mouse had its say
-        try:
-            while window.is_open:
-                interrupt.obey()
-                for key in window.pressed():
-                    if key == QUIT_KEY:
-                        return
-                    if key in keys:
-                        session.attempt(keys[key][1])
-                now = time.perf_counter()
-                session.tick(min(now - last, 0.25))  # a long stop is no jump
-                last = now
-                if not window.stage.is_current:  # another world: another window
-                    window.close()
-                    window = _Window(SceneView(session))
-                live = session.live
-                if live is not None and not session.paused and len(live.moments) != done:
-                    done = len(live.moments)
-                    if (wrenches := window.pulled(live.world.model.nbody)) is not None:
-                        session.attempt(partial(session.pull, wrenches))
-                window.show(session, {name: about for name, _, about in keys.values()})
-                timing.wait()
-        finally:
-            window.close()
+    NativeViewer(player).run()
 
 
-def key_actions(session: Player) -> dict[int, tuple[str, Callable[[], object], str]]:
-    """Key (glfw code) -> how it is called, what it does, and that in words.
+def key_actions(player: Player) -> dict[int, tuple[str, Callable[[], object], str]]:
+    """Key (glfw code) -> its name, its action, and the action in words.
 
-    MuJoCo's viewer uses none of them.
+    MuJoCo's viewer uses none of these keys.
     """
 
     def instruct() -> None:
-        live = session.live
-        tasks = live.instructions if live else session.source.tasks
-        at = tasks.index(session.moment.task) + 1
-        session.instruct(tasks[at % len(tasks)])
+        live = player.live
+        tasks = live.instructions if live else player.source.tasks
+        at = tasks.index(player.frame.task) + 1
+        player.instruct(tasks[at % len(tasks)])
 
     def other_task() -> None:
-        tasks = session.source.tasks
-        session.open(tasks[(tasks.index(session.source.task) + 1) % len(tasks)], 0)
+        tasks = player.source.tasks
+        player.open(tasks[(tasks.index(player.source.task) + 1) % len(tasks)], 0)
 
     keys: dict[int, tuple[str, Callable[[], object], str]] = {
-        glfw.KEY_ENTER: ("Enter", session.toggle, "play, pause"),
-        glfw.KEY_UP: ("Up", partial(session.step_by, 1), "a step on"),
-        glfw.KEY_DOWN: ("Down", partial(session.step_by, -1), "a step back"),
-        glfw.KEY_9: ("9", lambda: session.seek(session.time_s + SKIP_S), f"{SKIP_S:g} s on"),
-        glfw.KEY_8: ("8", lambda: session.seek(session.time_s - SKIP_S), f"{SKIP_S:g} s back"),
-        glfw.KEY_INSERT: ("Insert", session.faster, "faster"),
-        glfw.KEY_DELETE: ("Delete", partial(session.faster, -1), "slower"),
-        glfw.KEY_F8: ("F8", session.next, "next episode"),
+        glfw.KEY_ENTER: ("Enter", player.toggle, "play, pause"),
+        glfw.KEY_UP: ("Up", partial(player.step_by, 1), "a step on"),
+        glfw.KEY_DOWN: ("Down", partial(player.step_by, -1), "a step back"),
+        glfw.KEY_9: ("9", lambda: player.seek(player.time_s + SKIP_S), f"{SKIP_S:g} s on"),
+        glfw.KEY_8: ("8", lambda: player.seek(player.time_s - SKIP_S), f"{SKIP_S:g} s back"),
+        glfw.KEY_INSERT: ("Insert", player.faster, "faster"),
+        glfw.KEY_DELETE: ("Delete", partial(player.faster, -1), "slower"),
+        glfw.KEY_F8: ("F8", player.next, "next episode"),
         glfw.KEY_F9: ("F9", other_task, "next task"),
-        QUIT_KEY: ("F12", session.pause, "quit"),
+        QUIT_KEY: ("F12", player.pause, "quit"),
     }
-    if session.live is not None:
+    if player.live is not None:
         keys[glfw.KEY_6] = ("6", instruct, "next instruction, at once")
-        keys[glfw.KEY_7] = ("7", partial(session.push, "base", "left"), "push the base")
+        keys[glfw.KEY_7] = ("7", partial(player.push, "base", "left"), "push the base")
     return keys
 
 
-class _Window(NativeWindow):
-    """The window of a stage."""
-
-    def __init__(self, stage: SceneView) -> None:
-        super().__init__(stage.model)
-        self.stage = stage
-        self._plot, self._plotted = MemoryPlot(), -np.inf
-        if stage.camera != -1:
-            with self.viewer.lock():
-                self.viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FREE
-                _look_as(self.viewer.cam, self.model, stage.pose(), str(stage.camera))
-
-    def pulled(self, bodies: int) -> FloatArray | None:
-        """Forces with which the mouse pulls the first bodies, (bodies, 6) [N, N m]; or None."""
-        with self.viewer.lock():
-            if not self.viewer.perturb.active or self.viewer.perturb.select >= bodies:
-                return None
-            self.data.xfrc_applied[:] = 0.0
-            mujoco.mjv_applyPerturbForce(self.model, self.data, self.viewer.perturb)
-            wrenches: FloatArray = self.data.xfrc_applied[:bodies].copy()
-            self.data.xfrc_applied[:] = 0.0
-        return wrenches
-
-    def show(self, session: Player, keys: dict[str, str]) -> None:
-        """Draw how the session stands, and what the keys do."""
-        self.put(self.stage.pose(), {TOP_LEFT: _lines(session), BOTTOM_LEFT: keys})
-        if session.live is not None and time.perf_counter() - self._plotted > _PLOT_S:
-            self._plotted = time.perf_counter()
-            self._show_memory(session)
-        self.viewer.sync()
-
-    def _show_memory(self, session: Player) -> None:
-        picture = self._plot.draw(session.source.moments, session.step)
-        height, width = picture.shape[:2]
-        port = self.viewer.viewport
-        if port is not None and port.width > 1.6 * width:
-            place = mujoco.MjrRect(port.left + port.width - width, port.bottom, width, height)
-            self.viewer.set_images((place, np.ascontiguousarray(picture)))
+def _mouse_wrenches(window: NativeWindow, bodies: int) -> FloatArray | None:
+    """Forces with which the mouse pulls the first bodies, (bodies, 6) [N, N m]; or None."""
+    viewer, data = window.viewer, window.data
+    with viewer.lock():
+        if not viewer.perturb.active or viewer.perturb.select >= bodies:
+            return None
+        data.xfrc_applied[:] = 0.0
+        mujoco.mjv_applyPerturbForce(window.model, data, viewer.perturb)
+        wrenches: FloatArray = data.xfrc_applied[:bodies].copy()
+        data.xfrc_applied[:] = 0.0
+    return wrenches
 
 
 def _look_as(view: Any, model: Any, data: Any, camera: str) -> None:
@@ -154,19 +174,19 @@ def _look_as(view: Any, model: Any, data: Any, camera: str) -> None:
     view.elevation = np.degrees(np.arcsin(np.clip(ahead[2], -1.0, 1.0)))
 
 
-def _lines(session: Player) -> dict[str, str]:
-    """How the session stands: heading -> text."""
-    now = session.moment
+def _lines(player: Player) -> dict[str, str]:
+    """Texts of the window's corner: heading -> text."""
+    now = player.frame
     lines = {
         now.instruction: now.standing,
-        "time": f"{session.time_s:.1f} of {session.length_s:.1f} s, {session.speed:g} x"
-        + (", paused" if session.paused else ""),
-        "shown": session.source.title
-        + (", interfered with" if session.live and session.live.touched else ""),
+        "time": f"{player.time_s:.1f} of {player.length_s:.1f} s, {player.speed:g} x"
+        + (", paused" if player.paused else ""),
+        "shown": player.source.title
+        + (", interfered with" if player.live and player.live.touched else ""),
     }
-    if session.beside is not None:
-        then, _, _ = session.frame(session.beside)
-        lines["beside"] = f"{session.beside.title}: {then.phase}"
-    if session.message:
-        lines["message"] = session.message
+    if player.beside is not None:
+        then, _, _ = player.around(player.beside)
+        lines["beside"] = f"{player.beside.title}: {then.phase}"
+    if player.message:
+        lines["message"] = player.message
     return lines

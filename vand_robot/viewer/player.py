@@ -1,4 +1,4 @@
-"""What is played, and where it stands: everything about a viewer but its window."""
+"""The player: which episode is open, and the time in it. Everything of a viewer but its window."""
 
 import math
 from collections.abc import Callable
@@ -11,16 +11,19 @@ from vand_robot.viewer.live_episodes import LiveEpisodes
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Speeds to choose from [of real time]."""
 
-
-_SAME = 1e-6  # A time so close to a moment is that moment [control step].
+_SAME = 1e-6  # A time so close to a frame is that frame [control step].
 
 
 class Player:
     """Plays episodes.
 
     Args:
-        source: What is played.
-        beside: What is played beside it at the same time, from its own beginning to its own end.
+        source: The episodes.
+        beside: Episodes that are played beside them at the same time, each from its beginning to
+            its end.
+
+    Raises:
+        UsageError: The two have different control steps.
     """
 
     def __init__(self, source: EpisodeSource, beside: EpisodeSource | None = None) -> None:
@@ -34,17 +37,17 @@ class Player:
         self.paused = True
         self.speed = 1.0
         self.message = ""
-        """What came of the last thing asked for, where it was not done."""
+        """Error message of the last command, or empty."""
         self._at = 0.0  # [control step]
 
     @property
     def live(self) -> LiveEpisodes | None:
-        """What is played, where it can be interfered with."""
+        """The source if it is a live rollout, with which one can interfere; None: a recording."""
         return self.source if isinstance(self.source, LiveEpisodes) else None
 
     @property
     def step(self) -> int:
-        """The moment that is shown, or was last."""
+        """Index of the frame that is shown, or was last."""
         return int(self._at)
 
     @property
@@ -58,16 +61,16 @@ class Player:
         return (self.source.length - 1) * self.source.control_dt_s
 
     @property
-    def moment(self) -> Frame:
-        """What is shown."""
-        return self.source.moments[self.step]
+    def frame(self) -> Frame:
+        """The frame that is shown, or was last."""
+        return self.source.frames[self.step]
 
-    def frame(self, source: EpisodeSource) -> tuple[Frame, Frame, float]:
-        """The moments between which a source is, and how far on the way, in [0, 1)."""
-        moments = source.moments
-        step = min(self.step, len(moments) - 1)
-        later = min(step + 1, len(moments) - 1)
-        return moments[step], moments[later], self._at - step if later > step else 0.0
+    def around(self, source: EpisodeSource) -> tuple[Frame, Frame, float]:
+        """The frames before and after the present time, and the part of the way, in [0, 1)."""
+        frames = source.frames
+        step = min(self.step, len(frames) - 1)
+        later = min(step + 1, len(frames) - 1)
+        return frames[step], frames[later], self._at - step if later > step else 0.0
 
     def tick(self, elapsed_s: float) -> None:
         """Let time go by.
@@ -88,7 +91,7 @@ class Player:
         self.paused = False
 
     def pause(self) -> None:
-        """Stop at the next moment."""
+        """Stop at the next frame."""
         self.paused = True
         self._at = float(math.ceil(self._at))
 
@@ -149,17 +152,17 @@ class Player:
         self.open(self.source.task, max(number, 0) if count is None else number % count)
 
     def instruct(self, task: str) -> None:
-        """Change the instruction at the moment that is shown, while it runs.
+        """Change the instruction at the frame that is shown, while the episode runs.
 
         Raises:
-            UsageError: Nobody is there to listen, or the policy does not know the task.
+            UsageError: It is a recording, or the policy does not know the task.
         """
         live, step = self._interfere()
-        if task != live.moments[step].task:
+        if task != live.frames[step].task:
             live.instruct(step, task)
 
     def push(self, part: str, direction: str) -> None:
-        """Push the robot at the moment that is shown, see `LiveEpisodes.push`.
+        """Push the robot at the frame that is shown, see `LiveEpisodes.push`.
 
         Raises:
             UsageError: It is a recording, or there is no such part or direction.
@@ -168,7 +171,7 @@ class Player:
         live.push(step, part, direction)
 
     def pull(self, wrenches: FloatArray) -> None:
-        """Let forces act for one control step from the moment that is shown.
+        """Let forces act for one control step from the frame that is shown.
 
         Args:
             wrenches: Force and torque on each body, (nbody, 6) in the world [N, N m].
@@ -179,16 +182,16 @@ class Player:
         live, step = self._interfere()
         live.pull(step, wrenches)
 
-    def attempt(self, ask: Callable[[], object]) -> None:
-        """Do what a person asked for; what is wrong with it becomes the message."""
+    def attempt(self, command: Callable[[], object]) -> None:
+        """Do what a person asked for; an error becomes the message."""
         try:
-            ask()
+            command()
             self.message = ""
         except VandError as error:
             self.message = str(error)
 
     def _interfere(self) -> tuple[LiveEpisodes, int]:
-        """Who can be interfered with, and the moment that is next: before it nothing changes."""
+        """The live rollout and the first frame that may still change; raises for a recording."""
         live = self.live
         if live is None:
             raise UsageError("a recording cannot be interfered with; replay a run")
@@ -202,8 +205,8 @@ class Player:
         for source in (self.source, self.beside):
             if source is None:
                 continue
-            # No further than the moment to move towards: it can be interfered with then, without
-            # going back.
+            # No further than the frame to move towards: one can interfere there without rolling the
+            # episode out anew.
             wanted = min(math.ceil(self._at) + 1, source.length)
-            while len(source.moments) < wanted:
+            while len(source.frames) < wanted:
                 source.extend()

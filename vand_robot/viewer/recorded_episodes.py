@@ -1,4 +1,4 @@
-"""Recorded demonstrations, from their states: exactly as they were."""
+"""Recorded demonstrations as a viewer plays them, from their stored states."""
 
 from pathlib import Path
 
@@ -34,11 +34,12 @@ class RecordedEpisodes:
             raise VandError(f"{file}: the data set is empty")
         if task is not None and task not in self._names:
             raise unknown_name("task", task, self.tasks)
-        among = [name for each in self.tasks if task in (None, each) for name in self._names[each]]
-        name = among[0] if episode is None else episode
-        if name not in among:
-            raise unknown_name("episode", name, among)
-        task = next(each for each in self.tasks if name in self._names[each])
+        tasks = self.tasks if task is None else (task,)
+        candidates = [name for task_id in tasks for name in self._names[task_id]]
+        name = candidates[0] if episode is None else episode
+        if name not in candidates:
+            raise unknown_name("episode", name, candidates)
+        task = next(task_id for task_id in tasks if name in self._names[task_id])
         self.open(task, self._names[task].index(name))
 
     def open(self, task: str, number: int) -> None:
@@ -58,9 +59,10 @@ class RecordedEpisodes:
         self.control_dt_s = demo.control_dt_s
         self.task, self.number, self.count = task, number, len(names)
         self.title = f"{self._file.name} {names[number]} ({demo.device})"
-        done = np.concatenate([[0], np.cumsum(demo.rewards)])[: len(demo)]  # what a reward is for
+        # each stage and each cycle gives a reward of 1
+        done = np.concatenate([[0], np.cumsum(demo.rewards)])[: len(demo)]
         stages = len(get_task(task).stage_names)
-        self.moments = [
+        self.frames = [
             Frame(
                 state,
                 task,
@@ -79,7 +81,7 @@ class RecordedEpisodes:
     @property
     def length(self) -> int:
         """As `EpisodeSource.length`."""
-        return len(self.moments)
+        return len(self.frames)
 
     def extend(self) -> None:
-        """All is known."""
+        """Do nothing: every frame is known."""

@@ -1,4 +1,4 @@
-"""Replay: what a policy does, or what was demonstrated, as a page or a video."""
+"""Replay of a policy's rollout or of a demonstration: what is asked for, and the files."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,18 +17,22 @@ from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS
 from vand_robot.evaluation.target import EvaluationTarget, load_target
 from vand_robot.viewer.html import write_html
 from vand_robot.viewer.recorded_episodes import RecordedEpisodes
-from vand_robot.viewer.video import write_video
+from vand_robot.viewer.video import SIZE, VIDEO_FORMATS, require_video, write_video
 
 FILES = ("html", "video")
 """Viewers that write a file."""
 WINDOWS = ("native", "web")
 """Viewers that a person operates."""
 VIEWERS = (*WINDOWS, *FILES)
+EXPERT = "expert"
+"""In place of a data set beside a policy: the scripted expert, on the same seed."""
+CAMERA = "overview"
+"""Camera of the scene unless another is asked for."""
 
 
 @dataclass(frozen=True)
 class RecordedMotion:
-    """Something to look at."""
+    """A motion with its captions, ready to be written as a page or a video."""
 
     model: Any
     """The world, `mujoco.MjModel`."""
@@ -37,89 +41,166 @@ class RecordedMotion:
     dt: float
     """Time between samples [s]."""
     title: str
-    """What is shown."""
+    """Name of the source and the instruction."""
     captions: tuple[str, ...]
-    """What to say at each sample, T."""
+    """Text in the picture at each sample, T."""
     outcome: str
     """How it ended."""
 
 
-def replay(
-    source: Path,
-    out: Path,
-    *,
-    viewer: str = "html",
-    task: str | None = None,
-    seed: int = 0,
-    episode: str | None = None,
-    seconds: float | None = None,
-    perturbation: str = "nominal",
-    expert: bool = False,
-    camera: str = "overview",
-    force: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> str:
+@dataclass(frozen=True)
+class ReplayRequest:
+    """A request to show something; checks itself. None leaves an option to its default.
+
+    Raises:
+        UsageError: No such source or viewer, an option that is not for this source or this viewer,
+            a number out of range, or a file that is there.
+    """
+
+    source: Path
+    """Folder of a run, or a data set."""
+    out: Path | None = None
+    """File to write, for `html` and `video`: MP4, WebM or GIF by its ending."""
+    viewer: str = "html"
+    """`html` (a self-contained page with the scene and a time bar), `video`, `web` or `native`."""
+    task: str | None = None
+    """Task of a run to roll out, or of the demonstration; the first by default."""
+    index: int | None = None
+    """Index of the held-out episode of a run; the first by default."""
+    episode: str | None = None
+    """Name of the demonstration; the first of the task by default."""
+    seconds: float | None = None
+    """Length of a rollout [s]; as in the evaluation by default."""
+    perturbation: str | None = None
+    """Perturbation of the evaluation under which a run is rolled out; nominal by default."""
+    expert: bool = False
+    """Whether the scripted expert acts in place of the run's policy; the source may then be a data
+    set."""
+    beside: str | None = None
+    """`web`, `native`: a data set whose demonstrations are shown beside, or `EXPERT`."""
+    camera: str | None = None
+    """`html`, `video`: camera of the scene; `overview` by default."""
+    size: tuple[int, int] | None = None
+    """`video`: width and height [pixel]."""
+    fps: float | None = None
+    """`video`: frames per second."""
+    host: str | None = None
+    """`web`: where to listen; this machine alone by default."""
+    port: int | None = None
+    """`web`: port; a free one by default."""
+    force: bool = False
+    """Whether to replace a file that is there."""
+
+    def __post_init__(self) -> None:
+        if self.viewer not in VIEWERS:
+            raise unknown_name("viewer", self.viewer, VIEWERS)
+        self._check_viewer()
+        if not self.source.exists():
+            raise UsageError(f"no run and no data set {self.source}")
+        self._check_source()
+
+    @property
+    def is_rollout(self) -> bool:
+        """Whether a policy or an expert acts; else a demonstration is shown as it was recorded."""
+        return self.source.is_dir() or self.expert
+
+    def _check_viewer(self) -> None:
+        for option, given, viewers in (
+            ("--beside", self.beside is not None, ("web", "native")),
+            ("--camera", self.camera is not None, FILES),
+            ("--size", self.size is not None, ("video",)),
+            ("--fps", self.fps is not None, ("video",)),
+            ("--host", self.host is not None, ("web",)),
+            ("--port", self.port is not None, ("web",)),
+        ):
+            if given and self.viewer not in viewers:
+                raise UsageError(
+                    f"{option} is not for the {self.viewer} viewer; use --viewer"
+                    f" {' or '.join(viewers)}"
+                )
+        if self.viewer in WINDOWS:
+            if self.out is not None or self.force:
+                option = "--force" if self.out is None else "--out"
+                raise UsageError(f"{option}: the {self.viewer} viewer writes no file")
+        elif self.out is None:
+            raise UsageError(f"--out: the {self.viewer} viewer needs a file to write")
+        else:
+            self._check_file(self.out)
+
+    def _check_file(self, out: Path) -> None:
+        if self.viewer == "video":
+            require_video(out, self.size or SIZE, self.fps)
+        elif out.suffix.lower() in VIDEO_FORMATS:
+            raise UsageError(f"{out}: the html viewer writes a page; use --viewer video")
+        if out.exists() and not self.force:
+            raise UsageError(f"{out} exists already; --force replaces it")
+
+    def _check_source(self) -> None:
+        if self.perturbation is not None and self.perturbation not in PERTURBATIONS:
+            raise unknown_name("perturbation", self.perturbation, PERTURBATIONS)
+        if self.index is not None and self.index < 0:
+            raise UsageError(f"--index: expected 0 or more, got {self.index}")
+        if self.beside not in (None, EXPERT) and not Path(str(self.beside)).is_file():
+            raise UsageError(f"--beside: expected a data set or {EXPERT!r}, got {self.beside!r}")
+        if self.is_rollout:
+            if self.episode is not None:
+                raise UsageError(
+                    f"--episode: no demonstration is shown of {self.source}; use --index"
+                )
+        elif self.beside != EXPERT:
+            self._check_recorded()
+
+    def _check_recorded(self) -> None:
+        """Check that nothing is asked of a recorded demonstration that only a rollout can do."""
+        for option, value in (
+            ("--seconds", self.seconds),
+            ("--perturbation", self.perturbation),
+            ("--index", self.index),
+        ):
+            if value is not None:
+                raise UsageError(
+                    f"{option}: a demonstration of {self.source} is shown as it was recorded"
+                    " (--episode chooses one); expected a run, or --expert"
+                )
+
+
+def replay(request: ReplayRequest, progress: Callable[[int, int], None] | None = None) -> str:
     """Write a replay.
 
     Args:
-        source: Folder of a run, or a data set.
-        out: File to write.
-        viewer: `html` (a self-contained page with the scene and a time bar) or `video` (MP4).
-        task: Task of a run to roll out, or of the demonstration; the first by default.
-        seed: Which held-out episode of a run.
-        episode: Name of the demonstration; the first of the task by default.
-        seconds: Length of a rollout [s]; as in the evaluation by default.
-        perturbation: Perturbation of the evaluation under which a run is rolled out.
-        expert: Whether the scripted expert acts in place of the run's policy; the source may then
-            be a data set. A data set's demonstrations are shown as they are: seed, seconds and
-            perturbation are not for them.
-        camera: Where to look from.
-        force: Replace a file that is there.
+        request: A request for `html` or `video`.
         progress: Called with the work done and all of it.
 
     Returns:
         What is shown and how it ended, in words.
 
     Raises:
-        UsageError: No such source, task, episode or viewer, an option that is not for this source,
-            or a file that is there.
-        VandError: It cannot be read, rendered or written.
+        UsageError: No such task, episode or camera, or the viewer writes no file.
+        VandError: Something cannot be read, rendered or written.
     """
-    if viewer not in FILES:
-        raise unknown_name("viewer", viewer, FILES)
-    if out.exists() and not force:
-        raise UsageError(f"{out} exists already; --force replaces it")
-    if not source.exists():
-        raise UsageError(f"no run and no data set {source}")
-    if source.is_dir() or expert:
-        if episode is not None:
-            raise UsageError(f"--episode: no demonstration is shown of {source}; use --seed")
+    if request.out is None:
+        raise UsageError(f"--viewer {request.viewer} writes no file; see `open_player`")
+    if request.is_rollout:
         motion = policy_motion(
-            source, task, seed, seconds, perturbation=perturbation, expert=expert
+            request.source,
+            request.task,
+            request.index or 0,
+            request.seconds,
+            perturbation=request.perturbation or NOMINAL.name,
+            expert=request.expert,
         )
     else:
-        require_as_recorded(source, seed, seconds, perturbation)
-        motion = demonstration_motion(source, task, episode)
-    write_motion(motion, out, viewer, camera=camera, progress=progress)
+        motion = demonstration_motion(request.source, request.task, request.episode)
+    write_motion(
+        motion,
+        request.out,
+        request.viewer,
+        camera=request.camera or CAMERA,
+        size=request.size or SIZE,
+        fps=request.fps,
+        progress=progress,
+    )
     return f"{motion.title}; {motion.outcome}"
-
-
-def require_as_recorded(source: Path, seed: int, seconds: float | None, perturbation: str) -> None:
-    """Check that nothing is asked of a recorded demonstration that only a rollout can do.
-
-    Raises:
-        UsageError: Something is; the line names the option.
-    """
-    for option, given in (
-        ("--seconds", seconds is not None),
-        ("--perturbation", perturbation != NOMINAL.name),
-        ("--seed", seed != 0),
-    ):
-        if given:
-            raise UsageError(
-                f"{option}: a demonstration of {source} is shown as it was recorded (--episode"
-                " chooses one); expected a run, or --expert"
-            )
 
 
 def write_motion(
@@ -127,10 +208,22 @@ def write_motion(
     out: Path,
     viewer: str,
     *,
-    camera: str = "overview",
+    camera: str = CAMERA,
+    size: tuple[int, int] = SIZE,
+    fps: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a motion as `html` or `video`; see `replay`."""
+    """Write a motion.
+
+    Args:
+        motion: The motion.
+        out: The file.
+        viewer: `html` or `video`.
+        camera: Camera of the scene.
+        size: Width and height of a video [pixel].
+        fps: Frames per second of a video; None for the default.
+        progress: Called with the frames of a video that are drawn and all of them.
+    """
     if viewer == "html":
         write_html(
             motion.model,
@@ -147,6 +240,8 @@ def write_motion(
             motion.path,
             motion.dt,
             out,
+            size=size,
+            fps=fps,
             camera=camera,
             captions=motion.captions,
             progress=progress,
@@ -156,39 +251,39 @@ def write_motion(
 def policy_motion(
     source: Path,
     task: str | None,
-    seed: int,
+    index: int,
     seconds: float | None,
     *,
     perturbation: str = "nominal",
     expert: bool = False,
 ) -> RecordedMotion:
-    """A rollout on a held-out seed: to the last bit that of the evaluation."""
+    """The rollout of a held-out episode: to the last bit that of the evaluation."""
     target = load_target(source, expert=expert)
     task_id = next(iter(target.references)) if task is None else task
     return job_motion(
-        target, episode_job(target, task_id, seed, seconds, perturbation=perturbation)
+        target, episode_job(target, task_id, index, seconds, perturbation=perturbation)
     )
 
 
 def episode_job(
     target: EvaluationTarget,
     task: str,
-    seed: int,
+    index: int,
     seconds: float | None = None,
     *,
     perturbation: str = "nominal",
 ) -> RolloutJob:
-    """The job of one episode on a held-out seed.
+    """The job of one held-out episode.
 
     Args:
         target: Who acts.
-        task: What is judged.
-        seed: Which held-out episode.
+        task: The task that is judged.
+        index: Index of the held-out episode.
         seconds: Its length [s]; as in the evaluation by default.
-        perturbation: What interferes.
+        perturbation: Name of the perturbation.
 
     Raises:
-        UsageError: No such task, seed or perturbation, or no such length.
+        UsageError: No such task, index or perturbation, or no such length.
     """
     if perturbation not in PERTURBATIONS:
         raise unknown_name("perturbation", perturbation, PERTURBATIONS)
@@ -197,15 +292,15 @@ def episode_job(
     dt = target.control_dt_s
     if seconds is not None and not dt <= seconds <= 3600:
         raise UsageError(f"--seconds: expected {dt:g} to 3600, got {seconds:g}")
-    if seed < 0:
-        raise UsageError(f"--seed: expected 0 or more, got {seed}")
+    if index < 0:
+        raise UsageError(f"--index: expected 0 or more, got {index}")
     (job,) = plan_jobs(
         [task],
         [PERTURBATIONS[perturbation]],
         target.references,
         episodes=1,
         control_dt_s=dt,
-        first_seed=TEST_SEED + seed,
+        first_seed=TEST_SEED + index,
     )
     if seconds is not None:
         job = dataclasses.replace(job, steps=round(seconds / dt))
@@ -219,7 +314,7 @@ def episode_job(
 
 
 def job_motion(target: EvaluationTarget, job: RolloutJob) -> RecordedMotion:
-    """What happens in the first episode of a job."""
+    """The motion of the first episode of a job."""
     job = dataclasses.replace(job, seeds=job.seeds[:1])
     played = play(target.make_policy(), job)
     dt, task = played.control_dt_s, played.task
@@ -249,15 +344,15 @@ def job_motion(target: EvaluationTarget, job: RolloutJob) -> RecordedMotion:
 def demonstration_motion(file: Path, task: str | None, episode: str | None) -> RecordedMotion:
     """A recorded demonstration, from its states: exactly as it was."""
     shown = RecordedEpisodes(file, task, episode)
-    moments, dt = shown.moments, shown.control_dt_s
+    frames, dt = shown.frames, shown.control_dt_s
     names = ("", *get_task(shown.task).stage_names)
-    captions = tuple(_caption(m.instruction, names[m.stages_done]) for m in moments)
-    outcome = f"{'success' if moments[-1].success else 'failure'} after {len(moments) * dt:.1f} s"
+    captions = tuple(_caption(frame.instruction, names[frame.stages_done]) for frame in frames)
+    outcome = f"{'success' if frames[-1].success else 'failure'} after {len(frames) * dt:.1f} s"
     return RecordedMotion(
         shown.world.model,
-        np.stack([moment.state for moment in moments]),
+        np.stack([frame.state for frame in frames]),
         dt,
-        f"{shown.title}: {moments[-1].instruction}",
+        f"{shown.title}: {frames[-1].instruction}",
         captions,
         outcome,
     )

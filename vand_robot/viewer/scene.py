@@ -16,21 +16,21 @@ _BESIDE = "beside/"
 
 
 class SceneView:
-    """Poses of what a session shows, in one model.
+    """The scene that a player shows, as poses of one model.
 
     Two worlds are put into one model, so that whatever can draw a model draws them side by side.
 
     Args:
-        session: What is shown, with the episodes that are open now.
+        player: The player, with the episodes that are open now.
     """
 
-    def __init__(self, session: Player) -> None:
-        self._session = session
-        self._sources = [session.source, *([session.beside] if session.beside else [])]
+    def __init__(self, player: Player) -> None:
+        self._player = player
+        self._sources = [player.source, *([player.beside] if player.beside else [])]
         self._worlds = [source.world for source in self._sources]
         self._between = [PoseInterpolator(world.model) for world in self._worlds]
         self.model: Any = self._worlds[0].model
-        """What is drawn, `mujoco.MjModel`."""
+        """The model to draw, `mujoco.MjModel`."""
         if len(self._worlds) > 1:
             left, right = self._worlds
             self._offset_m = _width(left.model) + GAP_M
@@ -47,16 +47,16 @@ class SceneView:
 
     @property
     def is_current(self) -> bool:
-        """Whether it is of the worlds of the episodes that are open now."""
+        """Whether the open episodes are still of the worlds that this scene was made of."""
         return all(
             source.world is world for source, world in zip(self._sources, self._worlds, strict=True)
         )
 
     def pose(self) -> Any:
-        """What the session shows now; the same `mujoco.MjData` each time."""
+        """The pose at the time that the player shows; the same `mujoco.MjData` each time."""
         poses = []
         for source, between in zip(self._sources, self._between, strict=True):
-            now, later, part = self._session.frame(source)
+            now, later, part = self._player.around(source)
             poses.append(between.at(now.state, later.state, part))
         if len(poses) == 1:
             return poses[0]
@@ -88,7 +88,7 @@ def _joined(left: World, right: World, offset_m: float) -> Any:
 
 
 def _width(model: Any) -> float:
-    """Extent along x of all that is no plane, at the model's default pose [m]."""
+    """Extent along x of everything but planes, at the model's default pose [m]."""
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     solid = model.geom_type != int(mujoco.mjtGeom.mjGEOM_PLANE)

@@ -1,8 +1,9 @@
-"""Replay as a video: MP4, H.264, with a caption."""
+"""Replay as a video with a caption: MP4, WebM or GIF."""
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,84 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from vand_demos.system.files import library_errors, replacing
-from vand_envs.errors import UsageError
+from vand_envs.errors import UsageError, did_you_mean
 from vand_envs.rendering import Renderer
-from vand_robot.viewer.motion import count_poses, poses
+from vand_robot.viewer.motion import even_places, poses_at, timed_places
 
 FRAMES_PER_S = 20.0
-"""Least frame rate; slower recordings get frames between their samples."""
+"""Least frame rate unless one is asked for; slower recordings get frames between their samples."""
+SIZE = (640, 480)
+"""Width and height unless others are asked for [pixel]."""
+MAX_SIDE_PX = 4096
+"""Longest side of a video [pixel]."""
+MAX_FRAMES_PER_S = 120.0
+"""Highest frame rate that can be asked for."""
 
 _SUPERSAMPLING = 2  # In software rendering cheaper and smoother than multisampling.
 _QUALITY = 7  # Of 10, as imageio counts.
+
+
+@dataclass(frozen=True)
+class VideoFormat:
+    """How FFmpeg writes a kind of video."""
+
+    codec: str
+    """FFmpeg's name of the encoder."""
+    options: tuple[str, ...]
+    """FFmpeg's options; the file's temporary name does not tell its kind."""
+    quality: float | None = None
+    """Quality, of 10, where imageio sets it."""
+    pixels: str = "yuv420p"
+    """FFmpeg's name of the pixel format."""
+
+
+VIDEO_FORMATS: Mapping[str, VideoFormat] = {
+    ".mp4": VideoFormat("libx264", ("-f", "mp4", "-movflags", "+faststart"), _QUALITY),
+    ".webm": VideoFormat(
+        "libvpx-vp9",
+        # constant quality; row-mt and deadline: several times faster, hardly larger
+        ("-f", "webm", "-crf", "32", "-b:v", "0", "-row-mt", "1", "-deadline", "realtime"),
+    ),
+    ".gif": VideoFormat(
+        "gif",
+        # a palette made for this video: the standard one has bands
+        ("-f", "gif", "-vf", "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=bayer"),
+        pixels="pal8",
+    ),
+}
+"""Ending of the file -> how it is written."""
+
+
+def require_video(path: Path, size: tuple[int, int], fps: float | None) -> VideoFormat:
+    """Check that a video can be written under that name.
+
+    Args:
+        path: The file.
+        size: Width and height [pixel].
+        fps: Frames per second; None for the default.
+
+    Returns:
+        The format that its ending names.
+
+    Raises:
+        UsageError: No such format, size or rate.
+    """
+    ending = path.suffix.lower()
+    if ending not in VIDEO_FORMATS:
+        known = ", ".join(VIDEO_FORMATS)
+        raise UsageError(
+            f"{path}: a video's name ends in one of {known}{did_you_mean(ending, VIDEO_FORMATS)}"
+        )
+    width, height = size
+    if width % 2 or height % 2:
+        raise UsageError(f"a video's width and height must be even, not {width}x{height}")
+    if min(size) < 2 or max(size) > MAX_SIDE_PX:
+        raise UsageError(
+            f"a video's width and height: expected 2 to {MAX_SIDE_PX}, got {width}x{height}"
+        )
+    if fps is not None and not 1 <= fps <= MAX_FRAMES_PER_S:
+        raise UsageError(f"fps: expected 1 to {MAX_FRAMES_PER_S:g}, got {fps:g}")
+    return VIDEO_FORMATS[ending]
 
 
 def write_video(
@@ -29,22 +99,25 @@ def write_video(
     dt: float,
     path: str | Path,
     *,
-    size: tuple[int, int] = (640, 480),
+    size: tuple[int, int] = SIZE,
+    fps: float | None = None,
     camera: str | int = -1,
     captions: str | Sequence[str] | None = None,
     shadows: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Draw a recorded motion as an MP4 file, in real time.
+    """Draw a recorded motion as a video file, in real time.
 
     Args:
         model: The `mujoco.MjModel`.
         motion: Joint positions, shape (T, nq), or integration states, shape (T, S).
         dt: Time between samples [s].
-        path: The file; it appears when it is whole.
+        path: The file; it appears when it is whole. Its ending is one of `VIDEO_FORMATS`.
         size: Width and height, both even [pixel].
+        fps: Frames per second; by default `FRAMES_PER_S` or a little more, a whole number of
+            frames for each sample.
         camera: Name or number of a camera of the model; -1: the free camera.
-        captions: What stands in the picture beside the time: one text (the instruction), or one
+        captions: Text in the picture beside the time: one (the instruction), or one
             per sample (with the stage); None: no caption, no time.
         shadows: Draw shadows, about five times more slowly in software.
         progress: Called after each frame with the frames done and their number.
@@ -53,39 +126,41 @@ def write_video(
         The number of frames.
 
     Raises:
-        UsageError: The size is odd, or the captions are not one per sample.
+        UsageError: No such format, size or rate, or the captions are not one per sample.
         VandError: The motion does not fit the model, nothing can be rendered, or the disk fails.
     """
     path = Path(path)
     samples = len(np.asarray(motion))
-    width, height = size
-    if width % 2 or height % 2 or min(size) < 2:
-        raise UsageError(f"a video's width and height must be even, not {width}x{height}")
+    written_as = require_video(path, size, fps)
     if captions is not None and not isinstance(captions, str) and len(captions) != samples:
         raise UsageError(f"{len(captions)} captions for {samples} samples")
-    steps = max(1, math.ceil(FRAMES_PER_S * dt - 1e-9))
-    total = count_poses(samples, steps)
+    if fps is None:
+        steps = max(1, math.ceil(FRAMES_PER_S * dt - 1e-9))
+        places, fps = even_places(samples, steps), steps / dt
+    else:
+        places = timed_places(samples, dt, fps)
     scale = 1 if shadows else _SUPERSAMPLING
+    width, height = (side * scale for side in size)
     with (
-        Renderer(model, width * scale, height * scale, camera, fast=not shadows) as renderer,
-        _encoder(path, size, steps / dt) as encode,
+        Renderer(model, width, height, camera, fast=not shadows) as renderer,
+        _encoder(path, written_as, size, fps) as encode,
     ):
-        for frame, data in enumerate(poses(model, motion, steps)):
+        for frame, data in enumerate(poses_at(model, motion, places)):
             picture = Image.fromarray(renderer.render(data))
             if scale > 1:
                 picture = picture.reduce(scale)
             if captions is not None:
-                text = captions if isinstance(captions, str) else captions[frame // steps]
-                picture = _captioned(picture, text, f"{frame * dt / steps:.1f} s")
+                text = captions if isinstance(captions, str) else captions[places[frame][0]]
+                picture = _captioned(picture, text, f"{sum(places[frame]) * dt:.1f} s")
             encode(picture)
             if progress is not None:
-                progress(frame + 1, total)
-    return total
+                progress(frame + 1, len(places))
+    return len(places)
 
 
 @contextlib.contextmanager
 def _encoder(
-    path: Path, size: tuple[int, int], fps: float
+    path: Path, written_as: VideoFormat, size: tuple[int, int], fps: float
 ) -> Iterator[Callable[[Image.Image], None]]:
     """A function that adds a picture to the video, which appears at `path` when the block ends."""
     with replacing(path, path.parent) as temporary:
@@ -93,10 +168,11 @@ def _encoder(
             str(temporary),
             size,
             fps=fps,
-            codec="libx264",
-            quality=_QUALITY,
+            codec=written_as.codec,
+            quality=written_as.quality,
+            pix_fmt_out=written_as.pixels,
             macro_block_size=2,
-            output_params=["-f", "mp4", "-movflags", "+faststart"],  # its name does not tell mp4
+            output_params=list(written_as.options),
         )
         with library_errors("write", path, "imageio_ffmpeg"):
             ffmpeg.send(None)

@@ -1,5 +1,6 @@
 """The viewer in the browser: scene, time bar, controls, and the policy's memory."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -9,18 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from vand_demos.system.interrupt import Interrupt
 from vand_demos.ui import LOOPBACK
-from vand_demos.ui.frames import FRAMES_PER_S, FrameClock
 from vand_demos.ui.web_scene import add_scene, place_camera
 from vand_demos.ui.web_server import invitation, web_server
+from vand_robot.viewer.base import BaseViewer
 from vand_robot.viewer.live_episodes import DIRECTIONS, PARTS
 from vand_robot.viewer.memory_plot import SIZE, MemoryPlot
 from vand_robot.viewer.player import SPEEDS, Player
-from vand_robot.viewer.scene import SceneView
-
-SLOW_S = 0.2
-"""Time bar and plot are drawn anew after this time [s]."""
 
 _BACK, _ON = "Back", "Forward"
 
@@ -31,111 +27,102 @@ _OWN_S = 0.6
 """The time bar does not move by itself for so long after somebody moved it [s]."""
 
 
-def serve(
-    session: Player,
-    *,
-    host: str = LOOPBACK,
-    port: int = 0,
-    announce: Callable[[str], None],
-    stop: threading.Event | None = None,
-) -> None:
-    """Serve the page until the process is interrupted.
+class WebViewer(BaseViewer):
+    """A page with the scene and its controls.
+
+    What the controls ask for is done by the loop, one command after the other.
 
     Args:
-        session: What is shown.
+        player: The player.
         host: Where to listen.
         port: Port; 0 takes a free one.
         announce: Told where the page is.
-        stop: Ends it when set.
-
-    Raises:
-        UsageError: Nothing can listen there.
-        KeyboardInterrupt: After Ctrl-C, when what was being drawn is drawn.
     """
-    stop = stop or threading.Event()
-    with Interrupt() as interrupt, web_server(host, port, overlay=_STYLE) as server:
-        page = _Page(server, session)
-        announce(invitation(server, host))
-        timing = FrameClock(1.0 / FRAMES_PER_S)
-        last = time.perf_counter()
-        while not stop.is_set():
-            interrupt.obey()
-            page.obey()
-            now = time.perf_counter()
-            session.tick(min(now - last, 0.25))  # a long stop is no jump
-            last = now
-            page.draw()
-            timing.wait()
 
+    is_open = True  # until the process is interrupted
 
-class _Page:
-    """The controls; what they ask for is done by the loop, one after the other."""
-
-    def __init__(self, server: Any, session: Player) -> None:
-        self._server, self._session = server, session
-        self._asked: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+    def __init__(
+        self,
+        player: Player,
+        *,
+        host: str = LOOPBACK,
+        port: int = 0,
+        announce: Callable[[str], None] = print,
+    ) -> None:
+        super().__init__(player)
+        self._host, self._port, self._announce = host, port, announce
+        self._opened = contextlib.ExitStack()
+        self._server: Any = None
+        self._commands: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._plot = MemoryPlot()
         self._drawn: tuple[Any, ...] = ()
         self._values: dict[str, Any] = {}  # what each control was last set to
-        self._slow_at = self._moved_at = -np.inf
-        self._set_up_scene()
+        self._moved_at = -np.inf
+
+    def open(self) -> None:
+        """Begin to serve the page, and say where it is."""
+        server = web_server(self._host, self._port, overlay=_STYLE)
+        self._server = self._opened.enter_context(server)
+        self.change_scene()
         self._add_controls()
         self._refresh()
+        self._announce(invitation(self._server, self._host))
+
+    def change_scene(self) -> None:
+        """Put `self.scene` on the page."""
+        self._server.scene.reset()
+        pose = self.scene.pose()
+        place_camera(self._server, self.scene.model, pose, self.scene.camera)
+        self._meshes = add_scene(self._server, self.scene.model)
+        self._meshes.update_from_mjdata(pose)
 
     def obey(self) -> None:
         """Do what was asked for since the last call."""
-        while not self._asked.empty():
-            self._session.attempt(self._asked.get())
+        while not self._commands.empty():
+            self.player.attempt(self._commands.get())
             self._values.clear()
-            self._slow_at = -np.inf
+            self.refresh_soon()
 
-    def draw(self) -> None:
-        """Show how the session stands."""
-        session = self._session
-        if not self._stage.is_current:
-            self._set_up_scene()
-        shown = (id(session.source.moments), session.time_s, session.moment)
+    def sync(self) -> None:
+        """Draw the pose where it changed; now and then texts, controls and the plot."""
+        player = self.player
+        shown = (id(player.source.frames), player.time_s, player.frame)
         if shown != self._drawn:
             self._drawn = shown
             with self._server.atomic():
-                self._scene.update_from_mjdata(self._stage.pose())
-        if time.perf_counter() - self._slow_at >= SLOW_S:
-            self._slow_at = time.perf_counter()
+                self._meshes.update_from_mjdata(self.scene.pose())
+        if self.refresh_is_due():
             self._refresh()
 
-    def _set_up_scene(self) -> None:
-        self._server.scene.reset()
-        self._stage = SceneView(self._session)
-        pose = self._stage.pose()
-        place_camera(self._server, self._stage.model, pose, self._stage.camera)
-        self._scene = add_scene(self._server, self._stage.model)
-        self._scene.update_from_mjdata(pose)
+    def close(self) -> None:
+        """Stop serving."""
+        self._opened.close()
 
     def _add_controls(self) -> None:
-        session, gui = self._session, self._server.gui
+        player, gui = self.player, self._server.gui
         gui.main_panel.dock_right()
         gui.configure_theme(control_width="large", show_logo=False, show_share_button=False)
         self._heading = gui.add_markdown("")
         self._play = gui.add_button(
             "Play", hint="Keys: K plays or pauses, J and L step, N opens the next episode."
         )
-        self._play.on_click(lambda _: self._ask(session.toggle))
+        self._play.on_click(lambda _: self._ask(player.toggle))
         steps = gui.add_button_group("Step", (_BACK, _ON))
         steps.on_click(self._on_step)
         self._time = gui.add_slider(
-            "Time [s]", min=0.0, max=1.0, step=session.source.control_dt_s, initial_value=0.0
+            "Time [s]", min=0.0, max=1.0, step=player.source.control_dt_s, initial_value=0.0
         )
         self._time.on_update(self._on_time)
         self._speed = gui.add_dropdown(
-            "Speed", [_speed(speed) for speed in SPEEDS], initial_value=_speed(session.speed)
+            "Speed", [_speed(speed) for speed in SPEEDS], initial_value=_speed(player.speed)
         )
         self._speed.on_update(self._on_speed)
-        live = session.live
+        live = player.live
         if live is not None:
             self._picture = gui.add_image(np.full((*SIZE[::-1], 3), 255, np.uint8), format="png")
             with gui.add_folder("Interfere"):
                 self._instruction = gui.add_dropdown(
-                    "Instruction", live.instructions, initial_value=session.moment.task
+                    "Instruction", live.instructions, initial_value=player.frame.task
                 )
                 self._instruction.on_update(self._on_instruction)
                 for part in PARTS:
@@ -143,29 +130,29 @@ class _Page:
                     pushes.on_click(partial(self._on_push, part))
         with gui.add_folder("Episode"):
             self._task = gui.add_dropdown(
-                "Task", session.source.tasks, initial_value=session.source.task
+                "Task", player.source.tasks, initial_value=player.source.task
             )
             self._task.on_update(self._on_task)
             self._number = gui.add_number(
-                "Seed" if live else "Number", initial_value=session.source.number, min=0, step=1
+                "Seed" if live else "Number", initial_value=player.source.number, min=0, step=1
             )
             self._number.on_update(self._on_number)
             following = gui.add_button("Next seed" if live else "Next demonstration")
-            following.on_click(lambda _: self._ask(session.next))
+            following.on_click(lambda _: self._ask(player.next))
         self._add_keys()
 
     def _add_keys(self) -> None:
-        session, gui = self._session, self._server.gui
+        player, gui = self.player, self._server.gui
         for label, key, act in (
-            ("Play or pause", "K", session.toggle),
-            ("A step on", "L", partial(session.step_by, 1)),
-            ("A step back", "J", partial(session.step_by, -1)),
-            ("Next episode", "N", session.next),
+            ("Play or pause", "K", player.toggle),
+            ("A step on", "L", partial(player.step_by, 1)),
+            ("A step back", "J", partial(player.step_by, -1)),
+            ("Next episode", "N", player.next),
         ):
             gui.add_command(label, hotkey=key).on_trigger(lambda _, act=act: self._ask(act))
 
-    def _ask(self, act: Callable[[], object]) -> None:
-        self._asked.put(act)
+    def _ask(self, command: Callable[[], object]) -> None:
+        self._commands.put(command)
 
     @staticmethod
     def _changed(event: Any) -> bool:
@@ -176,76 +163,101 @@ class _Page:
     # the control might then have another value.
 
     async def _on_step(self, event: Any) -> None:
-        self._ask(partial(self._session.step_by, 1 if event.target.value == _ON else -1))
+        self._ask(partial(self.player.step_by, 1 if event.target.value == _ON else -1))
 
     async def _on_time(self, event: Any) -> None:
         if self._changed(event):
             self._moved_at = time.perf_counter()
-            self._ask(partial(self._session.seek, float(event.target.value)))
+            self._ask(partial(self.player.seek, float(event.target.value)))
 
     async def _on_speed(self, event: Any) -> None:
         if self._changed(event):
             speeds = {_speed(speed): speed for speed in SPEEDS}
-            self._ask(partial(self._session.set_speed, speeds[event.target.value]))
+            self._ask(partial(self.player.set_speed, speeds[event.target.value]))
 
     async def _on_task(self, event: Any) -> None:
         if self._changed(event):
-            self._ask(partial(self._session.open, event.target.value, 0))
+            self._ask(partial(self.player.open, event.target.value, 0))
 
     async def _on_number(self, event: Any) -> None:
         if self._changed(event):
             number = int(event.target.value)
-            self._ask(lambda: self._session.open(self._session.source.task, number))
+            self._ask(lambda: self.player.open(self.player.source.task, number))
 
     async def _on_instruction(self, event: Any) -> None:
         if self._changed(event):
-            self._ask(partial(self._session.instruct, event.target.value))
+            self._ask(partial(self.player.instruct, event.target.value))
 
     async def _on_push(self, part: str, event: Any) -> None:
-        self._ask(partial(self._session.push, part, str(event.target.value)))
+        self._ask(partial(self.player.push, part, str(event.target.value)))
 
     def _set(self, control: Any, value: object) -> None:
-        """Set a control to what holds, if that changed or somebody asked for a change.
+        """Set a control to the present value, if that changed or somebody asked for a change.
 
-        Not else: what a person has just chosen would be set back before it is heard.
+        Otherwise the control is left alone: what a person has just chosen would be set back before
+        it is heard.
         """
         if control.label not in self._values or self._values[control.label] != value:
             self._values[control.label] = control.value = value
 
     def _refresh(self) -> None:
         """Bring texts, controls and the plot up to date."""
-        session, source = self._session, self._session.source
+        player, source = self.player, self.player.source
         with self._server.atomic():
-            self._heading.content = _heading(session)
-            self._play.label = "Play" if session.paused else "Pause"
-            self._time.max = max(session.length_s, source.control_dt_s)
+            self._heading.content = _heading(player)
+            self._play.label = "Play" if player.paused else "Pause"
+            self._time.max = max(player.length_s, source.control_dt_s)
             if time.perf_counter() - self._moved_at > _OWN_S:
-                self._time.value = round(session.step * source.control_dt_s, 6)
+                self._time.value = round(player.step * source.control_dt_s, 6)
             self._set(self._task, source.task)
             self._set(self._number, source.number)
-            self._set(self._speed, _speed(session.speed))
-            if session.live:
-                self._set(self._instruction, session.moment.task)
-                self._picture.image = self._plot.draw(source.moments, session.step)
+            self._set(self._speed, _speed(player.speed))
+            if player.live:
+                self._set(self._instruction, player.frame.task)
+                self._picture.image = self._plot.draw(source.frames, player.step)
 
 
-def _heading(session: Player) -> str:
-    """What is shown, in words."""
-    now = session.moment
-    time_s = f"{session.time_s:.1f} of {session.length_s:.1f} s"
+def serve(
+    player: Player,
+    *,
+    host: str = LOOPBACK,
+    port: int = 0,
+    announce: Callable[[str], None],
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve the page until the process is interrupted.
+
+    Args:
+        player: The player.
+        host: Where to listen.
+        port: Port; 0 takes a free one.
+        announce: Told where the page is.
+        stop: Ends it when set.
+
+    Raises:
+        UsageError: Nothing can listen there.
+        KeyboardInterrupt: After Ctrl-C, when the frame in progress is drawn.
+    """
+    WebViewer(player, host=host, port=port, announce=announce).run(stop)
+
+
+def _heading(player: Player) -> str:
+    """Instruction, progress and source, in Markdown."""
+    now = player.frame
+    time_s = f"{player.time_s:.1f} of {player.length_s:.1f} s"
     lines = [
         f"#### {now.instruction[0].upper()}{now.instruction[1:]}",
         f"**{now.standing}** · {time_s}",
     ]
-    title = session.source.title
-    if session.live and session.live.touched:
+    title = player.source.title
+    if player.live and player.live.touched:
         title += ", interfered with: not the evaluated episode"
     lines.append(title)
-    if session.beside is not None:
-        then, _, _ = session.frame(session.beside)
-        lines.append(f"On the right: {session.beside.title}: {then.phase}")
-    if session.message:
-        lines.append(f"**{session.message}**")
+    if player.beside is not None:
+        then, _, _ = player.around(player.beside)
+        lines.append(f"On the right: {player.beside.title}: {then.phase}")
+    if player.message:
+        lines.append(f"**{player.message}**")
     return "\n\n".join(lines)
 
 

@@ -111,7 +111,12 @@ def evaluation_folder(source: Path, *, expert: bool = False) -> Path:
 
     That of a checkpoint, RUN/best or RUN/last, is kept beside it as RUN/evaluation-best or
     RUN/evaluation-last: training replaces a checkpoint's folder with everything in it.
+
+    Raises:
+        UsageError: It is a data set, which has no such place.
     """
+    if source.is_file():
+        raise UsageError("--out: a folder for the results is needed where a data set is given")
     source = named(source)
     run = run_folder(source)
     if expert:

@@ -4,6 +4,7 @@ So that demonstrations show how to recover: the noise pushes the robot off the e
 clean action of the expert, who sees where it got to, is recorded (Laskey et al. 2017, DART).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vand_demos.experts.motion import View
+from vand_envs.errors import UsageError
 
 WEIGHTS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.3, 0.5, 0.5, 0.5])
 """How strongly the parts of an action are disturbed: base x, y, yaw; hand x, y, z; its rotation.
@@ -36,6 +38,12 @@ class Disturbance:
     a rhythm that is knocked out of step at every burst would not be the one to learn."""
     correlation_s: float = 1.5
     """Correlation time of the noise [s]."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale >= 0):
+            raise UsageError(
+                f"scale of the disturbance (--disturb): expected 0 or more, got {self.scale:g}"
+            )
 
 
 class DisturbanceProcess:

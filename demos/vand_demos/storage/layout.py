@@ -139,7 +139,7 @@ def require_new(path: Path, *, overwrite: bool = False) -> None:
         UsageError: There is one already, or episodes of one.
     """
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already; it is not overwritten unless you say so")
+        raise UsageError(f"{path} exists already; --force replaces it")
     if part_files(path):
         raise UsageError(
             f"{parts_folder(path)} holds recorded episodes that are not packed yet:"

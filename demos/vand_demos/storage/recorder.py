@@ -68,9 +68,10 @@ class Recorder:
         env_args: The environment that is recorded: see `DemoDataset.env_args`.
         resume: Whether to continue a data set that exists. Without it, one must not exist.
         states: Whether to store the simulation's states.
+        overwrite: Whether to remove a data set that exists and begin a new one.
 
     Raises:
-        UsageError: The data set exists and `resume` is not set.
+        UsageError: The data set exists and neither `resume` nor `overwrite` is set, or both are.
         VandError: Another process is writing it, or it is of another robot, action mode, control
             step or set of instructions.
     """
@@ -82,7 +83,10 @@ class Recorder:
         *,
         resume: bool = False,
         states: bool = True,
+        overwrite: bool = False,
     ) -> None:
+        if resume and overwrite:
+            raise UsageError("add to a data set or replace it by force, not both")
         self.path = file_path(path)
         self.env_args = dict(env_args)
         self._states = states
@@ -93,7 +97,9 @@ class Recorder:
         with ExitStack() as stack:
             stack.enter_context(exclusive(self._folder, self.path))
             if not resume:
-                require_new(self.path)
+                require_new(self.path, overwrite=overwrite)
+                with disk_errors("remove", self.path):
+                    self.path.unlink(missing_ok=True)
             self._packed, self._signature = self._survey()
             packed = _packed_uids(self.path)
             waiting = set(map(part_uid, part_files(self.path))) - packed

@@ -1,1 +1,1 @@
-"""Regularizers compared on synthetic periodic sequences: `vand-robot bench sequences`."""
+"""Regularizers compared on synthetic periodic sequences: `vand-robot experiments sequences`."""
