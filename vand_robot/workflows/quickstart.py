@@ -14,6 +14,7 @@ from vand_envs.rendering import Renderer
 from vand_envs.world import make_world
 from vand_robot.config.library import find_config
 from vand_robot.config.loading import load_config
+from vand_robot.evaluation.results import EvaluationResult
 from vand_robot.layout import (
     LAST,
     REPORT_FILE,
