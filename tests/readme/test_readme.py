@@ -11,15 +11,17 @@ from vand_demos import DemoDataset, check_file
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "configs/README.md", "demos/README.md", "envs/README.md"]
-PAGES += ["configs/STUDY.md", "vand_robot/nn/README.md"]
+PAGES += ["configs/STUDY.md", "vand_robot/nn/README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 
 
 def test_the_examples_in_python_run(run, tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text("utf-8")
-    policy, library = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    evaluation, policy, library = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     shutil.copytree(run, tmp_path / "runs" / "wipe-0")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
+    exec(compile(evaluation, "README.md", "exec"), names)
+    assert names["result"].tasks["wipe"].success.episodes == 20
     exec(compile(policy, "README.md", "exec"), names)
     assert names["batch"].progress.cycles.shape == (4,)
     exec(compile(library, "README.md", "exec"), names)
