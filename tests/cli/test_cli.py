@@ -131,7 +131,7 @@ def test_tasks_are_listed_for_scripts(command):
     assert tuple(task["id"] for task in json.loads(out)) == task_ids()
 
 
-def test_record_info_check_repair(command, tmp_path):
+def test_a_recorded_data_set_is_described_checked_and_repaired(command, tmp_path):
     path = tmp_path / "wipe.hdf5"
     code, out, _ = command(
         "record", "wipe", "--episodes", 2, "--session", 9, "--out", path, "--json"
@@ -258,7 +258,7 @@ def test_check_reports_a_nan_with_its_place(command, demos, tmp_path):
     assert "nan" in out
 
 
-def test_train_evaluate_replay(command, demos, tmp_path):
+def test_a_policy_is_trained_resumed_evaluated_and_replayed(command, demos, tmp_path):
     run = tmp_path / "run"
     code, out, err = command("train", "quickstart", f"data=[{demos}]", *TINY, "--out", run)
     assert code == 0, err
@@ -311,7 +311,7 @@ def test_unknown_names_get_the_nearest_one(fails, run, demos, tmp_path):
     assert not out.exists()
 
 
-def test_what_is_not_there_is_named(fails, tmp_path):
+def test_missing_files_are_named(fails, tmp_path):
     missing = tmp_path / "missing"
     for arguments in (
         ("demos", "info", missing),

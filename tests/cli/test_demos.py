@@ -65,7 +65,7 @@ def test_export_and_import(command, demos, tmp_path, format_name):
     assert names_in(path) == names_in(demos)
 
 
-def test_what_waits_to_be_packed_is_noted_and_what_no_mask_holds_is_told(command, demos, tmp_path):
+def test_episodes_that_are_not_packed_or_in_no_split_are_reported(command, demos, tmp_path):
     path = tmp_path / "mine.hdf5"
     shutil.copy(demos, path)
     code, _, err = command("demos", "split", path)

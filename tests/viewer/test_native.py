@@ -68,7 +68,7 @@ def test_ctrl_c_closes_the_window(display, run):  # noqa: F811
         assert process.wait(timeout=60) == 130
 
 
-def test_keys_are_the_viewers_own_and_mean_one_thing(run, demos):
+def test_every_key_has_one_action_and_quit_is_the_same_everywhere(run, demos):
     requests = [ReplayRequest(source, viewer="native") for source in (run, demos)]
     live, recorded = (key_actions(open_player(request)) for request in requests)
     assert len({name for name, _, _ in live.values()}) == len(live)

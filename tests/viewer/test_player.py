@@ -54,7 +54,7 @@ def test_time_goes_by_at_the_chosen_speed_until_the_end(live):
     assert not live.paused
 
 
-def test_speeds_are_steps_of_a_scale(live):
+def test_speed_changes_in_fixed_steps_within_limits(live):
     live.faster()
     assert live.speed == 2.0
     for _ in range(9):
@@ -64,7 +64,7 @@ def test_speeds_are_steps_of_a_scale(live):
         live.set_speed(3.0)
 
 
-def test_steps_go_from_moment_to_moment_and_pause(live):
+def test_steps_go_from_frame_to_frame_and_pause(live):
     live.play()
     live.tick(0.25)
     live.step_by(1)
@@ -76,7 +76,7 @@ def test_steps_go_from_moment_to_moment_and_pause(live):
     assert live.step == 0
 
 
-def test_seeking_back_shows_what_was_and_rolls_nothing_out_again(live):
+def test_seeking_back_shows_known_frames_without_a_new_rollout(live):
     live.seek(2.0)
     later = live.frame
     assert len(live.source.frames) == 21
@@ -114,7 +114,7 @@ def test_the_next_seed_is_another_episode_and_the_first_comes_again(live):
     np.testing.assert_array_equal(states(live), first)
 
 
-def test_another_instruction_takes_effect_at_the_moment_that_is_shown(live):
+def test_another_instruction_takes_effect_at_the_shown_frame(live):
     live.seek(2.0)
     before = states(live)
     live.seek(1.0)
@@ -155,7 +155,7 @@ def test_a_push_moves_the_base_to_where_it_was_pushed(live):
         live.push("base", "lef")
 
 
-def test_several_pushes_at_once_and_at_the_end_of_what_is_known_add_up(live):
+def test_pushes_at_the_last_known_frame_add_up_without_a_new_rollout(live):
     live.play()
     live.tick(0.55)
     known = len(live.source.frames)
@@ -196,7 +196,7 @@ def test_small_negative_progress_is_shown_as_zero():
     assert Frame(np.zeros(1), "wipe", 0, -0.02, success=False).phase == "0.0 circles"
 
 
-def test_a_periodic_task_shows_success_only_with_its_count_of_cycles():
+def test_a_rhythm_is_not_called_a_success_while_it_runs():
     state = np.zeros(1)
     going = Frame(state, "wipe", 0, 8.7, success=True)
     assert going.standing == "8.7 circles (3 make a demonstration)"
@@ -242,7 +242,7 @@ def test_the_expert_acts_beside_on_the_same_seed(run):
     assert b[10].memory is None
 
 
-def test_what_cannot_be_opened_is_named(run, demos, tmp_path):
+def test_the_error_names_what_cannot_be_opened(run, demos, tmp_path):
     for match, source, options in (
         ("no run and no data set", tmp_path / "missing", {}),
         ("did you mean 'wipe'", run, {"task": "wip"}),

@@ -31,7 +31,7 @@ def test_a_demonstration_is_its_states_with_the_last_stage_done_as_caption(demos
         assert motion.captions[step - 1] != motion.captions[step]
 
 
-def test_circles_are_not_taken_for_stages(demos):
+def test_captions_of_a_rhythm_name_no_stages(demos):
     motion = demonstration_motion(demos, "wipe", None)
     assert "demo_4" in motion.title
     assert set(motion.captions) == {get_task("wipe").instruction}

@@ -75,7 +75,7 @@ def test_poses_pass_through_every_sample_at_constant_joint_velocity(model, motio
     np.testing.assert_allclose(turn, np.linspace(0, np.pi / 2, 34), atol=1e-12)
 
 
-def test_poses_between_samples_keep_quaternions_job(model, motion):
+def test_poses_between_samples_keep_quaternions_normalized(model, motion):
     for data in poses(model, motion, 4):
         assert np.linalg.norm(data.qpos[4:8]) == pytest.approx(1)
 
@@ -121,7 +121,7 @@ def test_an_unknown_camera_is_named_with_its_likeness(model, motion, tmp_path):
         write_html(model, motion, DT, tmp_path / "a.html", camera="sied")
 
 
-def test_a_backend_that_is_not_installed_is_said_to_be(monkeypatch):
+def test_the_error_names_a_backend_that_is_not_installed(monkeypatch):
     monkeypatch.setattr("vand_envs.rendering._available", lambda backend: False)
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
     monkeypatch.delitem(__import__("sys").modules, "mujoco")

@@ -154,7 +154,7 @@ def test_demonstrations_are_chosen_and_the_page_of_another_origin_is_refused(chr
             urllib.request.urlopen(request, timeout=10)
 
 
-def test_a_choice_is_not_set_back_before_it_is_heard(demos):
+def test_a_choice_is_not_reset_before_its_event_arrives(demos):
     page = WebViewer(open_player(ReplayRequest(demos, viewer="web")), announce=lambda _: None)
 
     def draw():

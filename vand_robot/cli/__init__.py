@@ -1,1 +1,1 @@
-"""The `vand-robot` command: parsing and printing only."""
+"""The `vand-robot` command: parsing and printing."""

@@ -1,4 +1,4 @@
-"""The `vand-robot demos` commands: parsing and printing only."""
+"""`vand-robot demos`: parsing and printing."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,9 @@ from vand_robot.cli.options import (
     note_waiting,
 )
 
-demos = typer.Typer(help="Look after data sets of demonstrations.", no_args_is_help=True)
+demos = typer.Typer(
+    help="Inspect, check, edit and convert data sets of demonstrations.", no_args_is_help=True
+)
 
 NewFile = Annotated[Path, typer.Option("--out", help="Data set to write (HDF5).")]
 Format = Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")]
@@ -45,7 +47,7 @@ Format = Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")]
 
 @demos.command(epilog=example("vand-robot demos info demos/data/workshop.hdf5"))
 def info(file: AnyFile, json: Json = False) -> None:
-    """Tell what is in a data set."""
+    """Describe a data set: tasks, episodes, robot, observations."""
     facts = describe(file)
     if json:
         console.print_json(facts)
@@ -85,7 +87,7 @@ def info(file: AnyFile, json: Json = False) -> None:
 
 
 def _masks(facts: Mapping[str, Any]) -> dict[str, int]:
-    """Mask -> episodes, and how many are in none where that matters."""
+    """Mask -> number of episodes; also the number in no mask, if the file has masks."""
     left = facts["unassigned"]
     return {**facts["splits"], **({"in neither, so not trained on": left} if left else {})}
 
@@ -193,7 +195,7 @@ def delete_command(
 
 
 def _print_names(path: Path, names: Sequence[str], *, as_json: bool) -> None:
-    """Says which episodes a data set holds now."""
+    """Print the episodes that a data set holds now."""
     if as_json:
         console.print_json({"path": str(path), "episodes": list(names)})
     else:
@@ -310,7 +312,7 @@ def export_command(
     out: Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist.")],
     json: Json = False,
 ) -> None:
-    """Write a data set in another format, with all that it takes to come back from there."""
+    """Write a data set in another format, with everything that `demos import` needs."""
     report = export_dataset(file, out, format_name)
     _print_conversion(report, as_json=json)
 
@@ -319,13 +321,15 @@ def export_command(
     "import", epilog=example("vand-robot demos import wipe_lerobot --format lerobot --out w.hdf5")
 )
 def import_command(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `demos export` wrote.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder that `demos export` wrote.")
+    ],
     format_name: Format,
     out: NewFile,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Read back a data set that `demos export` wrote, as it was."""
+    """Read back a data set that `demos export` wrote, exactly as it was."""
     report = import_dataset(folder, out, format_name, overwrite=force)
     _print_conversion(report, as_json=json)
 

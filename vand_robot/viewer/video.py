@@ -172,6 +172,7 @@ def _encoder(
             quality=written_as.quality,
             pix_fmt_out=written_as.pixels,
             macro_block_size=2,
+            ffmpeg_log_level="error",
             output_params=list(written_as.options),
         )
         with library_errors("write", path, "imageio_ffmpeg"):

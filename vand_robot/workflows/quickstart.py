@@ -31,7 +31,7 @@ TASKS = ("stow-cube", "wipe")
 VIDEO_TASK = "stow-cube"
 """Task of which a video is written beside the pages."""
 DEMONSTRATIONS = 120
-"""Recorded for each task."""
+"""Demonstrations to record of each task."""
 EPISODES = 50
 """Held-out episodes of each task in the evaluation."""
 REPLAY_S = 30.0
@@ -39,7 +39,7 @@ REPLAY_S = 30.0
 SESSION = 1
 """Number of the recording session; the shipped data set was recorded with another."""
 MARKER = "quickstart"
-"""File that marks a folder as made by quickstart: force clears no other."""
+"""File that marks a folder as made by quickstart: force clears only such a folder."""
 DEMOS, RUN = "demos.hdf5", "run"
 ProgressBar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Opens a bar for a piece of work; gives a function of (done, total)."""
@@ -197,7 +197,7 @@ def _record(path: Path, wanted: int, progress_bar: ProgressBar) -> None:
 
 
 def _can_draw(console: Console) -> bool:
-    """Whether a video can be drawn here; where it cannot, a line says why before the work."""
+    """Whether a video can be drawn here; if not, a line says why before the work begins."""
     try:
         with Renderer(make_world().model, 64, 48):
             return True
