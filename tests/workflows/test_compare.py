@@ -88,7 +88,7 @@ def test_a_comparison_is_written_and_not_overwritten(folder, tmp_path):
     comparison = run_comparison([folder], out)
     assert json.loads((out / "comparison.json").read_text()) == comparison.to_json()
     page = (out / "comparison.html").read_text()
-    assert "gru-vand: 100 % of the episodes succeeded under nominal, more than gru-plain" in page
+    assert "gru-vand has the highest interquartile mean of success under nominal: 100 %" in page
     assert "3 training seeds each · 2 tasks · suite version 2" in page
     assert page.count("data:image/png") == 2
     assert "Left out" not in page

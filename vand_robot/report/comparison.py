@@ -21,18 +21,21 @@ def comparison_html(comparison: Comparison, pictures: Sequence[Picture]) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    """Which method succeeded most often under the first perturbation, in a sentence."""
+    """The method with the highest score under the first perturbation, in a sentence."""
     name = comparison.perturbations[0]
     scores = {
         method: result.perturbations[name].iqm for method, result in comparison.methods.items()
     }
     best, *others = sorted(scores, key=lambda method: -scores[method])
-    text = f"{best}: {percent(scores[best])} % of the episodes succeeded under {name}"
+    score = f"interquartile mean of success under {name}"
     if not others:
-        return f"{text}."
+        return f"{best}: {percent(scores[best])} % {score}."
     if scores[others[0]] == scores[best]:
-        return f"{text}, as many as of {others[0]}."
-    return f"{text}, more than {others[0]} with {percent(scores[others[0]])} %."
+        return f"{best} and {others[0]} have the highest {score}: {percent(scores[best])} %."
+    return (
+        f"{best} has the highest {score}: {percent(scores[best])} %, before {others[0]} with"
+        f" {percent(scores[others[0]])} %."
+    )
 
 
 def _facts(comparison: Comparison) -> str:
