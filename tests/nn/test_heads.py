@@ -77,3 +77,12 @@ def test_a_shared_spread_is_the_same_for_every_input_and_finds_the_noise():
     assert torch.equal(log_std[0], log_std[-1])
     assert torch.allclose(log_std[0].exp(), torch.tensor([0.1, 0.5]), rtol=0.05)
     assert torch.allclose(head.mean(x), mean)
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6,), (1, 6, 1), (6, 6, 1), (6, 1, 2)])
+def test_a_target_of_another_shape_is_refused_not_broadcast(shape):
+    head = GaussianHead(5, 1)
+    with pytest.raises(ValueError, match=r"target must be of shape \(6, 1, 1\); got"):
+        head.nll(torch.randn(6, 1, 5), torch.randn(shape))
+    with pytest.raises(ValueError, match=r"log_std must be of shape \(6, 1, 1\)"):
+        gaussian_nll(torch.randn(6, 1, 1), torch.randn(6, 1), torch.randn(6, 1, 1))

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vand_robot.nn.kernel.random_mask import require_mask
+from vand_robot.nn.kernel.random_mask import require_mask, require_shape
 
 MIN_STD = 0.01
 """Smallest standard deviation by default [units of the target]: 1 % of a target scaled to 1."""
@@ -99,7 +99,7 @@ class GaussianHead(nn.Module):
 
         Raises:
             TypeError: if the mask is not of booleans.
-            ValueError: if its shape does not fit, or no step counts.
+            ValueError: if a shape does not fit, or no step counts.
         """
         mean, log_std = self.forward(h)
         return gaussian_nll(mean, log_std, target, mask)
@@ -112,7 +112,7 @@ def gaussian_nll(
 
     Args:
         mean: (..., A).
-        log_std: (..., A).
+        log_std: (..., A), or (A,) for all steps.
         target: (..., A).
         mask: (...) booleans, which steps count; None for all. What the others hold, even NaN, is
             ignored.
@@ -122,8 +122,12 @@ def gaussian_nll(
 
     Raises:
         TypeError: if the mask is not of booleans.
-        ValueError: if its shape does not fit, or no step counts.
+        ValueError: if a shape does not fit, or no step counts.
     """
+    if log_std.shape == mean.shape[-1:]:
+        log_std = log_std.expand_as(mean)
+    require_shape("log_std", log_std, mean.shape)
+    require_shape("target", target, mean.shape)
     if mask is not None:
         require_mask(mask, mean.shape[:-1])
         mean, log_std, target = mean[mask], log_std[mask], target[mask]  # (N, A)
