@@ -46,8 +46,14 @@ class Scaled(NamedTuple):
 
 
 def _uniform(like: Tensor) -> Tensor:
-    """Draw from (0, 1), open on both sides so that logarithms are finite."""
-    return torch.rand_like(like).clamp_(torch.finfo(like.dtype).tiny, 1 - 2**-24)
+    """Draw from (0, 1), open on both sides so that logarithms are finite.
+
+    torch draws multiples of 2^-24 (of 2^-53 in float64), 0 among them. A 0 stands for all that is
+    below the next multiple, so it becomes the middle of that: the smallest positive number in its
+    place would be an outlier of 87 scales, once in 2^24 draws.
+    """
+    step = 2.0**-53 if like.dtype == torch.float64 else 2.0**-24
+    return torch.rand_like(like).clamp_(step / 2, 1 - step)
 
 
 def _normal(spread: float, _: float, like: Tensor) -> Tensor:
