@@ -8,7 +8,7 @@ from vand_robot.nn.allocator import tune_allocator
 from vand_robot.nn.heads import GaussianHead, gaussian_nll
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.layers import GRU, LSTM, Elman
-from vand_robot.nn.optimization import collect_penalty, dual_step
+from vand_robot.nn.optimization import collect_penalty, dual_step, parameter_groups
 from vand_robot.nn.recurrent import Recurrent, ScanResult
 from vand_robot.nn.registry import (
     CELLS,
@@ -69,5 +69,6 @@ __all__ = [
     "make_cell",
     "make_regularizer",
     "options_of",
+    "parameter_groups",
     "tune_allocator",
 ]
