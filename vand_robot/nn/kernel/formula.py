@@ -40,7 +40,7 @@ def in_transform() -> bool:
     return (
         torch._C._functorch.maybe_current_level() is not None  # noqa: SLF001  (no public name)
         or torch.autograd.forward_ad._current_level >= 0  # noqa: SLF001  (as above)
-        or (exporting is not None and exporting())
+        or (exporting is not None and bool(exporting()))
     )
 
 
