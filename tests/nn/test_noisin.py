@@ -74,6 +74,18 @@ def test_the_rarest_draw_is_no_outlier(distribution, dtype, bits, monkeypatch):
         assert eps.abs().max() <= bound * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_noise_of_a_given_variance_has_it(distribution):
+    torch.manual_seed(0)
+    recipe = Noisin.of_variance(distribution, 0.04, form="multiplicative", alpha=2.0)
+    assert recipe.form == "multiplicative"
+    assert recipe.variance == pytest.approx(0.04)
+    eps = recipe.noise(torch.empty(400_000, dtype=torch.float64))
+    assert eps.var().item() == pytest.approx(0.04, rel=0.05)
+    with pytest.raises(ValueError, match="variance must be above 0"):
+        Noisin.of_variance(distribution, 0.0)
+
+
 @pytest.mark.parametrize("form", ["additive", "multiplicative"])
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_weak_noise_leaves_the_mean_of_a_step_given_the_state(distribution, form):

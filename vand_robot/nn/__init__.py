@@ -15,7 +15,8 @@ from vand_robot.nn.heads import (
     gaussian_nll,
 )
 from vand_robot.nn.kernel.affine import AffineMap
-from vand_robot.nn.layers import GRU, LSTM, Elman
+from vand_robot.nn.kernel.cells import Transition
+from vand_robot.nn.layers import GRU, LSTM, CustomCell, Elman
 from vand_robot.nn.optimization import collect_penalty, dual_step, parameter_groups
 from vand_robot.nn.recurrent import Recurrent, ScanResult
 from vand_robot.nn.registry import (
@@ -53,6 +54,7 @@ __all__ = [
     "BernoulliHead",
     "CategoricalHead",
     "Chain",
+    "CustomCell",
     "Dropout",
     "DropoutLSTM",
     "Elman",
@@ -70,6 +72,7 @@ __all__ = [
     "RegularizerTerms",
     "Sampler",
     "ScanResult",
+    "Transition",
     "Vand",
     "VandSampler",
     "Zoneout",

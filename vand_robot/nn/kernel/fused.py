@@ -53,6 +53,8 @@ def prefers_fused(cell: Transition, x: Tensor, weights: Weights, initial: Tensor
     """
     if not isinstance(cell, (ElmanCell, GRUCell, LSTMCell)) or not x.shape[1]:
         return False
+    if isinstance(cell, ElmanCell) and cell.nonlinearity == "sigmoid":
+        return False  # which torch does not have
     if in_transform() or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         return False
     tensors = (x, initial, *weights)
