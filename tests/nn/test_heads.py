@@ -14,7 +14,7 @@ def test_nll_is_that_of_torch_distributions():
     torch.testing.assert_close(head.nll(h, target), expected)
 
 
-def test_mask_leaves_out_steps_whatever_they_hold():
+def test_masked_steps_are_ignored_even_if_nan():
     mean, log_std, target = torch.randn(3, 6, 2, 3, requires_grad=True)
     mask = torch.rand(6, 2) < 0.5
     expected = gaussian_nll(mean[mask], log_std[mask], target[mask])
@@ -26,7 +26,7 @@ def test_mask_leaves_out_steps_whatever_they_hold():
     assert torch.all(gradient[mask].isfinite())
 
 
-def test_a_mask_that_is_none_is_refused():
+def test_a_mask_of_another_type_or_shape_is_refused():
     values = torch.randn(3, 6, 2, 3)
     for dtype in (torch.int64, torch.uint8, torch.float32):
         with pytest.raises(TypeError, match=f"torch.bool, .* got {dtype}"):

@@ -41,7 +41,7 @@ def test_every_parameter_is_in_one_group_and_only_matrices_decay(recipe):
     }
 
 
-def test_what_needs_no_gradient_and_what_is_not_there_makes_no_group():
+def test_parameters_without_gradient_are_left_out():
     groups = parameter_groups(make_model(Vand(adaptive=False)), learning_rate=0.01)
     assert [group["name"] for group in groups] == ["weights", "biases"]
     with pytest.raises(ValueError, match="strength_rate must be >= 0"):

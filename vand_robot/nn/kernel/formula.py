@@ -1,4 +1,4 @@
-"""The scan written as one reads it: step by step under autograd, with no kernel in place.
+"""The scan by the readable formula: step by step under autograd, without hand-written passes.
 
 Slower than `scan`, by the bookkeeping of autograd for every operation of every step. It is used
 where the hand-written passes cannot be: for cells that have none, inside `torch.func`'s transforms
