@@ -14,7 +14,7 @@ def test_nll_is_that_of_torch_distributions():
     torch.testing.assert_close(head.nll(h, target), expected)
 
 
-def test_mask_leaves_out_steps_whatever_they_hold():
+def test_masked_steps_are_ignored_even_if_nan():
     mean, log_std, target = torch.randn(3, 6, 2, 3, requires_grad=True)
     mask = torch.rand(6, 2) < 0.5
     expected = gaussian_nll(mean[mask], log_std[mask], target[mask])
@@ -26,7 +26,7 @@ def test_mask_leaves_out_steps_whatever_they_hold():
     assert torch.all(gradient[mask].isfinite())
 
 
-def test_a_mask_that_is_none_is_refused():
+def test_a_mask_of_another_type_or_shape_is_refused():
     values = torch.randn(3, 6, 2, 3)
     for dtype in (torch.int64, torch.uint8, torch.float32):
         with pytest.raises(TypeError, match=f"torch.bool, .* got {dtype}"):
@@ -77,3 +77,12 @@ def test_a_shared_spread_is_the_same_for_every_input_and_finds_the_noise():
     assert torch.equal(log_std[0], log_std[-1])
     assert torch.allclose(log_std[0].exp(), torch.tensor([0.1, 0.5]), rtol=0.05)
     assert torch.allclose(head.mean(x), mean)
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6,), (1, 6, 1), (6, 6, 1), (6, 1, 2)])
+def test_a_target_of_another_shape_is_refused_not_broadcast(shape):
+    head = GaussianHead(5, 1)
+    with pytest.raises(ValueError, match=r"target must be of shape \(6, 1, 1\); got"):
+        head.nll(torch.randn(6, 1, 5), torch.randn(shape))
+    with pytest.raises(ValueError, match=r"log_std must be of shape \(6, 1, 1\)"):
+        gaussian_nll(torch.randn(6, 1, 1), torch.randn(6, 1), torch.randn(6, 1, 1))

@@ -105,20 +105,20 @@ def test_packed_sequences_equal_torch(name, lengths, enforce_sorted, with_state)
         module(pack_sequence(sequences, enforce_sorted), hx) for module in (layer, reference)
     )
     torch.testing.assert_close(ours.data, theirs.data, **TOLERANCE)
-    for mine, its in zip(ours[1:], theirs[1:], strict=True):  # batch sizes and orders
-        assert (mine is None and its is None) or torch.equal(mine, its)
-    for mine, its in zip(tensors(state), tensors(expected), strict=True):
-        torch.testing.assert_close(mine, its, **TOLERANCE)
-    for mine, its in zip(
+    for mine, reference_part in zip(ours[1:], theirs[1:], strict=True):  # batch sizes and orders
+        assert (mine is None and reference_part is None) or torch.equal(mine, reference_part)
+    for mine, reference_part in zip(tensors(state), tensors(expected), strict=True):
+        torch.testing.assert_close(mine, reference_part, **TOLERANCE)
+    for mine, reference_part in zip(
         gradients(ours.data, state, (*inputs, *layer.parameters())),
         gradients(theirs.data, expected, (*inputs, *reference.parameters())),
         strict=True,
     ):
-        torch.testing.assert_close(mine, its, **TOLERANCE)
+        torch.testing.assert_close(mine, reference_part, **TOLERANCE)
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_what_padding_holds_changes_nothing(name):
+def test_values_in_the_padding_change_nothing(name):
     layer, _ = make_pair(name, 2)
     x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
     lengths = torch.tensor([3, STEPS, 1, 5])
@@ -339,7 +339,7 @@ def test_a_state_that_overflows_past_its_sequences_end_spoils_no_gradient(regula
 
 @pytest.mark.parametrize("regularizer", [None, Vand(), Zoneout()], ids=lambda r: type(r).__name__)
 @pytest.mark.parametrize("create_graph", [False, True])
-def test_double_backward_is_refused_not_wrong(regularizer, create_graph):
+def test_double_backward_is_refused(regularizer, create_graph):
     layer = GRU(INPUTS, UNITS, regularizer=regularizer)
     x = torch.randn(STEPS, BATCH, INPUTS, requires_grad=True)
     output, _ = layer(x)
@@ -353,7 +353,7 @@ def test_double_backward_is_refused_not_wrong(regularizer, create_graph):
 
 @pytest.mark.parametrize("regularizer", [None, Vand()], ids=lambda r: type(r).__name__)
 @pytest.mark.parametrize("name", PAIRS)
-def test_what_a_layer_returns_may_be_written_on(name, regularizer):
+def test_outputs_and_states_may_be_modified_in_place(name, regularizer):
     ours, _, extra = PAIRS[name]
     torch.manual_seed(0)
     layer = ours(INPUTS, UNITS, regularizer=regularizer, **extra)
@@ -377,7 +377,7 @@ def test_what_a_layer_returns_may_be_written_on(name, regularizer):
     "regularizer", [None, Vand(prior="learned"), Noisin()], ids=lambda r: type(r).__name__
 )
 @pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
-def test_a_batch_of_no_sequences_has_zero_gradients(name, regularizer, lengths):
+def test_an_empty_batch_has_zero_gradients(name, regularizer, lengths):
     layer = make_cell(name, INPUTS, UNITS, 2, regularizer=regularizer)
     x = torch.zeros(STEPS, 0, INPUTS, requires_grad=True)
     result = layer.run(x, lengths=lengths)
@@ -476,12 +476,12 @@ def test_small_states_keep_their_digits(name, size):
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_what_else_torchs_layers_have(name):
+def test_other_members_of_torchs_layers_exist(name):
     layer, reference = make_pair(name)
     assert layer.flatten_parameters() is None
     assert layer.bidirectional == reference.bidirectional
 
 
-def test_a_pass_needs_no_data_to_tell_its_shapes():
+def test_a_pass_runs_on_the_meta_device():
     layer = GRU(INPUTS, UNITS, device="meta")
     assert layer.run(torch.zeros(STEPS, BATCH, INPUTS, device="meta")).output.is_meta

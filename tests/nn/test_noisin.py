@@ -57,6 +57,35 @@ def test_noise_has_mean_zero_and_the_tables_variance(distribution):
     assert eps.var().item() == pytest.approx(variance, rel=0.05)
 
 
+@pytest.mark.parametrize(("dtype", "bits"), [(torch.float32, 24), (torch.float64, 53)])
+@pytest.mark.parametrize("distribution", ["logistic", "laplace", "gumbel"])
+def test_the_rarest_draw_is_no_outlier(distribution, dtype, bits, monkeypatch):
+    """torch's uniform draws include 0: it may give no more than 2^-(bits + 1) would."""
+    smallest = math.log(2 ** (bits + 1))
+    bound = {
+        "logistic": math.sqrt(3) / math.pi * smallest,
+        "laplace": smallest / math.sqrt(2),
+        "gumbel": math.sqrt(6) / math.pi * smallest,
+    }[distribution]
+    for extreme in (0.0, 1 - 2.0**-bits):
+        monkeypatch.setattr(torch, "rand_like", lambda like, u=extreme: torch.full_like(like, u))
+        eps = Noisin(distribution, spread=1.0).noise(torch.empty(3, dtype=dtype))
+        assert eps.isfinite().all()
+        assert eps.abs().max() <= bound * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_noise_of_a_given_variance_has_it(distribution):
+    torch.manual_seed(0)
+    recipe = Noisin.of_variance(distribution, 0.04, form="multiplicative", alpha=2.0)
+    assert recipe.form == "multiplicative"
+    assert recipe.variance == pytest.approx(0.04)
+    eps = recipe.noise(torch.empty(400_000, dtype=torch.float64))
+    assert eps.var().item() == pytest.approx(0.04, rel=0.05)
+    with pytest.raises(ValueError, match="variance must be above 0"):
+        Noisin.of_variance(distribution, 0.0)
+
+
 @pytest.mark.parametrize("form", ["additive", "multiplicative"])
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_weak_noise_leaves_the_mean_of_a_step_given_the_state(distribution, form):
@@ -91,7 +120,8 @@ def test_noise_spares_the_lstms_cell_unless_asked_for():
     exact = make_layer(None, "lstm").run(x).state
     for on, same in (("hidden", True), ("state", False)):
         state = make_layer(Noisin(on=on), "lstm").run(x).state
-        assert torch.equal(state[..., UNITS:], exact[..., UNITS:]) is same
+        cell = torch.allclose(state[..., UNITS:], exact[..., UNITS:], rtol=0, atol=1e-12)
+        assert cell is same
 
 
 def test_explicit_regularizer_is_what_noise_adds_to_the_likelihood():

@@ -1,4 +1,4 @@
-"""What layers hold: state dictionaries, resets, the terms of the last pass, half precision."""
+"""Parameters of layers: state dictionaries, resets, the terms of the last pass, half precision."""
 
 import math
 

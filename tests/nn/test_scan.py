@@ -11,7 +11,8 @@ from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.kernel.cells import ElmanCell, GRUCell, LSTMCell, Weights
 from vand_robot.nn.kernel.scan import scan
 
-CELLS = {"tanh": ElmanCell(), "relu": ElmanCell("relu"), "gru": GRUCell(), "lstm": LSTMCell()}
+CELLS = {name: ElmanCell(name) for name in ("tanh", "relu", "sigmoid")}
+CELLS |= {"gru": GRUCell(), "lstm": LSTMCell()}
 PRESENCE = list(itertools.product([False, True], repeat=4))
 STEPS, BATCH, INPUTS, UNITS = 4, 2, 2, 3
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from vand_robot.nn import GRU, Chain, Vand, dual_step, make_cell
+from vand_robot.nn import GRU, Chain, GaussianHead, Vand, dual_step, make_cell
 from vand_robot.nn.kernel.scan import scan
 from vand_robot.nn.regularizers.mixture import kl_bound, mean_square, relaxed_bernoulli
 from vand_robot.nn.regularizers.vand import FORGOTTEN_PASSES
@@ -76,7 +76,7 @@ def test_samples_have_the_mixtures_mean_and_variance(estimator):
 
 def test_gradients_of_the_mixture_are_those_of_the_formula_under_autograd():
     torch.manual_seed(0)
-    recipe = Vand(sigma=0.2, drop=0.3, prior="learned")
+    recipe = Vand(sigma=0.2, drop=0.3, prior="learned", estimator="straight-through")
     sampler = recipe.bind(1, 3, 3).double()
     like, weight = torch.zeros(4, 3).double(), torch.randn(2, 5, 4, 3).double()
     torch.manual_seed(1)
@@ -141,7 +141,7 @@ def test_data_term_reaches_weights_noise_and_drop():
 
 def test_straight_through_gradient_of_drop_is_minus_the_gradient_of_the_mask():
     torch.manual_seed(0)
-    layer = make_layer("gru", Vand(drop=0.5, sigma=0.2))
+    layer = make_layer("gru", Vand(drop=0.5, sigma=0.2, estimator="straight-through"))
     x = make_x(steps=1)
     torch.manual_seed(1)
     layer.run(x).output.square().sum().backward()
@@ -237,6 +237,53 @@ def test_straight_through_underrates_what_dropping_costs():
         layer, draw, _ = quadratic_layer(estimator, 1.0, beta=0.0, sigma=0.1, drop=0.05)
         costs[estimator] = torch.autograd.grad(draw(), layer.regularizer.drop_logit)[0].mean()
     assert 0 < costs["straight-through"] < costs["trapezoid"] / 2
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_the_default_estimator_is_the_total_derivative_at_a_trained_network(cell):
+    """Against finite differences of the loss in the logit of d, with common random numbers.
+
+    The noise, as large as what the head can tell, keeps the loss near quadratic in a dropped unit.
+    """
+    assert Vand().estimator == "trapezoid"
+    torch.manual_seed(0)
+    layer = make_cell(cell, 1, 8, regularizer=Vand(drop=0.1, sigma=0.1, adaptive=False))
+    head = GaussianHead(8, 1, min_std=0.1, shared_std=True)
+    sampler = layer.regularizer
+
+    def loss(batch):
+        wave = torch.sin(0.3 * torch.arange(31.0) + 6.28 * torch.rand(batch, 1)).t()[..., None]
+        return head.nll(layer.run(wave[:-1]).output, wave[1:])
+
+    optimizer = torch.optim.Adam([*layer.parameters(), *head.parameters()], lr=2e-2)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(16).backward()
+        optimizer.step()
+    for parameter in (*layer.parameters(), *head.parameters()):
+        parameter.requires_grad_(False)
+    logit = sampler.drop_logit.detach().clone()
+    step, differences = 0.2, []
+    for seed in range(15):
+        ends = []
+        for sign in (1, -1):
+            sampler.drop_logit.data = logit + sign * step
+            torch.manual_seed(seed)
+            ends.append(loss(1000).item())
+        differences.append((ends[0] - ends[1]) / (2 * step))
+    sampler.drop_logit.data = logit
+    expected = sum(differences) / len(differences)
+    found = {}
+    for estimator in ("trapezoid", "straight-through"):
+        object.__setattr__(sampler.vand, "estimator", estimator)
+        sampler.drop_logit.requires_grad_(True)
+        gradients = [
+            torch.autograd.grad(loss(1000), sampler.drop_logit)[0].sum() for _ in range(10)
+        ]
+        found[estimator] = torch.stack(gradients).mean().item()
+    assert expected > 0
+    assert found["trapezoid"] == pytest.approx(expected, rel=0.25)
+    assert found["straight-through"] < 0.5 * expected
 
 
 def test_relaxed_masks_harden_and_keep_their_probability():

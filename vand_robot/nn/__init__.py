@@ -1,14 +1,23 @@
 """Recurrent layers with a regularized internal state: VAND and its peers, for plain PyTorch.
 
 Drop-in layers `Elman`, `GRU` and `LSTM`; regularizers, each of which is a random affine map of the
-state; and a Gaussian head. Time first: (steps, batch, features). Nothing in here knows of robots.
+state; and heads for values, modes, classes, flags and counts. Time first: (steps, batch, features).
+Nothing in here knows of robots.
 """
 
 from vand_robot.nn.allocator import tune_allocator
-from vand_robot.nn.heads import GaussianHead, gaussian_nll
+from vand_robot.nn.heads import (
+    BernoulliHead,
+    CategoricalHead,
+    GaussianHead,
+    GaussianMixtureHead,
+    PoissonHead,
+    gaussian_nll,
+)
 from vand_robot.nn.kernel.affine import AffineMap
-from vand_robot.nn.layers import GRU, LSTM, Elman
-from vand_robot.nn.optimization import collect_penalty, dual_step
+from vand_robot.nn.kernel.cells import Transition
+from vand_robot.nn.layers import GRU, LSTM, CustomCell, Elman
+from vand_robot.nn.optimization import collect_penalty, dual_step, parameter_groups
 from vand_robot.nn.recurrent import Recurrent, ScanResult
 from vand_robot.nn.registry import (
     CELLS,
@@ -42,22 +51,28 @@ __all__ = [
     "LSTM",
     "REGULARIZERS",
     "AffineMap",
+    "BernoulliHead",
+    "CategoricalHead",
     "Chain",
+    "CustomCell",
     "Dropout",
     "DropoutLSTM",
     "Elman",
     "GaussianHead",
+    "GaussianMixtureHead",
     "GaussianNoise",
     "InputNoise",
     "NoRegularizer",
     "Noisin",
     "OptionInfo",
+    "PoissonHead",
     "Range",
     "Recurrent",
     "Regularizer",
     "RegularizerTerms",
     "Sampler",
     "ScanResult",
+    "Transition",
     "Vand",
     "VandSampler",
     "Zoneout",
@@ -69,5 +84,6 @@ __all__ = [
     "make_cell",
     "make_regularizer",
     "options_of",
+    "parameter_groups",
     "tune_allocator",
 ]

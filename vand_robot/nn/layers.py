@@ -7,7 +7,7 @@ Constructor, call, parameter names and initialization are those of `torch.nn.RNN
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from vand_robot.nn.recurrent import Recurrent
 from vand_robot.nn.regularizers.options import did_you_mean
 
 if TYPE_CHECKING:
+    from vand_robot.nn.kernel.cells import Transition
     from vand_robot.nn.regularizers.base import Regularizer
 
 
@@ -42,7 +43,8 @@ class Elman(_OneTensorState):
         input_size: size of the input, I.
         hidden_size: units per layer, H.
         num_layers: layers, each fed by the one below.
-        nonlinearity: "tanh" or "relu".
+        nonlinearity: "tanh", "relu", or "sigmoid", which torch does not have (the cell of the
+            Noisin paper).
         bias: whether there are biases.
         batch_first: whether `forward` takes and gives (B, T, .).
         dropout: dropout between layers, as in `torch.nn`.
@@ -71,9 +73,12 @@ class Elman(_OneTensorState):
         *,
         regularizer: Regularizer | None = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            hint = did_you_mean(nonlinearity, ("tanh", "relu"))
-            raise ValueError(f"nonlinearity must be one of tanh, relu; got {nonlinearity!r}{hint}")
+        known = get_args(Nonlinearity)
+        if nonlinearity not in known:
+            hint = did_you_mean(nonlinearity, known)
+            raise ValueError(
+                f"nonlinearity must be one of {', '.join(known)}; got {nonlinearity!r}{hint}"
+            )
         super().__init__(
             ElmanCell(nonlinearity),
             input_size=input_size,
@@ -132,6 +137,59 @@ class GRU(_OneTensorState):
             batch_first=batch_first,
             dropout=dropout,
             bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+            regularizer=regularizer,
+        )
+
+
+class CustomCell(_OneTensorState):
+    """A layer of a cell of one's own, with every regularizer.
+
+    The cell is a frozen dataclass with `gates`, `parts` and `transition`, see `Transition`. Nothing
+    need be derived by hand: it runs step by step under autograd, several times slower than the
+    layers that have a backward pass of their own. Its hidden part comes first in the state.
+
+    Args:
+        cell: the transition.
+        input_size: size of the input, I.
+        hidden_size: units per layer, H.
+        num_layers: layers, each fed by the one below.
+        bias: whether there are biases.
+        batch_first: whether `forward` takes and gives (B, T, .).
+        dropout: dropout between layers.
+        device: where the weights live.
+        dtype: type of the weights.
+        regularizer: recipe of the state's regularizer; None for none.
+
+    Raises:
+        ValueError: if an option does not fit.
+        TypeError: if an option is of another type.
+    """
+
+    def __init__(
+        self,
+        cell: Transition,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        regularizer: Regularizer | None = None,
+    ) -> None:
+        super().__init__(
+            cell,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=False,
             device=device,
             dtype=dtype,
             regularizer=regularizer,

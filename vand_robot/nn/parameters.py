@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Parameters(nn.Module):
-    """What a recurrent layer holds; `Recurrent` runs it.
+    """Weights and regularizer of a recurrent layer; `Recurrent` runs it.
 
     Args:
         cell: the transition.

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from vand_robot.nn import checks
 from vand_robot.nn.kernel.formula import in_transform
+from vand_robot.nn.kernel.fused import prefers_fused, run_fused
 from vand_robot.nn.kernel.packed import in_order, packed_like, padded
 from vand_robot.nn.kernel.scan import scan
 from vand_robot.nn.parameters import Parameters
@@ -159,6 +160,12 @@ class Recurrent(Parameters, Generic[Hx]):
                 output = self.regularizer.perturb_input(output, layer)
             sample = self._draw(layer, steps, state[layer], sampled)
             weights = self.weights(layer)
+            if lengths is None and sample.affine.is_identity:
+                start = state[layer]
+                if prefers_fused(self.cell, output, weights, start):
+                    output, final = run_fused(self.cell, output, weights, start)
+                    finals.append(final)
+                    continue
             path = scan(self.cell, output, weights, state[layer], sample.affine, lengths)
             # A batch of no sequences pays nothing; its mean would be NaN, and so the parameters.
             if sample.kl is not None and path.gap is not None and self.training and batch:

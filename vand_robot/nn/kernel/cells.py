@@ -19,8 +19,9 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
-Nonlinearity = Literal["tanh", "relu"]
+Nonlinearity = Literal["tanh", "relu", "sigmoid"]
 
 StepBuffers = Sequence[Tensor]
 """Buffers of a cell, (T, B, .) each; the first holds the pre-activations, (T, B, G)."""
@@ -179,7 +180,7 @@ class Cell(Transition, Protocol):
 
 @dataclass(frozen=True)
 class ElmanCell:
-    """h = tanh(W_ih x + W_hh h + b) or relu(...)."""
+    """h = tanh(W_ih x + W_hh h + b), relu(...) or sigmoid(...)."""
 
     nonlinearity: Nonlinearity = "tanh"
     gates: int = 1
@@ -187,11 +188,14 @@ class ElmanCell:
 
     def transition(self, gates: Tensor, recurrent: Tensor, state: Tensor) -> Tensor:  # noqa: ARG002  (this cell sees its state through `recurrent` alone)
         """See `Cell.transition`."""
-        activation = torch.tanh if self.nonlinearity == "tanh" else torch.relu
+        activation: Callable[[Tensor], Tensor] = getattr(torch, self.nonlinearity)
         return activation(gates + recurrent)
 
     def step(self, x: Tensor, state: Tensor, weights: Weights) -> Tensor:
         """See `Cell.step`."""
+        if self.nonlinearity == "sigmoid":  # which torch has no kernel for
+            gates = linear(x, weights.ih, weights.bias_ih)
+            return torch.sigmoid(gates + linear(state, weights.hh, weights.bias_hh))
         kernel = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
         return kernel(x, state, *weights)
 
@@ -211,6 +215,8 @@ class ElmanCell:
         pre_t, mu_t = buffers[0].unbind(0), mu.unbind(0)
         if self.nonlinearity == "tanh":
             return lambda t: mu_t[t].copy_(pre_t[t].tanh_())
+        if self.nonlinearity == "sigmoid":
+            return lambda t: mu_t[t].copy_(pre_t[t].sigmoid_())
         return lambda t: torch.clamp_min(pre_t[t], 0, out=mu_t[t])
 
     def backward(
@@ -224,6 +230,8 @@ class ElmanCell:
         (pre,) = buffers  # now holds mu, or still what relu was taken of
         if self.nonlinearity == "tanh":
             d_pre = torch.addcmul(pre.new_ones(()), pre, pre, value=-1)  # (T, B, H) slope, for now
+        elif self.nonlinearity == "sigmoid":
+            d_pre = torch.addcmul(pre, pre, pre, value=-1)
         else:
             d_pre = (pre > 0).to(pre.dtype)
         d_pre_t, d_mu_t = d_pre.unbind(0), d_mu.unbind(0)

@@ -1,4 +1,4 @@
-"""The scan written as one reads it: step by step under autograd, with no kernel in place.
+"""The scan by the readable formula: step by step under autograd, without hand-written passes.
 
 Slower than `scan`, by the bookkeeping of autograd for every operation of every step. It is used
 where the hand-written passes cannot be: for cells that have none, inside `torch.func`'s transforms
@@ -40,7 +40,7 @@ def in_transform() -> bool:
     return (
         torch._C._functorch.maybe_current_level() is not None  # noqa: SLF001  (no public name)
         or torch.autograd.forward_ad._current_level >= 0  # noqa: SLF001  (as above)
-        or (exporting is not None and exporting())
+        or (exporting is not None and bool(exporting()))
     )
 
 

@@ -46,6 +46,18 @@ def drawn_probability(probability: Tensor) -> Tensor:
     return torch.where(level >= RESOLUTION, level, rounded) / RESOLUTION
 
 
+def require_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless a tensor is of a shape: broadcasting would give a wrong number.
+
+    Args:
+        name: of the tensor, for the message.
+        value: the tensor.
+        shape: what it should be.
+    """
+    if value.shape != shape:
+        raise ValueError(f"{name} must be of shape {tuple(shape)}; got {tuple(value.shape)}")
+
+
 def require_mask(mask: Tensor, shape: tuple[int, ...]) -> None:
     """Raise unless a mask tells which steps count, and some do.
 

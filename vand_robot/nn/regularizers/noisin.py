@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from torch import Tensor
 from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
 from vand_robot.nn.kernel.random_mask import draw_mask, require_mask
 from vand_robot.nn.regularizers.base import Part, Regularizer
-from vand_robot.nn.regularizers.options import Range
+from vand_robot.nn.regularizers.options import Range, require_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,10 +44,19 @@ class Scaled(NamedTuple):
     variance: Callable[[float], float]
     """variance(spread) of a draw."""
 
+    spread: Callable[[float], float]
+    """spread(variance), the inverse."""
+
 
 def _uniform(like: Tensor) -> Tensor:
-    """Draw from (0, 1), open on both sides so that logarithms are finite."""
-    return torch.rand_like(like).clamp_(torch.finfo(like.dtype).tiny, 1 - 2**-24)
+    """Draw from (0, 1), open on both sides so that logarithms are finite.
+
+    torch draws multiples of 2^-24 (of 2^-53 in float64), 0 among them. A 0 stands for all that is
+    below the next multiple, so it becomes the middle of that: the smallest positive number in its
+    place would be an outlier of 87 scales, once in 2^24 draws.
+    """
+    step = 2.0**-53 if like.dtype == torch.float64 else 2.0**-24
+    return torch.rand_like(like).clamp_(step / 2, 1 - step)
 
 
 def _normal(spread: float, _: float, like: Tensor) -> Tensor:
@@ -89,14 +98,16 @@ def _chi_square(spread: float, _: float, like: Tensor) -> Tensor:
 
 
 DISTRIBUTIONS: Mapping[Distribution, Scaled] = {
-    "normal": Scaled(_normal, lambda spread: spread**2),
-    "bernoulli": Scaled(_bernoulli, lambda spread: (1 - spread) / spread),
-    "gamma": Scaled(_gamma, lambda spread: spread**2),
-    "gumbel": Scaled(_gumbel, lambda spread: spread**2),
-    "laplace": Scaled(_laplace, lambda spread: spread**2),
-    "logistic": Scaled(_logistic, lambda spread: spread**2),
-    "beta": Scaled(_beta, lambda spread: spread),
-    "chi_square": Scaled(_chi_square, lambda spread: spread),
+    "normal": Scaled(_normal, lambda spread: spread**2, math.sqrt),
+    "bernoulli": Scaled(
+        _bernoulli, lambda spread: (1 - spread) / spread, lambda variance: 1 / (1 + variance)
+    ),
+    "gamma": Scaled(_gamma, lambda spread: spread**2, math.sqrt),
+    "gumbel": Scaled(_gumbel, lambda spread: spread**2, math.sqrt),
+    "laplace": Scaled(_laplace, lambda spread: spread**2, math.sqrt),
+    "logistic": Scaled(_logistic, lambda spread: spread**2, math.sqrt),
+    "beta": Scaled(_beta, lambda spread: spread, float),
+    "chi_square": Scaled(_chi_square, lambda spread: spread, float),
 }
 """The paper's table. Its Bernoulli noise, of mean 1, is shifted to mean 0 like the others."""
 
@@ -130,6 +141,29 @@ class Noisin(Regularizer):
             raise ValueError('Noisin that is strongly unbiased is on the output; leave on="hidden"')
         if self.distribution == "bernoulli" and self.spread > 1:
             raise ValueError(f"spread must lie in (0, 1] for bernoulli; got {self.spread!r}")
+
+    @classmethod
+    def of_variance(cls, distribution: Distribution, variance: float, **options: Any) -> Noisin:
+        """Make noise of a given variance: by the paper all that matters of a distribution.
+
+        The table's gamma is a standard deviation for most distributions, a variance for "beta" and
+        "chi_square", and for "bernoulli" a probability; so one gamma for all compares unlike noise.
+
+        Args:
+            distribution: see `DISTRIBUTIONS`.
+            variance: of the noise eps, above 0.
+            **options: all options but the spread.
+
+        Returns:
+            The recipe, with the spread that gives this variance.
+
+        Raises:
+            ValueError: if the variance is not above 0, or an option is bad.
+        """
+        require_known("distribution", distribution, DISTRIBUTIONS)
+        if not variance > 0:
+            raise ValueError(f"variance must be above 0; got {variance!r}")
+        return cls(distribution, DISTRIBUTIONS[distribution].spread(variance), **options)
 
     @property
     def variance(self) -> float:

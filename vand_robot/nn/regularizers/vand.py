@@ -32,12 +32,17 @@ that kept the unit. With a mask per step the present mask is independent of the 
 is averaged over all. A sequence is one call of `run`: truncated sequences draw anew.
 
 **Estimators of d.** What dropping a unit costs is a finite difference of the loss, between the
-unit kept and dropped. "straight-through" takes the slope where the sample is, so for small d the
+unit kept and dropped. "trapezoid", the default, weighs samples so that both ends count half, which
+is exact for a quadratic loss (Liu et al., "Bridging Discrete and Backpropagation", NeurIPS 2023,
+call it second-order). "straight-through" takes the slope where the sample is, so for small d the
 slope at "kept", and is blind to curvature: near an optimum, where slopes vanish, dropping seems
-nearly free. "trapezoid" weighs samples so that both ends count half, which is exact for a quadratic
-loss, at more variance for small d (Liu et al., "Bridging Discrete and Backpropagation", NeurIPS
-2023, call it second-order). "relaxed" makes soft masks (a concrete distribution), whose gradient is
-exact but belongs to another, soft, network.
+nearly free. At trained networks it sees -2 to 5 % of the loss's derivative in the logit of d, the
+trapezoid 77 to 98 % (finite differences with common random numbers; recall and sine, GRU and
+LSTM), and the trapezoid trained better in 4 of 4 pairs. Its standard deviation at batch 32 is 0.2
+to 1.1 times its mean. Antithetic masks, or as many dropped in every draw, lower that by 8 to 13 %;
+one mask for the whole batch raises it up to 3.4 times. So masks are drawn independently.
+"relaxed" makes soft masks (a concrete distribution), whose gradient is exact but belongs to
+another, soft, network.
 
 **One draw of noise.** A unit is kept or dropped, never both, so one eps serves both components.
 The distribution is the same, a draw is saved, and in the straight-through gradient of d the two
@@ -113,7 +118,7 @@ class Vand(Regularizer):
     mask: Mask = "step"
     """Draw a mask for every "step", or one for the whole "sequence"."""
 
-    estimator: Estimator = "straight-through"
+    estimator: Estimator = "trapezoid"
     """How the data term's gradient reaches d; see `Estimators of d` in the module's text."""
 
     temperature: Annotated[float, Range(0, open_low=True)] = 0.5
