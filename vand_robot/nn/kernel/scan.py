@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from vand_robot.nn.kernel import gpu_scan
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.kernel.cells import Weights
 from vand_robot.nn.kernel.first_order import first_order
@@ -88,6 +89,8 @@ def scan(
     """
     if x.dtype in HALF:
         return _scan_in_single(cell, x, weights, initial, affine, lengths)
+    if gpu_scan.usable(x):
+        return Trajectory(*gpu_scan.gpu_scan(cell, x, weights, initial, affine, lengths))
     shape = (x.shape[0], *initial.shape)
     valid_steps = None if lengths is None else lengths.tolist()
     coefficients = (
