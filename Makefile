@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= quickstart
 
-.PHONY: quickstart test kills faults check bench demos gallery clean help
+.PHONY: quickstart test kills faults check bench bench-gpu demos gallery clean help
 
 help:
 	@echo "make quickstart   record, train, evaluate and replay, end to end (OUT=folder)"
@@ -14,6 +14,7 @@ help:
 	@echo "make kills        recording by hand, killed at 50 moments (the suite: at 10)"
 	@echo "make check        format, lint, types"
 	@echo "make bench        speed, as ratios against peers in the same run"
+	@echo "make bench-gpu    the same on a GPU, against cuDNN"
 	@echo "make demos        record the small data set in demos/data anew"
 	@echo "make gallery      draw the pictures of the tasks anew"
 
@@ -42,6 +43,9 @@ check: $(READY)
 
 bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
+
+bench-gpu: $(READY)
+	$(BIN)/python -m tests.benchmarks.gpu
 
 demos: $(READY)
 	rm -rf demos/data/workshop.hdf5
