@@ -3,8 +3,9 @@
 Matrix products over all steps (the input's part of the pre-activations, the gradients of weights
 and inputs) are cuBLAS's. The recurrence is one Triton kernel for the forward and one for the
 backward pass, with or without a map of the state; see `gpu_tiles`. Without one, cuDNN's kernels
-would do, but they launch two kernels for every step and take twice as long (an Elman network of few
-units excepted), and of an LSTM's cell they return the last state alone.
+would do for the Elman network and the GRU (of an LSTM's cell they return the last state alone). But
+they are two launches for every step, and on an H100 slower, except for an Elman network of up to a
+few hundred units.
 
 Products are rounded as cuDNN's recurrent kernels round theirs: to TF32 where
 `torch.backends.cudnn.allow_tf32` is set, as it is by default, and in three TF32 products, close to
