@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 OUT ?= quickstart
 DOCS ?= build/docs
 
-.PHONY: quickstart test kills faults check docs bench demos gallery clean help
+.PHONY: quickstart test kills faults check docs bench bench-gpu demos gallery clean help
 
 help:
 	@echo "make quickstart   record, train, evaluate and replay, end to end (OUT=folder)"
@@ -16,6 +16,7 @@ help:
 	@echo "make check        format, lint, types, the API reference builds"
 	@echo "make docs         the API reference as pages (DOCS=folder)"
 	@echo "make bench        speed, as ratios against peers in the same run"
+	@echo "make bench-gpu    the same on a GPU, against cuDNN"
 	@echo "make demos        record the small data set in demos/data anew"
 	@echo "make gallery      draw the pictures of the tasks anew"
 
@@ -49,6 +50,9 @@ docs: $(READY)
 
 bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
+
+bench-gpu: $(READY)
+	$(BIN)/python -m tests.benchmarks.gpu
 
 demos: $(READY)
 	rm -rf demos/data/workshop.hdf5

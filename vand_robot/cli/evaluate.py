@@ -40,6 +40,7 @@ Expert = Annotated[
 Replays = Annotated[
     int, typer.Option(min=0, help="Pages to write of so many of the worst episodes.")
 ]
+Device = Annotated[str, typer.Option(help="Where the policy acts: auto, cpu, cuda, cuda:N or mps.")]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -63,6 +64,7 @@ def evaluate_command(
     processes: Processes = 0,
     expert: Expert = False,
     replays: Replays = 0,
+    device: Device = "cpu",
     out: Out = None,
     resume: Resume = False,
     force: Force = False,
@@ -87,6 +89,7 @@ def evaluate_command(
                 processes=processes,
                 expert=expert,
                 replays=replays,
+                device=device,
                 resume=resume,
                 force=force,
                 progress=progress,

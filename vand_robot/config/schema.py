@@ -10,11 +10,14 @@ from typing import Annotated, Final, Literal
 from vand_envs.errors import UsageError
 from vand_robot.config.validation import Amount, Count, Fraction
 from vand_robot.nn import NoRegularizer, Range, Regularizer
+from vand_robot.policies.device import require_device_name
 
 Activation = Literal["tanh", "silu", "relu"]
 """The nonlinearity of an encoder's layer."""
+Precision = Literal["float32", "bfloat16"]
+"""Type of products."""
 AUTO: Final = "auto"
-"""In place of a number of threads: the number that is fastest here."""
+"""In place of a number of threads, the number that is fastest here; likewise of a device."""
 
 # Upper bounds lie far above what is of use here, and below what torch dies of without a word.
 Units = Annotated[int, Range(1, 8192, open_high=False)]
@@ -184,3 +187,13 @@ class TrainConfig:
     """CPU threads of torch. "auto" measures at the start which number is fastest on this machine,
     and the run's configuration then holds that number: the last bits of a run depend on it. Where
     anything else runs on the machine, two threads can be ten times slower than one."""
+    device: str = "cpu"
+    """Where the policy is trained: cpu, cuda, cuda:N, mps, or auto, which takes the first CUDA GPU
+    that has kernels for the scan over time, and else the CPU; the run's configuration then holds
+    what it took. A run may go on elsewhere, but only goes on exactly where it was."""
+    precision: Precision = "float32"
+    """Type of the products before and after the recurrent core. The core's own, its state, all
+    weights and the loss are float32; on a GPU bfloat16 rounds the core's products to TF32 too."""
+
+    def __post_init__(self) -> None:
+        require_device_name(self.device)

@@ -14,6 +14,10 @@ from torch import Tensor
 
 from vand_robot.data.images import ImageStore
 
+CPU = torch.device("cpu")
+DATA_SHARE = 0.5
+"""Share of a GPU's free memory that demonstrations may take; larger sets stay in main memory."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -24,7 +28,7 @@ class Batch:
     actions: Tensor
     """(T, B, A) float32."""
     lengths: Tensor
-    """(B,) valid steps of each sequence, in 1..T, descending."""
+    """(B,) valid steps of each sequence, in 1..T, descending; on the CPU, wherever the rest is."""
     images: Mapping[str, Tensor] = field(default_factory=dict)
     """Image observation -> (S, H, W, 3) uint8, of the S valid steps alone, in the order in which
     `mask` picks them: the first step of every sequence, then the second, ..."""
@@ -32,7 +36,31 @@ class Batch:
     @cached_property
     def mask(self) -> Tensor:
         """(T, B) bool, which steps are valid."""
-        return torch.arange(len(self.observations))[:, None] < self.lengths
+        return _arange(len(self.observations))[:, None] < self.lengths
+
+    @cached_property
+    def valid_rows(self) -> Tensor:
+        """(N,) indices of the N valid steps among the T B steps, in time first; on the device."""
+        return self.mask.flatten().nonzero()[:, 0].to(self.observations.device)
+
+    def valid(self, values: Tensor) -> Tensor:
+        """Picks the valid steps, (T, B, F) -> (N, F), without a wait for the device."""
+        return values.flatten(0, 1).index_select(0, self.valid_rows)
+
+    def padded(self, values: Tensor) -> Tensor:
+        """Puts valid steps in their places, zero elsewhere, (N, F) -> (T, B, F)."""
+        steps, batch = self.mask.shape
+        blank = values.new_zeros(steps * batch, values.shape[-1])
+        return blank.index_copy(0, self.valid_rows, values).view(steps, batch, -1)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device, but for the lengths."""
+        return Batch(
+            _sent(self.observations, device),
+            _sent(self.actions, device),
+            self.lengths,
+            {key: _sent(rgb, device) for key, rgb in self.images.items()},
+        )
 
     @property
     def steps(self) -> int:
@@ -47,9 +75,11 @@ class Batch:
         Args:
             ahead: How many steps later, K numbers.
         """
-        steps = torch.arange(len(self.actions))[:, None]  # (T, 1)
-        columns = torch.arange(len(self.lengths))  # (B,)
-        later = [self.actions[(steps + k).minimum(self.lengths - 1), columns] for k in ahead]
+        device = self.actions.device
+        steps = _arange(len(self.actions))[:, None]  # (T, 1)
+        columns = torch.arange(len(self.lengths), device=device)  # (B,)
+        places = [(steps + k).minimum(self.lengths - 1).to(device) for k in ahead]  # (T, B) each
+        later = [self.actions[place, columns] for place in places]
         return replace(self, actions=torch.cat([self.actions, *later], -1))
 
     def split_time(self, size: int | None) -> Iterator["Batch"]:
@@ -69,7 +99,7 @@ class Batch:
     def cut_windows(self, size: int) -> "Batch":
         """Cuts each sequence into sequences of their own, of at most `size` steps."""
         count = -(-len(self.observations) // size)  # W
-        lengths = self.lengths - size * torch.arange(count)[:, None]  # (W, B)
+        lengths = self.lengths - size * _arange(count)[:, None]  # (W, B)
         lengths, order = lengths.clamp(0, size).flatten().sort(descending=True, stable=True)
         order, lengths = order[lengths > 0], lengths[lengths > 0]
 
@@ -77,20 +107,24 @@ class Batch:
             padding = count * size - len(x)
             x = torch.cat([x, x[-1:].expand(padding, -1, -1)])  # (W size, B, .)
             x = x.reshape(count, size, *x.shape[1:]).transpose(0, 1).flatten(1, 2)  # (size, W B, .)
-            return x[:, order]
+            return x[:, order.to(x.device)]
 
         cut_windows = Batch(cut(self.observations), cut(self.actions), lengths)
         if not self.images:
             return cut_windows
         rows = torch.zeros_like(self.mask, dtype=torch.long)
-        rows[self.mask] = torch.arange(self.steps)
-        rows = cut(rows[..., None])[..., 0][cut_windows.mask]  # (S,)
+        rows[self.mask] = _arange(self.steps)
+        rows = cut(rows[..., None])[..., 0][cut_windows.mask].to(self.observations.device)  # (S,)
         return replace(cut_windows, images={key: rgb[rows] for key, rgb in self.images.items()})
 
 
 @dataclass(frozen=True, eq=False)
 class EpisodeBuffer:
-    """Episodes end to end, so that a batch is one gather."""
+    """Episodes end to end, so that a batch is one gather.
+
+    Observations and actions may be on a device; all that says where episodes are is on the CPU,
+    which need not wait for the device to know the shape of a batch.
+    """
 
     observations: Tensor
     """(M, D) float32, the steps of all episodes."""
@@ -104,6 +138,8 @@ class EpisodeBuffer:
     """Task id -> indices of its episodes."""
     images: ImageStore | None = None
     """Camera images, left on the disk; None where the policy sees none."""
+    device: torch.device = CPU
+    """Where batches are."""
 
     @classmethod
     def of(
@@ -129,12 +165,21 @@ class EpisodeBuffer:
         """Number of episodes E."""
         return len(self.lengths)
 
+    def to(self, device: torch.device) -> "EpisodeBuffer":
+        """The same with batches on a device; the episodes are there too, if there is room."""
+        if device.type == "cuda":
+            size = self.observations.nbytes + self.actions.nbytes
+            if size > DATA_SHARE * torch.cuda.mem_get_info(device)[0]:
+                return replace(self, device=device)
+        observations, actions = self.observations.to(device), self.actions.to(device)
+        return replace(self, observations=observations, actions=actions, device=device)
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of all observations, actions and images."""
         digest = sha256()
         for tensor in (self.observations, self.actions, self.lengths):
-            digest.update(tensor.numpy().tobytes())
+            digest.update(tensor.cpu().numpy().tobytes())
         if self.images is not None:
             digest.update(self.images.fingerprint.encode())
         return digest.hexdigest()
@@ -145,10 +190,11 @@ class EpisodeBuffer:
         Padding repeats the last step of its episode: finite numbers that no loss looks at.
         """
         lengths, order = self.lengths[episodes].sort(descending=True, stable=True)  # (B,)
-        steps = torch.arange(int(lengths[0]))[:, None].minimum(lengths - 1)  # (T, B)
-        rows = self.starts[episodes[order]] + steps  # (T, B)
+        steps = _arange(int(lengths[0]))[:, None].minimum(lengths - 1)  # (T, B)
+        rows = (self.starts[episodes[order]] + steps).to(self.observations.device)  # (T, B)
         images = {} if self.images is None else self.images.read(episodes[order], lengths)
-        return Batch(self.observations[rows], self.actions[rows], lengths, images)
+        batch = Batch(self.observations[rows], self.actions[rows], lengths, images)
+        return batch if self.device.type == "cpu" else batch.to(self.device)
 
     def sample(self, size: int, rng: Generator) -> Batch:
         """Draws `size` episodes, as many of each task as possible, none twice if it can be."""
@@ -208,3 +254,15 @@ class BatchStream:
 
     def _make(self, update: int) -> Batch:
         return self._demonstrations.sample(self._size, default_rng([self._seed, update]))
+
+
+def _arange(count: int) -> Tensor:
+    """0, 1, ... on the CPU."""
+    return torch.arange(count, device="cpu")
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device; from page-locked memory, which a GPU reads without a wait."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -75,7 +75,7 @@ class ImageStore:
         Raises:
             VandError: They cannot be read, or are no images.
         """
-        running = torch.arange(int(lengths[0]))[:, None] < lengths  # (T, B)
+        running = torch.arange(int(lengths[0]), device="cpu")[:, None] < lengths  # (T, B)
         first = running.sum(1).cumsum(0) - running.sum(1)  # (T,), row of each step's first episode
         images = {
             key: np.empty((int(lengths.sum()), *size, 3), np.uint8)

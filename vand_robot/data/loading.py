@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.random import Generator, default_rng
 
 from vand_demos import DemoDataset, Episode, require_compatible
@@ -34,6 +35,11 @@ class TrainingData:
     """Demonstrations held back for validation; None where none are."""
     files: ExitStack = field(default_factory=ExitStack)
     """Open files, from which images are read."""
+
+    def to(self, device: torch.device) -> "TrainingData":
+        """The same with batches on a device; files stay with the original."""
+        valid = None if self.valid is None else self.valid.to(device)
+        return TrainingData(self.spec, self.train.to(device), valid)
 
     def close(self) -> None:
         """Closes the files."""

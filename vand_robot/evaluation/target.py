@@ -19,6 +19,7 @@ from vand_robot.policies.checkpoint import (
     load_policy,
     software_versions,
 )
+from vand_robot.policies.device import CPU, find_device
 from vand_robot.policies.expert import ExpertPolicy
 from vand_robot.policies.recurrent import RecurrentPolicy
 
@@ -39,15 +40,16 @@ class EvaluationTarget:
     """Its description in `results.json`."""
 
 
-def load_target(source: Path, *, expert: bool = False) -> EvaluationTarget:
+def load_target(source: Path, *, expert: bool = False, device: str = CPU) -> EvaluationTarget:
     """Load the target that a run, or a data set for the experts, stands for.
 
     Args:
         source: Folder of a run or of a checkpoint; with `expert` also a data set, for its tasks.
         expert: Whether the scripted experts act in place of the run's policy.
+        device: Where the policy acts.
 
     Raises:
-        UsageError: There is no run, or a data set without `expert`.
+        UsageError: There is no run, or a data set without `expert`; or a device that is not there.
         VandError: A damaged checkpoint or data set, a run that was trained on no demonstrations,
             or a data set that holds no successful one.
     """
@@ -74,6 +76,7 @@ def load_target(source: Path, *, expert: bool = False) -> EvaluationTarget:
         )
     folder = named(source)
     digest = "" if expert else _weights_digest(folder)
+    place = str(find_device(device))
     checkpoint = load_checkpoint(folder)
     references = from_extras(checkpoint.extras)
     if not references:
@@ -85,7 +88,8 @@ def load_target(source: Path, *, expert: bool = False) -> EvaluationTarget:
         name, make_policy = f"experts on {name}", partial(ExpertPolicy, dt)
         digest = _expert_digest(dt)
     else:
-        make_policy = partial(_load_unchanged, folder, digest)
+        make_policy = partial(_load_unchanged, folder, digest, place)
+        digest = digest if place == CPU else f"{digest} on {place}"  # the last bits are others
     facts = PolicyFacts(
         run=name,
         path=str(source),
@@ -115,13 +119,13 @@ def _weights_digest(source: Path) -> str:
         return sha256(file.read_bytes()).hexdigest()
 
 
-def _load_unchanged(source: Path, digest: str) -> RecurrentPolicy:
-    """The policy in a folder, as long as its weights have that digest.
+def _load_unchanged(source: Path, digest: str, device: str) -> RecurrentPolicy:
+    """The policy in a folder, on a device, as long as its weights have that digest.
 
     Raises:
         VandError: They have another by now: somebody trains there.
     """
-    policy = load_policy(source)
+    policy = load_policy(source).to(device)
     if _weights_digest(source) != digest:
         raise VandError(f"{source}: the policy changed while it was evaluated")
     return policy

@@ -121,7 +121,9 @@ def as_lengths(name: str, lengths: Tensor | Sequence[int], steps: int, batch: in
     Raises:
         ValueError: if they are no integers, too many, too few or out of bounds.
     """
-    found = torch.as_tensor(lengths)
+    found = (
+        lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths)
+    )  # no default device
     if found.numel() and (found.dtype.is_floating_point or found.dtype == torch.bool):
         raise ValueError(f"{name} expects lengths: integers; got {found.dtype}")
     found = found.long()

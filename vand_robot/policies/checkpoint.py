@@ -70,7 +70,7 @@ class Checkpoint:
 
 
 def load_policy(path: str | Path) -> RecurrentPolicy:
-    """Loads a policy, ready to act.
+    """Loads a policy, ready to act on the CPU; `to` moves it to another device.
 
     Args:
         path: A run's folder (its best checkpoint is taken, or else its last), or a checkpoint's.
@@ -187,7 +187,7 @@ def software_versions() -> dict[str, str]:
 
 
 def _pack(tensors: Mapping[str, Tensor]) -> bytes:
-    return safetensors.torch.save({k: v.detach().contiguous() for k, v in tensors.items()})
+    return safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
 
 
 def _dump(facts: Mapping[str, Any]) -> bytes:

@@ -137,7 +137,9 @@ def shift(images: Tensor, pixels: int) -> Tensor:
         (M, H, W, 3).
     """
     count, height, width, _ = images.shape
-    by = torch.randint(-pixels, pixels + 1, (2, count, 1))
-    rows = (torch.arange(height) + by[0]).clamp_(0, height - 1)  # (M, H)
-    columns = (torch.arange(width) + by[1]).clamp_(0, width - 1)  # (M, W)
-    return images[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    device = images.device
+    by = torch.randint(-pixels, pixels + 1, (2, count, 1), device=device)
+    rows = (torch.arange(height, device=device) + by[0]).clamp_(0, height - 1)  # (M, H)
+    columns = (torch.arange(width, device=device) + by[1]).clamp_(0, width - 1)  # (M, W)
+    each = torch.arange(count, device=device)[:, None, None]
+    return images[each, rows[:, :, None], columns[:, None, :]]

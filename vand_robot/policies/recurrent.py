@@ -19,6 +19,7 @@ The floor `min_std` says how precise is precise enough.
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 
 from vand_envs.errors import UsageError, VandError
 from vand_envs.typing import Float32Array
-from vand_robot.config.schema import PolicyConfig
+from vand_robot.config.schema import PolicyConfig, Precision
 from vand_robot.data.batches import Batch
 from vand_robot.interface import PolicySpec
 from vand_robot.nn import GaussianHead, make_cell
@@ -69,8 +70,9 @@ class PolicyLoss:
     """Scalar [nats per step]: that of the actions to come; zero for a policy that predicts none."""
     penalty: Tensor
     """Scalar: the regularizer's explicit term; zero for most."""
-    stats: Mapping[str, float]
-    """The regularizer's metrics: mean sigma, mean d, nats of memory per step, beta."""
+    figures: Sequence[tuple[float, Mapping[str, Tensor]]]
+    """The regularizer's metrics of each piece of the batch, and the piece's share of the steps:
+    mean sigma, mean d, nats of memory per step, beta; scalars on the device."""
     output: Tensor = field(repr=False)
     """(T, B, H) output of the recurrent core, detached."""
 
@@ -153,11 +155,18 @@ class RecurrentPolicy(nn.Module):
 
     def fit_normalizer(self, observations: Tensor) -> None:
         """Takes the normalizer's statistics from the observations (M, D) of the training data."""
-        exact = torch.tensor([key in EXACT_KEYS for key in _keys_of_numbers(self.spec)])
+        exact = torch.tensor(
+            [key in EXACT_KEYS for key in _keys_of_numbers(self.spec)], device=observations.device
+        )
         self.normalizer.fit(observations, exact, self.config.observation_std_floor)
 
     def loss(
-        self, batch: Batch, *, truncate_steps: int | None = None, input_noise_std: float = 0.0
+        self,
+        batch: Batch,
+        *,
+        truncate_steps: int | None = None,
+        input_noise_std: float = 0.0,
+        precision: Precision = "float32",
     ) -> PolicyLoss:
         """The loss of a batch of demonstrations; padding has no part in it.
 
@@ -167,45 +176,53 @@ class RecurrentPolicy(nn.Module):
             batch: Sequences from the beginning of their episodes.
             truncate_steps: Steps over which gradients flow back. The state itself is carried on.
             input_noise_std: Noise on normalized observations [standard deviations].
+            precision: Type of the products outside the recurrent core.
 
         Returns:
-            The terms of the loss; means over the valid steps of the batch.
+            The terms of the loss, on the policy's device; means over the valid steps of the batch.
         """
         batch = batch.with_future_actions(self._ahead)  # A (1 + K) numbers to predict
         if self.config.reset_every is not None:
             batch = batch.cut_windows(self.config.reset_every)
         state: Tensor | None = None
         outputs: list[Tensor] = []  # (T', B, H) each
-        stats: list[tuple[float, Mapping[str, float]]] = []  # share of the steps, metrics
+        figures: list[tuple[float, Mapping[str, Tensor]]] = []  # share of the steps, metrics
         # (nll, future_actions, penalty) of each piece, times its share of the steps
         weighted: list[Tensor] = []
         for piece in batch.split_time(truncate_steps):
-            valid = piece.mask  # (T', B'): what is computed for padding is thrown away
-            x = self.normalizer(piece.observations[valid])  # (N, D) of N valid steps
+            # what is computed for padding is thrown away
+            x = self.normalizer(piece.valid(piece.observations))  # (N, D) of N valid steps
             if self.training and input_noise_std > 0:
                 x = x + input_noise_std * self.normalizer.noise * torch.randn_like(x)
             seen = x
-            x = self.encoder(torch.cat([x, *self._look(piece.images)], -1))  # (N, F)
-            x = x.new_zeros(*valid.shape, x.shape[-1]).index_put((valid,), x)  # (T', B', F)
+            with _products_in(precision, x.device):
+                x = self.encoder(torch.cat([x, *self._look(piece.images)], -1))  # (N, F)
+            x = piece.padded(x.float())  # (T', B', F)
             if state is not None:
                 state = state[:, : len(piece.lengths)].detach()  # (num_layers, B', S)
             result = self.core.run(x, state, piece.lengths)
-            output = result.output[valid]  # (N, H)
-            now, later = piece.actions[valid].tensor_split([self.spec.action_size], -1)
-            nll = self.head.nll(self._read(output, seen), now)
+            output = piece.valid(result.output)  # (N, H)
+            now, later = piece.valid(piece.actions).tensor_split([self.spec.action_size], -1)
+            with _products_in(precision, x.device):
+                features = self._read(output, seen)  # (N, H)
+            nll = self.head.nll(features.float(), now)
             future_actions = (
-                self.future_actions.nll(output, later) if self.future_actions else torch.zeros(())
+                self.future_actions.nll(output, later) if self.future_actions else nll.new_zeros(())
             )
             share = piece.steps / batch.steps
             weighted.append(share * torch.stack([nll, future_actions, result.terms.penalty]))
-            stats.append((share, result.terms.stats))
+            figures.append((share, result.terms.figures))
             finished = batch.lengths.shape[0] - len(piece.lengths)
             outputs.append(nn.functional.pad(result.output.detach(), (0, 0, 0, finished)))
             state = result.state
         nll, future_actions, penalty = torch.stack(weighted).sum(0)
         total = nll + self.config.future_actions.weight * future_actions + penalty
-        mean = {key: sum(share * piece[key] for share, piece in stats) for key in stats[0][1]}
-        return PolicyLoss(total, nll, future_actions, penalty, mean, torch.cat(outputs))
+        return PolicyLoss(total, nll, future_actions, penalty, figures, torch.cat(outputs))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the policy is; `to` moves it."""
+        return self.normalizer.scale.device
 
     def initial_state(self, n: int) -> PolicyState:
         """The memory at the beginning of n episodes: empty."""
@@ -234,7 +251,9 @@ class RecurrentPolicy(nn.Module):
         # the sum of squares tells it in a third of the time of `isfinite`; it may overflow
         if not math.isfinite(np.vdot(flat, flat)):
             _require_finite(observation, self._keys)
-        x = torch.from_numpy(flat)
+        x, device = torch.from_numpy(flat), self.device
+        if device.type != "cpu":  # told first: even to stay costs time in a control step
+            x = x.to(device)
         if state is None:
             state = self.initial_state(len(x))
         elif self.config.reset_every is not None and state.steps % self.config.reset_every == 0:
@@ -242,13 +261,15 @@ class RecurrentPolicy(nn.Module):
         # `forward` and not a call: a module's hooks would cost a tenth of a control step
         features = self.normalizer.forward(x)  # (n, D + close-range view)
         if self.spec.images:
-            seen = self._look(_images(self.spec, observation, len(x)))  # (n, 2 C) each
+            images = _images(self.spec, observation, len(x))
+            seen = self._look({k: rgb.to(device) for k, rgb in images.items()})  # (n, 2 C) each
             features = torch.cat([features, *seen], -1)
         encoded = features
         for layer in self.encoder:
             encoded = layer.forward(encoded)  # (n, F) in the end
         output, core = self.core.step(encoded, state.core)  # (n, H), (num_layers, n, S)
-        actions = self.head.mean(self._read(output, features)).clamp_(-1.0, 1.0).numpy()  # (n, A)
+        mean = self.head.mean(self._read(output, features)).clamp_(-1.0, 1.0)  # (n, A)
+        actions = mean.numpy() if device.type == "cpu" else mean.cpu().numpy()
         if not math.isfinite(np.vdot(actions, actions)):
             raise VandError("the policy's action is not finite, its observation is")
         return actions, PolicyState(core, state.steps + 1)
@@ -286,6 +307,13 @@ class RecurrentPolicy(nn.Module):
         return x
 
 
+def _products_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """A context in which products are made in a type; the results may be of it too."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
 def _images(spec: PolicySpec, observation: Mapping[str, NDArray[Any]], n: int) -> dict[str, Tensor]:
     """The images (n, H, W, 3) that the policy sees, checked."""
     for key, size in spec.images.items():
@@ -297,7 +325,7 @@ def _images(spec: PolicySpec, observation: Mapping[str, NDArray[Any]], n: int) -
         if image.shape != shape or image.dtype != np.uint8:
             came = f"{image.shape} {image.dtype}"
             raise VandError(f"observation {key!r}: the policy expects {shape} uint8, got {came}")
-    return {key: torch.tensor(observation[key]) for key in spec.images}
+    return {key: torch.tensor(observation[key], device="cpu") for key in spec.images}
 
 
 def _keys_of_numbers(spec: PolicySpec) -> list[str]:

@@ -1,4 +1,4 @@
-"""Threads of torch: setting their number, and finding the fastest on a machine."""
+"""Settings of torch: threads, their fastest number on a machine, and how exact a GPU is."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +7,7 @@ from statistics import median
 
 import torch
 
+from vand_robot.config.schema import Precision
 from vand_robot.nn import tune_allocator
 
 TIMED_UPDATES = 3
@@ -17,20 +18,37 @@ of a run depend on their number, and other programs may want the processors."""
 
 
 @contextmanager
-def torch_settings(threads: int) -> Iterator[int]:
-    """Sets the number of threads; puts it and the caller's random numbers back afterwards.
+def torch_settings(
+    threads: int, device: torch.device, precision: Precision = "float32"
+) -> Iterator[int]:
+    """Sets torch up for training; puts all back afterwards, the caller's random numbers too.
+
+    On a GPU runs repeat exactly, and float32 means float32: the recurrent core's products are
+    rounded to TF32, torch's default, only where bfloat16 is asked for.
+
+    Args:
+        threads: Number of threads.
+        device: Where the policy is trained.
+        precision: Type of products.
 
     Yields:
         The number that torch had: one per processor core unless the user says otherwise.
     """
     previous = torch.get_num_threads()
-    with torch.random.fork_rng(devices=()):
+    gpu = device.type == "cuda"
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.allow_tf32
+    with torch.random.fork_rng(devices=[device.index or 0] if gpu else ()):
         torch.set_num_threads(threads)
         tune_allocator()
         try:
+            if gpu:
+                cudnn.deterministic, cudnn.allow_tf32 = True, precision == "bfloat16"
             yield previous
         finally:
             torch.set_num_threads(previous)
+            if gpu:
+                cudnn.deterministic, cudnn.allow_tf32 = before
 
 
 def fastest_threads(update: Callable[[], object], most: int) -> int:

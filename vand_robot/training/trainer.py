@@ -38,13 +38,14 @@ from vand_robot.policies.checkpoint import (
     load_trainer_state,
     save_checkpoint,
 )
+from vand_robot.policies.device import choose_device, find_device, is_available
 from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.training.logging import MetricsLogger, ProgressDisplay, RunningMeans
 from vand_robot.training.optim import learning_rate, make_optimizer
 from vand_robot.training.threads import fastest_threads, torch_settings
 from vand_robot.training.update import UpdateMetrics, not_finite
 
-HARMLESS = ("data", "updates", "validation_interval", "rollouts.interval")
+HARMLESS = ("data", "device", "updates", "validation_interval", "rollouts.interval")
 """Keys that may change when a run is resumed. The demonstrations themselves may not."""
 
 LOG_INTERVAL = 10
@@ -120,7 +121,8 @@ def train(
 
     Raises:
         UsageError: A mistake in the configuration; the folder is taken, or holds another run
-            than the one to be resumed, or one that has made more updates.
+            than the one to be resumed, or one that has made more updates; a device that is not
+            there.
         TrainingInterruptedError: Ctrl-C; the present update was finished and saved.
         VandError: Unusable data, a full disk, a folder that somebody else is training in, or a
             loss or gradient that is not finite.
@@ -130,8 +132,14 @@ def train(
     # built anew, so that bounds hold however the configuration was made
     config = validation.build(TrainConfig, validation.to_dict(config))
     folder.claim(resume=resume, force=force)
+    config = _with_device(config, folder, console, resume=resume)
+    device = find_device(config.device)
     threads = 1 if config.threads == AUTO else config.threads
-    with torch_settings(threads) as most, closing(load_data(config)) as data:
+    with (
+        torch_settings(threads, device, config.precision) as most,
+        closing(load_data(config)) as loaded,
+    ):
+        data = loaded.to(device)
         with disk_errors("write", folder.path):
             folder.path.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(folder.path, folder.path):
@@ -181,20 +189,15 @@ class Trainer:
             group["lr"] = rate
         self.policy.train()
         loss = self.policy.loss(
-            batch, truncate_steps=config.truncate_steps, input_noise_std=config.input_noise_std
+            batch,
+            truncate_steps=config.truncate_steps,
+            input_noise_std=config.input_noise_std,
+            precision=config.precision,
         )
         self.optimizer.zero_grad()
         loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.optimizer.clip_norm)
-        metrics = UpdateMetrics(
-            loss=loss.total.item(),
-            nll=loss.nll.item(),
-            future_actions=loss.future_actions.item(),
-            penalty=loss.penalty.item(),
-            gradient_norm=float(norm),
-            learning_rate=rate,
-            regularizer=loss.stats,
-        )
+        metrics = UpdateMetrics.of(loss, norm, rate)
         if not metrics.is_finite:
             raise not_finite(folder.non_finite, update, batch, loss, metrics)
         self.optimizer.step()
@@ -237,7 +240,8 @@ class Trainer:
             if part == WEIGHTS:
                 weights[name] = tensor
             else:
-                self.optimizer.state[parameters[name]][part] = tensor.clone()
+                parameter = parameters[name]
+                self.optimizer.state[parameter][part] = tensor.to(parameter.device, copy=True)
         self.averaged.load_state_dict(saved.policy.state_dict())
         if weights:
             self.policy.load_state_dict(weights)
@@ -341,7 +345,7 @@ def _loop(
         if (validate or roll_out) and trainer.data.valid is not None:
             metrics |= validation_nll(trainer.averaged, trainer.data.valid, config.batch_size)
         if score is not None and roll_out:
-            scored = score(trainer.averaged.eval())
+            scored = score(_on_cpu(trainer.averaged.eval()))
             metrics |= _prefixed(
                 ROLLOUTS, {k: float(v) for k, v in scored.items() if math.isfinite(v)}
             )
@@ -371,6 +375,27 @@ def _batches(config: TrainConfig, data: TrainingData) -> BatchStream:
     return BatchStream(data.train, config.batch_size, config.seed, config.updates)
 
 
+def _on_cpu(policy: RecurrentPolicy) -> RecurrentPolicy:
+    """The policy, or its copy on the CPU: few rows at a time are faster there than on a GPU."""
+    return policy if policy.device.type == "cpu" else copy.deepcopy(policy).cpu()
+
+
+def _with_device(
+    config: TrainConfig, folder: RunFolder, console: Console | None, *, resume: bool
+) -> TrainConfig:
+    """The configuration with a device for `auto`: that of the old run, if it is there."""
+    if config.device != AUTO:
+        return config
+    name, reason = choose_device()
+    if resume:
+        before = load_checkpoint(folder.last).config.device
+        if is_available(before):
+            name, reason = before, "as before"
+    if console is not None:
+        console.print(f"device: auto took {name} ({reason})", highlight=False, soft_wrap=True)
+    return dataclasses.replace(config, device=name)
+
+
 def _with_threads(
     config: TrainConfig, data: TrainingData, folder: RunFolder, most: int, *, resume: bool
 ) -> TrainConfig:
@@ -391,8 +416,8 @@ def _with_threads(
 def _begun(config: TrainConfig, data: TrainingData) -> Trainer:
     torch.manual_seed(_torch_seed(config.seed, 0))
     policy = RecurrentPolicy(config.policy, data.spec)
-    policy.fit_normalizer(data.train.observations)
-    return Trainer(config, data, policy)
+    policy.fit_normalizer(data.train.observations.cpu())
+    return Trainer(config, data, policy.to(data.train.device))  # drawn on the CPU: the same on all
 
 
 def _resumed(config: TrainConfig, data: TrainingData, folder: RunFolder) -> Trainer:
@@ -413,7 +438,7 @@ def _resumed(config: TrainConfig, data: TrainingData, folder: RunFolder) -> Trai
     if state.facts.get("valid_fingerprint", valid) != valid:  # older states lack it
         which = "the demonstrations held back for validation"
         raise UsageError(f"cannot resume {out}: data: {which} are not those of the run")
-    trainer = Trainer(config, data, saved.policy)
+    trainer = Trainer(config, data, saved.policy.to(data.train.device))
     trainer.restore(saved, state)
     return trainer
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
+import torch
+from torch import Tensor
 
 from vand_demos.system.files import write_bytes
 from vand_envs.errors import VandError
@@ -32,6 +34,26 @@ class UpdateMetrics:
     """Learning rate of the update."""
     regularizer: Mapping[str, float]
     """The regularizer's own: mean sigma, mean d, nats of memory per step, beta."""
+
+    @classmethod
+    def of(cls, loss: PolicyLoss, norm: Tensor, learning_rate: float) -> "UpdateMetrics":
+        """The metrics of an update, in one transfer: a GPU is waited for once.
+
+        Args:
+            loss: Its loss.
+            norm: Scalar, norm of the gradient.
+            learning_rate: Learning rate.
+        """
+        terms = [loss.total, loss.nll, loss.future_actions, loss.penalty, norm]
+        figures = [value for _, piece in loss.figures for value in piece.values()]
+        numbers = torch.stack([value.detach() for value in (*terms, *figures)]).tolist()
+        means: dict[str, float] = {}
+        following = iter(numbers[len(terms) :])
+        for share, piece in loss.figures:
+            for name in piece:
+                means[name] = means.get(name, 0) + share * next(following)
+        total, nll, future_actions, penalty, gradient_norm = numbers[: len(terms)]
+        return cls(total, nll, future_actions, penalty, gradient_norm, learning_rate, means)
 
     @property
     def is_finite(self) -> bool:
@@ -63,6 +85,6 @@ def not_finite(
         "states": loss.output,
         **batch.images,
     }
-    write_bytes(file, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}))
+    write_bytes(file, safetensors.torch.save({k: v.cpu().contiguous() for k, v in tensors.items()}))
     came = f"loss {metrics.loss}, gradient norm {metrics.gradient_norm}"
     return VandError(f"update {update}: not finite ({came}); its batch is in {file}")

@@ -26,6 +26,7 @@ from vand_robot.layout import (
     named,
     run_folder,
 )
+from vand_robot.policies.device import CPU
 from vand_robot.report import Picture, write_report
 from vand_robot.workflows.pictures import SUCCESS, draw_evaluation
 
@@ -41,6 +42,7 @@ def run_evaluation(
     processes: int = 1,
     expert: bool = False,
     replays: int = 0,
+    device: str = CPU,
     resume: bool = False,
     force: bool = False,
     links: Mapping[str, str] | None = None,
@@ -58,6 +60,8 @@ def run_evaluation(
         processes: Processes, 0 for one per processor; the numbers do not depend on it.
         expert: Whether the scripted experts act in place of the policy.
         replays: Pages to write beside the report, of so many of the worst episodes.
+        device: Where the policy acts: auto, cpu, cuda, cuda:N or mps. The simulations are on the
+            CPU, and few rows at a time are faster there; a large image network is not.
         resume: Go on with an evaluation that was interrupted.
         force: Replace an evaluation that is there.
         links: Pages to link from the report: title -> address relative to it.
@@ -65,7 +69,7 @@ def run_evaluation(
 
     Raises:
         UsageError: No such run, an unknown suite, perturbation or task, a number out of range, an
-            evaluation that is there, or both `resume` and `force`.
+            evaluation that is there, both `resume` and `force`, or a device that is not there.
         VandError: A damaged checkpoint, a policy that changed meanwhile, or the disk is full;
             finished jobs are safe. A replay that cannot be written: everything else is.
     """
@@ -75,7 +79,7 @@ def run_evaluation(
         if number < 0:
             raise UsageError(f"{name}: expected 0 or more, got {number}")
     wanted = find_suite(suite, perturbations, episodes)
-    target = load_target(source, expert=expert)
+    target = load_target(source, expert=expert, device=device)
     for task in tasks:
         if task not in target.references:
             raise unknown_name("task", task, target.references)

@@ -11,6 +11,8 @@ for a block at once, as matrix products, around the loop over its steps.
 
 What the scan takes and gives is padded, (T, B, .); what it keeps to itself is packed, block after
 block, so that sequences of unequal length cost little more than their valid steps.
+
+This is the reference, and what runs on a CPU; on a GPU, `gpu_scan` does the same in float32.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from vand_robot.nn.kernel import gpu_scan
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.kernel.cells import Cell, Weights
 from vand_robot.nn.kernel.first_order import first_order
@@ -63,6 +66,8 @@ def scan(
         return _scan_in_single(cell, x, weights, initial, affine, lengths)
     if in_transform() or not isinstance(cell, Cell):
         return scan_by_formula(cell, x, weights, initial, affine, lengths)
+    if gpu_scan.usable(cell, x):
+        return Trajectory(*gpu_scan.gpu_scan(cell, x, weights, initial, affine, lengths))
     shape = (x.shape[0], *initial.shape)
     valid_steps = None if lengths is None else lengths.tolist()
     coefficients = (

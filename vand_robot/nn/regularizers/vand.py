@@ -334,7 +334,9 @@ class VandSampler(Sampler):
         budget, paid = self.vand.budget, self._paid
         if budget is None or not paid:
             return
-        weights = torch.stack([torch.as_tensor(steps, dtype=kl.dtype) for kl, steps in paid])
+        weights = torch.stack(
+            [torch.as_tensor(steps, dtype=kl.dtype, device=kl.device) for kl, steps in paid]
+        )
         kls = torch.stack([kl for kl, _ in paid])
         mean = (weights.to(kls) * kls).sum() / weights.sum().clamp_min(1)
         self._paid = []
