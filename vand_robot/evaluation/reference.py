@@ -18,7 +18,8 @@ from vand_envs.errors import VandError
 from vand_envs.geometry import hand_path
 from vand_envs.robot import DEFAULT_ROBOT, get_robot
 from vand_envs.typing import FloatArray
-from vand_robot.metrics.reference_cycle import ReferenceCycle, reference_from_demonstrations
+from vand_robot.metrics.demonstrated_cycle import reference_from_demonstrations
+from vand_robot.metrics.reference_cycle import ReferenceCycle
 
 EXTRAS_KEY = "references"
 """Key of the references among a checkpoint's extras."""
@@ -101,7 +102,9 @@ def reference_from_episodes(
         signals = [task.cycle.phase_plane(view, spec) for view in views]
         valid = [task.cycle.valid(view, spec) for view in views]
         try:
-            cycle = reference_from_demonstrations(signals, dt, valid=valid)
+            cycle = reference_from_demonstrations(
+                signals, dt, valid=valid, disturbed=[e.disturbed for e in episodes]
+            )
         except VandError as error:
             raise VandError(f"task {task_id!r}: {error}") from None
     steps = int(np.median([len(e) for e in episodes]))
