@@ -3,21 +3,21 @@
 The ruler must be straight: a policy that moves as the demonstrator does when nothing disturbs him
 has an error of 0. So the reference is measured on what is not disturbed. A burst of noise, and what
 it takes to recover from it, slows a rhythm down or widens it, but seldom spoils more than a part of
-a cycle, and few cycles are free of it. The cycle is therefore cut into eighths, and what is
-typical is found for each eighth by itself, from its passages in all demonstrations:
+a cycle, and few cycles are free of it. The cycle is therefore cut into parts, and what is
+typical is found for each part by itself, from its passages in all demonstrations:
 
 - where it is known which steps are disturbed (`Episode.disturbed`), the mean of the passages that
   are not: what is left is the demonstrator's own variety, whose mean is what an imitator can learn;
 - where it is not known (demonstrations by hand, or from elsewhere), the median of all passages,
   which pauses, slips and corrections in less than half of them do not move.
 
-The eighths together are the cycle: the sum of their durations is its period, and their points in
+The parts together are the cycle: the sum of their durations is its period, and their points in
 turn are its orbit.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
@@ -39,7 +39,10 @@ from vand_robot.metrics.reference_cycle import (
 
 PARTS = 8
 """Parts of a cycle whose passages are compared: short beside a burst of noise, long beside the
-control step and the noise of a phase."""
+noise of a phase, which makes the durations of short passages skewed and their median too short."""
+FINE_PARTS = 16
+"""Parts where it is known what is disturbed, and means are taken: more of them fit between two
+bursts."""
 SETTLING_CYCLES = 0.5
 """The beginning of a demonstration's cycles that says nothing about their frequency [cycle]."""
 LEAST_MATCH = 0.5
@@ -85,11 +88,11 @@ class _Passages:
     """Passages of parts of the cycle, P of them."""
 
     part: IntArray
-    """(P,), which part of the cycle, of `PARTS`."""
+    """(P,), which part of the cycle."""
     steps: FloatArray
     """(P,) durations [sample]."""
     points: FloatArray
-    """(P, PHASES / PARTS, 2) points at equal steps of time [m]."""
+    """(P, PHASES / parts, 2) points at equal steps of time [m]."""
     doubt: IntArray
     """(P,): 0 where nothing is known against it, 1 where it is disturbed, 2 where the motion has
     not settled yet."""
@@ -97,21 +100,21 @@ class _Passages:
     """(P,), whether it is known that it is not disturbed."""
 
     @classmethod
-    def of(cls, motion: _Motion, begin: int, guess: ReferenceCycle, dt: float) -> Self:
+    def of(cls, motion: _Motion, begin: int, guess: ReferenceCycle, dt: float, parts: int) -> Self:
         """The passages of a motion from its onset on, by the phase along a first guess."""
         signal, disturbed = motion.signal[begin:], motion.disturbed[begin:]
         phases = phase(signal, dt, guess)
-        levels = np.arange(math.ceil(phases[0] * PARTS), math.floor(phases.max() * PARTS) + 1)
-        times = first_passage(phases, levels / PARTS)
+        levels = np.arange(math.ceil(phases[0] * parts), math.floor(phases.max() * parts) + 1)
+        times = first_passage(phases, levels / parts)
         start, end = times[:-1], times[1:]
         total = np.concatenate([[0], np.cumsum(disturbed)])
         first, last = np.floor(start).astype(np.int64), np.ceil(end).astype(np.int64)
         bad = total[last] > total[first]  # a step ends where the next sample is taken
-        settled = levels[:-1] / PARTS >= phases[0] + SETTLING_CYCLES
+        settled = levels[:-1] / parts >= phases[0] + SETTLING_CYCLES
         return cls(
-            levels[:-1].astype(np.int64) % PARTS,
+            levels[:-1].astype(np.int64) % parts,
             end - start,
-            resample(signal, start, end, PHASES // PARTS),
+            resample(signal, start, end, PHASES // parts),
             np.where(settled, np.where(bad, 1, 0), 2),
             np.full(len(start), motion.known) & ~bad,
         )
@@ -119,24 +122,20 @@ class _Passages:
     @classmethod
     def joined(cls, several: Sequence[Self]) -> Self:
         """The passages of several motions in one."""
-        names = ("part", "steps", "points", "doubt", "known")
-        return cls(*(np.concatenate([getattr(p, name) for p in several]) for name in names))
+        return cls(
+            *(np.concatenate([getattr(p, item.name) for p in several]) for item in fields(cls))
+        )
 
-    def typical(self, part: int) -> tuple[float, FloatArray, FloatArray] | None:
-        """The typical passage of a part of the cycle, from those with the least doubt.
+    @property
+    def counted(self) -> BoolArray:
+        """(P,), which ones count: of each part of the cycle, those with the least doubt."""
+        least = np.full(self.part.max() + 1, np.iinfo(np.int64).max)
+        np.minimum.at(least, self.part, self.doubt)
+        return self.doubt == least[self.part]
 
-        Returns:
-            Its duration [sample], its points (PHASES / PARTS, 2) [m], and the squared lengths of
-            the points' deviations from them (PHASES / PARTS,) [m^2]; None where there is none.
-        """
-        here = self.part == part
-        if not here.any():
-            return None
-        here &= self.doubt == self.doubt[here].min()
-        middle = np.mean if self.known[here].all() else np.median
-        points = middle(self.points[here], axis=0)
-        spread = middle(((self.points[here] - points) ** 2).sum(axis=-1), axis=0)
-        return float(middle(self.steps[here])), points, spread
+    def only(self, which: BoolArray) -> Self:
+        """Those of them that a mask (P,) names."""
+        return type(self)(*(getattr(self, item.name)[which] for item in fields(self)))
 
 
 def reference_from_demonstrations(
@@ -150,13 +149,13 @@ def reference_from_demonstrations(
     A first guess comes from the second halves, where the approach is over, or else, of cycles that
     are long, from whole demonstrations: the one that repeats itself best, by its autocorrelation,
     folded at its period. The guess then tells where each demonstration's cycles begin, and when
-    it passes each eighth of the cycle. The typical passages, put together, replace it; twice.
+    it passes each part of the cycle. The typical passages, put together, replace it; twice.
 
-    - Frequency: the inverse of the sum of the typical durations of the eighths.
-    - Orbit: the typical points of the eighths, in turn, at equal steps of time.
+    - Frequency: the inverse of the sum of the typical durations of the parts.
+    - Orbit: the typical points of the parts, in turn, at equal steps of time.
     - Amplitude: the root of the mean over time of the typical squared distance from the center.
     - Typical: the mean of the passages that are known not to be disturbed, or, where that is not
-      known, the median of all of them. Of an eighth that was never passed without disturbance, or
+      known, the median of all of them. Of a part that was never passed without disturbance, or
       never after the motion had settled, the passages that there are count.
 
     Args:
@@ -246,18 +245,25 @@ def _rhythm(signal: FloatArray, repeats: float) -> tuple[float, float] | None:
 def _refine(guess: ReferenceCycle, motions: Sequence[_Motion], dt: float) -> ReferenceCycle:
     begins = [onset(m.signal, dt, guess, m.valid) for m in motions]
     begun = [(m, begin) for m, begin in zip(motions, begins, strict=True) if begin is not None]
-    passages = [_Passages.of(m, begin, guess, dt) for m, begin in begun]
-    parts = [_Passages.joined(passages).typical(k) for k in range(PARTS)] if passages else [None]
-    typical = [part for part in parts if part is not None]
-    if len(typical) < PARTS:
+    parts = FINE_PARTS if all(m.known for m in motions) else PARTS
+    found = [_Passages.of(m, begin, guess, dt, parts) for m, begin in begun]
+    passages = _Passages.joined(found) if found else None
+    if passages is None or len(np.unique(passages.part)) < parts:
         raise VandError(
             f"no cycle found in {len(motions)} demonstrations: none is near the common "
             "orbit, valid, for one and a half cycles"
         )
-    steps = np.array([part[0] for part in typical])  # (PARTS,)
+    passages = passages.only(passages.counted)
+    middle = np.mean if passages.known.all() else np.median
+    steps, points, spread = np.empty(parts), [], []
+    for part in range(parts):
+        here = passages.only(passages.part == part)
+        steps[part] = middle(here.steps)
+        points.append(middle(here.points, axis=0))  # (PHASES / parts, 2)
+        spread.append(middle(((here.points - points[-1]) ** 2).sum(axis=-1), axis=0))
     return _describe(
-        _at_equal_times(np.concatenate([part[1] for part in typical]), steps),
-        _at_equal_times(np.concatenate([part[2] for part in typical])[:, None], steps)[:, 0],
+        _at_equal_times(np.concatenate(points), steps),
+        _at_equal_times(np.concatenate(spread)[:, None], steps)[:, 0],
         frequency_hz=1 / (float(steps.sum()) * dt),
         onset_s=max(begin for _, begin in begun) * dt,
     )
@@ -268,12 +274,12 @@ def _at_equal_times(values: FloatArray, steps: FloatArray) -> FloatArray:
 
     Args:
         values: Values at equal steps of time within each part, shape (PHASES, d).
-        steps: Durations of the parts, shape (PARTS,).
+        steps: Durations of the parts, shape (parts,).
 
     Returns:
         Shape (PHASES, d).
     """
-    each = np.repeat(steps, PHASES // PARTS)  # (PHASES,)
+    each = np.repeat(steps, PHASES // len(steps))  # (PHASES,)
     times = np.cumsum(each) - each
     wanted = np.arange(PHASES) / PHASES * each.sum()
     columns = [np.interp(wanted, times, column, period=each.sum()) for column in values.T]
