@@ -116,6 +116,9 @@ class Episode:
     """Software -> version that recorded it."""
     uid: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Identity of this recording (32 hex digits), the same wherever it is copied."""
+    disturbed: NDArray[np.bool_] | None = None
+    """(N,), whether a disturbance acts during the step or is being recovered from; None where it is
+    not known, as of demonstrations by hand."""
     name: str = ""
     """`demo_<int>` in the data set it was read from; empty until then."""
 
@@ -164,6 +167,8 @@ class Episode:
         yield from ((f"next_obs/{key}", a) for key, a in self.next_observations.items())
         yield "rewards", self.rewards
         yield "dones", self.dones
+        if self.disturbed is not None:
+            yield "disturbed", self.disturbed
 
     def _faults(self) -> Iterator[str]:
         """Every rule that this episode breaks, one line each."""
@@ -273,7 +278,7 @@ def shape_faults(
         yield f"{path}: expected {steps} steps, got shape {shape}"
     elif 0 in shape:
         yield f"{path}: expected at least one number a step, got shape {shape}"
-    rank = {"rewards": 1, "dones": 1, "actions": 2, "action_dict": 2, "states": 2}.get(group)
+    rank = _RANKS.get(group)
     if rank is not None and len(shape) != rank:
         yield f"{path}: expected {rank} axes, got shape {shape}"
     elif rank is None and len(shape) < 2:
@@ -281,9 +286,17 @@ def shape_faults(
     image = group in ("obs", "next_obs") and dtype == IMAGE_TYPE
     if image and (len(shape) != 4 or shape[-1] != 3):
         yield f"{path}: expected an image (N, H, W, 3), got shape {shape}"
-    expected = {"states": "float64", "dones": "int64"}.get(group, "float32")
+    others = {"states": "float64", "dones": "int64", "disturbed": "bool"}
+    expected = others.get(group, "float32")
     if not image and dtype != np.dtype(expected):
         yield f"{path}: expected {expected}, got {dtype}"
+
+
+_RANKS: Mapping[str, int] = MappingProxyType(
+    dict.fromkeys(("rewards", "dones", "disturbed"), 1)
+    | dict.fromkeys(("actions", "action_dict", "states"), 2)
+)
+"""Array, or group of arrays -> its number of axes, where it is fixed."""
 
 
 def is_image(array: NDArray[Any]) -> bool:

@@ -26,6 +26,7 @@ class EpisodeBuilder:
         self._views: list[Row] = [view]
         self._parts: list[Row] = []
         self._states: list[npt.NDArray[np.float64]] = []
+        self._disturbed: list[bool | None] = []
         self.rewards: list[float] = []
         """One for each step."""
 
@@ -38,7 +39,15 @@ class EpisodeBuilder:
         """The latest observation."""
         return self._views[-1]
 
-    def add(self, state: npt.NDArray[np.float64], parts: Row, reward: float, view: Row) -> None:
+    def add(
+        self,
+        state: npt.NDArray[np.float64],
+        parts: Row,
+        reward: float,
+        view: Row,
+        *,
+        disturbed: bool | None = None,
+    ) -> None:
         """Remember one step.
 
         Args:
@@ -46,11 +55,13 @@ class EpisodeBuilder:
             parts: The action in the terms of both modes, see `Controller.parts`, part -> (.,).
             reward: What it earned.
             view: The observation after it.
+            disturbed: Whether a disturbance acts or is being recovered from; None: unknown.
         """
         self._states.append(state)
         self._parts.append(parts)
         self.rewards.append(reward)
         self._views.append(view)
+        self._disturbed.append(disturbed)
 
     def episode(
         self,
@@ -75,6 +86,7 @@ class EpisodeBuilder:
         """
         n = len(self) if steps is None else steps
         views = {key: np.stack([v[key] for v in self._views[: n + 1]]) for key in self.view}
+        disturbed = self._disturbed[:n]
         parts = {key: np.stack([p[key] for p in self._parts[:n]]) for key in self._parts[0]}
         return Episode(
             task=batch.task.id,
@@ -93,5 +105,6 @@ class EpisodeBuilder:
             states=np.stack(self._states[:n]),
             model_file=batch.world.xml,
             recorded_at=utc_now(),
+            disturbed=None if None in disturbed else np.array(disturbed, np.bool_),
             versions={name: software_version(name) for name in ("vand-robot", "mujoco", "numpy")},
         )

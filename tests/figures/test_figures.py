@@ -19,7 +19,7 @@ from vand_robot.figures import (
     write_png,
 )
 from vand_robot.metrics.comparison import Comparison, MethodResult, MethodScore
-from vand_robot.metrics.reference_cycle import reference_from_demonstrations
+from vand_robot.metrics.demonstrated_cycle import reference_from_demonstrations
 from vand_robot.metrics.statistics import SuccessRate
 
 DT = 0.1

@@ -6,6 +6,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from vand_envs.errors import VandError
+from vand_robot.metrics.demonstrated_cycle import reference_from_demonstrations
 from vand_robot.metrics.periodic import (
     PeriodicTolerances,
     ReferenceCycle,
@@ -13,7 +14,6 @@ from vand_robot.metrics.periodic import (
     floquet_multiplier,
     in_tolerance,
     recovery_time,
-    reference_from_demonstrations,
     score_periodic,
     spectral_frequency,
 )

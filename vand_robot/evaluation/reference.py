@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from scipy.optimize import brentq
 
 from vand_demos import DemoDataset, Episode
 from vand_demos.storage.compatibility import require_fits, reward_fault, signature
@@ -18,13 +19,16 @@ from vand_envs.errors import VandError
 from vand_envs.geometry import hand_path
 from vand_envs.robot import DEFAULT_ROBOT, get_robot
 from vand_envs.typing import FloatArray
-from vand_robot.metrics.reference_cycle import ReferenceCycle, reference_from_demonstrations
+from vand_robot.metrics.demonstrated_cycle import reference_from_demonstrations
+from vand_robot.metrics.reference_cycle import ReferenceCycle
 
 EXTRAS_KEY = "references"
 """Key of the references among a checkpoint's extras."""
 
 PATHS = 12
 """Largest number of demonstrations whose paths are kept."""
+WORK_SHARES = (0.05, 1.0)
+"""Range in which the work of a disturbed step is sought, in those of an undisturbed one."""
 PATH_DT_S = 0.2
 """Time between two points of a path [s]."""
 
@@ -38,7 +42,8 @@ class TaskReference:
     median_steps: int
     """Median length [control steps]."""
     times_s: tuple[float, ...]
-    """Durations until success, per demonstration of a sequential task [s]."""
+    """Durations until success, per demonstration of a sequential task, as without disturbance
+    (`undisturbed_steps`) [s]."""
     cycle: ReferenceCycle | None
     """The rhythm of a periodic task."""
     paths: tuple[FloatArray, ...] = ()
@@ -91,7 +96,7 @@ def reference_from_episodes(
     paths: tuple[FloatArray, ...] = ()
     if task.kind == "sequential":
         # the last stage's reward marks the success
-        times = tuple(float(np.flatnonzero(e.rewards).max() + 1) * dt for e in episodes)
+        times = tuple((undisturbed_steps(episodes) * dt).tolist())
         chosen = np.linspace(0, len(episodes) - 1, min(PATHS, len(episodes))).round().astype(int)
         every = max(1, round(PATH_DT_S / dt))
         paths = tuple(_compact(hand_path(episodes[i].observations)[::every]) for i in chosen)
@@ -101,11 +106,68 @@ def reference_from_episodes(
         signals = [task.cycle.phase_plane(view, spec) for view in views]
         valid = [task.cycle.valid(view, spec) for view in views]
         try:
-            cycle = reference_from_demonstrations(signals, dt, valid=valid)
+            cycle = reference_from_demonstrations(
+                signals, dt, valid=valid, disturbed=[e.disturbed for e in episodes]
+            )
         except VandError as error:
             raise VandError(f"task {task_id!r}: {error}") from None
     steps = int(np.median([len(e) for e in episodes]))
     return TaskReference(len(episodes), steps, times, cycle, paths)
+
+
+def undisturbed_steps(episodes: Sequence[Episode]) -> FloatArray:
+    """How long successful demonstrations of one sequential task would be without disturbance.
+
+    A disturbed step does a share r of the work of one that is not, so a demonstration of U + D
+    steps, D of them disturbed, would have taken U + r D. The share is the same in all
+    demonstrations and stages, and is the one with which how long a stage would have taken does not
+    depend on how much of it was disturbed: the correlation between its logarithm and the disturbed
+    share, each relative to the mean of the stage over the demonstrations, is 0. Each stage of each
+    demonstration is one observation.
+
+    Args:
+        episodes: The demonstrations. Where it is not known of each what was disturbed, or where
+            no share explains the durations, they are taken as long as they are.
+
+    Returns:
+        Shape of the episodes [step].
+    """
+    ends = [np.flatnonzero(episode.rewards) + 1 for episode in episodes]  # of the stages
+    steps = np.array([end[-1] for end in ends], np.float64)
+    known = [e.disturbed for e in episodes if e.disturbed is not None]
+    if len(known) < len(episodes) or len({len(end) for end in ends}) > 1:
+        return steps
+    disturbed = np.stack(
+        [
+            np.diff(np.concatenate([[0], np.cumsum(flags)])[np.concatenate([[0], end])])
+            for flags, end in zip(known, ends, strict=True)
+        ]
+    )  # (episodes, stages)
+    clean = np.diff(np.stack(ends), axis=1, prepend=0) - disturbed
+    return np.asarray(steps - (1 - _work_share(clean, disturbed)) * disturbed.sum(axis=1))
+
+
+def _work_share(clean: FloatArray, disturbed: FloatArray) -> float:
+    """The share of the work of a step that a disturbed one does, see `undisturbed_steps`.
+
+    Args:
+        clean: Steps without disturbance, (episodes, stages).
+        disturbed: Steps with it, of the same shape.
+
+    Returns:
+        A number in `WORK_SHARES`, or 1 where none of them solves the equation.
+    """
+    share = disturbed / (clean + disturbed)
+    share = share - share.mean(axis=0)
+
+    def dependence(work: float) -> float:
+        would = np.log(clean + work * disturbed)
+        return float((share * (would - would.mean(axis=0))).sum())
+
+    low, high = WORK_SHARES
+    if not dependence(low) < 0 < dependence(high):
+        return 1.0
+    return float(brentq(dependence, low, high))
 
 
 def _compact(path: FloatArray) -> FloatArray:

@@ -25,7 +25,6 @@ from vand_robot.metrics.reference_cycle import (
     orbit_distance,
     parabola_peak,
     phase,
-    reference_from_demonstrations,
     resample,
     slope,
     whole_cycles,
@@ -39,7 +38,6 @@ __all__ = [
     "floquet_multiplier",
     "in_tolerance",
     "recovery_time",
-    "reference_from_demonstrations",
     "score_periodic",
     "spectral_frequency",
 ]

@@ -1,4 +1,4 @@
-"""The cycle that demonstrations of a periodic task show, and the phase of a motion along it.
+"""A cycle that demonstrations of a periodic task show, and the phase of a motion along it.
 
 A periodic task is judged in its phase plane, two signals in meters. The demonstrations say what to
 expect there: a closed curve (the mean cycle), how often per second it is walked, and in which
@@ -14,7 +14,7 @@ A phase is counted in cycles and grows in the direction of the demonstrations.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -33,16 +33,10 @@ ONSET_CYCLES = 0.5
 """A motion has begun when it stays in the neighborhood for this part of a cycle [cycle]."""
 ONSET_SHARE = 0.9
 """Least share of the samples of that part that must be near: contact may flicker at first."""
-SETTLING_CYCLES = 0.5
-"""The beginning of a demonstration's cycles that says nothing about their frequency [cycle]."""
-LEAST_MATCH = 0.5
-"""Least autocorrelation at its period of a signal that is taken to repeat itself."""
 TRACKING_PACE = 4.0
 """A tracked phase moves along the cycle by at most this multiple of the reference's pace."""
 JUMP_CYCLES = 0.05
 """A tracked phase jumps where the path without the jump is an amplitude off for longer [cycle]."""
-LOOP_AREA = 0.2
-"""Below this share of a circle's area a curve has no direction: an eight, a line to and fro."""
 REST_RADIUS = 0.1
 """Nearer to the center than this share of the amplitude, an angle is noise: the phase is held."""
 
@@ -58,8 +52,8 @@ class ReferenceCycle:
     center: FloatArray
     """Mean of the mean cycle, shape (2,) [m]."""
     mean_cycle: FloatArray
-    """One cycle at equal steps of time, shape (PHASES, 2) [m]: the median at each phase, which
-    disturbances of single demonstrations do not smear."""
+    """One cycle at equal steps of time, shape (PHASES, 2) [m]: what is typical at each phase where
+    nothing disturbs it."""
     turns: int
     """Winding of the cycle about the center: 1 counter-clockwise, -1 clockwise, 0 neither."""
     onset_s: float
@@ -96,39 +90,6 @@ class ReferenceCycle:
             raise VandError(
                 f"a periodic reference lacks {missing}; found: {sorted(record)}"
             ) from None
-
-
-def reference_from_demonstrations(
-    signals: Sequence[npt.ArrayLike],
-    dt: float,
-    valid: Sequence[npt.ArrayLike] | None = None,
-) -> ReferenceCycle:
-    """Measure the common cycle of demonstrations, each of which may begin with an approach.
-
-    A first guess comes from the second halves, where the approach is over, or else, of cycles that
-    are long, from whole demonstrations: the one that repeats itself best, by its autocorrelation,
-    folded at its period. The guess then tells where each demonstration's cycles begin and end, and
-    their median replaces it; twice.
-
-    Args:
-        signals: Phase-plane signals, each of shape (T, 2) [m].
-        dt: Time between samples [s].
-        valid: For each signal, which samples may count (contact with the board...), shape (T,).
-
-    Returns:
-        The reference.
-
-    Raises:
-        VandError: The demonstrations show no common cycle.
-    """
-    checked = [
-        check_signal(signal, None if valid is None else valid[i])
-        for i, signal in enumerate(signals)
-    ]
-    reference = _first_guess([signal[int(counts.argmax()) :] for signal, counts in checked], dt)
-    for _ in range(2):
-        reference = _refine(reference, checked, dt)
-    return reference
 
 
 def check_signal(
@@ -250,18 +211,21 @@ def first_passage(phases: FloatArray, levels: npt.ArrayLike) -> FloatArray:
     return np.where(reached < len(phases), after - np.clip(part, 0.0, 1.0), np.inf)
 
 
-def resample(signal: FloatArray, start: FloatArray, end: FloatArray) -> FloatArray:
-    """Cut a signal into pieces of `PHASES` equal steps of time, each from its start to its end.
+def resample(
+    signal: FloatArray, start: FloatArray, end: FloatArray, points: int = PHASES
+) -> FloatArray:
+    """Cut a signal into pieces of equal steps of time, each from its start to its end.
 
     Args:
         signal: Shape (T, 2).
         start: Fractional sample indices, shape (W,).
         end: Fractional sample indices, shape (W,).
+        points: Points of each piece, its end not among them.
 
     Returns:
-        Shape (W, PHASES, 2).
+        Shape (W, points, 2).
     """
-    at = start[:, None] + (end - start)[:, None] * (np.arange(PHASES) / PHASES)  # (W, K)
+    at = start[:, None] + (end - start)[:, None] * (np.arange(points) / points)  # (W, K)
     low = np.clip(at.astype(np.int64), 0, max(len(signal) - 2, 0))
     high = np.minimum(low + 1, len(signal) - 1)
     part = (at - low)[..., None]  # (W, K, 1)
@@ -325,116 +289,9 @@ def parabola_peak(left: FloatArray, middle: FloatArray, right: FloatArray) -> Fl
     return np.where(flat, 0.0, np.clip(peak, -0.5, 0.5))
 
 
-def _first_guess(signals: Sequence[FloatArray], dt: float) -> ReferenceCycle:
-    """One demonstration's cycle: that of the tail which repeats itself best.
-
-    Not the mean of all: disturbed demonstrations have periods that differ, and would blur it.
-    """
-    found: list[tuple[float, float, FloatArray]] = []
-    for share, repeats in _FOLDS:
-        tails = [signal[round((1 - share) * len(signal)) :] for signal in signals]
-        rhythms = [(_rhythm(tail, repeats), tail) for tail in tails]
-        found = [(*r, tail) for r, tail in rhythms if r is not None and r[0] >= LEAST_MATCH]
-        if found:
-            break
-    else:
-        raise VandError(
-            f"no cycle found in {len(signals)} demonstrations: one of a periodic task must repeat "
-            "itself, one and a half times at least"
-        )
-    _, period, tail = max(found, key=lambda rhythm: rhythm[0])
-    steps = np.arange(int((len(tail) - 1) / period) + 1, dtype=np.float64)
-    edges: FloatArray = len(tail) - 1 - period * steps  # backwards from the end
-    cycle = resample(tail, edges[1:], edges[:-1]).mean(axis=0)  # (K, 2)
-    return _describe(cycle[None], 1 / (period * dt), onset_s=0.0)
-
-
-_FOLDS = ((0.5, 2.0), (1.0, 1.5))
-"""Parts searched by the first guess: the last share of a demonstration, and how often a cycle must
-fit into it."""
-
-
-def _rhythm(signal: FloatArray, repeats: float) -> tuple[float, float] | None:
-    """How well a signal repeats itself, at most 1, and its period [sample].
-
-    The period is the first high peak of the autocorrelation after it has turned down.
-
-    Args:
-        signal: Shape (T, 2).
-        repeats: How often the period must fit into the signal at least.
-    """
-    z = as_complex(signal - signal.mean(axis=0))
-    n = len(z)
-    lags = np.arange(int(n / repeats) + 1)
-    spectrum = np.fft.fft(z, 2 * n)
-    power = np.concatenate([[0], np.cumsum(np.abs(z) ** 2)])  # (n + 1,)
-    overlap = np.sqrt(power[n - lags] * (power[n] - power[lags]))  # (lags,)
-    match = np.fft.ifft(np.abs(spectrum) ** 2).real[lags] / np.maximum(overlap, 1e-300)
-    low = np.flatnonzero(match <= 0)
-    if not len(low) or power[n] <= 0:
-        return None
-    inner = np.arange(max(low[0], 1), lags[-1])
-    peaks = inner[(match[inner] >= match[inner - 1]) & (match[inner] > match[inner + 1])]
-    if not len(peaks) or match[peaks].max() <= 0:
-        return None
-    k = int(peaks[match[peaks] >= 0.8 * match[peaks].max()][0])  # 0.8: noise makes peaks unequal
-    return float(match[k]), k + float(parabola_peak(match[k - 1], match[k], match[k + 1]))
-
-
-def _refine(
-    guess: ReferenceCycle, demonstrations: Sequence[tuple[FloatArray, BoolArray]], dt: float
-) -> ReferenceCycle:
-    settling = round(SETTLING_CYCLES / (guess.frequency_hz * dt))
-    onsets, durations, cycles = [], [], []
-    for signal, valid in demonstrations:
-        begin = onset(signal, dt, guess, valid)
-        if begin is None or begin + settling >= len(signal):
-            continue
-        settled = signal[begin + settling :]
-        whole, steps = whole_cycles(settled, phase(settled, dt, guess))
-        if len(whole):
-            onsets.append(begin * dt)
-            durations.append(steps * dt)
-            cycles.append(whole)
-    if not cycles:
-        raise VandError(
-            f"no cycle found in {len(demonstrations)} demonstrations: none is near the common "
-            "orbit, valid, for one and a half cycles"
-        )
-    return _describe(
-        np.concatenate(cycles), 1 / float(np.median(np.concatenate(durations))), onset_s=max(onsets)
-    )
-
-
 def slope(phases: FloatArray, dt: float) -> float:
     """Mean frequency: the slope of the line nearest to a phase of shape (T,) [1/s]."""
     if len(phases) < 2:
         return float("nan")
     time = (np.arange(len(phases)) - (len(phases) - 1) / 2) * dt
     return float(time @ phases / (time @ time))
-
-
-def _describe(cycles: FloatArray, frequency_hz: float, *, onset_s: float) -> ReferenceCycle:
-    """A reference from cycles (C, K, 2); by medians, as disturbances spoil single cycles badly."""
-    typical = np.median(cycles, axis=0)  # (K, 2)
-    center = typical.mean(axis=0)  # (2,)
-    radii = np.sqrt(((cycles - center) ** 2).sum(axis=-1).mean(axis=-1))  # (C,)
-    return ReferenceCycle(
-        frequency_hz=frequency_hz,
-        amplitude=float(np.median(radii)),
-        center=center,
-        mean_cycle=typical,
-        turns=_turns(as_complex(typical - center)),
-        onset_s=onset_s,
-    )
-
-
-def _turns(z: npt.NDArray[np.complex128]) -> int:
-    """Direction of a closed curve (K,) about 0: 1 or -1, or 0 where it has none.
-
-    From the area that it encloses with sign, relative to that of a circle of the same root mean
-    square radius. The angle at 0 would not do: a figure of eight passes through 0.
-    """
-    area = (np.conj(z) * np.roll(z, -1)).imag.sum() / 2
-    share = area / (np.pi * (np.abs(z) ** 2).mean())
-    return int(np.sign(share)) if abs(share) >= LOOP_AREA else 0

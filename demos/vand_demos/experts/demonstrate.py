@@ -91,6 +91,11 @@ class _Demonstration:
         """The action (A,) that is executed where the expert says `label`."""
         return label if self.process is None else self.process.apply(label, self.trace.view)
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether the latest step is disturbed, or recovers from a disturbance."""
+        return self.process is not None and self.process.disturbed
+
 
 def _run(
     batch: TaskBatch, seeds: Sequence[int], script: Script, disturbance: Disturbance | None
@@ -111,7 +116,11 @@ def _run(
         for i, demo in enumerate(running):
             if not demo.over:
                 demo.trace.add(
-                    states[i], _row(parts, i), float(batch.reward[i]), _row(observation, i)
+                    states[i],
+                    _row(parts, i),
+                    float(batch.reward[i]),
+                    _row(observation, i),
+                    disturbed=demo.disturbed,
                 )
     return running
 

@@ -38,6 +38,10 @@ class Disturbance:
     a rhythm that is knocked out of step at every burst would not be the one to learn."""
     correlation_s: float = 1.5
     """Correlation time of the noise [s]."""
+    recovery_s: float = 1.5
+    """Time after a burst in which a step still counts as disturbed [s]: three time constants of the
+    slowest feedback of the experts, that of the base (`motion.BASE_GAIN`), after which 5 % of an
+    offset are left."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale >= 0):
@@ -63,7 +67,10 @@ class DisturbanceProcess:
         self._in_contact = in_contact
         self._rng = np.random.default_rng([seed, 2])
         self._dt = dt
+        self.disturbed = False
+        """Whether the latest step is disturbed: in a burst, or recovering from one."""
         self._left = 0
+        self._recovering = 0
         self._noise = np.zeros_like(WEIGHTS)
         if self._rng.random() < disturbance.at_start:
             self._begin_burst()
@@ -74,8 +81,12 @@ class DisturbanceProcess:
         if self._left == 0 and rng.random() < magnitudes.rate_hz * dt:
             self._begin_burst()
         if self._left == 0:
+            self.disturbed = self._recovering > 0
+            self._recovering = max(0, self._recovering - 1)
             return action
         self._left -= 1
+        self.disturbed = True
+        self._recovering = round(magnitudes.recovery_s / dt)
         keep = np.exp(-dt / magnitudes.correlation_s)
         self._noise = keep * self._noise + np.sqrt(
             1 - keep**2

@@ -20,7 +20,7 @@ VERSION = 1
 """Version of the side-car layout."""
 
 _ARRAYS: tuple[str, ...] = ("observations", "next_observations", "actions", "action_parts")
-_ARRAYS += ("rewards", "dones", "states")
+_ARRAYS += ("rewards", "dones", "states", "disturbed")
 
 Rows = NDArray[Any]
 

@@ -11,7 +11,7 @@ The layout follows LeRobot's `datasets/dataset_writer.py` and `dataset_metadata.
 
 In `vand_robot/` lies what the format has no place for: `dataset.json` (environment, masks),
 `episodes.parquet` (seed, device, embedded world, ...; the observation after the last action) and
-`frames.parquet` (simulator states, parts of actions).
+`frames.parquet` (simulator states, parts of actions, which steps are disturbed).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -68,6 +68,9 @@ _EXTRAS = "vand_robot/dataset.json"
 _EXTRA_EPISODES = "vand_robot/episodes.parquet"
 _EXTRA_FRAMES = "vand_robot/frames.parquet"
 
+_DISTURBED = "disturbed"
+"""Column of `_EXTRA_FRAMES`; exports of earlier versions lack it."""
+
 
 def write(dataset: DemoDataset, folder: Path, _name: str) -> None:
     """Writes a data set that has episodes into an empty folder.
@@ -111,16 +114,18 @@ def write(dataset: DemoDataset, folder: Path, _name: str) -> None:
 def _extra_frames_schema(extras: Extras) -> pa.Schema:
     parts = {f"action_dict.{k}": vector(np.float32, n) for k, n in extras.action_parts.items()}
     states = {"states": vector(np.float64, extras.states)} if extras.states else {}
-    return pa.schema({"episode_index": pa.int64(), **parts, **states})
+    return pa.schema({"episode_index": pa.int64(), **parts, **states, _DISTURBED: pa.bool_()})
 
 
 def _extra_frames(episode: Episode, extras: Extras, index: int) -> pa.Table:
-    """States and parts of actions, a row each step; nulls where the episode lacks them."""
+    """States, parts of actions and disturbed steps, a row each step; nulls where there are none."""
     arrays: dict[str, NDArray[Any]] = {
         f"action_dict.{part}": rows for part, rows in episode.action_parts.items()
     }
     if episode.states is not None:
         arrays["states"] = episode.states
+    if episode.disturbed is not None:
+        arrays[_DISTURBED] = episode.disturbed
     arrays["episode_index"] = np.full(len(episode), index)
     schema = _extra_frames_schema(extras)
     columns = [
@@ -195,10 +200,15 @@ def _read_table(path: Path, columns: Iterable[str], **options: Any) -> pa.Table:
         VandError: One is missing.
     """
     table = pq.read_table(path, **options)
+    _require_columns(path, table, columns)
+    return table
+
+
+def _require_columns(path: Path, table: pa.Table, columns: Iterable[str]) -> None:
+    """Raises VandError where a table lacks a column."""
     for column in columns:
         if column not in table.column_names:
             raise VandError(f"{path}: expected a column {column!r}")
-    return table
 
 
 def _read_places(path: Path) -> list[dict[str, Any]]:
@@ -225,7 +235,10 @@ def _read_episode(
     seen += [IMAGES + key for key in extras.images]
     seen += ["action", "next.reward", "next.done"]
     frames = _read_table(folder / data, seen, filters=here)
-    ours = _read_table(folder / _EXTRA_FRAMES, _extra_frames_schema(extras).names, filters=here)
+    ours = pq.read_table(folder / _EXTRA_FRAMES, filters=here)
+    _require_columns(
+        folder / _EXTRA_FRAMES, ours, set(_extra_frames_schema(extras).names) - {_DISTURBED}
+    )
     if not len(frames) == len(ours) == place["length"]:
         raise VandError(
             f"{folder}: episode {index}: expected {len(ours)} steps as in {_EXTRA_FRAMES},"
@@ -243,6 +256,7 @@ def _read_episode(
         rewards=decode_vectors(frames["next.reward"], ()),
         dones=decode_vectors(frames["next.done"], ()).astype(np.int64),
         states=_states(ours, extras),
+        disturbed=_disturbed(ours),
     )
     if place["tasks"] != [episode.instruction]:
         raise VandError(
@@ -257,3 +271,10 @@ def _states(ours: pa.Table, extras: Extras) -> NDArray[np.float64] | None:
     if not extras.states or ours["states"].null_count:
         return None
     return decode_vectors(ours["states"], (extras.states,))
+
+
+def _disturbed(ours: pa.Table) -> NDArray[np.bool_] | None:
+    """Which steps are disturbed (N,), or None where it is not known."""
+    if _DISTURBED not in ours.column_names or ours[_DISTURBED].null_count:
+        return None
+    return decode_vectors(ours[_DISTURBED], ())

@@ -2,9 +2,9 @@
 
 Minari's readers see observations (N + 1 of them, a dictionary by key), actions, rewards,
 terminations (the episode ended in success), truncations (it ended otherwise), and in `infos` the
-simulator's states and the parts of the actions, before and at each action. Episode metadata holds
-task, instruction and success, and under `vand_robot` what else is known of the episode; dataset
-metadata holds the environment and, under `vand_robot`, the masks.
+simulator's states, the parts of the actions and which steps are disturbed, before and at each
+action. Episode metadata holds task, instruction and success, and under `vand_robot` what else is
+known of the episode; dataset metadata holds the environment and, under `vand_robot`, the masks.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ _LIBRARIES = ("minari", "h5py")
 """Packages that read the files."""
 
 _OURS = "vand_robot"
-_STATES, _PARTS = "states", "action_dict"
+_STATES, _PARTS, _DISTURBED = "states", "action_dict", "disturbed"
 
 
 def write(dataset: DemoDataset, folder: Path, name: str) -> None:
@@ -88,7 +88,8 @@ def _buffer(episode: Episode) -> EpisodeBuffer:
     """An episode as Minari holds it; where it is not known what was seen last, that before it."""
     last = {**episode.observations, **episode.next_observations}
     done = episode.dones.astype(bool)
-    states = {} if episode.states is None else {_STATES: episode.states}
+    optional = {_STATES: episode.states, _DISTURBED: episode.disturbed}
+    known = {key: rows for key, rows in optional.items() if rows is not None}
     return EpisodeBuffer(
         seed=episode.seed,
         observations={
@@ -99,7 +100,7 @@ def _buffer(episode: Episode) -> EpisodeBuffer:
         rewards=episode.rewards,
         terminations=done & episode.success,
         truncations=done & (not episode.success),
-        infos={**states, _PARTS: dict(episode.action_parts)},
+        infos={**known, _PARTS: dict(episode.action_parts)},
     )
 
 
@@ -177,4 +178,5 @@ def _episode(about: Mapping[str, Any], content: Mapping[str, Any], extras: Extra
         rewards=content["rewards"],
         dones=(content["terminations"] | content["truncations"]).astype(np.int64),
         states=infos.get(_STATES),
+        disturbed=infos.get(_DISTURBED),
     )

@@ -25,6 +25,7 @@ from vand_demos.storage.layout import (
     MAX_EXPANSION,
     MAX_TEXT_BYTES,
     NUMBERS,
+    OPTIONAL_ARRAYS,
     TEXTS,
     TOP,
     demo_number,
@@ -149,7 +150,7 @@ def read_demo(
     values["versions"] = _parsed(read_attribute(demo, "versions"))
     for name in ARRAYS:
         here = name in demo and want("", name)
-        missing = None if name == "states" else Unreadable("is missing")
+        missing = None if name in OPTIONAL_ARRAYS else Unreadable("is missing")
         values[name] = read_array(demo, name, steps) if here else missing
     for group, name in GROUPS.items():
         arrays = child(demo, group, h5py.Group) if group in demo else {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from vand_demos.episode import Episode
 from vand_demos.storage.compatibility import Recordings, require_compatible
-from vand_demos.storage.layout import require_new
+from vand_demos.storage.layout import OPTIONAL_ARRAYS, require_new
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.storage.splits import TRAIN, VALID, held_out
 from vand_demos.storage.writer import append, create, rewriting, write_splits
@@ -170,8 +170,8 @@ def _require_mergeable(datasets: Sequence[DemoDataset]) -> None:
 
 
 def _fixed(arrays: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The arrays that all episodes must have alike: states and next_obs may be left out."""
-    optional = ("states", "next_obs/")
+    """The arrays that all episodes must have alike: the others may be left out."""
+    optional = (*OPTIONAL_ARRAYS, "next_obs/")
     return {path: shape for path, shape in arrays.items() if not path.startswith(optional)}
 
 

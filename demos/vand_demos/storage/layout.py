@@ -54,7 +54,8 @@ DEMO_NAME = re.compile(r"demo_(0|[1-9][0-9]{0,8})")
 
 TOP = ("data", "mask")
 GROUPS = {"action_dict": "action_parts", "obs": "observations", "next_obs": "next_observations"}
-ARRAYS = ("actions", "states", "rewards", "dones")
+ARRAYS = ("actions", "states", "rewards", "dones", "disturbed")
+OPTIONAL_ARRAYS = ("states", "disturbed")
 NUMBERS = ("seed", "success", "control_dt_s")
 TEXTS = ("task", "instruction", "device", "action_mode", "model_file", "recorded_at", "uid")
 ENV_KWARGS = ("robot", "action_mode", "control_dt_s", "instructions")

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import solve_ivp
 
-from vand_robot.metrics.periodic import ReferenceCycle, reference_from_demonstrations
+from vand_robot.metrics.demonstrated_cycle import reference_from_demonstrations
+from vand_robot.metrics.reference_cycle import ReferenceCycle
 
 Floats = npt.NDArray[np.float64]
 
