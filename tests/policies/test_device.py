@@ -15,6 +15,7 @@ from vand_envs.errors import UsageError
 from vand_robot.config.loading import load_config
 from vand_robot.config.schema import TrainConfig
 from vand_robot.data.loading import load_data
+from vand_robot.evaluation.target import load_target
 from vand_robot.layout import RunFolder
 from vand_robot.nn.kernel import gpu_scan
 from vand_robot.policies import device as module
@@ -100,6 +101,17 @@ def test_a_run_goes_on_on_another_device(
             load_file(tmp_path / x / "last/policy.safetensors") for x in ("straight", "run")
         )
         assert all(torch.equal(there[key], here[key]) for key in there)
+
+
+def test_an_evaluation_says_where_the_policy_acts(fails, run, monkeypatch: pytest.MonkeyPatch):
+    code, line = fails("evaluate", run, "--device", "cuda:99")
+    assert code == 2
+    assert "device 'cuda:99' is not there; there are: cpu" in line
+    assert load_target(run).digest == load_target(run, device="cpu").digest
+    monkeypatch.setattr("vand_robot.evaluation.target.find_device", torch.device)
+    target = load_target(run, device="meta")
+    assert target.digest != load_target(run).digest  # its finished jobs are of other last bits
+    assert target.make_policy().device == torch.device("meta")
 
 
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
