@@ -22,7 +22,7 @@ from vand_envs.simulation import Simulation
 from vand_envs.typing import Float32Array, FloatArray, Observation
 from vand_robot.evaluation.reference import TaskReference
 
-SUITE_VERSION = "2"
+SUITE_VERSION = "3"
 """Changes whenever the same policy would get other numbers."""
 
 PERIODIC_HORIZON = 3.0
