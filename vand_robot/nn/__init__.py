@@ -16,6 +16,7 @@ from vand_robot.nn.registry import (
     make_cell,
     make_regularizer,
     options_of,
+    register_regularizer,
 )
 from vand_robot.nn.regularizers.base import (
     NoRegularizer,
@@ -69,5 +70,6 @@ __all__ = [
     "make_cell",
     "make_regularizer",
     "options_of",
+    "register_regularizer",
     "tune_allocator",
 ]
