@@ -16,12 +16,15 @@ PAGES += ["configs/STUDY.md", "vand_robot/nn/README.md"]
 
 def test_the_examples_in_python_run(run, tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text("utf-8")
-    policy, library = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    policy, single, library = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     shutil.copytree(run, tmp_path / "runs" / "wipe-0")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(compile(policy, "README.md", "exec"), names)
     assert names["batch"].progress.cycles.shape == (4,)
+    exec(compile(single, "README.md", "exec"), names)
+    assert names["action"].shape == (10,)
+    assert names["over"]
     exec(compile(library, "README.md", "exec"), names)
     assert np.isfinite(names["loss"].item())
 
