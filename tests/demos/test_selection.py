@@ -42,7 +42,7 @@ def test_names_that_nobody_knows_are_refused(path):
     with DemoDataset.open(path) as dataset:
         with pytest.raises(UsageError, match=r"unknown task 'wip'.*did you mean 'wipe'"):
             EpisodeFilter(tasks=("wip",)).select(dataset)
-        with pytest.raises(UsageError, match=r"unknown filter key 'trian'.*'train'"):
+        with pytest.raises(UsageError, match=r"unknown split 'trian'.*'train'"):
             EpisodeFilter(split="trian").select(dataset)
     with pytest.raises(UsageError, match="unknown device 'webb'"):
         EpisodeFilter(devices=("webb",))

@@ -230,7 +230,8 @@ class RecurrentPolicy(nn.Module):
         Raises:
             VandError: An observation is missing, of another size, or not finite.
         """
-        if np.ndim(observation.get(self._keys[0])) == 1:
+        first = observation.get(self._keys[0])
+        if first is not None and np.ndim(first) == 1:
             actions, state = self.act(self._batch_of_one(observation), state)
             return actions[0], state
         flat = self._flatten(observation)  # (n, D)
