@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vand_envs.errors import VandError
 
 DEVICES = ("keyboard", "web", "gamepad", "spacemouse", "expert")
-"""Devices that can have driven the robot."""
+"""Devices that can have driven the robot; those of plugins are called `NAMESPACE/NAME`."""
 
 ACTION_MODES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -87,7 +87,7 @@ class Episode:
     success: bool
     """Whether the task was done by the end."""
     device: str
-    """One of `DEVICES`."""
+    """One of `DEVICES`, or `NAMESPACE/NAME` of a plugin's."""
     control_dt_s: float
     """Time between two actions [s]."""
     action_mode: str
@@ -216,6 +216,11 @@ def _attribute_faults(episode: Episode) -> Iterator[str]:
             yield f"{name}: {mismatch(rule, value)}"
 
 
+def is_own_device(name: str) -> bool:
+    """Whether a device's name is one that a plugin may give: `NAMESPACE/NAME`."""
+    return re.fullmatch(r"[\w-]{1,40}/[\w-]{1,40}", name, re.ASCII) is not None
+
+
 _ATTRIBUTE_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
     {
         "task": (
@@ -225,7 +230,10 @@ _ATTRIBUTE_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxy
         "instruction": ("text", lambda x: isinstance(x, str) and bool(x)),
         "seed": ("an integer >= 0", lambda x: type(x) is int and x >= 0),
         "success": ("true or false", lambda x: type(x) is bool),
-        "device": (f"one of {', '.join(DEVICES)}", lambda x: isinstance(x, str) and x in DEVICES),
+        "device": (
+            f"one of {', '.join(DEVICES)}, or NAMESPACE/NAME of a plugin's",
+            lambda x: isinstance(x, str) and (x in DEVICES or is_own_device(x)),
+        ),
         "control_dt_s": (
             "seconds > 0",
             lambda x: type(x) in (int, float) and 0 < x < float("inf"),

@@ -31,8 +31,8 @@ from vand_envs.controller import ActionMode
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_envs.seeds import SEEDS_PER_SESSION
 
-RECORDING_DEVICES = ("expert", *TELEOP_DEVICES)
-"""Devices that can drive a recording session."""
+EXPERT = "expert"
+"""Name of the device that is no device: a script drives."""
 
 GIVE_UP = 5
 """Attempts per wanted episode after which a session has failed."""
@@ -44,7 +44,7 @@ def record(
     *,
     episodes: int,
     session: int = 0,
-    device: str = "expert",
+    device: str = EXPERT,
     connect: Connect | None = None,
     speed_limit: float = 1.0,
     disturbance: Disturbance | None = DEFAULT_DISTURBANCE,
@@ -65,7 +65,7 @@ def record(
         path: The data set; a new file, or with `resume` one to add to.
         episodes: Episodes to add: successful ones, or all with `keep_failures`.
         session: See `RecordingOptions`, as for what is not explained here.
-        device: Who demonstrates, one of `RECORDING_DEVICES`.
+        device: Who demonstrates, `EXPERT` or one of `TELEOP_DEVICES`.
         connect: See `TeleopOptions`; for the expert, None.
         speed_limit: See `TeleopOptions`.
         disturbance: See `ExpertOptions`.
@@ -88,9 +88,8 @@ def record(
             the device cannot be used, too many demonstrations fail, or the session has no starts
             left. Finished episodes are safe, and so they are when Ctrl-C ends the session.
     """
-    if device not in RECORDING_DEVICES:
-        raise unknown_name("device", device, RECORDING_DEVICES)
-    if (device == "expert") != (connect is None):
+    require_device(device)
+    if (device == EXPERT) != (connect is None):
         raise UsageError(f"device {device!r}: expected connect for a person, none for the expert")
     options = RecordingOptions(
         session=session,
@@ -116,6 +115,16 @@ def record(
         overwrite=overwrite,
         progress=progress,
     )
+
+
+def require_device(name: str) -> None:
+    """Check that a device can drive a recording session.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if name != EXPERT and name not in TELEOP_DEVICES:
+        raise unknown_name("device", name, (EXPERT, *TELEOP_DEVICES))
 
 
 def record_tasks(

@@ -17,6 +17,7 @@ from vand_envs.errors import VandError, unknown_name
 from vand_envs.observation import Observer
 from vand_envs.robot import ROBOTS
 from vand_envs.simulation import Simulation
+from vand_envs.tasks.registry import load_all_plugins
 from vand_envs.typing import FloatArray, IntArray
 
 SOURCES = ("states", "actions", "controls")
@@ -98,6 +99,7 @@ def load_verifiable(path: str | Path, name: str | None = None) -> Episode:
     """
     with DemoDataset.open(path, guarded=True) as dataset:
         robot = dataset.env_args["env_kwargs"]["robot"]
+        load_all_plugins()
         if robot not in ROBOTS:
             known = ", ".join(map(repr, ROBOTS))
             raise VandError(f"{path}: robot: expected {known}, got {robot!r}")

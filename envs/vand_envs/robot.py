@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import mujoco
 
-from vand_envs.errors import unknown_name
+from vand_envs.errors import UsageError, unknown_name
 
 ROBOT_PREFIX = "robot/"
 """Names of the robot's elements in the world begin with this."""
@@ -91,12 +91,28 @@ ROBOTS: dict[str, RobotSpec] = {VANDER.name: VANDER}
 """Name -> robot."""
 
 
+def register_robot(robot: RobotSpec) -> RobotSpec:
+    """Make a robot known by its name.
+
+    Raises:
+        UsageError: The name is taken.
+    """
+    if robot.name in ROBOTS:
+        raise UsageError(f"robot {robot.name!r} is registered already")
+    ROBOTS[robot.name] = robot
+    return robot
+
+
 def get_robot(name: str) -> RobotSpec:
-    """The robot of that name.
+    """The robot of that name, a plugin's too.
 
     Raises:
         UsageError: There is none; the message names the nearest.
     """
+    from vand_envs.tasks.registry import load_all_plugins  # noqa: PLC0415  (tasks need robots)
+
+    if name not in ROBOTS:
+        load_all_plugins()
     if name not in ROBOTS:
         raise unknown_name("robot", name, ROBOTS)
     return ROBOTS[name]

@@ -243,6 +243,32 @@ def test_the_page_counts_circles(chromium):
         device.close()
 
 
+def test_the_page_says_what_is_next_folds_its_buttons_and_shows_how(chromium, tmp_path):
+    with session(tmp_path / "set.hdf5", "--episodes", "1") as (process, address):
+        page = visit(chromium, address)
+        assert page.text("#show").startswith("Show me how")
+        page.click("#show")
+        until(lambda: page.text("#next") == "Watch. Drive to the cube on the table.")
+        until(lambda: page.text("#next") == "Watch. Close the gripper.")
+        assert page.run("document.querySelector('#save').disabled")
+        page.press("Digit5", "5")
+        until(lambda: phase(page) == "ready")
+        shown = "getComputedStyle(document.querySelector('.pad')).display"
+        assert page.run(shown) == "grid"
+        page.press("KeyH", "h")
+        assert page.run(shown) == "none"
+        page.click("#fold")
+        hold_button(page, "[data-hold=turn_left]")
+        assert page.text("#next") == "Now: Drive to the cube on the table."
+        page.click("#quit")
+        until(lambda: page.text("#quit") == "Drop it and finish")
+        page.click("#quit")
+        until(lambda: "session is over" in page.text("#veil"))
+        page.close()
+        said, _ = process.communicate(timeout=90)
+        assert "0 episodes" in said
+
+
 def test_a_page_of_another_origin_cannot_drive(chromium):
     """A real page on another port tries every way in."""
     device = open_device("web", DeviceOptions(make_world(), announce=lambda text: None))

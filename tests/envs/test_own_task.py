@@ -49,13 +49,13 @@ def _python(code, folder, *arguments, **variables):
 
 def test_the_commands_of_the_readme_know_its_task(readme, tmp_path):
     commands, _ = readme
-    name, value = commands[0].removeprefix("export ").split("=")
-    for command in commands[1:]:
+    for command in commands:
         program, *arguments = shlex.split(command)
         assert program == "vand-robot"
         code = "import sys; from vand_robot.cli.main import main; main(sys.argv[1:])"
-        printed = _python(code, tmp_path, *arguments, **{name: value})
-        if arguments[0] == "tasks":
+        printed = _python(code, tmp_path, *arguments)
+        assert arguments[:2] == ["--plugin", "drop_cube"]
+        if arguments[2] == "tasks":
             assert "drop-cube" in printed
     with DemoDataset.open(tmp_path / "drop.hdf5") as dataset:
         instructions = dataset.env_args["env_kwargs"]["instructions"]

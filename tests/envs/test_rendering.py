@@ -134,6 +134,34 @@ def test_a_forked_process_is_told_to_start_anew_where_it_would_wait_for_ever():
     assert "spawn" in _in_a_forked_process(lambda: batch.step(still))
 
 
+FORKED = """
+import gymnasium, vand_envs
+from gymnasium.vector import AsyncVectorEnv
+
+def make():
+    return gymnasium.make("VandRobot/Wipe-v0", cameras={"head_rgb": (16, 16)})
+
+env = make()
+env.reset(seed=0)  # the parent draws
+try:
+    envs = AsyncVectorEnv([make, make], context="fork")
+    envs.reset(seed=0)
+except Exception as error:
+    print("error:", error)
+    envs.close(terminate=True)
+"""
+
+
+def test_an_async_vector_environment_forked_after_rendering_says_what_to_do(tmp_path):
+    script = tmp_path / "forked.py"
+    script.write_text(FORKED)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "error: cannot render in a process that was forked" in done.stdout, done.stderr
+    assert 'context="spawn"' in done.stdout
+
+
 def test_one_simulation_may_be_stepped_in_a_forked_process():
     batch = TaskBatch("wipe", 1)
     batch.reset([0])

@@ -79,6 +79,21 @@ def test_actions_are_float32_and_within_bounds():
     assert actions.max() == 1
 
 
+def test_one_observation_without_a_batch_gives_one_action():
+    policy = make_policy()
+    observations = torch.randn(3, 1, 7)
+    expected, state = rolled_out(policy, observations), None
+    for x, actions in zip(observations, expected, strict=True):
+        one = {key: value[0] for key, value in as_observation(x).items()}
+        action, state = policy.act(one, state)
+        assert action.shape == (10,)
+        np.testing.assert_array_equal(action, actions[0])
+    with pytest.raises(VandError, match=r"'gripper': the policy expects shape \(1, 2\), got"):
+        policy.act({**one, "gripper": np.zeros(3, np.float32)})
+    with pytest.raises(VandError, match="'ee_pos' is missing"):
+        policy.act({"gripper": np.zeros(2, np.float32)})
+
+
 def test_the_state_is_carried_through_the_episode_and_the_callers_is_left_alone():
     policy = make_policy()
     x = make_batch([3]).observations

@@ -16,7 +16,7 @@ PAGES += ["configs/STUDY.md", "vand_robot/nn/README.md", "CONTRIBUTING.md", "CHA
 
 def test_the_examples_in_python_run(run, tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text("utf-8")
-    evaluation, policy, library = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    evaluation, policy, single, library = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     shutil.copytree(run, tmp_path / "runs" / "wipe-0")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
@@ -24,6 +24,9 @@ def test_the_examples_in_python_run(run, tmp_path, monkeypatch):
     assert names["result"].tasks["wipe"].success.episodes == 20
     exec(compile(policy, "README.md", "exec"), names)
     assert names["batch"].progress.cycles.shape == (4,)
+    exec(compile(single, "README.md", "exec"), names)
+    assert names["action"].shape == (10,)
+    assert names["over"]
     exec(compile(library, "README.md", "exec"), names)
     assert np.isfinite(names["loss"].item())
 

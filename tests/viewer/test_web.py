@@ -13,10 +13,12 @@ from websockets.sync.client import connect
 
 from tests.helpers.browser import browser, serving
 from tests.helpers.browser import until as until_often
+from vand_demos.ui.web_scene import hand_view
 from vand_envs import get_task
 from vand_robot.viewer.open import open_player
 from vand_robot.viewer.replay import ReplayRequest
-from vand_robot.viewer.web import WebViewer
+from vand_robot.viewer.scene import SceneView
+from vand_robot.viewer.web import WebViewer, stage_marks
 
 
 def until(condition):
@@ -152,6 +154,31 @@ def test_demonstrations_are_chosen_and_the_page_of_another_origin_is_refused(chr
         request = urllib.request.Request(address, headers={"Host": "evil.example"})
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(request, timeout=10)
+
+
+def test_stages_are_marked_on_the_time_bar_and_robots_are_labelled(demos):
+    request = ReplayRequest(demos, viewer="web", task="stow-cube", beside="expert")
+    player = open_player(request)
+    marks = stage_marks(player.source)
+    assert [label for _, label in marks] == ["1", "2", "3", "4"]
+    times = [time for time, _ in marks]
+    assert times == sorted(times)
+    assert 0 < times[0] < times[-1] <= player.length_s
+    scene = SceneView(player)
+    scene.pose()
+    (mine, left), (other, right) = scene.labels
+    assert mine == player.source.title
+    assert "expert" in other
+    assert right[0] - left[0] > 3  # side by side
+    alone = open_player(ReplayRequest(demos, viewer="web", task="stow-cube"))
+    assert SceneView(alone).labels == []
+
+
+def test_the_view_of_the_hand_turns_with_the_base():
+    hand = np.array([1.0, 2.0, 0.7])
+    eye, target = hand_view("hand", hand, np.pi / 2)
+    np.testing.assert_allclose(eye - hand, [-0.55, -0.75, 0.65])
+    np.testing.assert_allclose(target - hand, [0.0, 0.05, -0.05], atol=1e-12)
 
 
 def test_a_choice_is_not_reset_before_its_event_arrives(demos):

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import vand_robot
+from vand_envs import load_plugins
 from vand_envs.errors import UsageError, did_you_mean
 from vand_robot.cli.compare import compare_command
 from vand_robot.cli.demos import demos
@@ -38,11 +39,21 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  (its callback prints it)
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin",
+            metavar="MODULE",
+            help="Python module with tasks, experts, devices, robots or regularizers of your own;"
+            " may be given several times, always before the command.",
+        ),
+    ] = None,
 ) -> None:
     """Teach robots with small recurrent policies: record, train, evaluate, replay."""
+    load_plugins(plugin or ())
 
 
 for _name, _command, _example in (
@@ -94,6 +105,9 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
         known = [*_commands(app), *_commands(demos), *_commands(experiments)]
         return f"unknown command {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}"
     if message.startswith("No such option"):
+        if error.option_name == "--plugin":
+            name = _value_of("--plugin", arguments)
+            return f"--plugin stands before the command: {PROGRAM} --plugin {name} COMMAND ..."
         return _unknown_option(error.option_name, error.ctx.command, arguments)
     return message
 

@@ -1,18 +1,16 @@
 """Output of the command: tables and progress for people, JSON for scripts."""
 
 import json
-import math
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
-from rich.text import Text
+
+from vand_robot.progress import TimeLeft
 
 if TYPE_CHECKING:
     from vand_robot.evaluation.results import EvaluationResult
@@ -37,46 +35,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*row)
     out.print(table)
-
-
-class TimeLeft(ProgressColumn):
-    """Time left, from the mean rate since the work began.
-
-    Not from the rate of the last seconds: demonstrations are recorded side by side, so that many
-    are finished at once and then none for a while.
-    """
-
-    max_refresh = 0.5
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
-        self._clock = clock
-        self._first: tuple[float, float] | None = None  # time [s], work done
-        self._end: float | None = None  # when all will be done [s]
-
-    def begin(self, done: float) -> None:
-        """Count from now on; what was done before took no time."""
-        self._first, self._end = (self._clock(), done), None
-
-    def update(self, done: float, total: float) -> None:
-        """Estimate anew when all will be done."""
-        if self._first is None:
-            self.begin(done)
-        elif done > self._first[1]:
-            began, before = self._first
-            now = self._clock()
-            self._end = now + (now - began) * (total - done) / (done - before)
-
-    @property
-    def seconds(self) -> float | None:
-        """Time left [s]; None while nothing is done."""
-        return None if self._end is None else max(self._end - self._clock(), 0.0)
-
-    def render(self, task: Task) -> Text:  # noqa: ARG002  (rich asks for it)
-        """The time left as text."""
-        left = self.seconds
-        text = "-:--:--" if left is None else str(timedelta(seconds=math.ceil(left)))
-        return Text(f"{text} left", style="progress.remaining")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vand_demos.experts import Disturbance
-from vand_demos.recording import RECORDING_DEVICES, record_tasks
+from vand_demos.recording import EXPERT, record_tasks, require_device
 from vand_demos.recording_options import (
     ExpertOptions,
     Progress,
@@ -17,11 +17,12 @@ from vand_demos.recording_options import (
     TeleopOptions,
 )
 from vand_demos.teleop import DeviceOptions, TeleopDevice, open_device
+from vand_demos.teleop.devices import BUILT_IN
 from vand_demos.ui import LOOPBACK
 from vand_envs import get_task, task_ids
 from vand_envs.cameras import parse_image_sizes
 from vand_envs.controller import action_mode as to_action_mode
-from vand_envs.errors import UsageError, unknown_name
+from vand_envs.errors import UsageError
 from vand_envs.world import World
 from vand_robot.cli import console
 from vand_robot.cli.main import INTERRUPTED
@@ -29,16 +30,16 @@ from vand_robot.cli.options import Force, Images, ImageSize, Json, names, resumi
 
 ALL = "all"
 """In place of tasks: every one after the other, by the experts."""
-EXPERT = "expert"
-PEOPLE = tuple(device for device in RECORDING_DEVICES if device != EXPERT)
-"""Devices with which a person drives."""
 
 Tasks = Annotated[
     list[str],
     typer.Argument(metavar="TASK ...", help="Task ids, see `vand-robot tasks`; or all."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Data set to write (HDF5).")]
-Device = Annotated[str, typer.Option(help=f"Who drives: {', '.join(RECORDING_DEVICES)}.")]
+Device = Annotated[
+    str,
+    typer.Option(help=f"Who drives: {', '.join((EXPERT, *BUILT_IN))}, or a device of a plugin."),
+]
 Episodes = Annotated[
     int, typer.Option(min=1, help="Successful episodes of the session, of each task.")
 ]
@@ -162,14 +163,14 @@ def _progress(task: str, wanted: int) -> Iterator[Progress]:
 
 def _check_device(device: str, **given: object) -> None:
     """Check the device, and that no option is given which is not for it."""
-    if device not in RECORDING_DEVICES:
-        raise unknown_name("device", device, RECORDING_DEVICES)
+    require_device(device)
+    own = () if device in (EXPERT, *BUILT_IN) else (device,)
     for option, devices in (
         ("disturb", (EXPERT,)),
-        ("speed", PEOPLE),
-        ("host", ("web",)),
-        ("port", ("web",)),
-        ("mapping", ("gamepad", "spacemouse")),
+        ("speed", (*BUILT_IN, *own)),
+        ("host", ("web", *own)),
+        ("port", ("web", *own)),
+        ("mapping", ("gamepad", "spacemouse", *own)),
     ):
         if given[option] is not None and device not in devices:
             raise UsageError(

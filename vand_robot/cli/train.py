@@ -28,6 +28,7 @@ def train_command(
     json: Json = False,
 ) -> None:
     """Train a policy on demonstrations by behavior cloning."""
+    console.err.print(f"{config}: loading PyTorch and the demonstrations")
     from vand_robot.config.library import find_config  # noqa: PLC0415  (torch takes a second)
     from vand_robot.workflows.train import run_training  # noqa: PLC0415
 

@@ -18,6 +18,7 @@ from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from vand_envs.errors import UsageError, unknown_name
+from vand_envs.tasks.registry import load_all_plugins
 from vand_robot.nn import REGULARIZERS, Range, Regularizer
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ def build(cls: type[T], values: Any, prefix: str = "") -> T:
     kind = "configuration key"
     where = prefix.rstrip(".")
     if cls in UNIONS:
+        load_all_plugins()
         variants = UNIONS[cls]
         if not isinstance(values, Mapping) or "name" not in values:
             raise _mistyped(where, f"a name ({', '.join(variants)}) and its options", values)

@@ -25,6 +25,7 @@ from vand_robot.nn.registry import (
     make_cell,
     make_regularizer,
     options_of,
+    register_regularizer,
 )
 from vand_robot.nn.regularizers.base import (
     NoRegularizer,
@@ -85,5 +86,6 @@ __all__ = [
     "make_regularizer",
     "options_of",
     "parameter_groups",
+    "register_regularizer",
     "tune_allocator",
 ]

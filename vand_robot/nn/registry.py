@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ CELLS: Mapping[str, type[Elman] | type[GRU] | type[LSTM]] = {
 }
 """Layers by name."""
 
-REGULARIZERS: Mapping[str, type[Regularizer]] = {
+REGULARIZERS: dict[str, type[Regularizer]] = {
     "none": NoRegularizer,
     "gaussian_noise": GaussianNoise,
     "input_noise": InputNoise,
@@ -72,6 +73,29 @@ def make_cell(
     layer = CELLS[name]
     _require_options(name, options, list(inspect.signature(layer).parameters))
     return layer(input_size, hidden_size, num_layers, regularizer=regularizer, **options)
+
+
+def register_regularizer(name: str, recipe: type[Regularizer]) -> type[Regularizer]:
+    """Make a regularizer of one's own known by a name, to `make_regularizer` and configurations.
+
+    Args:
+        name: its name in configurations.
+        recipe: a dataclass derived from `Regularizer`; its fields are the options.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        TypeError: if it is no such class.
+        ValueError: if the name is taken.
+    """
+    known = isinstance(recipe, type) and issubclass(recipe, Regularizer)
+    if not known or not dataclasses.is_dataclass(recipe):
+        raise TypeError(f"{name}: expected a dataclass derived from Regularizer, got {recipe!r}")
+    if name in REGULARIZERS:
+        raise ValueError(f"regularizer {name!r} is registered already")
+    REGULARIZERS[name] = recipe
+    return recipe
 
 
 def make_regularizer(name: str | Mapping[str, Any] | None, **options: Any) -> Regularizer:

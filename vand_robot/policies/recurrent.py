@@ -236,17 +236,21 @@ class RecurrentPolicy(nn.Module):
 
         Args:
             observation: Key -> (n, d), images (n, H, W, 3) uint8; keys that the policy does not use
-                are ignored.
+                are ignored. Of one episode, as a Gymnasium environment has it: (d,), (H, W, 3).
             state: What the last call returned; None at the beginning of the episodes. It runs
                 through the whole episode, unless the policy was trained with `reset_every`.
 
         Returns:
-            (n, A) float32 in [-1, 1], the mean of the policy's distribution, and the state to
-            hand to the next call.
+            (n, A) float32 in [-1, 1], the mean of the policy's distribution, or (A,) of one
+            episode, and the state to hand to the next call.
 
         Raises:
             VandError: An observation is missing, of another size, or not finite.
         """
+        first = observation.get(self._keys[0])
+        if first is not None and np.ndim(first) == 1:
+            actions, state = self.act(self._batch_of_one(observation), state)
+            return actions[0], state
         flat = self._flatten(observation)  # (n, D)
         # the sum of squares tells it in a third of the time of `isfinite`; it may overflow
         if not math.isfinite(np.vdot(flat, flat)):
@@ -294,6 +298,11 @@ class RecurrentPolicy(nn.Module):
             encoder(shift(images[key], pixels) if pixels else images[key])
             for key, encoder in self.image_encoders.items()
         ]
+
+    def _batch_of_one(self, observation: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """What the policy sees of one episode's observation, as a batch of one."""
+        keys = [key for key in (*self._keys, *self.spec.images) if key in observation]
+        return {key: np.asarray(observation[key])[None] for key in keys}
 
     def _flatten(self, observation: Mapping[str, NDArray[Any]]) -> Float32Array:
         """The observations (n, d) that the policy sees, side by side: (n, D)."""

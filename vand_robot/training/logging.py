@@ -1,21 +1,28 @@
 """Metrics of a training run: on the console, in TensorBoard and in `metrics.jsonl`."""
 
 import json
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.text import Text
 
 from vand_demos.system.files import disk_errors, write_bytes
 from vand_robot.layout import RunFolder
 from vand_robot.metrics.names import DROP, MEMORY, SCORE, SIGMA, TRAIN_NLL, UPDATE, VALID_NLL
+from vand_robot.progress import TimeLeft
 
 PLAIN_INTERVAL_S = 10.0
 """Time between two lines where there is no terminal to draw a bar on [s]."""
+
+TRAINING, ROLLING_OUT = "training", "validation rollouts"
+"""What a bar says is being done."""
 
 SHOWN = {
     TRAIN_NLL: ("loss", "{:.3f}"),
@@ -95,6 +102,18 @@ class MetricsLogger:
         self._board.close()
 
 
+class _TwoLines(Progress):
+    """A progress bar with the figures on a line of their own, so that neither cuts the other."""
+
+    figures = ""
+    """Text of the second line."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, then the figures."""
+        yield from super().get_renderables()
+        yield Text(self.figures, no_wrap=True, overflow="ellipsis")
+
+
 class ProgressDisplay:
     """Shows how a run gets on: a bar on a terminal, plain lines elsewhere; a context manager.
 
@@ -106,47 +125,68 @@ class ProgressDisplay:
 
     def __init__(self, console: Console | None, update: int, updates: int) -> None:
         self._console = console
-        self._first, self._updates = update, updates
-        self._began = self._spoke = time.monotonic()
+        self._update, self._updates = update, updates
+        self._spoke = -math.inf
         self._figures: dict[str, float] = {}
-        self._bar: Progress | None = None
+        self._left = TimeLeft()
+        self._left.begin(update)
+        self._bar: _TwoLines | None = None
         if console is not None and console.is_terminal:
-            self._bar = Progress(
-                TextColumn("training"),
-                BarColumn(bar_width=24),
+            self._bar = _TwoLines(
+                SpinnerColumn(finished_text=" "),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[metrics]}"),
-                TimeRemainingColumn(),
+                self._left,
                 console=console,
+                expand=True,
             )
-            self._task = self._bar.add_task("", total=updates, completed=update, metrics="")
+            self._task = self._bar.add_task(TRAINING, total=updates, completed=update)
 
     def show(self, update: int, metrics: Mapping[str, float]) -> None:
         """Shows the newest metrics; those not given stay as they were."""
+        self._update = update
         self._figures |= metrics
+        self._left.update(update, self._updates)
         line = "  ".join(
             f"{label} {form.format(self._figures[name])}"
             for name, (label, form) in SHOWN.items()
             if name in self._figures
         )
         if self._bar is not None:
-            self._bar.update(self._task, completed=update, metrics=line)
+            self._bar.figures = line
+            self._bar.update(self._task, completed=update)
             return
-        now = time.monotonic()
-        due = now - self._spoke >= PLAIN_INTERVAL_S or update == self._updates
-        if self._console is None or not due:
+        if time.monotonic() - self._spoke >= PLAIN_INTERVAL_S or update == self._updates:
+            left_s = self._left.seconds
+            left = "" if left_s is None else f"  {left_s:.0f} s left"
+            self._say(f"update {update}/{self._updates}  {line}{left}")
+
+    @contextmanager
+    def rolling_out(self, update: int) -> Iterator[None]:
+        """Shows in the block that the policy is tried in simulation, after an update."""
+        if self._bar is None:
+            self._say(f"update {update}/{self._updates}: validation rollouts")
+            yield
             return
-        self._spoke = now
-        left_s = (now - self._began) * (self._updates - update) / max(1, update - self._first)
-        self._console.print(
-            f"update {update}/{self._updates}  {line}  {left_s:.0f} s left",
-            highlight=False,
-            soft_wrap=True,
-        )
+        self._bar.update(self._task, completed=update, description=ROLLING_OUT)
+        try:
+            yield
+        finally:
+            self._bar.update(self._task, description=TRAINING)
+
+    def _say(self, line: str) -> None:
+        """Prints a line, where there is no bar."""
+        self._spoke = time.monotonic()
+        if self._console is not None:
+            self._console.print(line, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
+        elif self._update < self._updates:
+            self._say(f"training: update {self._update}/{self._updates}")
+            self._spoke = -math.inf  # the first figures come as soon as there are any
         return self
 
     def __exit__(

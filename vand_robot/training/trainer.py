@@ -345,7 +345,8 @@ def _loop(
         if (validate or roll_out) and trainer.data.valid is not None:
             metrics |= validation_nll(trainer.averaged, trainer.data.valid, config.batch_size)
         if score is not None and roll_out:
-            scored = score(_on_cpu(trainer.averaged.eval()))
+            with reporter.display.rolling_out(update):
+                scored = score(_on_cpu(trainer.averaged.eval()))
             metrics |= _prefixed(
                 ROLLOUTS, {k: float(v) for k, v in scored.items() if math.isfinite(v)}
             )

@@ -6,11 +6,16 @@ import mujoco
 import numpy as np
 
 from vand_demos.ui.frames import PoseInterpolator
+from vand_envs.robot import ROBOT_PREFIX
+from vand_envs.typing import FloatArray
 from vand_envs.world import World
 from vand_robot.viewer.player import Player
 
 GAP_M = 0.5
 """Between two worlds [m]."""
+
+LABEL_M = 1.75
+"""Height of a robot's label above its base [m]."""
 
 _BESIDE = "beside/"
 
@@ -44,6 +49,19 @@ class SceneView:
     def camera(self) -> str | int:
         """Where to look from at first, see `place_camera`."""
         return -1 if len(self._worlds) > 1 else "overview"
+
+    @property
+    def labels(self) -> list[tuple[str, FloatArray]]:
+        """Name and place above the head (3,) of each robot [m] in the last pose; none of one."""
+        if len(self._worlds) == 1:
+            return []
+        labels = []
+        for i, (source, world) in enumerate(zip(self._sources, self._worlds, strict=True)):
+            joint = (_BESIDE if i else "") + ROBOT_PREFIX + world.robot.base_joints[-1]
+            body = self.model.jnt_bodyid[self.model.joint(joint).id]
+            place = self._data.xpos[body] + [0.0, 0.0, LABEL_M]
+            labels.append((source.title, np.asarray(place, np.float64)))
+        return labels
 
     @property
     def is_current(self) -> bool:

@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 
 from vand_demos.ui import LOOPBACK
-from vand_demos.ui.web_scene import add_scene, place_camera
+from vand_demos.ui.web_scene import HAND_VIEWS, add_scene, hand_view, look, place_camera
 from vand_demos.ui.web_server import invitation, web_server
+from vand_envs import get_task
+from vand_envs.robot import ROBOT_PREFIX
 from vand_robot.viewer.base import BaseViewer
+from vand_robot.viewer.episodes import EpisodeSource
 from vand_robot.viewer.live_episodes import DIRECTIONS, PARTS
 from vand_robot.viewer.memory_plot import SIZE, MemoryPlot
 from vand_robot.viewer.player import SPEEDS, Player
 
 _BACK, _ON = "Back", "Forward"
+_ALL = "all"
 
 _STYLE = """<title>vand-robot: replay</title>
 <style>.mantine-Notifications-root { display: none; }</style>"""
@@ -56,6 +60,8 @@ class WebViewer(BaseViewer):
         self._commands: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._plot = MemoryPlot()
         self._drawn: tuple[Any, ...] = ()
+        self._labels: list[Any] = []
+        self._marked: tuple[tuple[float, str], ...] = ()
         self._values: dict[str, Any] = {}  # what each control was last set to
         self._moved_at = -np.inf
 
@@ -73,8 +79,16 @@ class WebViewer(BaseViewer):
         self._server.scene.reset()
         pose = self.scene.pose()
         place_camera(self._server, self.scene.model, pose, self.scene.camera)
+        camera = self._server.initial_camera
+        self._overview = np.array(camera.position), np.array(camera.look_at)
         self._meshes = add_scene(self._server, self.scene.model)
         self._meshes.update_from_mjdata(pose)
+        self._labels = [
+            self._server.scene.add_label(
+                f"/label/{i}", title, position=place, anchor="bottom-center"
+            )
+            for i, (title, place) in enumerate(self.scene.labels)
+        ]
 
     def obey(self) -> None:
         """Do what was asked for since the last call."""
@@ -91,6 +105,10 @@ class WebViewer(BaseViewer):
             self._drawn = shown
             with self._server.atomic():
                 self._meshes.update_from_mjdata(self.scene.pose())
+                for label, (title, place) in zip(self._labels, self.scene.labels, strict=True):
+                    label.position = place
+                    if label.text != title:
+                        label.text = title
         if self.refresh_is_due():
             self._refresh()
 
@@ -110,13 +128,20 @@ class WebViewer(BaseViewer):
         steps = gui.add_button_group("Step", (_BACK, _ON))
         steps.on_click(self._on_step)
         self._time = gui.add_slider(
-            "Time [s]", min=0.0, max=1.0, step=player.source.control_dt_s, initial_value=0.0
+            "Time [s]",
+            min=0.0,
+            max=1.0,
+            step=player.source.control_dt_s,
+            initial_value=0.0,
+            marks=((0.0, ""),),
         )
         self._time.on_update(self._on_time)
         self._speed = gui.add_dropdown(
             "Speed", [_speed(speed) for speed in SPEEDS], initial_value=_speed(player.speed)
         )
         self._speed.on_update(self._on_speed)
+        looks = gui.add_button_group("Look", (_ALL, *HAND_VIEWS))
+        looks.on_click(self._on_look)
         live = player.live
         if live is not None:
             self._picture = gui.add_image(np.full((*SIZE[::-1], 3), 255, np.uint8), format="png")
@@ -165,6 +190,19 @@ class WebViewer(BaseViewer):
     async def _on_step(self, event: Any) -> None:
         self._ask(partial(self.player.step_by, 1 if event.target.value == _ON else -1))
 
+    async def _on_look(self, event: Any) -> None:
+        self._ask(partial(self._look, str(event.target.value)))
+
+    def _look(self, view: str) -> None:
+        """Have the pages look at the whole scene, or at the hand: a task may hide it elsewhere."""
+        if view == _ALL:
+            look(self._server, *self._overview)
+            return
+        model, pose, robot = self.scene.model, self.scene.pose(), self.player.source.world.robot
+        hand = pose.site_xpos[model.site(ROBOT_PREFIX + robot.ee_site).id]
+        yaw = pose.qpos[model.joint(ROBOT_PREFIX + robot.base_joints[-1]).qposadr[0]]
+        look(self._server, *hand_view(view, hand, float(yaw)))
+
     async def _on_time(self, event: Any) -> None:
         if self._changed(event):
             self._moved_at = time.perf_counter()
@@ -200,6 +238,16 @@ class WebViewer(BaseViewer):
         if control.label not in self._values or self._values[control.label] != value:
             self._values[control.label] = control.value = value
 
+    def _mark_stages(self) -> None:
+        """Mark on the time bar when the stages, or cycles, were completed."""
+        marks = stage_marks(self.player.source)
+        if marks != self._marked:
+            self._marked = marks
+            # viser sets marks when a slider is made, and has no public way to change them
+            slider = self._time
+            mark = type(slider._marks[0])  # noqa: SLF001
+            slider._marks = tuple(mark(*m) for m in ((0.0, ""), *marks))  # noqa: SLF001
+
     def _refresh(self) -> None:
         """Bring texts, controls and the plot up to date."""
         player, source = self.player, self.player.source
@@ -207,6 +255,7 @@ class WebViewer(BaseViewer):
             self._heading.content = _heading(player)
             self._play.label = "Play" if player.paused else "Pause"
             self._time.max = max(player.length_s, source.control_dt_s)
+            self._mark_stages()
             if time.perf_counter() - self._moved_at > _OWN_S:
                 self._time.value = round(player.step * source.control_dt_s, 6)
             self._set(self._task, source.task)
@@ -215,6 +264,18 @@ class WebViewer(BaseViewer):
             if player.live:
                 self._set(self._instruction, player.frame.task)
                 self._picture.image = self._plot.draw(source.frames, player.step)
+
+
+def stage_marks(source: EpisodeSource) -> tuple[tuple[float, str], ...]:
+    """When each stage, or whole cycle, was completed first: (time [s], its number)."""
+    marks, most = [], 0
+    for step, frame in enumerate(source.frames):
+        cycle = get_task(frame.task).cycle
+        done = frame.stages_done if cycle is None else max(frame.stages_done, int(frame.cycles))
+        if done > most:
+            marks.append((round(step * source.control_dt_s, 6), str(done)))
+            most = done
+    return tuple(marks)
 
 
 def serve(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vand_demos.episode import DEVICES
+from vand_demos.episode import DEVICES, is_own_device
 from vand_demos.storage.reader import DemoDataset
 from vand_envs.errors import UsageError, unknown_name
 
@@ -34,7 +34,7 @@ class EpisodeFilter:
 
     def __post_init__(self) -> None:
         for device in self.devices:
-            if device not in DEVICES:
+            if device not in DEVICES and not is_own_device(device):
                 raise unknown_name("device", device, DEVICES)
         if not 0 <= self.min_s <= self.max_s:
             raise UsageError(

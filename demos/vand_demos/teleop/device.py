@@ -5,13 +5,14 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from vand_demos.teleop.status import Status
+from vand_demos.teleop.status import Status, Vector3
 from vand_envs.typing import Float32Array
 
-Event = Literal["start", "save", "discard", "undo", "reset", "quit"]
+Event = Literal["start", "save", "discard", "undo", "reset", "show", "quit"]
 """Event that an operator asks for. `start`: begin to drive; then pause, and go on. `save`: the
 episode is good. `discard`: it is not; on to another start. `undo`: take back the last one
-saved. `reset`: the same start again. `quit`: end the session."""
+saved. `reset`: the same start again. `show`: the expert does it once from here, which is not
+recorded. `quit`: end the session."""
 
 EVENTS: tuple[Event, ...] = get_args(Event)
 
@@ -21,7 +22,6 @@ START_SPEED = 0.6
 SLOW = 0.3
 """Share of the speed in slow mode."""
 
-Vector3 = tuple[float, float, float]
 STILL: Vector3 = (0.0, 0.0, 0.0)
 
 

@@ -3,7 +3,7 @@
 import mujoco
 import numpy as np
 
-from vand_demos.teleop.device import Vector3
+from vand_demos.teleop.status import Vector3
 from vand_envs.geometry import to_base_axes
 from vand_envs.robot import RobotSpec
 from vand_envs.typing import FloatArray

@@ -3,14 +3,19 @@
 Nothing here knows the time: the states are a function of seed and commands alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vand_demos.episode import Episode
 from vand_demos.episode_builder import EpisodeBuilder
+from vand_demos.experts.expert import Expert, make_expert
 from vand_demos.storage.recorder import Recorder
 from vand_demos.teleop.device import Command, Event
+from vand_demos.teleop.guide import next_hint
 from vand_demos.teleop.status import Phase, Status
 from vand_envs import TaskBatch
 from vand_envs.controller import ActionMode
@@ -69,6 +74,9 @@ class TeleopSession:
         """Do what was asked for, then move for one control step if the robot is to move."""
         for event in command.events:
             self._obey(event)
+        if self.phase == "showing":
+            self._demonstrate()
+            return
         if self.phase == "driving" and not command.present:
             self._pause("The controls are gone, so the robot stopped. Nothing is lost.")
         self.before = self.after
@@ -92,6 +100,7 @@ class TeleopSession:
         """
         task, progress = self.batch.task, self.batch.progress
         cycle = task.cycle
+        hint = next_hint(self.batch, self._observation)
         return Status(
             instruction=task.instruction,
             phase=self.phase,
@@ -106,13 +115,18 @@ class TeleopSession:
             saved=self._recorder.saved,
             wanted=self._wanted,
             total=len(self._recorder),
+            hint=hint.text,
+            target=hint.target,
+            contact=hint.contact,
+            quitting=self._unsaved_quit,
             rate_hz=rate_hz,
             measured_hz=measured_hz,
         )
 
     def _begin(self, seed: int) -> None:
-        observation = self.batch.reset([seed])
-        self._trace = EpisodeBuilder(seed, {key: value[0] for key, value in observation.items()})
+        self._observation = self.batch.reset([seed])
+        self._trace = EpisodeBuilder(seed, _row(self._observation))
+        self._expert: Expert | None = None
         self.phase: Phase = "ready"
         self.before = self.after = self._state()
         self._kept = 0  # steps up to the last motion or achievement
@@ -129,13 +143,13 @@ class TeleopSession:
         batch = self.batch
         action = command.action(self._speed_limit)[None]  # (1, 10)
         parts = batch.controller.parts(action)
-        observation = batch.step(action)
+        self._observation = observation = batch.step(action)
         reward = float(batch.reward[0])
         self._trace.add(
             self.before,
-            {key: value[0] for key, value in parts.items()},
+            _row(parts),
             reward,
-            {key: value[0] for key, value in observation.items()},
+            _row(observation),
         )
         self.attempts += len(self._trace) == 1
         done = bool(batch.progress.at_end[0])
@@ -150,12 +164,18 @@ class TeleopSession:
 
     def _obey(self, event: Event) -> None:
         self._unsaved_quit = self._unsaved_quit and event == "quit"
+        if self.phase == "showing":
+            self._begin(self._trace.seed)
+            self._say("")
+            if event in ("show", "start"):
+                return
         obey: dict[Event, Callable[[], Any]] = {
             "start": self._start,
             "save": self._save,
             "discard": self._discard,
             "undo": self._undo,
             "reset": self._reset,
+            "show": self._show,
             "quit": self._quit,
         }
         try:
@@ -209,9 +229,40 @@ class TeleopSession:
         self._begin(self._trace.seed)
         self._say("The same start again.")
 
+    def _show(self) -> None:
+        if len(self._trace):
+            self._pause("Save or discard this episode first: it is shown from its start.")
+            return
+        self._expert = make_expert(
+            self.batch.task.id,
+            self._trace.seed,
+            self.batch.control_dt_s,
+            robot=self.batch.world.robot,
+        )
+        self.phase, self._message = "showing", "The expert does it once; nothing is recorded."
+
+    def _demonstrate(self) -> None:
+        """One step of the expert's; after the last one, the operator's turn from the same start."""
+        label = None if self._expert is None else self._expert.act(_row(self._observation))
+        if label is None:
+            self._begin(self._trace.seed)
+            self._say("That was it. Now it is your turn, from the same start.")
+            return
+        self.before = self.after
+        self._observation = self.batch.step(np.asarray(label, np.float32)[None])
+        self.after = self._state()
+
     def _quit(self) -> None:
         if len(self._trace) and not self._unsaved_quit:
-            self._pause("This episode is not saved. Save or discard it, or quit again to drop it.")
+            self._pause(
+                "This episode is not saved. Save it first, or ask once more: that drops it and ends"
+                " the session; what was saved before stays."
+            )
             self._unsaved_quit = True
             return
         self.finished = True
+
+
+def _row(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The first episode's part of arrays of n episodes."""
+    return {key: value[0] for key, value in arrays.items()}

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["ready", "driving", "paused"]
+Vector3 = tuple[float, float, float]
+
+Phase = Literal["ready", "driving", "paused", "showing"]
 """`ready`: the robot stands at the start of an episode. `driving`: it obeys, and is recorded.
-`paused`: it stands still in the middle of an episode, which waits to be gone on with or judged."""
+`paused`: it stands still in the middle of an episode, which waits to be gone on with or judged.
+`showing`: the expert does the task once, and nothing is recorded."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,14 @@ class Status:
     """Episodes that this session is to record."""
     total: int
     """Episodes in the data set."""
+    hint: str = ""
+    """Next step in words, see `vand_demos.teleop.guide`; empty where nobody wrote it down."""
+    target: Vector3 | None = None
+    """Where the next step is done, in the world [m]."""
+    contact: bool | None = None
+    """Of a periodic motion, whether it counts at present; None elsewhere."""
+    quitting: bool = False
+    """Whether to quit once more drops the episode that is not saved."""
     rate_hz: float = 0.0
     """Control rate that was asked for [Hz]."""
     measured_hz: float = 0.0
@@ -54,6 +65,8 @@ class Status:
     @property
     def next_step(self) -> str:
         """Next thing to do, as a sentence."""
+        if self.phase == "showing":
+            return f"Watch. {self.hint or self.goal}."
         if self.phase == "ready":
             if self.saved >= self.wanted:
                 return f"All {self.wanted} are recorded. Finish (quit), or start another one."
@@ -62,7 +75,7 @@ class Status:
             return "Done. Press Save if it is a good example, Discard if not."
         if self.phase == "paused":
             return "The robot stands still. Go on, discard it, or take the same start again."
-        return f"Now: {self.goal}."
+        return f"Now: {self.hint or self.goal}."
 
     @property
     def goal(self) -> str:

@@ -20,14 +20,14 @@ import numpy as np
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from vand_demos.teleop.device import EVENTS, SLOW, START_SPEED, Command, Event, Vector3
+from vand_demos.teleop.device import EVENTS, SLOW, START_SPEED, Command, Event
 from vand_demos.teleop.devices import DeviceOptions
 from vand_demos.teleop.gizmo import product, pull, rotation_between
-from vand_demos.teleop.status import Status
-from vand_demos.ui.web_scene import add_scene, place_camera
+from vand_demos.teleop.status import Status, Vector3
+from vand_demos.ui.web_scene import HAND_VIEWS, add_scene, hand_view, look, place_camera
 from vand_demos.ui.web_server import invitation, web_server
 from vand_envs.robot import ROBOT_PREFIX
-from vand_envs.typing import FloatArray
+from vand_envs.typing import FloatArray, IntArray
 
 SILENCE_S = 0.5
 """The robot stands still when the page was not heard of for so long [s]: it draws slowly, maybe."""
@@ -53,12 +53,12 @@ HOLDS: dict[str, tuple[int, float]] = {
 """Button that can be held -> index into the twist (9,), and the sign."""
 
 _CAMERA = "overview"
-_VIEWS: dict[str, tuple[Vector3, Vector3]] = {
-    "hand": ((-0.75, 0.55, 0.65), (0.05, 0.0, -0.05)),
-    "above": ((-0.05, 0.0, 1.3), (0.0, 0.0, 0.0)),
-}
-"""Where to look from, and at, relative to the hand: ahead, left, up [m]."""
-_VIEW_EVENTS = tuple(f"view {name}" for name in (*_VIEWS, _CAMERA))
+_VIEW_EVENTS = tuple(f"view {name}" for name in (*HAND_VIEWS, _CAMERA))
+
+_MARK_COLOR = (240, 90, 20)
+_MARK_GAP_M, _MARK_HEIGHT_M, _MARK_RADIUS_M = 0.07, 0.10, 0.035
+_SIDES = 16
+"""The mark above the place of the next step: a cone that points at it from above."""
 
 _GIZMO = "/gripper_gizmo"
 _GIZMO_SCALE = 0.16
@@ -114,6 +114,15 @@ class WebDevice:
         )
         self._gizmo.on_update(self._on_drag)
         self.port: int = self._server.get_port()
+        self._target_mark = self._server.scene.add_mesh_simple(
+            "/target",
+            *_arrow(),
+            color=_MARK_COLOR,
+            opacity=0.85,
+            cast_shadow=False,
+            receive_shadow=False,
+            visible=False,
+        )
         options.announce(invitation(self._server, options.host))
 
     def read(self) -> Command:
@@ -156,6 +165,9 @@ class WebDevice:
             if not self._dragged:
                 self._gizmo.position = self._ee_pos
                 self._gizmo.wxyz = self._heading()
+            self._target_mark.visible = status.target is not None
+            if status.target is not None:
+                self._target_mark.position = status.target
         if self._view is not None:
             self._look(self._view)
             self._view = None
@@ -192,17 +204,8 @@ class WebDevice:
 
     def _look(self, view: str) -> None:
         """Move the camera of every page."""
-        if view in _VIEWS:
-            turn = np.array([np.cos(self._yaw), np.sin(self._yaw)])
-            position, target = (
-                np.add(self._ee_pos, [x * turn[0] - y * turn[1], x * turn[1] + y * turn[0], z])
-                for x, y, z in _VIEWS[view]
-            )
-        else:
-            position, target = self._overview
-        for client in self._server.get_clients().values():
-            with client.atomic():
-                client.camera.position, client.camera.look_at = position, target
+        place = hand_view(view, self._ee_pos, self._yaw) if view in HAND_VIEWS else self._overview
+        look(self._server, *place)
 
     def _heading(self) -> FloatArray:
         """Orientation of the base: the gizmo's axes are ahead, left and up."""
@@ -266,6 +269,20 @@ class WebDevice:
                 await page.send(json.dumps(content))
 
         return asyncio.run_coroutine_threadsafe(send(), self._server.get_event_loop())
+
+
+def _arrow() -> tuple[FloatArray, IntArray]:
+    """A cone that points down to the origin: vertices (N, 3) [m] and triangles (M, 3)."""
+    turn = np.linspace(0.0, 2 * np.pi, _SIDES, endpoint=False)
+    top = _MARK_GAP_M + _MARK_HEIGHT_M
+    ring = np.stack(
+        [_MARK_RADIUS_M * np.cos(turn), _MARK_RADIUS_M * np.sin(turn), np.full(_SIDES, top)], 1
+    )
+    vertices = np.concatenate([[[0.0, 0.0, _MARK_GAP_M], [0.0, 0.0, top]], ring])
+    here, beside = 2 + np.arange(_SIDES), 2 + (np.arange(_SIDES) + 1) % _SIDES
+    side = np.stack([np.zeros(_SIDES, int), beside, here], 1)
+    lid = np.stack([np.ones(_SIDES, int), here, beside], 1)
+    return vertices, np.concatenate([side, lid])
 
 
 def _checked(said: Any) -> dict[str, Any]:

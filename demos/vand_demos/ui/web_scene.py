@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import mujoco
@@ -9,6 +10,9 @@ import numpy as np
 from mjviser import ViserMujocoScene
 
 from vand_envs.errors import unknown_name
+from vand_envs.typing import FloatArray
+
+Place = tuple[float, float, float]
 
 # Light. viser's own washes the colors out, casts hardly a shadow, and comes with an image of
 # surroundings that makes the page flash white whenever a replay begins anew.
@@ -31,6 +35,9 @@ def add_scene(server: Any, model: Any) -> ViserMujocoScene:
     """
     scene = ViserMujocoScene(server, copy.copy(model), num_envs=1)  # it rescales overlays
     scene.camera_tracking_enabled = False
+    # Only what can move casts a shadow there: the console's buttons would, the console not.
+    for handle in scene._fixed_geom_handles.values():  # noqa: SLF001  (no public way)
+        handle.cast_shadow = True
     _light(server)
     _lay_floor(server, model)
     return scene
@@ -96,6 +103,35 @@ def place_camera(server: Any, model: Any, data: Any, camera: str | int) -> None:
         target = position + ahead * max(float(ahead @ (model.stat.center - position)), 0.1)
         fov = float(model.cam_fovy[named.id])
     view.position, view.look_at, view.fov = position, target, math.radians(fov)
+
+
+HAND_VIEWS: Mapping[str, tuple[Place, Place]] = {
+    "hand": ((-0.75, 0.55, 0.65), (0.05, 0.0, -0.05)),
+    "above": ((-0.05, 0.0, 1.3), (0.0, 0.0, 0.0)),
+}
+"""Where to look from, and at, relative to the hand: ahead, left, up [m]."""
+
+
+def hand_view(view: str, hand: FloatArray, yaw: float) -> tuple[FloatArray, FloatArray]:
+    """Where to look from, and at, to see the hand, (3,) each [m].
+
+    Args:
+        view: One of `HAND_VIEWS`.
+        hand: Position of the end effector, (3,) [m].
+        yaw: Heading of the base [rad].
+    """
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    position, target = (
+        np.add(hand, [x * cos - y * sin, x * sin + y * cos, z]) for x, y, z in HAND_VIEWS[view]
+    )
+    return position, target
+
+
+def look(server: Any, position: FloatArray, target: FloatArray) -> None:
+    """Move the camera of every page of a `viser.ViserServer`."""
+    for client in server.get_clients().values():
+        with client.atomic():
+            client.camera.position, client.camera.look_at = position, target
 
 
 def _camera(model: Any, camera: str | int) -> Any:

@@ -1,8 +1,8 @@
 """Registries: names of things to the things, those of plugins included.
 
-A plugin is a Python module that registers tasks or experts when it is imported. It is found by an
-entry point of an installed package, in group `vand_robot.tasks` or `vand_robot.experts`, or by its
-name (`load_plugins`, `--plugin`, or the variable `VAND_PLUGINS`).
+A plugin is a Python module that registers tasks, experts, devices, robots or regularizers when it
+is imported. It is found by an entry point of an installed package, in a group of `GROUPS`, or by
+its name (`load_plugins`, `--plugin`, or the variable `VAND_PLUGINS`).
 """
 
 import importlib
@@ -20,7 +20,10 @@ PLUGINS_VARIABLE = "VAND_PLUGINS"
 """Environment variable with the modules of plugins, with commas between. `load_plugins` writes it,
 so that processes started later load them as well."""
 
-GROUPS = ("vand_robot.tasks", "vand_robot.experts")
+KINDS = ("tasks", "experts", "devices", "robots", "regularizers")
+"""What a plugin can register."""
+
+GROUPS = tuple(f"vand_robot.{kind}" for kind in KINDS)
 """Groups of entry points; each names a module."""
 
 _loaded: set[str] = set()
@@ -81,7 +84,7 @@ class Registry(Generic[Item]):
 
 
 def load_plugins(modules: Iterable[str]) -> None:
-    """Import modules that register tasks and experts; one that was loaded is left alone.
+    """Import modules that register tasks, experts and so on; one that was loaded is left alone.
 
     They are looked for where Python looks for modules, then in the current folder.
 
