@@ -25,7 +25,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vand_demos.episode import Episode
-from vand_demos.interop.columns import IMAGE, decode_vectors, encode_vectors, vector
+from vand_demos.interop.columns import (
+    IMAGE,
+    decode_vectors,
+    encode_vectors,
+    require_small_table,
+    vector,
+)
 from vand_demos.interop.extras import Extras, build_episode, describe_episode
 from vand_demos.interop.lerobot_layout import (
     DATA,
@@ -49,7 +55,7 @@ from vand_demos.interop.lerobot_layout import (
     write_tasks,
 )
 from vand_demos.storage.reader import DemoDataset
-from vand_demos.system.files import disk_errors, library_errors
+from vand_demos.system.files import library_errors, read_regular
 from vand_envs.errors import VandError
 
 NOTE = (
@@ -168,9 +174,7 @@ def read_extras(folder: Path) -> Extras:
             f"{folder}: expected {_EXTRAS}, as `demos export` writes it; data sets of other"
             f" robots have no place in this format"
         )
-    with disk_errors("read", path):
-        text = path.read_bytes()
-    return Extras.from_json(text, path)
+    return Extras.from_json(read_regular(path), path)
 
 
 def read(folder: Path, extras: Extras) -> Iterator[Episode]:
@@ -194,6 +198,7 @@ def _read_table(path: Path, columns: Iterable[str], **options: Any) -> pa.Table:
     Raises:
         VandError: One is missing.
     """
+    require_small_table(path)
     table = pq.read_table(path, **options)
     for column in columns:
         if column not in table.column_names:
