@@ -28,8 +28,10 @@ def require_env_args(what: str, env_args: Any) -> None:
         raise kwargs.mistake("action_mode", f"one of {', '.join(ACTION_MODES)}")
     kwargs.number("control_dt_s", *TIME_STEPS_S)
     kwargs.text_list("instructions")
-    cameras = kwargs.record("cameras") if "cameras" in kwargs.values else None
-    for name in () if cameras is None else cameras.values:
+    if "cameras" not in kwargs.values:
+        return
+    cameras = kwargs.record("cameras")
+    for name in cameras.values:
         size = cameras.integer_list(name, 1)
         if len(size) != 2 or max(size) > MAX_PICTURE_PX:
             raise cameras.mistake(name, f"height and width, at most {MAX_PICTURE_PX}")

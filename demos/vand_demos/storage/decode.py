@@ -31,6 +31,7 @@ from vand_demos.storage.layout import (
 )
 from vand_demos.system.files import library_errors
 from vand_demos.system.json_record import clean_text, parse_json
+from vand_demos.system.limits import VARIABLE as LIMIT
 from vand_demos.system.limits import limit_bytes
 from vand_envs.errors import VandError
 
@@ -146,13 +147,24 @@ def read_demo(
     values: dict[str, Any] = {name: read_attribute(demo, name) for name in TEXTS}
     values |= {name: read_attribute(demo, name) for name in NUMBERS}
     values["versions"] = _parsed(read_attribute(demo, "versions"))
+    room = limit_bytes()
+
+    def take(group: Any, key: str) -> NDArray[Any] | Unreadable:
+        nonlocal room
+        dataset = _member(group, key)
+        shape = dataset.shape if isinstance(dataset, h5py.Dataset) else None
+        room -= math.prod(shape) * dataset.dtype.itemsize if shape else 0
+        if room < 0:
+            return Unreadable(f"takes more memory, with the arrays before it, than {LIMIT} allows")
+        return read_array(group, key, steps)
+
     for name in ARRAYS:
         here = name in demo and want("", name)
         missing = None if name == "states" else Unreadable("is missing")
-        values[name] = read_array(demo, name, steps) if here else missing
+        values[name] = take(demo, name) if here else missing
     for group, name in GROUPS.items():
         arrays = child(demo, group, h5py.Group) if group in demo else {}
-        values[name] = {key: read_array(arrays, key, steps) for key in arrays if want(group, key)}
+        values[name] = {key: take(arrays, key) for key in arrays if want(group, key)}
     return values
 
 
