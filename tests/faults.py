@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="*", help="of these kinds only")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many [s]")
+    parser.add_argument("--verbose", action="store_true", help="show every answer")
     options = parser.parse_args()
     chosen = [case for case in cases() if not options.kinds or case[0] in options.kinds]
     end = time.monotonic() + options.seconds
@@ -49,6 +50,9 @@ def main() -> None:
             if fault:
                 print(f"{kind} {index}: {damaged.what}: {fault}", flush=True)
                 print(*reply.err.splitlines()[-12:], sep="\n  ", flush=True)
+            elif options.verbose:
+                words = reply.err.strip().splitlines()[-1:] or ["taken"]
+                print(f"{kind} {index}: {damaged.what}: {words[0][:200]}", flush=True)
             outcome = fault.split(":")[0] or ("taken" if reply.code == 0 else "refused")
             return kind, outcome, damaged.what, reply.memory_bytes
 

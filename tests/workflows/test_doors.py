@@ -138,18 +138,15 @@ def test_a_value_of_a_result_that_does_not_fit_is_named(sound, tmp_path, path, v
     assert expected in str(caught.value)
 
 
-def test_a_pipe_in_place_of_a_file_is_refused(run, sound, tmp_path):
+def test_a_pipe_in_place_of_a_file_is_refused(run, tmp_path):
     for file, read in (
-        (run / "best" / "policy.json", lambda: load_target(run, expert=False)),
         (run / "last" / "trainer.json", lambda: load_trainer_state(run / "last")),
         (tmp_path / "results.json", lambda: EvaluationResult.read(tmp_path / "results.json")),
     ):
         file.unlink(missing_ok=True)
         os.mkfifo(file)
-        with pytest.raises(VandError, match="expected a file, got a pipe|no checkpoint|is missing"):
+        with pytest.raises(VandError, match=f"^{file}: expected a file, got a pipe$"):
             read()
-        if file.name == "policy.json":
-            shutil.rmtree(run / "best")
 
 
 def test_a_policy_is_counted_before_it_is_made(monkeypatch):
