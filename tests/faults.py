@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take each so many-th input")
     parser.add_argument("--kinds", nargs="*", help="of these kinds only")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--patience", type=float, default=120.0, help="for one answer [s]")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many [s]")
     parser.add_argument("--verbose", action="store_true", help="show every answer")
     options = parser.parse_args()
@@ -45,7 +46,7 @@ def main() -> None:
                 place = Path(inner) / "input"
                 place.mkdir()
                 damaged = damage(kind, index, sound, place, options.seed)
-                reply = answer(list(damaged.arguments), Path(inner))
+                reply = answer(list(damaged.arguments), Path(inner), options.patience)
             fault = fault_of(reply)
             if fault:
                 print(f"{kind} {index}: {damaged.what}: {fault}", flush=True)

@@ -243,7 +243,7 @@ _PRELOADED = [
 """What most commands import; imported once, in the process that the others are forked from."""
 
 
-def answer(arguments: list[str], folder: Path) -> Answer:
+def answer(arguments: list[str], folder: Path, patience_s: float = PATIENCE_S) -> Answer:
     """Runs the command in a process of its own."""
     files = [folder / name for name in ("out", "err", "memory")]
     for file in files:
@@ -252,7 +252,7 @@ def answer(arguments: list[str], folder: Path) -> Answer:
     context.set_forkserver_preload(_PRELOADED)
     process = context.Process(target=_run, args=(arguments, *map(str, files)))
     process.start()
-    process.join(PATIENCE_S)
+    process.join(patience_s)
     code = process.exitcode
     process.kill()
     process.join()

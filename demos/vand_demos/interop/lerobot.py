@@ -56,6 +56,7 @@ from vand_demos.interop.lerobot_layout import (
 )
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.system.files import library_errors, read_regular
+from vand_demos.system.limits import require_room
 from vand_envs.errors import VandError
 
 NOTE = (
@@ -63,6 +64,9 @@ NOTE = (
     " next.reward, next.done and the instruction as task; states and parts of actions are in"
     " vand_robot/"
 )
+
+_ROW_BYTES = 1000
+"""About what the place of an episode takes as a Python dictionary [bytes]."""
 
 _LIBRARIES = ("pyarrow", "imageio", "PIL")
 """Packages that read the files."""
@@ -212,7 +216,9 @@ def _read_places(path: Path) -> list[dict[str, Any]]:
     Raises:
         VandError: A column is missing or holds something else.
     """
-    places: list[dict[str, Any]] = _read_table(path, (*_PLACE, "tasks")).to_pylist()
+    table = _read_table(path, (*_PLACE, "tasks"))
+    require_room(str(path), _ROW_BYTES * len(table))
+    places: list[dict[str, Any]] = table.select([*_PLACE, "tasks"]).to_pylist()
     for row, place in enumerate(places):
         for column in _PLACE:
             if not isinstance(place[column], int):
