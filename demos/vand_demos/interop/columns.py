@@ -41,8 +41,17 @@ def decode_vectors(column: pa.ChunkedArray, shape: Sequence[int]) -> NDArray[Any
     """The array (N, *shape) of a column of vectors.
 
     Raises:
-        VandError: Its vectors are of another size.
+        VandError: It holds something else, or its vectors are of another size.
     """
+    kind = column.type
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind):
+        kind = kind.value_type
+    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    if not plain or column.null_count:
+        raise VandError(
+            f"a column of vectors: expected numbers, got {column.type} with {column.null_count}"
+            f" empty of {len(column)}"
+        )
     numbers = column.combine_chunks()
     if isinstance(numbers, pa.FixedSizeListArray):
         numbers = numbers.flatten()

@@ -120,11 +120,16 @@ def describe_episode(episode: Episode) -> str:
 
 
 def build_episode(
-    description: str, observations: Mapping[str, Rows], last: Mapping[str, Rows], **arrays: Any
+    source: str,
+    description: object,
+    observations: Mapping[str, Rows],
+    last: Mapping[str, Rows],
+    **arrays: Any,
 ) -> Episode:
     """An episode from `describe_episode` and its arrays.
 
     Args:
+        source: Where the description is from, for error messages.
         description: As `describe_episode` made it.
         observations: Key -> (N, ...).
         last: Key -> (1, ...): what was seen after the last action. Keys of which the episode never
@@ -134,7 +139,9 @@ def build_episode(
     Raises:
         VandError: The description is damaged, or the episode breaks a rule.
     """
-    what = "description of an episode"
+    what = f"{source}: description"
+    if not isinstance(description, str):
+        raise VandError(f"{what}: expected a text, got {description!r:.60}")
     record = JsonRecord.of(what, parse_json(description, what))
     seen_last = record.text_list(_SEEN_LAST)
     plain = {key: value for key, value in record.values.items() if key != _SEEN_LAST}

@@ -243,6 +243,7 @@ def _read_episode(
             f" got {len(frames)}"
         )
     episode = build_episode(
+        f"{folder}: episode {index}",
         about["about"][0].as_py(),
         unobserved(frames, extras),
         unobserved(about, extras),

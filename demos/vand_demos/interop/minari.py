@@ -185,7 +185,7 @@ def read(folder: Path, extras: Extras) -> Iterator[Episode]:
             (about,) = storage.get_episode_metadata([index])
             (content,) = storage.get_episodes([index])
             _require_complete(folder, index, about, content, extras)
-            yield _episode(about, content, extras)
+            yield _episode(f"{folder}: episode {index}", about, content, extras)
 
 
 def _open(folder: Path) -> MinariStorage:
@@ -208,12 +208,15 @@ def _require_complete(folder: Path, index: int, about: Any, content: Any, extras
                 raise VandError(f"cannot read {folder}: episode {index}: {name!r} is missing")
 
 
-def _episode(about: Mapping[str, Any], content: Mapping[str, Any], extras: Extras) -> Episode:
+def _episode(
+    source: str, about: Mapping[str, Any], content: Mapping[str, Any], extras: Extras
+) -> Episode:
     """The inverse of `_buffer` and `_metadata`."""
     seen = {key: content["observations"][key] for key in extras.observations}
     infos = content["infos"] or {}
     parts = infos.get(_PARTS, {})
     return build_episode(
+        source,
         str(about[_OURS]),
         {key: rows[:-1] for key, rows in seen.items()},
         {key: rows[-1:] for key, rows in seen.items()},
