@@ -11,7 +11,7 @@ DOCS ?= build/docs
 help:
 	@echo "make quickstart   record, train, evaluate and replay, end to end (OUT=folder)"
 	@echo "make test         the test suite"
-	@echo "make faults       the 200 damaged files that the suite takes a few of (minutes)"
+	@echo "make faults       the 1,200 damaged inputs that the suite takes a few of (half an hour)"
 	@echo "make kills        recording, killed at 50 moments (the suite: at 10)"
 	@echo "make check        format, lint, types, the API reference builds"
 	@echo "make docs         the API reference as pages (DOCS=folder)"
@@ -37,6 +37,7 @@ kills: $(READY)
 
 faults: $(READY)
 	$(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal tests/demos/test_fault_corpus.py
+	$(BIN)/python -m tests.faults
 
 check: $(READY)
 	$(BIN)/ruff format --check .

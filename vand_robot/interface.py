@@ -3,10 +3,19 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
-from vand_envs.errors import VandError
+from vand_envs.errors import UsageError, VandError
 from vand_envs.typing import Float32Array, Observation
+from vand_envs.world import TIME_STEPS_S
+from vand_robot.nn import Range
+
+Size = Annotated[int, Range(1, 10**9, open_high=False)]
+"""Numbers in an observation or an action."""
+ControlStep = Annotated[float, Range(*TIME_STEPS_S, open_high=False)]
+"""Time between two actions [s]."""
+Pixels = Annotated[int, Range(1, 16384, open_high=False)]
+"""A side of an image [pixel]."""
 
 
 @dataclass(frozen=True)
@@ -20,16 +29,21 @@ class PolicySpec:
     """Name of the robot."""
     action_mode: str
     """Meaning of the numbers of an action, see `vand_envs.controller`."""
-    action_size: int
+    action_size: Size
     """Numbers in an action, A."""
-    control_dt_s: float
+    control_dt_s: ControlStep
     """Time between two actions [s]."""
     instructions: tuple[str, ...]
     """Task ids, in the order of the instruction's one-hot code."""
-    observations: Mapping[str, int]
+    observations: Mapping[str, Size]
     """Observation key -> size, in the order in which the policy concatenates them."""
-    images: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    images: Mapping[str, tuple[Pixels, ...]] = field(default_factory=dict)
     """Image observation -> height and width [pixel]; empty where the policy sees none."""
+
+    def __post_init__(self) -> None:
+        for key, size in self.images.items():
+            if len(size) != 2:
+                raise UsageError(f"images.{key}: expected height and width, got {size!r:.60}")
 
     @classmethod
     def of(
@@ -55,7 +69,7 @@ class PolicySpec:
             control_dt_s=float(kwargs["control_dt_s"]),
             instructions=tuple(kwargs["instructions"]),
             observations=observations,
-            images=images or {},
+            images={key: tuple(size) for key, size in (images or {}).items()},
         )
 
     @property

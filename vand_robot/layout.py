@@ -74,8 +74,9 @@ class RunFolder:
         """Whether a run was trained here."""
         with suppress(OSError):
             head = CONFIG_HEADER.encode()
-            with self.config.open("rb") as file:
-                return file.read(len(head)) == head
+            if self.config.is_file():
+                with self.config.open("rb") as file:
+                    return file.read(len(head)) == head
         return False
 
     def claim(self, *, resume: bool, force: bool) -> None:

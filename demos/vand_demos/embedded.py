@@ -18,6 +18,7 @@ from vand_demos.episode import Episode
 from vand_demos.system.isolation import LostProcessError, run_apart
 from vand_envs import RobotSpec, World, make_world
 from vand_envs.errors import VandError
+from vand_envs.rendering import MAX_PICTURE_PX
 from vand_envs.robot import DEFAULT_ROBOT
 
 MAX_TEXT_BYTES = 1 << 22
@@ -33,6 +34,15 @@ _REFUSED_ELEMENTS = frozenset(
     {"include", "plugin", "extension", "attach", "model", "composite", "flexcomp", "replicate"}
 )
 """They load code or files, or make many elements of one; what MuJoCo writes needs none of them."""
+
+_MOST: Mapping[str, Mapping[str, int]] = {
+    "hfield": {"nrow": 1024, "ncol": 1024},
+    "texture": {"width": 4096, "height": 24576, "gridsize": 12},
+    "global": {"offwidth": MAX_PICTURE_PX, "offheight": MAX_PICTURE_PX},
+    "quality": dict.fromkeys(("numslices", "numstacks", "numquads"), 256)
+    | {"shadowsize": 8192, "offsamples": 16},
+}
+"""Element -> its attributes that cost memory or time, and the most that each may say."""
 
 
 def world_of(episode: Episode, robot: RobotSpec = DEFAULT_ROBOT) -> World:
@@ -102,9 +112,22 @@ def require_harmless(text: str) -> None:
 def _check_element(name: str, attributes: Mapping[str, str]) -> None:
     if name in _REFUSED_ELEMENTS:
         raise VandError(f"<{name}> is refused in a model from a data set")
+    for key, most in _MOST.get(name, {}).items():
+        if key in attributes and not _at_most(attributes[key], most):
+            raise VandError(
+                f"<{name} {key}=...>: expected a number up to {most}, got {attributes[key]!r:.60}"
+            )
     for key in attributes:
         if key.startswith("file") or key == "plugin":
             raise VandError(f"<{name} {key}=...> is refused in a model from a data set")
+
+
+def _at_most(text: str, most: int) -> bool:
+    """Whether each number in the text of an attribute is within a bound."""
+    try:
+        return all(abs(float(number)) <= most for number in text.split())
+    except ValueError:
+        return False
 
 
 def _refuse_doctype(*_: object) -> None:

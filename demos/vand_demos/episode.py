@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vand_envs.errors import VandError
+from vand_envs.world import TIME_STEPS_S
 
 DEVICES = ("keyboard", "web", "gamepad", "spacemouse", "expert")
 """Devices that can have driven the robot; those of plugins are called `NAMESPACE/NAME`."""
@@ -235,8 +236,8 @@ _ATTRIBUTE_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxy
             lambda x: isinstance(x, str) and (x in DEVICES or is_own_device(x)),
         ),
         "control_dt_s": (
-            "seconds > 0",
-            lambda x: type(x) in (int, float) and 0 < x < float("inf"),
+            f"seconds from {TIME_STEPS_S[0]:g} to {TIME_STEPS_S[1]:g}",
+            lambda x: type(x) in (int, float) and TIME_STEPS_S[0] <= x <= TIME_STEPS_S[1],
         ),
         "action_mode": (
             f"one of {', '.join(ACTION_MODES)}",

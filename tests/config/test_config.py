@@ -229,7 +229,10 @@ def test_a_yaml_file_is_read_as_overrides_are(tmp_path: Path):
     for content, expected in (
         ("seed: 1\nseed: 2\n", "line 2: not valid YAML, key 'seed' comes twice"),
         ("updates: ${nothing}\n", "cannot be read as YAML"),
-        ("[" * 5000, "cannot be read as YAML"),
+        ("[" * 5000, "line 1: not valid YAML, nested deeper than 50"),
+        ("seed: !!int 3\n", "line 1: not valid YAML, a tag"),
+        (f"seed: {'9' * 21}\n", "cannot be read as YAML, an integer of at most 20 digits"),
+        ("a: &a [*a]\n", "line 1: not valid YAML, an anchor that holds itself"),
         ("", "got nothing"),
     ):
         file.write_text(content)

@@ -213,10 +213,10 @@ FAULTS = {
     ),
     "env_args no json": (label("data", env_args="{"), "env_args: expected JSON"),
     "env_args deep": (label("data", env_args="[" * 10**5), "env_args: expected JSON"),
-    "env_args empty": (label("data", env_args="{}"), "env_args: 'env_name' is missing"),
+    "env_args empty": (label("data", env_args="{}"), "env_args.env_name is missing"),
     "env_kwargs lacks robot": (
         label("data", env_args=json.dumps({**ENV_ARGS, "env_kwargs": {}})),
-        "env_args: env_kwargs: 'robot' is missing",
+        "env_args.env_kwargs.robot is missing",
     ),
     "no episodes": (
         lambda f: [remove(f"data/demo_{i}")(f) for i in range(2)],

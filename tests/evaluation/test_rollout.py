@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vand_demos import DemoDataset
+from vand_demos.system.json_record import JsonRecord
 from vand_envs import VANDER, TaskBatch, get_task
 from vand_envs.errors import UsageError, VandError
 from vand_envs.geometry import hand_path
@@ -98,7 +99,7 @@ def test_demonstrations_succeed_by_their_own_reference(demos, references):
 
 def test_references_survive_json(references):
     for task_reference in references.values():
-        again = TaskReference.from_json(task_reference.to_json())
+        again = TaskReference.from_json(JsonRecord.of("a.json", task_reference.to_json()))
         assert again.to_json() == task_reference.to_json()
         assert again.median_steps == task_reference.median_steps
 

@@ -167,13 +167,16 @@ def test_training_curve_names_the_file_that_it_cannot_use(tmp_path):
         training_curve(path)
 
 
-def test_training_curve_passes_over_damaged_lines(tmp_path):
+def test_training_curve_names_a_line_that_does_not_fit(tmp_path):
     path = tmp_path / "metrics.jsonl"
     good = [json.dumps({"update": u, "train/nll": 3.0 - u}).encode() for u in (1, 2)]
     damaged = [b'{"update": 9, "train/n', b"\xff\x00", b"[1]", b'{"train/nll": 1.0}', b"[" * 10**6]
     damaged += [b'{"update": "x"}', b'{"update": NaN}', b'{"update": null, "train/nll": 2.0}']
     for line in damaged:
         path.write_bytes(b"\n".join([good[0], line, good[1], line]))
+        with pytest.raises(VandError, match=r"^[^\n]*metrics\.jsonl, line 2: [^\n]*$"):
+            training_curve(path)
+        path.write_bytes(b"\n".join([*good, line]))  # as a crash leaves it
         (drawn,) = training_curve(path).axes[0].lines
         assert list(drawn.get_xdata()) == [1, 2]
 

@@ -235,18 +235,24 @@ class Answer:
     """Most that the process, or one that it started, held at a time."""
 
 
-def answer(arguments: list[str], folder: Path) -> Answer:
+_PRELOADED = [
+    *("vand_robot.cli.app", "vand_robot.workflows.evaluate", "vand_robot.workflows.train"),
+    *("vand_robot.workflows.compare", "vand_demos.interop.lerobot", "vand_demos.interop.minari"),
+    *("torch.utils.tensorboard", "tests.helpers.faults"),
+]
+"""What most commands import; imported once, in the process that the others are forked from."""
+
+
+def answer(arguments: list[str], folder: Path, patience_s: float = PATIENCE_S) -> Answer:
     """Runs the command in a process of its own."""
     files = [folder / name for name in ("out", "err", "memory")]
     for file in files:
         file.write_text("0")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["vand_robot.cli.main", "vand_robot.workflows.evaluate", "tests.helpers.faults"]
-    )
+    context.set_forkserver_preload(_PRELOADED)
     process = context.Process(target=_run, args=(arguments, *map(str, files)))
     process.start()
-    process.join(PATIENCE_S)
+    process.join(patience_s)
     code = process.exitcode
     process.kill()
     process.join()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
+from vand_demos.system.json_record import JsonRecord
 from vand_envs.errors import VandError
 from vand_robot.metrics.demonstrated_cycle import reference_from_demonstrations
 from vand_robot.metrics.periodic import (
@@ -84,14 +85,17 @@ def test_reference_of_a_clockwise_circle_turns_the_other_way_with_positive_frequ
 
 
 def test_reference_survives_json(reference):
-    copy = ReferenceCycle.from_json(json.loads(json.dumps(reference.to_json())))
+    content = json.loads(json.dumps(reference.to_json()))
+    copy = ReferenceCycle.from_json(JsonRecord.of("a.json", content))
     np.testing.assert_array_equal(copy.mean_cycle, reference.mean_cycle)
     assert copy.to_json() == reference.to_json()
 
 
-def test_a_reference_file_that_lacks_a_key_is_named():
-    with pytest.raises(VandError, match="amplitude"):
-        ReferenceCycle.from_json({"frequency_hz": 1.0})
+def test_a_reference_file_that_lacks_a_key_is_named(reference):
+    content = reference.to_json()
+    del content["amplitude"]
+    with pytest.raises(VandError, match="amplitude is missing"):
+        ReferenceCycle.from_json(JsonRecord.of("a.json", content))
 
 
 def test_demonstrations_without_a_cycle_are_refused():

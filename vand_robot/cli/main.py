@@ -1,6 +1,7 @@
 """The entry point of `vand-robot`: every failure becomes one line and an exit code."""
 
 import errno
+import io
 import os
 import sys
 from typing import Any
@@ -20,6 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: Words after the program's name; those of this process by default.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 
 

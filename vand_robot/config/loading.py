@@ -13,6 +13,7 @@ import yaml  # type: ignore[import-untyped]  # it ships no type information
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vand_demos.system.files import read_regular
 from vand_envs.errors import UsageError
 from vand_robot.config.library import missing_data
 from vand_robot.config.schema import TrainConfig
@@ -56,11 +57,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UsageError: It is missing, malformed, or holds something else.
     """
     try:
-        content = parse_yaml(path.read_text("utf-8"))
+        content = parse_yaml(_read_text(path))
         if isinstance(content, Mapping):
             content = OmegaConf.to_container(OmegaConf.create(dict(content)), resolve=True)
-    except FileNotFoundError:
-        raise UsageError(f"no configuration file {path}") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise UsageError(f"{path}, line {line}: not valid YAML, {error.problem}") from None
@@ -70,6 +69,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
         kind = "nothing" if content is None else f"a {type(content).__name__}"
         raise UsageError(f"{path}: expected `key: value` lines, got {kind}")
     return typing.cast("dict[str, Any]", content)
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        UsageError: There is none.
+        VandError: It is no regular file, or cannot be read.
+        ValueError: It is not UTF-8.
+    """
+    if not path.exists():
+        raise UsageError(f"no configuration file {path}")
+    return read_regular(path).decode()
 
 
 def merge(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -98,7 +110,7 @@ def merge(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
             base = _without_stale_options(base, OmegaConf.to_container(layer))
             merged = OmegaConf.merge(OmegaConf.create(dict(base)), layer)
             base = typing.cast("dict[str, Any]", OmegaConf.to_container(merged, resolve=True))
-        except TypeError:  # a list laid over a mapping or the other way round
+        except (TypeError, IndexError):  # a list laid over a mapping or the other way round
             raise UsageError(f"override {text!r}: does not fit what {key!r} is") from None
         except yaml.MarkedYAMLError as error:
             hint = f"text with special characters needs quotes: {key}='\"...\"'"

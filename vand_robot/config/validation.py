@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from vand_envs.errors import UsageError, unknown_name
@@ -40,7 +40,7 @@ def build(cls: type[T], values: Any, prefix: str = "") -> T:
 
     Args:
         cls: The dataclass, or a base class in `UNIONS`. The fields are int, float, bool, str,
-            Literal, unions of these and None, `tuple[X, ...]`, `Mapping[str, Any]`, dataclasses,
+            Literal, unions of these and None, `tuple[X, ...]`, `Mapping[str, X]`, dataclasses,
             and numbers with a `Range`.
         values: Field name -> value.
         prefix: Dotted path of this mapping inside a larger one, for messages.
@@ -67,6 +67,9 @@ def build(cls: type[T], values: Any, prefix: str = "") -> T:
     for key in values:
         if key not in hints:
             raise unknown_name(kind, f"{prefix}{key}", [f"{prefix}{name}" for name in hints])
+    for item in fields(typing.cast("Any", cls)):
+        if item.name not in values and item.default is item.default_factory is MISSING:
+            raise UsageError(f"{kind} {prefix + item.name!r} is missing")
     arguments = {k: _convert(hints[k], v, f"{prefix}{k}") for k, v in values.items()}
     try:
         return cls(**arguments)
@@ -114,6 +117,8 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
     if origin is Annotated:
         return _convert_number(hint, value, key)
     kind = origin or hint
+    if kind is Mapping and isinstance(value, Mapping) and args[1] is not Any:
+        value = {str(name): _convert(args[1], x, f"{key}.{name}") for name, x in value.items()}
     if kind is float and type(value) is int:
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):

@@ -12,6 +12,7 @@ from numpy.random import Generator, default_rng
 from vand_demos import DemoDataset, Episode, require_compatible
 from vand_demos.storage.compatibility import Recordings
 from vand_demos.storage.splits import TRAIN, VALID, held_out
+from vand_demos.system.limits import require_room
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_robot.config.library import RECORDED, recording_command
 from vand_robot.config.schema import TrainConfig
@@ -53,6 +54,11 @@ class _Demonstration:
     episode: Episode
     dataset: DemoDataset
 
+    @property
+    def size_bytes(self) -> int:
+        """What its arrays take in memory [bytes]."""
+        return sum(array.nbytes for _, array in self.episode.arrays())
+
 
 def load_data(config: TrainConfig) -> TrainingData:
     """Reads the demonstrations of a run and splits them.
@@ -78,6 +84,7 @@ def load_data(config: TrainConfig) -> TrainingData:
     keys: tuple[str, ...] = ()
     tasks: set[str] = set()
     recordings = Recordings()
+    size_bytes = 0
     with ExitStack() as files:
         for path in config.data:
             dataset = files.enter_context(DemoDataset.open(path, guarded=True))
@@ -92,7 +99,10 @@ def load_data(config: TrainConfig) -> TrainingData:
             keys = keys or _observation_keys(config, dataset)
             tasks |= set(dataset.tasks)
             for side, names in zip((train, valid), _split(config, dataset, rng), strict=True):
-                side += [_read(dataset, name, keys) for name in names]
+                for name in names:
+                    side.append(_read(dataset, name, keys))
+                    size_bytes += side[-1].size_bytes
+                    require_room("the demonstrations", size_bytes)
         for task in config.tasks:
             if task not in tasks:
                 raise unknown_name("task", task, sorted(tasks))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vand_demos.system.files import disk_errors, write_bytes
+from vand_demos.system.files import disk_errors, read_regular, write_bytes
 from vand_envs.task_batch import ENV_VERSION
 from vand_robot.evaluation.jobs import JobResult, RolloutJob
 from vand_robot.evaluation.perturbations import SUITE_VERSION
@@ -39,8 +39,7 @@ class JobFolder:
         file = self._file(job)
         if not file.exists():
             return None
-        with disk_errors("read", file):
-            content = file.read_bytes()
+        content = read_regular(file)
         checksum, packed = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
         return _unpack(packed) if sha256(packed).digest() == checksum else None
 

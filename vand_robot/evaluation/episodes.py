@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from vand_demos.system.files import disk_errors
+from vand_demos.system.files import read_regular
 from vand_envs.errors import VandError
 from vand_robot.layout import EPISODES_FILE
+
+MOST_DIGITS = 20
+"""Of a seed in a file."""
 
 EpisodeKey = tuple[str, str, int]
 """Perturbation, task, seed: the same episode for every policy."""
@@ -88,8 +91,7 @@ def read_successes(folder: Path) -> dict[EpisodeKey, bool]:
         VandError: The file cannot be read, lacks a column, or holds another value in one.
     """
     file = folder / EPISODES_FILE
-    with disk_errors("read", file):
-        text = file.read_bytes().decode(errors="replace")
+    text = read_regular(file).decode(errors="replace")
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         for column in ("perturbation", "task", "seed", "success"):
@@ -102,8 +104,10 @@ def read_successes(folder: Path) -> dict[EpisodeKey, bool]:
 
 def _success(file: Path, number: int, row: Mapping[str, str | None]) -> tuple[EpisodeKey, bool]:
     seed, success = row["seed"] or "", row["success"] or ""
-    if not seed.isdecimal():
+    if not (seed.isdecimal() and len(seed) <= MOST_DIGITS):
         raise VandError(f"{file}: line {number}: seed: expected an integer, got {seed!r:.60}")
     if success not in ("True", "False"):
-        raise VandError(f"{file}: line {number}: success: expected True or False, got {success!r}")
+        raise VandError(
+            f"{file}: line {number}: success: expected True or False, got {success!r:.60}"
+        )
     return (row["perturbation"] or "", row["task"] or "", int(seed)), success == "True"

@@ -14,13 +14,14 @@ from scipy.optimize import brentq
 
 from vand_demos import DemoDataset, Episode
 from vand_demos.storage.compatibility import require_fits, reward_fault, signature
-from vand_envs import get_task
+from vand_demos.system.json_record import JsonRecord
+from vand_envs import get_task, task_ids
 from vand_envs.errors import VandError
 from vand_envs.geometry import hand_path
 from vand_envs.robot import DEFAULT_ROBOT, get_robot
 from vand_envs.typing import FloatArray
 from vand_robot.metrics.demonstrated_cycle import reference_from_demonstrations
-from vand_robot.metrics.reference_cycle import ReferenceCycle
+from vand_robot.metrics.reference_cycle import LONGEST_S, ReferenceCycle
 
 EXTRAS_KEY = "references"
 """Key of the references among a checkpoint's extras."""
@@ -31,6 +32,8 @@ WORK_SHARES = (0.05, 1.0)
 """Range in which the work of a disturbed step is sought, in those of an undisturbed one."""
 PATH_DT_S = 0.2
 """Time between two points of a path [s]."""
+MOST_STEPS = 10_000_000
+"""Bound of the length of a demonstration in a checkpoint [control steps]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +64,19 @@ class TaskReference:
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """The reference that `to_json` wrote."""
-        cycle = record["cycle"]
+    def from_json(cls, record: JsonRecord) -> Self:
+        """The reference that `to_json` wrote.
+
+        Raises:
+            VandError: Something is missing, of another type, or out of range.
+        """
+        cycle = record.values.get("cycle")
         return cls(
-            episodes=int(record["episodes"]),
-            median_steps=int(record["median_steps"]),
-            times_s=tuple(record["times_s"]),
-            cycle=None if cycle is None else ReferenceCycle.from_json(cycle),
-            paths=tuple(np.array(path) / 1000 for path in record.get("paths_mm", [])),
+            episodes=record.integer("episodes", 1),
+            median_steps=record.integer("median_steps", 1, MOST_STEPS),
+            times_s=record.number_list("times_s", 0.0, LONGEST_S),
+            cycle=None if cycle is None else ReferenceCycle.from_json(record.record("cycle")),
+            paths=_paths_from_json(record) if "paths_mm" in record.values else (),
         )
 
 
@@ -227,7 +234,33 @@ def to_extras(references: Mapping[str, TaskReference]) -> dict[str, Any]:
     return {EXTRAS_KEY: {task: reference.to_json() for task, reference in references.items()}}
 
 
-def from_extras(extras: Mapping[str, Any]) -> dict[str, TaskReference]:
-    """The references in a checkpoint's extras; empty where it has none."""
-    found = extras.get(EXTRAS_KEY, {})
-    return {task: TaskReference.from_json(record) for task, record in found.items()}
+def from_extras(extras: Mapping[str, Any], source: str = "extras") -> dict[str, TaskReference]:
+    """The references in a checkpoint's extras; empty where it has none.
+
+    Args:
+        extras: The extras.
+        source: The file that they are from, for error messages.
+
+    Raises:
+        VandError: A reference does not fit its task, or something in it is of another type.
+    """
+    if EXTRAS_KEY not in extras:
+        return {}
+    records = JsonRecord(source, extras, "extras").records(EXTRAS_KEY)
+    return {task: _task_reference(task, record) for task, record in records.items()}
+
+
+def _task_reference(task: str, record: JsonRecord) -> TaskReference:
+    """The reference of a task; one that is known here gets all that it is judged by."""
+    reference = TaskReference.from_json(record)
+    known = get_task(task) if task in task_ids() else None
+    if known is not None and known.kind == "sequential" and not reference.times_s:
+        raise record.mistake("times_s", "at least one duration")
+    if known is not None and known.cycle is not None and reference.cycle is None:
+        raise record.mistake("cycle", "the cycle of a periodic task")
+    return reference
+
+
+def _paths_from_json(record: JsonRecord) -> tuple[FloatArray, ...]:
+    paths = record.list_of_rows("paths_mm", 3)
+    return tuple(np.array(path).reshape(-1, 3) / 1000 for path in paths)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from vand_demos.system.files import disk_errors
+from vand_demos.system.files import read_regular
+from vand_demos.system.json_record import JsonRecord, parse_json
 from vand_envs.errors import VandError
-from vand_robot.config.json_record import JsonRecord
 from vand_robot.evaluation.episodes import EpisodeMetrics, csv_text
 from vand_robot.evaluation.perturbations import NOMINAL
 from vand_robot.layout import RESULTS_FILE
@@ -47,7 +47,7 @@ class MetricSpread:
         """The spread that `to_json` wrote."""
         median = record.optional_number("median")
         iqr = None if median is None else record.pair("iqr")
-        return cls(median, iqr, record.integer("n"))
+        return cls(median, iqr, record.integer("n", 0))
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class WorstEpisode:
         """The episode that `to_json` wrote."""
         return cls(
             seed=record.integer("seed"),
-            share=record.number("share"),
+            share=record.number("share", 0, 1),
             achieved=tuple(record.text("achieved").split()),
             failures=tuple(record.text("failures").split()),
         )
@@ -123,10 +123,12 @@ class PerturbationResult:
         """The result that `to_json` wrote."""
         stages = record.record_list("stages") if "stages" in record.values else []
         return cls(
-            horizon_s=record.number("horizon_s"),
+            horizon_s=record.number("horizon_s", 0),
             success=_rate_from_json(record),
             stages=tuple(
-                StageRate(stage.text("name"), stage.integer("completed"), stage.number("share"))
+                StageRate(
+                    stage.text("name"), stage.integer("completed", 0), stage.number("share", 0, 1)
+                )
                 for stage in stages
             ),
             shares={name: _rate_from_json(r) for name, r in record.records("shares").items()},
@@ -148,11 +150,15 @@ def _rate_to_json(rate: SuccessRate) -> dict[str, Any]:
 
 
 def _rate_from_json(record: JsonRecord) -> SuccessRate:
+    episodes = record.integer("episodes", 0)
+    interval = record.pair("wilson_95")
+    if not 0 <= interval[0] <= interval[1] <= 1:
+        raise record.mistake("wilson_95", "two rising numbers from 0 to 1")
     return SuccessRate(
-        episodes=record.integer("episodes"),
-        successes=record.integer("successes"),
-        rate=record.number("success_rate"),
-        interval=record.pair("wilson_95"),
+        episodes=episodes,
+        successes=record.integer("successes", 0, episodes),
+        rate=record.number("success_rate", 0, 1),
+        interval=interval,
     )
 
 
@@ -347,13 +353,7 @@ class EvaluationResult:
         Raises:
             VandError: It cannot be read, or something in it is missing or of another type.
         """
-        with disk_errors("read", file):
-            text = file.read_bytes()
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise VandError(f"{file}: expected JSON: {error}") from error
-        return cls.from_json(content, str(file))
+        return cls.from_json(parse_json(read_regular(file), str(file)), str(file))
 
     def json_text(self) -> str:
         """The text of `results.json`."""

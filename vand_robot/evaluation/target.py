@@ -7,13 +7,14 @@ from hashlib import sha256
 from pathlib import Path
 
 from vand_demos import DemoDataset
-from vand_demos.system.files import disk_errors
+from vand_demos.system.files import read_regular
+from vand_demos.system.json_record import clean_text
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.evaluation.jobs import PolicyMaker
 from vand_robot.evaluation.reference import TaskReference, from_extras, references_from_datasets
 from vand_robot.evaluation.results import PolicyFacts
-from vand_robot.layout import POLICY_TENSORS, find_checkpoint, named, run_folder
+from vand_robot.layout import POLICY_JSON, POLICY_TENSORS, find_checkpoint, named, run_folder
 from vand_robot.policies.checkpoint import (
     load_checkpoint,
     load_policy,
@@ -68,8 +69,8 @@ def load_target(source: Path, *, expert: bool = False, device: str = CPU) -> Eva
             references,
             dt,
             PolicyFacts(
-                run=f"experts on {source.name}",
-                path=str(source),
+                run=clean_text(f"experts on {source.name}"),
+                path=clean_text(str(source)),
                 expert=True,
                 versions=software_versions(),
             ),
@@ -78,11 +79,11 @@ def load_target(source: Path, *, expert: bool = False, device: str = CPU) -> Eva
     digest = "" if expert else _weights_digest(folder)
     place = str(find_device(device))
     checkpoint = load_checkpoint(folder)
-    references = from_extras(checkpoint.extras)
+    references = from_extras(checkpoint.extras, str(find_checkpoint(folder) / POLICY_JSON))
     if not references:
         raise VandError(f"{source}: the run holds no references to judge by")
     dt = checkpoint.policy.spec.control_dt_s
-    name = run_folder(folder).name
+    name = clean_text(run_folder(folder).name)
     make_policy: PolicyMaker
     if expert:
         name, make_policy = f"experts on {name}", partial(ExpertPolicy, dt)
@@ -92,7 +93,7 @@ def load_target(source: Path, *, expert: bool = False, device: str = CPU) -> Eva
         digest = digest if place == CPU else f"{digest} on {place}"  # the last bits are others
     facts = PolicyFacts(
         run=name,
-        path=str(source),
+        path=clean_text(str(source)),
         expert=expert,
         checkpoint_update=None if expert else checkpoint.update,
         config={} if expert else validation.to_dict(checkpoint.config),
@@ -115,8 +116,7 @@ def _expert_digest(control_dt_s: float) -> str:
 def _weights_digest(source: Path) -> str:
     """Digest of the weights of the checkpoint that a folder stands for."""
     file = find_checkpoint(source) / POLICY_TENSORS
-    with disk_errors("read", file):
-        return sha256(file.read_bytes()).hexdigest()
+    return sha256(read_regular(file)).hexdigest()
 
 
 def _load_unchanged(source: Path, digest: str, device: str) -> RecurrentPolicy:

@@ -22,6 +22,7 @@ _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same everywhere
     "font.size": 9.5,
+    "text.parse_math": False,  # names come from outside, and `$` in them is a dollar sign
     "text.color": INK,
     "axes.edgecolor": "#aab4be",
     "axes.labelcolor": FAINT,

@@ -1,7 +1,5 @@
 """Curves of a training run, from its metrics."""
 
-import json
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -22,6 +20,7 @@ from vand_robot.figures.style import (
     VERMILION,
     styled,
 )
+from vand_robot.metrics.history import read_history
 from vand_robot.metrics.names import DROP, MEMORY, SIGMA, SUCCESS, TRAIN_NLL, UPDATE, VALID_NLL
 
 
@@ -54,16 +53,16 @@ def training_curve(metrics: str | Path) -> Figure:
     """Curves of a training run: loss, memory, noise, forgetting, validation success.
 
     Args:
-        metrics: The run's `metrics.jsonl`. Lines that are damaged, such as a last one that is half
-            written, are passed over.
+        metrics: The run's `metrics.jsonl`. A last line that is half written is passed over.
 
     Returns:
         A panel for each quantity that was recorded.
 
     Raises:
-        VandError: The file cannot be read, or holds no metric that is drawn.
+        VandError: The file cannot be read, a line does not fit, or it holds no metric that is
+            drawn.
     """
-    records = _read_records(Path(metrics))
+    records = [{UPDATE: r.update, **r.metrics} for r in read_history(Path(metrics))]
     panels = _recorded_panels(dict.fromkeys(name for record in records for name in record))
     if not panels:
         raise VandError(f"{metrics} holds none of the metrics that a training run writes")
@@ -118,25 +117,3 @@ def _draw_panel(axes: Axes, lines: Sequence[_Line], records: Sequence[Mapping[st
     elif lines[0].name not in (TRAIN_NLL, VALID_NLL):
         axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-
-
-def _read_records(path: Path) -> list[dict[str, float]]:
-    try:
-        lines = path.read_text("utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise VandError(f"cannot read {path}: {error}") from error
-    return [record for line in lines if (record := _read_record(line))]
-
-
-def _read_record(line: str) -> dict[str, float]:
-    """The metrics in a line; empty where it is damaged."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(record, dict):
-        return {}
-    metrics = {
-        name: float(value) for name, value in record.items() if isinstance(value, int | float)
-    }
-    return metrics if math.isfinite(metrics.get(UPDATE, math.nan)) else {}

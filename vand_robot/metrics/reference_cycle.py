@@ -14,13 +14,13 @@ A phase is counted in cycles and grows in the direction of the demonstrations.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from vand_demos.system.json_record import JsonRecord
 from vand_envs.errors import VandError
 from vand_envs.typing import BoolArray, FloatArray
 from vand_robot.metrics.phase_tracking import cheapest_path
@@ -39,6 +39,12 @@ JUMP_CYCLES = 0.05
 """A tracked phase jumps where the path without the jump is an amplitude off for longer [cycle]."""
 REST_RADIUS = 0.1
 """Nearer to the center than this share of the amplitude, an angle is noise: the phase is held."""
+FREQUENCIES_HZ = (1e-4, 1e4)
+"""Bounds of the frequency of a cycle that is read from a file [1/s]."""
+LARGEST_M = 1e3
+"""Bound of the amplitude of a cycle that is read from a file [m]."""
+LONGEST_S = 1e6
+"""Bound of the times in a reference that is read from a file [s]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,25 +77,26 @@ class ReferenceCycle:
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
+    def from_json(cls, record: JsonRecord) -> Self:
         """The reference that `to_json` described.
 
         Raises:
-            VandError: A key is missing.
+            VandError: Something is missing, of another type, or out of range.
         """
-        try:
-            return cls(
-                frequency_hz=float(record["frequency_hz"]),
-                amplitude=float(record["amplitude"]),
-                center=np.asarray(record["center"], dtype=np.float64),
-                mean_cycle=np.asarray(record["mean_cycle"], dtype=np.float64),
-                turns=int(record["turns"]),
-                onset_s=float(record["onset_s"]),
-            )
-        except KeyError as missing:
+        mean_cycle = record.rows("mean_cycle", 2)
+        if len(mean_cycle) != PHASES:
             raise VandError(
-                f"a periodic reference lacks {missing}; found: {sorted(record)}"
-            ) from None
+                f"{record.source}: {record.path}.mean_cycle: expected {PHASES} points,"
+                f" got {len(mean_cycle)}"
+            )
+        return cls(
+            frequency_hz=record.number("frequency_hz", *FREQUENCIES_HZ),
+            amplitude=record.number("amplitude", 1e-9, LARGEST_M),
+            center=np.array(record.pair("center")),
+            mean_cycle=np.array(mean_cycle),
+            turns=record.integer("turns", -1, 1),
+            onset_s=record.number("onset_s", 0.0, LONGEST_S),
+        )
 
 
 def check_signal(

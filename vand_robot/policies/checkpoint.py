@@ -11,7 +11,7 @@ A folder is written under another name and renamed, so that a crash leaves the o
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from vand_demos.system.files import disk_errors, replacing_folder
+from vand_demos.system.files import disk_errors, read_regular, replacing_folder
+from vand_demos.system.json_record import JsonRecord
 from vand_demos.system.version import software_version
-from vand_envs.errors import UsageError, VandError
+from vand_envs.errors import VandError
 from vand_robot.config import validation
 from vand_robot.config.schema import TrainConfig
 from vand_robot.interface import PolicySpec
@@ -47,10 +48,54 @@ class TrainerState:
 
     update: int
     """Updates done."""
-    facts: Mapping[str, Any]
-    """The best checkpoint so far, the fingerprint of the data; values that JSON can hold."""
     tensors: Mapping[str, Tensor]
     """The optimizer's moments and, with averaging, the weights themselves."""
+    best: Mapping[str, float]
+    """Metrics of the best checkpoint so far, and its `"update"`; empty where there is none."""
+    fingerprint: str
+    """Fingerprint of the training data."""
+    valid_fingerprint: str | None
+    """That of the validation data; None where there is none, or it is not known."""
+    knows_valid: bool = True
+    """Whether it is known: older states lack it."""
+    mean_sums: Mapping[str, float] = field(default_factory=dict)
+    """Sum of each metric since the means were last taken."""
+    mean_count: int = 0
+    """Updates in these sums."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `trainer.json`: all but the tensors."""
+        return {
+            "update": self.update,
+            "best": dict(self.best),
+            "fingerprint": self.fingerprint,
+            "valid_fingerprint": self.valid_fingerprint,
+            "means": {"sums": dict(self.mean_sums), "count": self.mean_count},
+        }
+
+    @classmethod
+    def from_json(cls, record: JsonRecord, tensors: Mapping[str, Tensor]) -> "TrainerState":
+        """The state that `to_json` described, with its tensors.
+
+        Raises:
+            VandError: Something is missing, of another type, or out of range.
+        """
+        update = record.integer("update", 0)
+        best = record.record("best")
+        if best.values:
+            best.integer("update", 0, update)
+        knows_valid = "valid_fingerprint" in record.values
+        means = record.record("means") if "means" in record.values else None  # older states lack it
+        return cls(
+            update=update,
+            tensors=tensors,
+            best=record.numbers("best"),
+            fingerprint=record.text("fingerprint"),
+            valid_fingerprint=record.optional_text("valid_fingerprint") if knows_valid else None,
+            knows_valid=knows_valid,
+            mean_sums={} if means is None else means.numbers("sums"),
+            mean_count=0 if means is None else means.integer("count", 0),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,27 +131,26 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Loads a policy with everything written beside it; path and errors as in `load_policy`."""
     folder = find_checkpoint(Path(path))
     file = folder / POLICY_JSON
-    facts = _read_json(file)
-    if facts.get("format") != FORMAT:
-        raise VandError(f"{file}: expected format {FORMAT!r}, got {facts.get('format')!r}")
-    if facts.get("format_version") != FORMAT_VERSION:
-        came = facts.get("format_version")
-        raise VandError(f"{file}: expected format version {FORMAT_VERSION}, got {came!r}")
+    head = JsonRecord.read(file)
+    came, version = head.values.get("format"), head.values.get("format_version")
+    if came != FORMAT:
+        raise VandError(f"{file}: expected format {FORMAT!r}, got {came!r:.60}")
+    if version != FORMAT_VERSION:
+        raise VandError(f"{file}: expected format version {FORMAT_VERSION}, got {version!r:.60}")
+    update, metrics = head.integer("update", 0), head.numbers("metrics")
+    extras, digest = head.record("extras").values, head.record("sha256").text(POLICY_TENSORS)
+    plain_config, plain_spec = head.record("config").values, head.record("spec").values
     try:
-        config = validation.build(TrainConfig, facts["config"])
-        spec = validation.build(PolicySpec, facts["spec"])
+        config = validation.build(TrainConfig, plain_config, "config.")
+        spec = validation.build(PolicySpec, plain_spec, "spec.")
         policy = RecurrentPolicy(config.policy, spec)
-        saved = Checkpoint(policy, config, facts["update"], facts["metrics"], facts["extras"])
-        digest = facts["sha256"][POLICY_TENSORS]
-    except KeyError as error:
-        raise VandError(f"{file}: {error} is missing") from None
-    except (TypeError, UsageError) as error:
+    except VandError as error:
         raise VandError(f"{file}: {error}") from None
     tensors = read_tensors(folder / POLICY_TENSORS, digest)
     require_tensors(folder / POLICY_TENSORS, tensors, policy.state_dict())
     policy.load_state_dict(tensors)
     policy.eval()
-    return saved
+    return Checkpoint(policy, config, update, metrics, extras)
 
 
 def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | None) -> None:
@@ -123,8 +167,7 @@ def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | Non
     files = {POLICY_TENSORS: _pack(saved.policy.state_dict())}
     if trainer is not None:
         files[TRAINER_TENSORS] = _pack(trainer.tensors)
-        facts = {"update": trainer.update, **trainer.facts}
-        files[TRAINER_JSON] = _dump(facts)
+        files[TRAINER_JSON] = _dump(trainer.to_json())
     head = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -145,15 +188,15 @@ def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | Non
 def load_trainer_state(folder: Path) -> TrainerState:
     """Loads the state of training that `save_checkpoint` wrote; errors as in `load_policy`."""
     folder = find_checkpoint(folder)
-    facts = _read_json(folder / TRAINER_JSON)
-    digests = _read_json(folder / POLICY_JSON)["sha256"]
-    tensors = read_tensors(folder / TRAINER_TENSORS, digests.get(TRAINER_TENSORS, "none"))
-    return TrainerState(int(facts.pop("update")), facts, tensors)
+    record = JsonRecord.read(_present(folder / TRAINER_JSON))
+    digest = JsonRecord.read(folder / POLICY_JSON).record("sha256").text(TRAINER_TENSORS)
+    state = TrainerState.from_json(record, {})
+    return replace(state, tensors=read_tensors(folder / TRAINER_TENSORS, digest))
 
 
 def read_tensors(file: Path, digest: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file, whose SHA-256 is known."""
-    content = _read(file)
+    content = read_regular(_present(file))
     try:
         tensors = safetensors.torch.load(content)
     except SafetensorError as error:
@@ -166,14 +209,23 @@ def read_tensors(file: Path, digest: str) -> dict[str, Tensor]:
 def require_tensors(
     file: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> None:
-    """Checks names and shapes, so that a foreign file is one line and not a page."""
+    """Checks names, types and shapes, and that every number is finite.
+
+    Raises:
+        VandError: Something differs; the line names the tensor.
+    """
     for name in sorted(expected.keys() ^ tensors.keys()):
         state = "is missing" if name in expected else "is unexpected"
         raise VandError(f"{file}: tensor {name!r} {state}")
     for name, tensor in expected.items():
-        if tensor.shape != tensors[name].shape:
-            shapes = f"expected shape {tuple(tensor.shape)}, got {tuple(tensors[name].shape)}"
+        came = tensors[name]
+        if tensor.shape != came.shape:
+            shapes = f"expected shape {tuple(tensor.shape)}, got {tuple(came.shape)}"
             raise VandError(f"{file}: tensor {name!r}: {shapes}")
+        if tensor.dtype != came.dtype:
+            raise VandError(f"{file}: tensor {name!r}: expected {tensor.dtype}, got {came.dtype}")
+        if came.is_floating_point() and not bool(came.isfinite().all()):
+            raise VandError(f"{file}: tensor {name!r}: expected finite numbers only")
 
 
 def software_versions() -> dict[str, str]:
@@ -194,18 +246,8 @@ def _dump(facts: Mapping[str, Any]) -> bytes:
     return json.dumps(facts, indent=1, allow_nan=False).encode()
 
 
-def _read(file: Path) -> bytes:
-    if not file.is_file():
+def _present(file: Path) -> Path:
+    """The file, which belongs into every checkpoint of its kind."""
+    if not file.exists():
         raise VandError(f"{file} is missing")
-    with disk_errors("read", file):
-        return file.read_bytes()
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(_read(file))
-    except ValueError:
-        raise VandError(f"{file} is damaged: not valid JSON") from None
-    if not isinstance(facts, dict):
-        raise VandError(f"{file} is damaged: expected a mapping")
-    return facts
+    return file

@@ -37,6 +37,7 @@ from vand_robot.nn import GaussianHead, make_cell
 from vand_robot.policies.encoders import ImageEncoder, make_encoder, shift
 from vand_robot.policies.normalizer import Normalizer
 from vand_robot.policies.object_attention import ObjectAttention
+from vand_robot.policies.size import require_policy_fits
 
 EXACT_KEYS = ("instruction",)
 """One-hot codes: they get no input noise."""
@@ -86,10 +87,12 @@ class RecurrentPolicy(nn.Module):
 
     Raises:
         UsageError: There are images, and no layer to see them.
+        VandError: It is larger than `VAND_MAX_BYTES` allows.
     """
 
     def __init__(self, config: PolicyConfig, spec: PolicySpec) -> None:
         super().__init__()
+        require_policy_fits(config, spec)
         self.config = config
         self.spec = spec
         self._keys = tuple(spec.observations)

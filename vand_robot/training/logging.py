@@ -15,6 +15,7 @@ from rich.text import Text
 
 from vand_demos.system.files import disk_errors, write_bytes
 from vand_robot.layout import RunFolder
+from vand_robot.metrics.history import read_history
 from vand_robot.metrics.names import DROP, MEMORY, SCORE, SIGMA, TRAIN_NLL, UPDATE, VALID_NLL
 from vand_robot.progress import TimeLeft
 
@@ -44,24 +45,22 @@ class RunningMeans:
     """
 
     def __init__(self, sums: Mapping[str, float] | None = None, count: int = 0) -> None:
-        self._sums: dict[str, float] = dict(sums or {})
-        self._count = count
+        self.sums: dict[str, float] = dict(sums or {})
+        """Sum of each metric so far."""
+        self.count = count
+        """Sets of metrics added so far."""
 
     def add(self, metrics: Mapping[str, float]) -> None:
         """Adds one set of metrics."""
         for name, value in metrics.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
 
     def take(self) -> dict[str, float]:
         """The means, which then start afresh."""
-        means = {name: total / self._count for name, total in self._sums.items()}
-        self._sums, self._count = {}, 0
+        means = {name: total / self.count for name, total in self.sums.items()}
+        self.sums, self.count = {}, 0
         return means
-
-    def to_json(self) -> dict[str, Any]:
-        """The arguments that make these running means again."""
-        return {"sums": dict(self._sums), "count": self._count}
 
 
 class MetricsLogger:
@@ -200,14 +199,12 @@ class ProgressDisplay:
 
 
 def _cut_off(file: Path, update: int) -> None:
-    """Drops the lines beyond an update, and a last line that a crash left half written."""
+    """Drops the lines beyond an update, and a last line that a crash left half written.
+
+    Raises:
+        VandError: Another line does not fit.
+    """
     if not file.exists():
         return
-    kept = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)[UPDATE] <= update:
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):
-            continue
+    kept = [record.line for record in read_history(file) if record.update <= update]
     write_bytes(file, "".join(f"{line}\n" for line in kept).encode())

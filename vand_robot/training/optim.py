@@ -1,12 +1,22 @@
 """The optimizer and its learning rate."""
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from vand_envs.errors import VandError
 from vand_robot.config.schema import OptimizerConfig
+from vand_robot.policies.checkpoint import require_tensors
 from vand_robot.policies.recurrent import RecurrentPolicy
+
+STEP, MOMENTS = "step", ("exp_avg", "exp_avg_sq")
+"""Parts of the trainer's tensors: what the optimizer knows of each parameter."""
+
+WEIGHTS = "weights"
+"""Part of the trainer's tensors: the weights themselves, where the policy is their average."""
 
 
 def make_optimizer(policy: RecurrentPolicy, config: OptimizerConfig) -> torch.optim.AdamW:
@@ -21,6 +31,37 @@ def make_optimizer(policy: RecurrentPolicy, config: OptimizerConfig) -> torch.op
         {"params": free, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def require_training_tensors(
+    file: Path,
+    tensors: Mapping[str, Tensor],
+    policy: RecurrentPolicy,
+    weights: Mapping[str, Tensor],
+) -> None:
+    """Checks the tensors that training goes on from: names, shapes, types, finite numbers.
+
+    Args:
+        file: Where they are from, for error messages.
+        tensors: `exp_avg/<parameter>` and so on.
+        policy: The policy that is trained; a parameter that never had a gradient has no entry.
+        weights: Its state where it must be among the tensors, or empty.
+
+    Raises:
+        VandError: A tensor does not belong to this policy and optimizer.
+    """
+    expected = {
+        f"{part}/{name}": torch.zeros(()) if part == STEP else parameter
+        for name, parameter in policy.named_parameters()
+        for part in (STEP, *MOMENTS)
+        if any(f"{one}/{name}" in tensors for one in (STEP, *MOMENTS))
+    }
+    require_tensors(
+        file, tensors, expected | {f"{WEIGHTS}/{name}": t for name, t in weights.items()}
+    )
+    for name, tensor in tensors.items():
+        if name.startswith((f"{STEP}/", f"{MOMENTS[-1]}/")) and bool((tensor < 0).any()):
+            raise VandError(f"{file}: tensor {name!r}: expected no number below 0")
 
 
 def learning_rate(update: int, updates: int, config: OptimizerConfig) -> float:

@@ -28,7 +28,7 @@ from vand_robot.config.loading import to_yaml
 from vand_robot.config.schema import AUTO, TrainConfig
 from vand_robot.data.batches import Batch, BatchStream, EpisodeBuffer
 from vand_robot.data.loading import TrainingData, load_data
-from vand_robot.layout import CONFIG_HEADER, RunFolder
+from vand_robot.layout import CONFIG_HEADER, TRAINER_JSON, TRAINER_TENSORS, RunFolder
 from vand_robot.metrics.names import ROLLOUTS, SCORE, TRAIN, UPDATE, VALID_NLL
 from vand_robot.nn import dual_step
 from vand_robot.policies.checkpoint import (
@@ -41,7 +41,12 @@ from vand_robot.policies.checkpoint import (
 from vand_robot.policies.device import choose_device, find_device, is_available
 from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.training.logging import MetricsLogger, ProgressDisplay, RunningMeans
-from vand_robot.training.optim import learning_rate, make_optimizer
+from vand_robot.training.optim import (
+    WEIGHTS,
+    learning_rate,
+    make_optimizer,
+    require_training_tensors,
+)
 from vand_robot.training.threads import fastest_threads, torch_settings
 from vand_robot.training.update import UpdateMetrics, not_finite
 
@@ -50,9 +55,6 @@ HARMLESS = ("data", "device", "updates", "validation_interval", "rollouts.interv
 
 LOG_INTERVAL = 10
 """Updates between two lines of `metrics.jsonl`."""
-
-WEIGHTS = "weights"
-"""Part of the trainer's tensors: the weights themselves, where the policy is their average."""
 
 TORCH_STREAM = 0x70C4
 """Keeps torch's random numbers apart from those that draw batches."""
@@ -222,17 +224,30 @@ class Trainer:
         state = None
         if trainer:
             valid = self.data.valid
-            facts = {
-                "best": self.best,
-                "fingerprint": self.data.train.fingerprint,
-                "valid_fingerprint": None if valid is None else valid.fingerprint,
-                "means": self.means.to_json(),
-            }
-            state = TrainerState(self.update, facts, self._tensors())
+            state = TrainerState(
+                update=self.update,
+                tensors=self._tensors(),
+                best=self.best,
+                fingerprint=self.data.train.fingerprint,
+                valid_fingerprint=None if valid is None else valid.fingerprint,
+                mean_sums=self.means.sums,
+                mean_count=self.means.count,
+            )
         save_checkpoint(folder, saved, state)
 
-    def restore(self, saved: Checkpoint, state: TrainerState) -> None:
-        """Takes up a run where it was saved."""
+    def restore(self, saved: Checkpoint, state: TrainerState, file: Path) -> None:
+        """Takes up a run where it was saved.
+
+        Args:
+            saved: The policy.
+            state: The state of training.
+            file: Where its tensors are from, for error messages.
+
+        Raises:
+            VandError: A tensor does not belong to this policy and optimizer.
+        """
+        weights_before = {} if self.averaged is self.policy else self.policy.state_dict()
+        require_training_tensors(file, state.tensors, self.policy, weights_before)
         parameters = dict(self.policy.named_parameters())
         weights: dict[str, Tensor] = {}
         for key, tensor in state.tensors.items():
@@ -245,8 +260,8 @@ class Trainer:
         self.averaged.load_state_dict(saved.policy.state_dict())
         if weights:
             self.policy.load_state_dict(weights)
-        self.update, self.best = state.update, dict(state.facts["best"])
-        self.means = RunningMeans(**state.facts.get("means", {}))  # older states lack them
+        self.update, self.best = state.update, dict(state.best)
+        self.means = RunningMeans(state.mean_sums, state.mean_count)
         self.extras = saved.extras
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -433,14 +448,17 @@ def _resumed(config: TrainConfig, data: TrainingData, folder: RunFolder) -> Trai
     if config.updates < state.update:
         change = f"expected at least the {state.update} that are done, got {config.updates}"
         raise UsageError(f"cannot resume {out}: updates: {change}")
-    if state.facts["fingerprint"] != data.train.fingerprint:
+    if state.update != saved.update:
+        wrong = f"update: expected {saved.update} as in the policy, got {state.update}"
+        raise VandError(f"{folder.last / TRAINER_JSON}: {wrong}")
+    if state.fingerprint != data.train.fingerprint:
         raise UsageError(f"cannot resume {out}: data: the demonstrations are not those of the run")
     valid = None if data.valid is None else data.valid.fingerprint
-    if state.facts.get("valid_fingerprint", valid) != valid:  # older states lack it
+    if state.knows_valid and state.valid_fingerprint != valid:
         which = "the demonstrations held back for validation"
         raise UsageError(f"cannot resume {out}: data: {which} are not those of the run")
     trainer = Trainer(config, data, saved.policy.to(data.train.device))
-    trainer.restore(saved, state)
+    trainer.restore(saved, state, folder.last / TRAINER_TENSORS)
     return trainer
 
 

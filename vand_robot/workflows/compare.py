@@ -13,9 +13,9 @@ from itertools import combinations, pairwise
 from pathlib import Path
 
 from vand_demos.system.files import disk_errors, write_bytes
+from vand_demos.system.json_record import JsonRecord
 from vand_envs.errors import UsageError, VandError
 from vand_robot import figures
-from vand_robot.config.json_record import JsonRecord
 from vand_robot.evaluation.episodes import EpisodeKey, read_successes
 from vand_robot.evaluation.results import EvaluationResult
 from vand_robot.layout import COMPARISON_FILE, COMPARISON_REPORT_FILE, RESULTS_FILE

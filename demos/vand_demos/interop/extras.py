@@ -12,12 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vand_demos.episode import Episode
+from vand_demos.storage.layout import IMAGE_AXES
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.system.files import library_errors, replacing_folder
+from vand_demos.system.json_record import JsonRecord, parse_json
+from vand_demos.system.limits import require_room
 from vand_envs.errors import UsageError, VandError
 
 VERSION = 1
 """Version of the side-car layout."""
+
+MOST_NUMBERS = 10_000_000
+"""Bound of the size of a state or of a part of an action."""
 
 _ARRAYS: tuple[str, ...] = ("observations", "next_observations", "actions", "action_parts")
 _ARRAYS += ("rewards", "dones", "states", "disturbed")
@@ -78,19 +84,31 @@ class Extras:
         """From text.
 
         Raises:
-            VandError: It is something else, or of a newer version.
+            VandError: It is something else, of a newer version, or a value is of another type.
         """
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise VandError(f"cannot read {place}: expected JSON: {error}") from error
-        names = {item.name for item in fields(cls)}
-        if not isinstance(content, dict) or content.keys() != names:
-            raise VandError(f"cannot read {place}: expected {', '.join(sorted(names))}")
-        extras = cls(**content)
-        if extras.version != VERSION:
-            raise VandError(f"{place}: version: expected {VERSION}, got {extras.version!r:.60}")
-        return extras
+        record = JsonRecord.of(str(place), parse_json(text, str(place)))
+        record.integer("version", VERSION, VERSION)
+        env_args, masks = record.record("env_args"), record.record("masks")
+        shapes = record.record("observations")
+        observations = {key: shapes.integer_list(key, 1) for key in shapes.values}
+        images = record.text_list("images")
+        for key in images:
+            if len(observations.get(key, ())) != IMAGE_AXES:
+                raise shapes.mistake(key, "height, width and channels of an image")
+        for key, shape in observations.items():
+            require_room(f"{place}: observations.{key}", math.prod(shape))
+        return cls(
+            version=VERSION,
+            env_args=env_args.values,
+            masks={split: masks.text_list(split) for split in masks.values},
+            observations=observations,
+            images=images,
+            action_parts={
+                part: record.record("action_parts").integer(part, 1, MOST_NUMBERS)
+                for part in record.record("action_parts").values
+            },
+            states=record.integer("states", 0, MOST_NUMBERS),
+        )
 
 
 def describe_episode(episode: Episode) -> str:
@@ -102,11 +120,16 @@ def describe_episode(episode: Episode) -> str:
 
 
 def build_episode(
-    description: str, observations: Mapping[str, Rows], last: Mapping[str, Rows], **arrays: Any
+    source: str,
+    description: object,
+    observations: Mapping[str, Rows],
+    last: Mapping[str, Rows],
+    **arrays: Any,
 ) -> Episode:
     """An episode from `describe_episode` and its arrays.
 
     Args:
+        source: Where the description is from, for error messages.
         description: As `describe_episode` made it.
         observations: Key -> (N, ...).
         last: Key -> (1, ...): what was seen after the last action. Keys of which the episode never
@@ -116,19 +139,25 @@ def build_episode(
     Raises:
         VandError: The description is damaged, or the episode breaks a rule.
     """
-    try:
-        plain = json.loads(description)
-    except (ValueError, RecursionError) as error:
-        raise VandError(f"description of an episode: expected JSON: {error}") from error
+    what = f"{source}: description"
+    if not isinstance(description, str):
+        raise VandError(f"{what}: expected a text, got {description!r:.60}")
+    record = JsonRecord.of(what, parse_json(description, what))
+    seen_last = record.text_list(_SEEN_LAST)
+    plain = {key: value for key, value in record.values.items() if key != _SEEN_LAST}
     names = {item.name for item in fields(Episode) if item.name not in _ARRAYS}
-    if not isinstance(plain, dict) or plain.keys() != names | {_SEEN_LAST}:
-        raise VandError(f"description of an episode: expected {', '.join(sorted(names))}")
+    for name in sorted(plain.keys() ^ names):
+        state = "is missing" if name in names else "is unexpected"
+        raise VandError(f"{what}: {name} {state}")
+    record.text("name")
     after = {}
-    for key in plain.pop(_SEEN_LAST):
-        if key not in observations or observations[key].shape[1:] != last[key].shape[1:]:
+    for key in seen_last:
+        known = key in observations and key in last
+        if not known or observations[key].shape[1:] != last[key].shape[1:]:
             raise VandError(f"observation {key!r} after the last action: there is none before it")
         after[key] = np.concatenate([observations[key][1:], last[key]])
-    return Episode(**plain, **arrays, observations=observations, next_observations=after)
+    values: dict[str, Any] = {**plain, **arrays}
+    return Episode(**values, observations=observations, next_observations=after)
 
 
 _SEEN_LAST = "seen_last"

@@ -25,7 +25,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vand_demos.episode import Episode
-from vand_demos.interop.columns import IMAGE, decode_vectors, encode_vectors, vector
+from vand_demos.interop.columns import (
+    IMAGE,
+    decode_vectors,
+    encode_vectors,
+    require_small_table,
+    vector,
+)
 from vand_demos.interop.extras import Extras, build_episode, describe_episode
 from vand_demos.interop.lerobot_layout import (
     DATA,
@@ -49,7 +55,8 @@ from vand_demos.interop.lerobot_layout import (
     write_tasks,
 )
 from vand_demos.storage.reader import DemoDataset
-from vand_demos.system.files import disk_errors, library_errors
+from vand_demos.system.files import library_errors, read_regular
+from vand_demos.system.limits import require_room
 from vand_envs.errors import VandError
 
 NOTE = (
@@ -57,6 +64,9 @@ NOTE = (
     " next.reward, next.done and the instruction as task; states and parts of actions are in"
     " vand_robot/"
 )
+
+_ROW_BYTES = 1000
+"""About what the place of an episode takes as a Python dictionary [bytes]."""
 
 _LIBRARIES = ("pyarrow", "imageio", "PIL")
 """Packages that read the files."""
@@ -173,9 +183,7 @@ def read_extras(folder: Path) -> Extras:
             f"{folder}: expected {_EXTRAS}, as `demos export` writes it; data sets of other"
             f" robots have no place in this format"
         )
-    with disk_errors("read", path):
-        text = path.read_bytes()
-    return Extras.from_json(text, path)
+    return Extras.from_json(read_regular(path), path)
 
 
 def read(folder: Path, extras: Extras) -> Iterator[Episode]:
@@ -199,6 +207,7 @@ def _read_table(path: Path, columns: Iterable[str], **options: Any) -> pa.Table:
     Raises:
         VandError: One is missing.
     """
+    require_small_table(path)
     table = pq.read_table(path, **options)
     _require_columns(path, table, columns)
     return table
@@ -217,7 +226,9 @@ def _read_places(path: Path) -> list[dict[str, Any]]:
     Raises:
         VandError: A column is missing or holds something else.
     """
-    places: list[dict[str, Any]] = _read_table(path, (*_PLACE, "tasks")).to_pylist()
+    table = _read_table(path, (*_PLACE, "tasks"))
+    require_room(str(path), _ROW_BYTES * len(table))
+    places: list[dict[str, Any]] = table.select([*_PLACE, "tasks"]).to_pylist()
     for row, place in enumerate(places):
         for column in _PLACE:
             if not isinstance(place[column], int):
@@ -245,6 +256,7 @@ def _read_episode(
             f" got {len(frames)}"
         )
     episode = build_episode(
+        f"{folder}: episode {index}",
         about["about"][0].as_py(),
         unobserved(frames, extras),
         unobserved(about, extras),

@@ -108,7 +108,7 @@ def observed(observations: Columns, extras: Extras) -> dict[str, NDArray[Any]]:
 def unobserved(table: pa.Table, extras: Extras) -> dict[str, NDArray[Any]]:
     """Observations under our names, the inverse of `observed`; columns of nulls are passed over."""
     found: dict[str, NDArray[Any]] = {
-        key: decode_images(table[IMAGES + key])
+        key: decode_images(table[IMAGES + key], extras.observations[key])
         for key in extras.images
         if not table[IMAGES + key].null_count
     }

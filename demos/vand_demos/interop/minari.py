@@ -23,8 +23,11 @@ from numpy.typing import NDArray
 
 from vand_demos.episode import Episode
 from vand_demos.interop.extras import Extras, build_episode, describe_episode
+from vand_demos.storage.guard import require_groups_fit
 from vand_demos.storage.reader import DemoDataset
-from vand_demos.system.files import library_errors
+from vand_demos.system.files import library_errors, require_regular
+from vand_demos.system.isolation import LostProcessError, run_apart
+from vand_demos.system.json_record import JsonRecord
 from vand_envs.errors import UsageError, VandError
 
 NOTE = (
@@ -34,6 +37,11 @@ NOTE = (
 
 _LIBRARIES = ("minari", "h5py")
 """Packages that read the files."""
+
+_METADATA, _ARRAYS = Path("data/metadata.json"), Path("data/main_data.hdf5")
+
+TRIAL_MEMORY_BYTES = 1 << 30
+"""Limit of memory for opening a folder for trial [bytes]."""
 
 _OURS = "vand_robot"
 _STATES, _PARTS, _DISTURBED = "states", "action_dict", "disturbed"
@@ -119,14 +127,51 @@ def read_extras(folder: Path) -> Extras:
     Raises:
         VandError: It is none that we wrote, or is damaged.
     """
-    with library_errors("read", folder, *_LIBRARIES):
-        metadata = MinariStorage.read_raw_metadata(folder / "data")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get(_OURS), str):
+    _require_harmless(folder)
+    metadata = JsonRecord.read(folder / _METADATA).values
+    text = metadata.get(_OURS)
+    if not isinstance(text, str):
         raise VandError(
             f"{folder}: expected metadata {_OURS!r}, as `demos export` writes it; data sets of"
             f" other robots have no place in this format"
         )
-    return Extras.from_json(metadata[_OURS], folder)
+    return Extras.from_json(text, folder / _METADATA)
+
+
+def _require_harmless(folder: Path) -> None:
+    """Opens a folder for trial in a process whose time and memory are limited.
+
+    Raises:
+        VandError: It is no folder of Minari's, is damaged, or declares more than fits the limit of
+            memory.
+    """
+    for name in (_METADATA, _ARRAYS):
+        require_regular(folder / name)
+    try:
+        for _ in run_apart(
+            "vand_demos.interop.minari:iterate_trial",
+            [str(folder)],
+            memory_bytes=TRIAL_MEMORY_BYTES,
+        ):
+            pass
+    except LostProcessError as error:
+        raise VandError(f"cannot read {folder}: opened for trial, it {error}") from error
+
+
+def iterate_trial(folder: str) -> Iterator[str]:
+    """Opens a folder as `read` does, to see what that takes; no array is read.
+
+    Yields:
+        What has been done.
+
+    Raises:
+        VandError: The folder is damaged, or declares more than fits the limit of memory.
+    """
+    require_groups_fit(Path(folder) / _ARRAYS)
+    yield "declarations"
+    with library_errors("read", Path(folder), *_LIBRARIES, "gymnasium", "numpy"):
+        _open(Path(folder))
+    yield "opened"
 
 
 def read(folder: Path, extras: Extras) -> Iterator[Episode]:
@@ -141,13 +186,13 @@ def read(folder: Path, extras: Extras) -> Iterator[Episode]:
             (about,) = storage.get_episode_metadata([index])
             (content,) = storage.get_episodes([index])
             _require_complete(folder, index, about, content, extras)
-            yield _episode(about, content, extras)
+            yield _episode(f"{folder}: episode {index}", about, content, extras)
 
 
 def _open(folder: Path) -> MinariStorage:
     try:
         return MinariStorage.read(folder / "data")
-    except AssertionError as error:  # how Minari says that its metadata are of a wrong kind
+    except (AssertionError, KeyError, TypeError) as error:  # metadata of a wrong kind
         raise VandError(f"cannot read {folder}: its metadata are damaged") from error
 
 
@@ -164,12 +209,15 @@ def _require_complete(folder: Path, index: int, about: Any, content: Any, extras
                 raise VandError(f"cannot read {folder}: episode {index}: {name!r} is missing")
 
 
-def _episode(about: Mapping[str, Any], content: Mapping[str, Any], extras: Extras) -> Episode:
+def _episode(
+    source: str, about: Mapping[str, Any], content: Mapping[str, Any], extras: Extras
+) -> Episode:
     """The inverse of `_buffer` and `_metadata`."""
     seen = {key: content["observations"][key] for key in extras.observations}
     infos = content["infos"] or {}
     parts = infos.get(_PARTS, {})
     return build_episode(
+        source,
         str(about[_OURS]),
         {key: rows[:-1] for key, rows in seen.items()},
         {key: rows[-1:] for key, rows in seen.items()},

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vand_demos.episode import Episode
+from vand_demos.episode import ACTION_MODES, Episode
 from vand_demos.storage.layout import ENV_KWARGS
+from vand_demos.system.json_record import JsonRecord
 from vand_envs import get_task, task_ids
 from vand_envs.errors import VandError
+from vand_envs.rendering import MAX_PICTURE_PX
+from vand_envs.world import TIME_STEPS_S
 
 
 def require_env_args(what: str, env_args: Any) -> None:
@@ -15,20 +18,23 @@ def require_env_args(what: str, env_args: Any) -> None:
     Raises:
         VandError: It does not.
     """
-    if not isinstance(env_args, Mapping):
-        raise VandError(f"{what}: env_args: expected a mapping, got {type(env_args).__name__}")
-    for key in ("env_name", "env_version", "type", "env_kwargs"):
-        if key not in env_args:
-            raise VandError(f"{what}: env_args: {key!r} is missing")
-    kwargs = env_args["env_kwargs"]
-    if not isinstance(kwargs, Mapping):
-        raise VandError(f"{what}: env_args: env_kwargs: expected a mapping, got {kwargs!r:.60}")
-    for key in ENV_KWARGS:
-        if key not in kwargs:
-            raise VandError(f"{what}: env_args: env_kwargs: {key!r} is missing")
-    tasks = kwargs["instructions"]
-    if not isinstance(tasks, list | tuple) or not all(isinstance(task, str) for task in tasks):
-        raise VandError(f"{what}: env_args: instructions: expected task ids, got {tasks!r:.60}")
+    record = JsonRecord.of(what, env_args, "env_args")
+    for key in ("env_name", "env_version"):
+        record.text(key)
+    record.integer("type")
+    kwargs = record.record("env_kwargs")
+    kwargs.text("robot")
+    if kwargs.text("action_mode") not in ACTION_MODES:
+        raise kwargs.mistake("action_mode", f"one of {', '.join(ACTION_MODES)}")
+    kwargs.number("control_dt_s", *TIME_STEPS_S)
+    kwargs.text_list("instructions")
+    if "cameras" not in kwargs.values:
+        return
+    cameras = kwargs.record("cameras")
+    for name in cameras.values:
+        size = cameras.integer_list(name, 1)
+        if len(size) != 2 or max(size) > MAX_PICTURE_PX:
+            raise cameras.mistake(name, f"height and width, at most {MAX_PICTURE_PX}")
 
 
 def require_compatible(

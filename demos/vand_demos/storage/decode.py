@@ -1,6 +1,5 @@
 """From HDF5 groups, arrays and attributes to values, within limits."""
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -32,6 +31,9 @@ from vand_demos.storage.layout import (
     require_file,
 )
 from vand_demos.system.files import library_errors
+from vand_demos.system.json_record import clean_text, parse_json
+from vand_demos.system.limits import VARIABLE as LIMIT
+from vand_demos.system.limits import limit_bytes
 from vand_envs.errors import VandError
 
 
@@ -109,10 +111,7 @@ def read_env_args(path: Path, file: Any) -> dict[str, Any]:
     text = read_attribute(child(file, "data", h5py.Group), "env_args")
     if not isinstance(text, str):
         raise VandError(f"{path}: env_args: {mismatch('text', text)}")
-    try:
-        env_args = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise VandError(f"{path}: env_args: expected JSON: {error}") from error
+    env_args = parse_json(text, f"{path}: env_args")
     require_env_args(str(path), env_args)
     return cast("dict[str, Any]", env_args)
 
@@ -126,7 +125,8 @@ def read_split(file: Any, split: str) -> tuple[str, ...]:
     mask = child(file, f"mask/{split}", h5py.Dataset)
     if mask.ndim != 1 or (mask.dtype.kind != "S" and h5py.check_string_dtype(mask.dtype) is None):
         raise VandError(f"mask/{split}: expected names, got {mask.dtype} of {mask.shape}")
-    if mask.size * mask.dtype.itemsize > FREE_BYTES:
+    chunk = math.prod(mask.chunks or ()) * mask.dtype.itemsize
+    if max(mask.size * mask.dtype.itemsize, chunk) > FREE_BYTES or mask.is_virtual or mask.external:
         raise VandError(f"mask/{split}: expected names, got {mask.size} of them")
     names = [item.decode("utf-8", "replace") for item in mask[()].tolist()]
     return tuple(sorted(names, key=lambda n: (demo_number(n) if DEMO_NAME.fullmatch(n) else -1, n)))
@@ -148,21 +148,32 @@ def read_demo(
     values: dict[str, Any] = {name: read_attribute(demo, name) for name in TEXTS}
     values |= {name: read_attribute(demo, name) for name in NUMBERS}
     values["versions"] = _parsed(read_attribute(demo, "versions"))
+    room = limit_bytes()
+
+    def take(group: Any, key: str) -> NDArray[Any] | Unreadable:
+        nonlocal room
+        dataset = _member(group, key)
+        shape = dataset.shape if isinstance(dataset, h5py.Dataset) else None
+        room -= math.prod(shape) * dataset.dtype.itemsize if shape else 0
+        if room < 0:
+            return Unreadable(f"takes more memory, with the arrays before it, than {LIMIT} allows")
+        return read_array(group, key, steps)
+
     for name in ARRAYS:
         here = name in demo and want("", name)
         missing = None if name in OPTIONAL_ARRAYS else Unreadable("is missing")
-        values[name] = read_array(demo, name, steps) if here else missing
+        values[name] = take(demo, name) if here else missing
     for group, name in GROUPS.items():
         arrays = child(demo, group, h5py.Group) if group in demo else {}
-        values[name] = {key: read_array(arrays, key, steps) for key in arrays if want(group, key)}
+        values[name] = {key: take(arrays, key) for key in arrays if want(group, key)}
     return values
 
 
 def _parsed(text: Any) -> Any:
     """The value of a JSON text, or why there is none."""
     try:
-        return json.loads(text) if isinstance(text, str) else text
-    except (ValueError, RecursionError):
+        return parse_json(text, "versions") if isinstance(text, str) else text
+    except VandError:
         return Unreadable("expected JSON")
 
 
@@ -223,7 +234,7 @@ def storage_fault(dataset: Any, steps: int) -> str | None:
     if not shape or shape[0] != steps:
         return f"expected {steps} steps (num_samples), got shape {shape}"
     size, chunk = (math.prod(axes) * dtype.itemsize for axes in (shape, chunks or ()))
-    if size > MAX_ARRAY_BYTES or chunk > MAX_CHUNK_BYTES:
+    if size > min(MAX_ARRAY_BYTES, limit_bytes()) or chunk > MAX_CHUNK_BYTES:
         return f"declares shape {shape} in chunks of {chunks}: too much to read"
     if size > FREE_BYTES and size > MAX_EXPANSION * (stored := dataset.id.get_storage_size()):
         return f"declares {size} bytes, but holds {stored}"
@@ -265,4 +276,6 @@ def read_attribute(owner: Any, name: str) -> Any:
     value = owner.attrs[name]
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
+    if isinstance(value, str):  # h5py keeps bytes that are no UTF-8 as lone surrogates
+        return value if value.isascii() else clean_text(value)
     return value.item() if isinstance(value, np.generic) else value

@@ -6,6 +6,7 @@ another process reads all that describes the file first. Arrays need no such car
 them is read with the rest, and their numbers have checksums of their own.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import h5py
 
 from vand_demos.storage.decode import (
+    child,
     demo_group,
     demo_names,
     hdf5_errors,
@@ -21,6 +23,7 @@ from vand_demos.storage.decode import (
     read_attribute,
 )
 from vand_demos.system.isolation import LostProcessError, UnstartedProcessError, run_apart
+from vand_demos.system.limits import require_room
 from vand_envs.errors import VandError
 
 PATIENCE_S = 10.0
@@ -134,6 +137,36 @@ def iterate_files(*paths: str) -> Iterator[str]:
         for _ in iterate_descriptions(path):
             pass
         yield path
+
+
+def require_groups_fit(path: Path) -> None:
+    """Reads all that describes an HDF5 file of any layout, and checks what its groups declare.
+
+    Raises:
+        UsageError: There is no such file.
+        VandError: It is no HDF5 file, HDF5 refuses to read it, or what one group at the top
+            declares does not fit the limit of memory.
+    """
+    with open_file(path) as file, hdf5_errors("read", path):
+        _touch("", file)
+        for name in file:
+            items: list[Any] = []
+            group = child(file, name, h5py.Group)
+            group.visititems(lambda _, item, found=items: found.append(item))
+            for item in items:
+                _touch("", item)
+            arrays = [item for item in items if isinstance(item, h5py.Dataset) and item.shape]
+            for array in arrays:
+                if array.is_virtual or array.external:
+                    raise VandError(f"{path}: {array.name}: expected its numbers in this file")
+            sizes = [_declared_bytes(array) for array in arrays]
+            require_room(f"{path}: {name}", sum(sizes))
+
+
+def _declared_bytes(array: Any) -> int:
+    """What reading an array takes: itself, and one chunk at a time [bytes]."""
+    axes = (array.shape, array.chunks or ())
+    return sum(math.prod(sides) * array.dtype.itemsize for sides in axes)
 
 
 def _touch(_: str, item: Any) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from vand_demos.system.files import file_path
+from vand_demos.system.files import file_path, require_regular
 from vand_envs.errors import UsageError
 
 FORMAT = "vand-robot-demos"
@@ -81,6 +81,7 @@ def require_file(path: Path) -> None:
 
     Raises:
         UsageError: There is none; the line tells whether episodes of it wait to be packed.
+        VandError: It is a pipe, a device or a socket, from which reading may never return.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not a data set")
@@ -92,11 +93,12 @@ def require_file(path: Path) -> None:
             else ""
         )
         raise UsageError(f"there is no data set {path}{hint}")
+    require_regular(path)
 
 
 def part_files(path: Path) -> list[Path]:
     """The part files of a data set, in the order of recording."""
-    return sorted(parts_folder(path).glob("*.hdf5"))
+    return sorted(part for part in parts_folder(path).glob("*.hdf5") if part.is_file())
 
 
 def waiting_note(path: str | Path) -> str:

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from vand_demos.system.limits import require_room
 from vand_envs.errors import UsageError, VandError
 
 TEMPORARY_SUFFIX = ".tmp"
@@ -48,6 +50,40 @@ def file_path(path: str | Path) -> Path:
     """
     path = expanded(path)
     return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def require_regular(path: Path) -> None:
+    """Checks that a path leads to a regular file: opening a pipe or a device may never return.
+
+    Raises:
+        VandError: There is something else; or nothing, or it cannot be looked at.
+    """
+    with disk_errors("read", path):
+        mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "something else")
+        raise VandError(f"{path}: expected a file, got {kind}")
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a regular file of a sensible size.
+
+    Raises:
+        VandError: It is none, cannot be read, or takes more memory than `VAND_MAX_BYTES`.
+    """
+    require_regular(path)
+    with disk_errors("read", path):
+        require_room(str(path), path.stat().st_size)
+        return path.read_bytes()
 
 
 @contextmanager

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vand_demos.system.files import disk_errors, exclusive, write_bytes
+from vand_demos.system.files import disk_errors, exclusive, read_regular, write_bytes
+from vand_demos.system.json_record import JsonRecord, parse_json
+from vand_envs.errors import VandError
 from vand_robot.evaluation.runner import Executor, Processes, Progress, Work, run_cached
 from vand_robot.experiments.sequences.trial import Trial, run_trial
 
@@ -63,11 +65,10 @@ class Trials:
         """
         path = self._path(job)
         if job.key not in self.done and path.exists():
-            with disk_errors("read", path):
-                text = path.read_bytes()
+            text = read_regular(path)
             try:
-                result: TrialResult = json.loads(text)
-            except ValueError:  # damaged: no JSON
+                result: TrialResult = dict(JsonRecord.of(str(path), parse_json(text, "")).values)
+            except VandError:  # damaged: it is done again
                 return None
             self._add(job, result)
         return self.done.get(job.key)

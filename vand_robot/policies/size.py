@@ -1,0 +1,40 @@
+"""How large a policy is, counted before any of it is made."""
+
+from itertools import pairwise
+
+from vand_demos.system.limits import require_room
+from vand_robot.config.schema import PolicyConfig
+from vand_robot.interface import PolicySpec
+
+_NUMBER_BYTES = 4
+_GATES = {"elman": 1, "gru": 3, "lstm": 4}
+_KERNEL_CELLS = 25
+"""Of the largest convolution, five by five."""
+
+
+def require_policy_fits(config: PolicyConfig, spec: PolicySpec) -> None:
+    """Checks that a policy's weights are not above the limit of memory.
+
+    Training takes about five times as much: gradients, two moments, and the average.
+
+    Raises:
+        VandError: They are.
+    """
+    require_room("the policy's weights", _NUMBER_BYTES * _weights(config, spec))
+
+
+def _weights(config: PolicyConfig, spec: PolicySpec) -> int:
+    """Numbers in the policy's matrices; vectors, which are small beside them, are left out."""
+    scales, hidden = len(config.near_field_scales_m), config.hidden_size
+    channels = (3, *config.images.channels)
+    seen = spec.observation_size * (1 + scales) + len(spec.images) * 2 * channels[-1]
+    sizes = (seen, *config.encoder.sizes)
+    ahead = 1 + len(config.future_actions.horizons_s)
+    return (
+        sum(low * high for low, high in pairwise(sizes))
+        + _GATES[config.cell] * hidden * (sizes[-1] + hidden)
+        + _GATES[config.cell] * hidden * 2 * hidden * (config.num_layers - 1)
+        + hidden * spec.action_size * ahead
+        + len(spec.images) * _KERNEL_CELLS * sum(low * high for low, high in pairwise(channels))
+        + seen
+    )
