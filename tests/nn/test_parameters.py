@@ -14,7 +14,7 @@ from vand_robot.nn import (
     collect_penalty,
     make_cell,
 )
-from vand_robot.nn.regularizers.mixture import kl_bound, mean_square
+from vand_robot.nn.regularizers.vand_posterior import kl_bound, mean_square
 
 STEPS, BATCH, INPUTS, UNITS = 6, 4, 3, 5
 RECIPES = {

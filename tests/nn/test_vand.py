@@ -8,8 +8,8 @@ from torch.utils.checkpoint import checkpoint
 
 from vand_robot.nn import GRU, Chain, GaussianHead, Vand, dual_step, make_cell
 from vand_robot.nn.kernel.scan import scan
-from vand_robot.nn.regularizers.mixture import kl_bound, mean_square, relaxed_bernoulli
 from vand_robot.nn.regularizers.vand import FORGOTTEN_PASSES
+from vand_robot.nn.regularizers.vand_posterior import kl_bound, mean_square, relaxed_bernoulli
 
 STEPS, BATCH, INPUTS, UNITS = 6, 4, 3, 5
 CELLS = ["elman", "gru", "lstm"]

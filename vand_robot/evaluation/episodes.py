@@ -28,10 +28,11 @@ class EpisodeMetrics:
     success: bool
     """Whether the task was done."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
-    """Metric -> value, see `vand_robot.metrics.info`; None where it cannot be told. Shares, which
-    hold or do not, are True or False."""
+    """Metric -> value, see `vand_robot.metrics.evaluation_metrics`; None where it cannot be told.
+    Shares, which hold or do not, are True or False."""
     failures: tuple[str, ...] | None = None
-    """Criteria of a periodic task that were missed, of `metrics.info.FAILURES`; None elsewhere."""
+    """Criteria of a periodic task that were missed, of `metrics.evaluation_metrics.FAILURES`; None
+    elsewhere."""
     achieved: tuple[str, ...] | None = None
     """Tasks whose criterion of success the episode meets; None where only its own was judged."""
     after: str | None = None

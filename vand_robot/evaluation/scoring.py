@@ -20,7 +20,9 @@ Row = dict[str, Any]
 
 
 def score(run: Rollout, reference: TaskReference) -> tuple[Row, ...]:
-    """One row of metrics for each episode of a rollout; see `vand_robot.metrics.info`.
+    """One row of metrics for each episode of a rollout.
+
+    `vand_robot.metrics.evaluation_metrics` describes the metrics.
 
     Raises:
         VandError: The demonstrations of a periodic task show no cycle to judge by.

@@ -22,7 +22,15 @@ from vand_robot.figures.style import (
     VERMILION,
     styled,
 )
-from vand_robot.metrics.names import DROP, MEMORY, SIGMA, SUCCESS, TRAIN_NLL, UPDATE, VALID_NLL
+from vand_robot.metrics.training_metrics import (
+    DROP,
+    MEMORY,
+    SIGMA,
+    SUCCESS,
+    TRAIN_NLL,
+    UPDATE,
+    VALID_NLL,
+)
 
 
 @dataclass(frozen=True)

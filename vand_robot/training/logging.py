@@ -12,7 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vand_demos.system.files import disk_errors, write_bytes
 from vand_robot.layout import RunFolder
-from vand_robot.metrics.names import DROP, MEMORY, SCORE, SIGMA, TRAIN_NLL, UPDATE, VALID_NLL
+from vand_robot.metrics.training_metrics import (
+    DROP,
+    MEMORY,
+    SCORE,
+    SIGMA,
+    TRAIN_NLL,
+    UPDATE,
+    VALID_NLL,
+)
 
 PLAIN_INTERVAL_S = 10.0
 """Time between two lines where there is no terminal to draw a bar on [s]."""

@@ -29,7 +29,7 @@ from vand_robot.config.schema import AUTO, TrainConfig
 from vand_robot.data.batches import Batch, BatchStream, EpisodeBuffer
 from vand_robot.data.loading import TrainingData, load_data
 from vand_robot.layout import CONFIG_HEADER, RunFolder
-from vand_robot.metrics.names import ROLLOUTS, SCORE, TRAIN, UPDATE, VALID_NLL
+from vand_robot.metrics.training_metrics import ROLLOUTS, SCORE, TRAIN, UPDATE, VALID_NLL
 from vand_robot.nn import dual_step
 from vand_robot.policies.checkpoint import (
     Checkpoint,
@@ -42,7 +42,7 @@ from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.training.logging import MetricsLogger, ProgressDisplay, RunningMeans
 from vand_robot.training.optim import learning_rate, make_optimizer
 from vand_robot.training.threads import fastest_threads, torch_settings
-from vand_robot.training.update import UpdateMetrics, not_finite
+from vand_robot.training.update_metrics import UpdateMetrics, not_finite
 
 HARMLESS = ("data", "updates", "validation_interval", "rollouts.interval")
 """Keys that may change when a run is resumed. The demonstrations themselves may not."""
@@ -63,7 +63,7 @@ PolicyScorer = Callable[[RecurrentPolicy], Mapping[str, float]]
 """Rolls a policy out: metrics, of which `"score"` ranks checkpoints, the higher the better."""
 OnUpdate = Callable[[int, Mapping[str, float]], object]
 """Called with the number of an update and its metrics, by the names in
-`vand_robot.metrics.names`."""
+`vand_robot.metrics.training_metrics`."""
 
 
 class TrainingInterruptedError(VandError):

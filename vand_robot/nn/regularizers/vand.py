@@ -68,7 +68,8 @@ from vand_robot.nn.regularizers.base import (
     Sample,
     Sampler,
 )
-from vand_robot.nn.regularizers.mixture import (
+from vand_robot.nn.regularizers.options import Range
+from vand_robot.nn.regularizers.vand_posterior import (
     draw_mixture,
     formula_noise,
     kl_bound,
@@ -77,7 +78,6 @@ from vand_robot.nn.regularizers.mixture import (
     trapezoid_shares,
     wide,
 )
-from vand_robot.nn.regularizers.options import Range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
