@@ -337,7 +337,7 @@ def job_motion(target: EvaluationTarget, job: RolloutJob) -> RecordedMotion:
             path = path[: last + round(2.0 / dt) + 1]
     perturbation = "" if job.perturbation == NOMINAL else f", {job.perturbation.name}"
     number = job.seeds[0] - TEST_SEED
-    title = f"{target.facts.run}: {task.instruction} (held-out seed {number}{perturbation})"
+    title = f"{target.facts.run}: {task.instruction} (held-out episode {number}{perturbation})"
     return RecordedMotion(make_world().model, path, dt, title, captions[: len(path)], outcome)
 
 

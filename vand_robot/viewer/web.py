@@ -134,10 +134,13 @@ class WebViewer(BaseViewer):
             )
             self._task.on_update(self._on_task)
             self._number = gui.add_number(
-                "Seed" if live else "Number", initial_value=player.source.number, min=0, step=1
+                "Episode" if live else "Demonstration",
+                initial_value=player.source.number,
+                min=0,
+                step=1,
             )
             self._number.on_update(self._on_number)
-            following = gui.add_button("Next seed" if live else "Next demonstration")
+            following = gui.add_button("Next episode" if live else "Next demonstration")
             following.on_click(lambda _: self._ask(player.next))
         self._add_keys()
 
