@@ -41,7 +41,7 @@ class EpisodeMetrics:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """The episode of which `run_job` gives a row."""
-        failures, achieved = row.get("failures"), row.get("shown")
+        failures, achieved = row.get("failures"), row.get("achieved")
         return cls(
             task=row["task"],
             perturbation=row["perturbation"],
@@ -67,7 +67,7 @@ class EpisodeMetrics:
         }
 
 
-_LABELS = ("task", "perturbation", "after", "seed", "success", "shown", "failures")
+_LABELS = ("task", "perturbation", "after", "seed", "success", "achieved", "failures")
 """Values of a row that are no metrics."""
 
 
