@@ -69,7 +69,7 @@ class PolicyLoss:
     """Scalar [nats per step]: that of the actions to come; zero for a policy that predicts none."""
     penalty: Tensor
     """Scalar: the regularizer's explicit term; zero for most."""
-    stats: Mapping[str, float]
+    regularizer_metrics: Mapping[str, float]
     """The regularizer's metrics: mean sigma, mean d, nats of memory per step, beta."""
     output: Tensor = field(repr=False)
     """(T, B, H) output of the recurrent core, detached."""
@@ -176,7 +176,7 @@ class RecurrentPolicy(nn.Module):
             batch = batch.cut_windows(self.config.reset_every)
         state: Tensor | None = None
         outputs: list[Tensor] = []  # (T', B, H) each
-        stats: list[tuple[float, Mapping[str, float]]] = []  # share of the steps, metrics
+        metrics: list[tuple[float, Mapping[str, float]]] = []  # share of the steps, regularizer's
         # (nll, future_actions, penalty) of each piece, times its share of the steps
         weighted: list[Tensor] = []
         for piece in batch.split_time(truncate_steps):
@@ -198,13 +198,13 @@ class RecurrentPolicy(nn.Module):
             )
             share = piece.steps / batch.steps
             weighted.append(share * torch.stack([nll, future_actions, result.terms.penalty]))
-            stats.append((share, result.terms.stats))
+            metrics.append((share, result.terms.metrics))
             finished = batch.lengths.shape[0] - len(piece.lengths)
             outputs.append(nn.functional.pad(result.output.detach(), (0, 0, 0, finished)))
             state = result.state
         nll, future_actions, penalty = torch.stack(weighted).sum(0)
         total = nll + self.config.future_actions.weight * future_actions + penalty
-        mean = {key: sum(share * piece[key] for share, piece in stats) for key in stats[0][1]}
+        mean = {key: sum(share * piece[key] for share, piece in metrics) for key in metrics[0][1]}
         return PolicyLoss(total, nll, future_actions, penalty, mean, torch.cat(outputs))
 
     def initial_state(self, n: int) -> PolicyState:

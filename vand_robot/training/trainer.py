@@ -193,7 +193,7 @@ class Trainer:
             penalty=loss.penalty.item(),
             gradient_norm=float(norm),
             learning_rate=rate,
-            regularizer=loss.stats,
+            regularizer=loss.regularizer_metrics,
         )
         if not metrics.is_finite:
             raise not_finite(folder.non_finite, update, batch, loss, metrics)
