@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from vand_envs.errors import VandError
 
-DEVICES = ("keyboard", "web", "gamepad", "spacemouse", "expert")
-"""Devices that can have driven the robot."""
+TELEOP_DEVICES = ("web", "keyboard", "gamepad", "spacemouse")
+"""Devices with which a person drives. Each is the module of that name in `vand_demos.teleop`, whose
+`connect` opens it."""
+DEVICES = ("expert", *TELEOP_DEVICES)
+"""All devices that can drive the robot."""
 
 ACTION_MODES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

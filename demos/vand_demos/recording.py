@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vand_demos.episode import Episode
+from vand_demos.episode import DEVICES, Episode
 from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.experts.disturbance import Disturbance
 from vand_demos.recording_options import (
@@ -24,15 +24,12 @@ from vand_demos.storage.layout import part_files
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.storage.recorder import Recorder, repair
 from vand_demos.system.files import file_path
-from vand_demos.teleop import TELEOP_DEVICES, TeleopSession, run
+from vand_demos.teleop import TeleopSession, run
 from vand_envs import TaskBatch, get_task
 from vand_envs.cameras import Cameras
 from vand_envs.controller import ActionMode
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_envs.seeds import SEEDS_PER_SESSION
-
-RECORDING_DEVICES = ("expert", *TELEOP_DEVICES)
-"""Devices that can drive a recording session."""
 
 GIVE_UP = 5
 """Attempts per wanted episode after which a session has failed."""
@@ -65,7 +62,7 @@ def record(
         path: The data set; a new file, or with `resume` one to add to.
         episodes: Episodes to add: successful ones, or all with `keep_failures`.
         session: See `RecordingOptions`, as for what is not explained here.
-        device: Who demonstrates, one of `RECORDING_DEVICES`.
+        device: Who demonstrates, one of `DEVICES`.
         connect: See `TeleopOptions`; for the expert, None.
         speed_limit: See `TeleopOptions`.
         disturbance: See `ExpertOptions`.
@@ -88,8 +85,8 @@ def record(
             the device cannot be used, too many demonstrations fail, or the session has no starts
             left. Finished episodes are safe, and so they are when Ctrl-C ends the session.
     """
-    if device not in RECORDING_DEVICES:
-        raise unknown_name("device", device, RECORDING_DEVICES)
+    if device not in DEVICES:
+        raise unknown_name("device", device, DEVICES)
     if (device == "expert") != (connect is None):
         raise UsageError(f"device {device!r}: expected connect for a person, none for the expert")
     options = RecordingOptions(

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from vand_demos.episode import DEVICES, TELEOP_DEVICES
 from vand_demos.experts import Disturbance
-from vand_demos.recording import RECORDING_DEVICES, record_tasks
+from vand_demos.recording import record_tasks
 from vand_demos.recording_options import (
     ExpertOptions,
     Progress,
@@ -30,15 +31,13 @@ from vand_robot.cli.options import Force, Images, ImageSize, Json, names, resumi
 ALL = "all"
 """In place of tasks: every one after the other, by the experts."""
 EXPERT = "expert"
-PEOPLE = tuple(device for device in RECORDING_DEVICES if device != EXPERT)
-"""Devices with which a person drives."""
 
 Tasks = Annotated[
     list[str],
     typer.Argument(metavar="TASK ...", help="Task ids, see `vand-robot tasks`; or all."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Data set to write (HDF5).")]
-Device = Annotated[str, typer.Option(help=f"Who drives: {', '.join(RECORDING_DEVICES)}.")]
+Device = Annotated[str, typer.Option(help=f"Who drives: {', '.join(DEVICES)}.")]
 Episodes = Annotated[
     int, typer.Option(min=1, help="Successful episodes of the session, of each task.")
 ]
@@ -162,11 +161,11 @@ def _progress(task: str, wanted: int) -> Iterator[Progress]:
 
 def _check_device(device: str, **given: object) -> None:
     """Check the device, and that no option is given which is not for it."""
-    if device not in RECORDING_DEVICES:
-        raise unknown_name("device", device, RECORDING_DEVICES)
+    if device not in DEVICES:
+        raise unknown_name("device", device, DEVICES)
     for option, devices in (
         ("disturb", (EXPERT,)),
-        ("speed", PEOPLE),
+        ("speed", TELEOP_DEVICES),
         ("host", ("web",)),
         ("port", ("web",)),
         ("mapping", ("gamepad", "spacemouse")),

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from vand_demos.episode import TELEOP_DEVICES
 from vand_demos.teleop.device import TeleopDevice
 from vand_demos.ui import LOOPBACK
 from vand_envs.errors import unknown_name
 from vand_envs.world import World
-
-TELEOP_DEVICES = ("web", "keyboard", "gamepad", "spacemouse")
-"""Each is the module of that name in this package, whose `connect` opens it."""
 
 
 @dataclass(frozen=True)
