@@ -77,8 +77,8 @@ class PolicySpec:
         theirs = other["env_kwargs"] if isinstance(other, Mapping) else dataclasses.asdict(other)
         for name in (name for name in ours if name in theirs):
             if _comparable(ours[name]) != _comparable(theirs[name]):
-                came = f"not for {_comparable(theirs[name])!r}"
-                raise VandError(f"the policy acts for {name} {_comparable(ours[name])!r}, {came}")
+                got = f"not for {_comparable(theirs[name])!r}"
+                raise VandError(f"the policy acts for {name} {_comparable(ours[name])!r}, {got}")
 
 
 def _comparable(value: Any) -> Any:

@@ -200,8 +200,8 @@ class Episode:
             if now.shape != after.shape:
                 yield f"next_obs/{key}: expected the shape of obs, {now.shape}, got {after.shape}"
             elif (at := _first(after[:-1] != now[1:])) is not None:
-                came = f"next_obs/{key}{_at(after, at)}"
-                yield f"{came} differs from obs one step later, {now[1:][at]}"
+                got = f"next_obs/{key}{_at(after, at)}"
+                yield f"{got} differs from obs one step later, {now[1:][at]}"
 
 
 def _attribute_faults(episode: Episode) -> Iterator[str]:

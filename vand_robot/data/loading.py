@@ -85,8 +85,9 @@ def load_data(config: TrainConfig) -> TrainingData:
                 recordings.add(uid, f"{dataset.path}: {name}")
             keys = keys or _observation_keys(config, dataset)
             tasks |= set(dataset.tasks)
-            for side, names in zip((train, valid), _split(config, dataset, rng), strict=True):
-                side += [_read(dataset, name, keys) for name in names]
+            train_names, valid_names = _split(config, dataset, rng)
+            train.extend(_read(dataset, name, keys) for name in train_names)
+            valid.extend(_read(dataset, name, keys) for name in valid_names)
         for task in config.tasks:
             if task not in tasks:
                 raise unknown_name("task", task, sorted(tasks))
@@ -111,8 +112,8 @@ def _assemble(
             raise VandError(f"{', '.join(config.data)}: no {kind} of task {task!r}; {known}")
     sizes = _sizes(train[0], keys)
     for demo in (*train, *valid):
-        if (came := _sizes(demo, keys)) != sizes:
-            raise VandError(f"observations of unlike sizes in one run: {sizes} and {came}")
+        if (got := _sizes(demo, keys)) != sizes:
+            raise VandError(f"observations of unlike sizes in one run: {sizes} and {got}")
     images = image_sizes(train[0].dataset, train[0].episode.name, config.policy.images.keys)
     spec = PolicySpec.of(env_args, sizes, train[0].episode.actions.shape[1], images)
     return TrainingData(spec, _pack(train, spec), _pack(valid, spec) if valid else None)

@@ -205,7 +205,7 @@ class RolloutWork(Work[RolloutJob, JobResult]):
     make_policy: PolicyMaker
     """Makes the policy."""
     references: Mapping[str, TaskReference]
-    """What the demonstrations show, by task."""
+    """References from the demonstrations, by task."""
     behaviors: bool = True
     """Whether to judge every episode under every task's criteria."""
     num_threads: int = 1

@@ -90,8 +90,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if facts.get("format") != FORMAT:
         raise VandError(f"{file}: expected format {FORMAT!r}, got {facts.get('format')!r}")
     if facts.get("format_version") != FORMAT_VERSION:
-        came = facts.get("format_version")
-        raise VandError(f"{file}: expected format version {FORMAT_VERSION}, got {came!r}")
+        got = facts.get("format_version")
+        raise VandError(f"{file}: expected format version {FORMAT_VERSION}, got {got!r}")
     try:
         config = validation.build(TrainConfig, facts["config"])
         spec = validation.build(PolicySpec, facts["spec"])

@@ -295,8 +295,8 @@ def _images(spec: PolicySpec, observation: Mapping[str, NDArray[Any]], n: int) -
             )
         image, shape = observation[key], (n, *size, 3)
         if image.shape != shape or image.dtype != np.uint8:
-            came = f"{image.shape} {image.dtype}"
-            raise VandError(f"observation {key!r}: the policy expects {shape} uint8, got {came}")
+            got = f"{image.shape} {image.dtype}"
+            raise VandError(f"observation {key!r}: the policy expects {shape} uint8, got {got}")
     return {key: torch.tensor(observation[key]) for key in spec.images}
 
 

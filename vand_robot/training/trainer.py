@@ -44,7 +44,7 @@ from vand_robot.training.optim import learning_rate, make_optimizer
 from vand_robot.training.threads import fastest_threads, torch_settings
 from vand_robot.training.update_metrics import UpdateMetrics, not_finite
 
-HARMLESS = ("data", "updates", "validation_interval", "rollouts.interval")
+MAY_CHANGE_ON_RESUME = ("data", "updates", "validation_interval", "rollouts.interval")
 """Keys that may change when a run is resumed. The demonstrations themselves may not."""
 
 LOG_INTERVAL = 10
@@ -131,12 +131,12 @@ def train(
     config = validation.build(TrainConfig, validation.to_dict(config))
     folder.claim(resume=resume, force=force)
     threads = 1 if config.threads == AUTO else config.threads
-    with torch_settings(threads) as most, closing(load_data(config)) as data:
+    with torch_settings(threads) as max_threads, closing(load_data(config)) as data:
         with disk_errors("write", folder.path):
             folder.path.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(folder.path, folder.path):
-            config = _with_threads(config, data, folder, most, resume=resume)
-            trainer = _resumed(config, data, folder) if resume else _begun(config, data)
+            config = _with_threads(config, data, folder, max_threads, resume=resume)
+            trainer = _resumed(config, data, folder) if resume else _new_trainer(config, data)
             trainer.extras = trainer.extras if extras is None else extras
             if console is not None and score is not None and scored_tasks:
                 _note_unscored(trainer, scored_tasks, console)
@@ -372,7 +372,7 @@ def _batches(config: TrainConfig, data: TrainingData) -> BatchStream:
 
 
 def _with_threads(
-    config: TrainConfig, data: TrainingData, folder: RunFolder, most: int, *, resume: bool
+    config: TrainConfig, data: TrainingData, folder: RunFolder, max_threads: int, *, resume: bool
 ) -> TrainConfig:
     """The configuration with a number for `threads`; `auto` is measured, or that of the old run."""
     if config.threads != AUTO:
@@ -381,14 +381,14 @@ def _with_threads(
         threads = load_checkpoint(folder.last).config.threads
         torch.set_num_threads(int(threads))
         return dataclasses.replace(config, threads=threads)
-    trial = _begun(config, data)
+    trial = _new_trainer(config, data)
     with closing(_batches(config, data)) as batches:
         batch = batches.batch(1)
-    threads = fastest_threads(lambda: trial.step(batch, folder), most)
+    threads = fastest_threads(lambda: trial.step(batch, folder), max_threads)
     return dataclasses.replace(config, threads=threads)
 
 
-def _begun(config: TrainConfig, data: TrainingData) -> Trainer:
+def _new_trainer(config: TrainConfig, data: TrainingData) -> Trainer:
     torch.manual_seed(_torch_seed(config.seed, 0))
     policy = RecurrentPolicy(config.policy, data.spec)
     policy.fit_normalizer(data.train.observations)
@@ -400,7 +400,7 @@ def _resumed(config: TrainConfig, data: TrainingData, folder: RunFolder) -> Trai
     saved, state = load_checkpoint(folder.last), load_trainer_state(folder.last)
     before = validation.flatten(validation.to_dict(saved.config))
     now = validation.flatten(validation.to_dict(config))
-    for key in sorted((before.keys() | now.keys()) - set(HARMLESS)):
+    for key in sorted((before.keys() | now.keys()) - set(MAY_CHANGE_ON_RESUME)):
         if before.get(key) != now.get(key):
             change = f"{key} was {before.get(key)!r}, now it is {now.get(key)!r}"
             raise UsageError(f"cannot resume {out}: {change}")

@@ -64,5 +64,5 @@ def not_finite(
         **batch.images,
     }
     write_bytes(file, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}))
-    came = f"loss {metrics.loss}, gradient norm {metrics.gradient_norm}"
-    return VandError(f"update {update}: not finite ({came}); its batch is in {file}")
+    got = f"loss {metrics.loss}, gradient norm {metrics.gradient_norm}"
+    return VandError(f"update {update}: not finite ({got}); its batch is in {file}")

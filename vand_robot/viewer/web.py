@@ -258,7 +258,7 @@ def _heading(player: Player) -> str:
     lines.append(title)
     if player.beside is not None:
         then, _, _ = player.around(player.beside)
-        lines.append(f"On the right: {player.beside.title}: {then.phase}")
+        lines.append(f"On the right: {player.beside.title}: {then.progress_text}")
     if player.message:
         lines.append(f"**{player.message}**")
     return "\n\n".join(lines)
