@@ -64,7 +64,7 @@ class PolicySpec:
         return sum(self.observations.values())
 
     def require_compatible(self, other: "PolicySpec | Mapping[str, Any]") -> None:
-        """Checks that a policy of this interface can act where another one is asked for.
+        """Check that a policy of this interface can act where another one is asked for.
 
         Args:
             other: Another interface, or the `env_args` of an environment or a data set. These

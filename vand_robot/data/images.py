@@ -63,7 +63,7 @@ class ImageStore:
                 )
 
     def read(self, episodes: Tensor, lengths: Tensor) -> dict[str, Tensor]:
-        """Reads the images of a batch.
+        """Read the images of a batch.
 
         Args:
             episodes: (B,) indices, the longest episode first.

@@ -36,7 +36,7 @@ class TrainingData:
     """Open files, from which images are read."""
 
     def close(self) -> None:
-        """Closes the files."""
+        """Close the files."""
         self.files.close()
 
 
@@ -49,7 +49,7 @@ class _Demonstration:
 
 
 def load_data(config: TrainConfig) -> TrainingData:
-    """Reads the demonstrations of a run and splits them.
+    """Read the demonstrations of a run and split them.
 
     A file's own `train` and `valid` masks are obeyed (without a `valid` mask, what is not in
     `train` validates; what is in neither of both is not used). Files without masks are split task

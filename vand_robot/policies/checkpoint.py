@@ -70,7 +70,7 @@ class Checkpoint:
 
 
 def load_policy(path: str | Path) -> RecurrentPolicy:
-    """Loads a policy, ready to act.
+    """Load a policy, ready to act.
 
     Args:
         path: A run's folder (its best checkpoint is taken, or else its last), or a checkpoint's.
@@ -83,7 +83,7 @@ def load_policy(path: str | Path) -> RecurrentPolicy:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Loads a policy with everything written beside it; path and errors as in `load_policy`."""
+    """Load a policy with everything written beside it; path and errors as in `load_policy`."""
     folder = find_checkpoint(Path(path))
     file = folder / POLICY_JSON
     facts = _read_json(file)
@@ -110,7 +110,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | None) -> None:
-    """Writes a checkpoint, in place of an older one.
+    """Write a checkpoint, in place of an older one.
 
     Args:
         folder: The checkpoint's folder.
@@ -143,7 +143,7 @@ def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | Non
 
 
 def load_trainer_state(folder: Path) -> TrainerState:
-    """Loads the state of training that `save_checkpoint` wrote; errors as in `load_policy`."""
+    """Load the state of training that `save_checkpoint` wrote; errors as in `load_policy`."""
     folder = find_checkpoint(folder)
     facts = _read_json(folder / TRAINER_JSON)
     digests = _read_json(folder / POLICY_JSON)["sha256"]
@@ -166,7 +166,7 @@ def read_tensors(file: Path, digest: str) -> dict[str, Tensor]:
 def require_tensors(
     file: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> None:
-    """Checks names and shapes, so that a foreign file is one line and not a page."""
+    """Check names and shapes, so that a foreign file is one line and not a page."""
     for name in sorted(expected.keys() ^ tensors.keys()):
         state = "is missing" if name in expected else "is unexpected"
         raise VandError(f"{file}: tensor {name!r} {state}")

@@ -152,7 +152,7 @@ class RecurrentPolicy(nn.Module):
         )
 
     def fit_normalizer(self, observations: Tensor) -> None:
-        """Takes the normalizer's statistics from the observations (M, D) of the training data."""
+        """Take the normalizer's statistics from the observations (M, D) of the training data."""
         exact = torch.tensor([key in EXACT_KEYS for key in _keys_of_numbers(self.spec)])
         self.normalizer.fit(observations, exact, self.config.observation_std_floor)
 
@@ -215,7 +215,7 @@ class RecurrentPolicy(nn.Module):
     def act(
         self, observation: Mapping[str, NDArray[Any]], state: PolicyState | None = None
     ) -> tuple[Float32Array, PolicyState]:
-        """Chooses actions for n episodes that advance together.
+        """Choose actions for n episodes that advance together.
 
         Args:
             observation: Key -> (n, d), images (n, H, W, 3) uint8; keys that the policy does not use
@@ -319,7 +319,7 @@ def _misfit(spec: PolicySpec, observation: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _require_finite(observation: Mapping[str, NDArray[Any]], keys: tuple[str, ...]) -> None:
-    """Raises VandError for an observation that is not finite as float32."""
+    """Raise VandError for an observation that is not finite as float32."""
     for key in keys:
         with np.errstate(over="ignore"):
             finite = np.isfinite(np.asarray(observation[key], np.float32)).all()

@@ -49,7 +49,7 @@ class RunningMeans:
         self._count = count
 
     def add(self, metrics: Mapping[str, float]) -> None:
-        """Adds one set of metrics."""
+        """Add one set of metrics."""
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
@@ -83,7 +83,7 @@ class MetricsLogger:
         self._board: Any = SummaryWriter(str(folder.tensorboard), purge_step=update + 1)
 
     def write(self, update: int, metrics: Mapping[str, float]) -> None:
-        """Writes the metrics of one update."""
+        """Write the metrics of one update."""
         with disk_errors("write", self._path):
             self._file.write(json.dumps({UPDATE: update, **metrics}) + "\n")
             self._file.flush()
@@ -130,7 +130,7 @@ class ProgressDisplay:
             self._task = self._bar.add_task("", total=updates, completed=update, metrics="")
 
     def show(self, update: int, metrics: Mapping[str, float]) -> None:
-        """Shows the newest metrics; those not given stay as they were."""
+        """Show the newest metrics; those not given stay as they were."""
         self._figures |= metrics
         line = "  ".join(
             f"{label} {form.format(self._figures[name])}"
@@ -168,7 +168,7 @@ class ProgressDisplay:
 
 
 def _cut_off(file: Path, update: int) -> None:
-    """Drops the lines beyond an update, and a last line that a crash left half written."""
+    """Drop the lines beyond an update, and a last line that a crash left half written."""
     if not file.exists():
         return
     kept = []

@@ -18,7 +18,7 @@ of a run depend on their number, and other programs may want the processors."""
 
 @contextmanager
 def torch_settings(threads: int) -> Iterator[int]:
-    """Sets the number of threads; puts it and the caller's random numbers back afterwards.
+    """Set the number of threads; put it and the caller's random numbers back afterwards.
 
     Yields:
         The number that torch had: one per processor core unless the user says otherwise.

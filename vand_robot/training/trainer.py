@@ -98,7 +98,7 @@ def train(
     console: Console | None = None,
     on_update: OnUpdate | None = None,
 ) -> TrainResult:
-    """Trains a policy.
+    """Train a policy.
 
     Args:
         config: The run.
@@ -169,7 +169,7 @@ class Trainer:
         self.extras: Mapping[str, Any] = {}
 
     def step(self, batch: Batch, folder: RunFolder) -> UpdateMetrics:
-        """Makes one update and returns its metrics.
+        """Make one update and return its metrics.
 
         Raises:
             VandError: The loss or the gradient is not finite; the batch is saved in the folder.
@@ -214,7 +214,7 @@ class Trainer:
             mine.copy_(theirs)
 
     def save(self, folder: Path, metrics: Mapping[str, float], *, trainer: bool = False) -> None:
-        """Writes a checkpoint; with `trainer`, the state to go on from as well."""
+        """Write a checkpoint; with `trainer`, the state to go on from as well."""
         saved = Checkpoint(self.averaged, self.config, self.update, metrics, self.extras)
         state = None
         if trainer:
@@ -229,7 +229,7 @@ class Trainer:
         save_checkpoint(folder, saved, state)
 
     def restore(self, saved: Checkpoint, state: TrainerState) -> None:
-        """Takes up a run where it was saved."""
+        """Take up a run where it was saved."""
         parameters = dict(self.policy.named_parameters())
         weights: dict[str, Tensor] = {}
         for key, tensor in state.tensors.items():
@@ -288,13 +288,13 @@ class _Reporter:
     on_update: OnUpdate | None
 
     def write(self, update: int, metrics: Mapping[str, float]) -> None:
-        """Writes down and shows metrics, if there are any."""
+        """Write down and show metrics, if there are any."""
         if metrics:
             self.log.write(update, metrics)
             self.display.show(update, metrics)
 
     def call(self, update: int, now: UpdateMetrics, metrics: Mapping[str, float]) -> None:
-        """Hands an update's own metrics, and those of a validation, to the caller of `train`."""
+        """Hand an update's own metrics, and those of a validation, to the caller of `train`."""
         if self.on_update is not None:
             validated = {k: v for k, v in metrics.items() if not k.startswith(TRAIN)}
             self.on_update(update, {**_prefixed(TRAIN, now.named()), **validated})
@@ -307,7 +307,7 @@ def _run(
     console: Console | None,
     on_update: OnUpdate | None,
 ) -> None:
-    """Makes the updates that are left."""
+    """Make the updates that are left."""
     with (
         closing(_batches(trainer.config, trainer.data)) as batches,
         MetricsLogger(folder, trainer.update) as log,

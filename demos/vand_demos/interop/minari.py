@@ -40,7 +40,7 @@ _STATES, _PARTS = "states", "action_dict"
 
 
 def write(dataset: DemoDataset, folder: Path, name: str) -> None:
-    """Writes a data set that has episodes into an empty folder.
+    """Write a data set that has episodes into an empty folder.
 
     Raises:
         UsageError: The name is none that Minari gives to a data set.
@@ -151,7 +151,7 @@ def _open(folder: Path) -> MinariStorage:
 
 
 def _require_complete(folder: Path, index: int, about: Any, content: Any, extras: Extras) -> None:
-    """Raises VandError for an episode that lacks what the way back needs."""
+    """Raise VandError for an episode that lacks what the way back needs."""
     parts = (content["infos"] or {}).get(_PARTS, {}) if extras.action_parts else {}
     for owner, names in (
         (about, (_OURS,)),
