@@ -123,7 +123,7 @@ class Episode:
     """`demo_<int>` in the data set it was read from; empty until then."""
 
     def __post_init__(self) -> None:
-        """Freeze the arrays, then checks them."""
+        """Freeze the arrays, then check them."""
         for item in fields(self):
             object.__setattr__(self, item.name, _frozen(getattr(self, item.name)))
         faults = list(self._faults())
