@@ -78,7 +78,7 @@ class PolicySpec:
         return sum(self.observations.values())
 
     def require_compatible(self, other: "PolicySpec | Mapping[str, Any]") -> None:
-        """Checks that a policy of this interface can act where another one is asked for.
+        """Check that a policy of this interface can act where another one is asked for.
 
         Args:
             other: Another interface, or the `env_args` of an environment or a data set. These
@@ -91,8 +91,8 @@ class PolicySpec:
         theirs = other["env_kwargs"] if isinstance(other, Mapping) else dataclasses.asdict(other)
         for name in (name for name in ours if name in theirs):
             if _comparable(ours[name]) != _comparable(theirs[name]):
-                came = f"not for {_comparable(theirs[name])!r}"
-                raise VandError(f"the policy acts for {name} {_comparable(ours[name])!r}, {came}")
+                got = f"not for {_comparable(theirs[name])!r}"
+                raise VandError(f"the policy acts for {name} {_comparable(ours[name])!r}, {got}")
 
 
 def _comparable(value: Any) -> Any:

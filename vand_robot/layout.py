@@ -80,7 +80,7 @@ class RunFolder:
         return False
 
     def claim(self, *, resume: bool, force: bool) -> None:
-        """Checks that a run may be trained here, so that nothing is overwritten unasked.
+        """Check that a run may be trained here, so that nothing is overwritten unasked.
 
         Args:
             resume: It goes on with the run that is here.
@@ -108,7 +108,7 @@ class RunFolder:
                 )
 
     def clear(self, *, keep_config: bool = False) -> None:
-        """Removes the files of a run, and nothing else.
+        """Remove the files of a run, and nothing else.
 
         Args:
             keep_config: Leave the configuration, by which the folder stays one that `force` may
@@ -154,7 +154,7 @@ class EvaluationFolder:
         return self.path / JOBS_FOLDER
 
     def claim(self, *, resume: bool, force: bool) -> None:
-        """Makes sure that an evaluation may be written here, and nothing is overwritten unasked.
+        """Make sure that an evaluation may be written here, and nothing is overwritten unasked.
 
         Args:
             resume: It goes on with one that was interrupted.
@@ -175,7 +175,7 @@ class EvaluationFolder:
             )
 
     def clear(self) -> None:
-        """Removes the numbers and the report of an evaluation; pictures are written anew anyway.
+        """Remove the numbers and the report of an evaluation; pictures are written anew anyway.
 
         Raises:
             VandError: They cannot be removed.
@@ -219,7 +219,7 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def remove_entries(folder: Path, entries: tuple[Path, ...]) -> None:
-    """Removes files and folders in a folder; those that are not there are passed over.
+    """Remove files and folders in a folder; those that are not there are passed over.
 
     Raises:
         VandError: One cannot be removed.

@@ -62,7 +62,7 @@ def world_of(episode: Episode, robot: RobotSpec = DEFAULT_ROBOT) -> World:
 
 @lru_cache(maxsize=8)
 def load_model(text: str) -> Any:
-    """Compiles a model that came with a data set.
+    """Compile a model that came with a data set.
 
     Args:
         text: MJCF.
@@ -92,7 +92,7 @@ def load_model(text: str) -> Any:
 
 
 def require_harmless(text: str) -> None:
-    """Checks that a model names no file and no plugin, before anything compiles it.
+    """Check that a model names no file and no plugin, before anything compiles it.
 
     Raises:
         VandError: It does, is too long, or is no MJCF.
@@ -135,7 +135,7 @@ def _refuse_doctype(*_: object) -> None:
 
 
 def iterate_trial(path: str) -> Iterator[str]:
-    """Compiles a model and simulates one step of it, to see what that takes.
+    """Compile a model and simulate one step of it, to see what that takes.
 
     Yields:
         What has been done.

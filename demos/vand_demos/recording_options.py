@@ -8,7 +8,7 @@ from vand_demos.experts.disturbance import Disturbance
 from vand_demos.teleop import TELEOP_DEVICES, TeleopDevice
 from vand_envs.controller import ActionMode
 from vand_envs.errors import UsageError, unknown_name
-from vand_envs.seeds import MAX_SESSION_SEED, SEEDS_PER_SESSION
+from vand_envs.seeds import MAX_SESSION, SEEDS_PER_SESSION
 from vand_envs.world import World
 
 DEFAULT_DISTURBANCE = Disturbance()
@@ -41,8 +41,8 @@ class RecordingOptions:
     once an episode is over: the expert does not look at them."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.session <= MAX_SESSION_SEED:
-            raise UsageError(f"session: expected 0 to {MAX_SESSION_SEED}, got {self.session}")
+        if not 0 <= self.session <= MAX_SESSION:
+            raise UsageError(f"session: expected 0 to {MAX_SESSION}, got {self.session}")
 
     @property
     def seeds(self) -> range:

@@ -26,8 +26,9 @@ class TaskProgress:
     count: FloatArray
     """The task's count so far, (n,): cycles, or events of the first stage if it has no cycle."""
     success: BoolArray
-    """Whether all stages were completed in order, with the right count, or (periodic tasks) the
-    minimum of cycles was wound, (n,)."""
+    """Whether all stages were completed in order, with the right count, (n,). Of a task whose cycle
+    goes on without end: whether enough cycles for a demonstration were wound (`Cycle.min_cycles`).
+    An evaluation asks for more: that the rhythm keeps to the reference cycle up to the end."""
     at_end: BoolArray
     """Whether the goal holds at present, (n,): success, not spoilt since, the count still right,
     and the last stage (unless it is exact) or the motion's validity holds now."""

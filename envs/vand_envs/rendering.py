@@ -179,7 +179,7 @@ class Renderer:
 
 
 def require_picture(model: Any, width: int, height: int, camera: str | int) -> None:
-    """Checks the size of a picture [pixel] and its camera, a name or number, before it is drawn.
+    """Check the size of a picture [pixel] and its camera, a name or number, before it is drawn.
 
     Raises:
         UsageError: There is no such size, or the model has no such camera.

@@ -15,5 +15,5 @@ TEST_SEED = 20_000_000
 SEEDS_PER_SESSION = 10_000
 """Session S records the episode seeds S * SEEDS_PER_SESSION, S * SEEDS_PER_SESSION + 1, ..."""
 
-MAX_SESSION_SEED = 999
+MAX_SESSION = 999
 """The last session whose seeds are below `VALIDATION_SEED`."""

@@ -49,7 +49,7 @@ class World:
 
 
 def require_time_step(name: str, value_s: object) -> None:
-    """Checks a time step [s] that goes by that name.
+    """Check a time step [s] that goes by that name.
 
     Raises:
         UsageError: It is no number in `TIME_STEPS_S`.

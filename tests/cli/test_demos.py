@@ -106,7 +106,7 @@ def test_mistakes_are_one_line(fails, demos, tmp_path):
         (("import", tmp_path, "--format", "lerobot", "--out", out), 1, "vand_robot/dataset.json"),
         (("plot", tmp_path / "none.hdf5", "--out", tmp_path), 2, "there is no data set"),
     ):
-        came, line = fails("demos", *arguments)
-        assert (came, words in line) == (code, True), line
+        exit_code, line = fails("demos", *arguments)
+        assert (exit_code, words in line) == (code, True), line
     assert not out.exists()
     assert demos.read_bytes() == before

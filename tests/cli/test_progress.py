@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from vand_robot.metrics.names import DROP, MEMORY, SCORE, SIGMA, TRAIN_NLL, VALID_NLL
+from vand_robot.metrics.training_metrics import DROP, MEMORY, SCORE, SIGMA, TRAIN_NLL, VALID_NLL
 from vand_robot.progress import TimeLeft
 from vand_robot.training.logging import ProgressDisplay
 

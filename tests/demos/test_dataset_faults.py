@@ -178,7 +178,7 @@ FAULTS = {
         label(D, success="yes"),
         "demo_1: success: expected true or false, got 'yes'",
     ),
-    "device unknown": (label(D, device="mouse"), "demo_1: device: expected one of keyboard"),
+    "device unknown": (label(D, device="mouse"), "demo_1: device: expected one of expert"),
     "seed a list": (
         label(D, seed=[1, 2]),
         "demo_1: seed: expected one value, got int64 of shape (2,)",

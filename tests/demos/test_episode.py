@@ -144,7 +144,7 @@ FAULTS = {
         {"observations": {"eye": np.zeros((7, 4, 4), np.uint8)}, "next_observations": {}},
         "obs/eye: expected an image (N, H, W, 3)",
     ),
-    "unknown device": ({"device": "mouse"}, "device: expected one of keyboard, web"),
+    "unknown device": ({"device": "mouse"}, "device: expected one of expert, web"),
     "unknown mode": ({"action_mode": "torque"}, "action_mode: expected one of ee_twist, joint"),
     "negative seed": ({"seed": -1}, "seed: expected an integer >= 0, got -1"),
     "success as text": ({"success": "yes"}, "success: expected true or false, got 'yes'"),

@@ -8,7 +8,7 @@ from vand_demos.system.json_record import JsonRecord
 from vand_envs import VANDER, TaskBatch, get_task
 from vand_envs.errors import UsageError, VandError
 from vand_envs.geometry import hand_path
-from vand_envs.seeds import MAX_SESSION_SEED, SEEDS_PER_SESSION, TEST_SEED, VALIDATION_SEED
+from vand_envs.seeds import MAX_SESSION, SEEDS_PER_SESSION, TEST_SEED, VALIDATION_SEED
 from vand_robot.evaluation.evaluate import evaluate
 from vand_robot.evaluation.reference import TaskReference
 from vand_robot.evaluation.rollout import POLICY_BATCH_SIZE, rollout
@@ -115,7 +115,7 @@ def test_hand_path_is_where_the_simulator_says():
 
 
 def test_recording_validation_and_test_seeds_do_not_meet():
-    assert (MAX_SESSION_SEED + 1) * SEEDS_PER_SESSION <= VALIDATION_SEED
+    assert (MAX_SESSION + 1) * SEEDS_PER_SESSION <= VALIDATION_SEED
     assert VALIDATION_SEED + 1_000_000 < TEST_SEED
 
 

@@ -223,7 +223,7 @@ def test_noisin_on_dropout_lstm_averages_to_its_deterministic_state():
 def test_chain_may_begin_with_vand_and_reports_its_terms():
     layer = make_layer(Chain((Vand(), GaussianNoise(0.1))))
     terms = layer.run(torch.randn(STEPS, 2, INPUTS, dtype=torch.float64)).terms
-    assert terms.stats["sigma"] == pytest.approx(0.05)
+    assert terms.metrics["sigma"] == pytest.approx(0.05)
     assert terms.penalty.item() == pytest.approx(1e-3 * terms.kl.item(), rel=1e-5)
     assert terms.kl > 0
 

@@ -14,7 +14,7 @@ from vand_robot.nn import (
     collect_penalty,
     make_cell,
 )
-from vand_robot.nn.regularizers.mixture import kl_bound, mean_square
+from vand_robot.nn.regularizers.vand_posterior import kl_bound, mean_square
 
 STEPS, BATCH, INPUTS, UNITS = 6, 4, 3, 5
 RECIPES = {
@@ -126,8 +126,8 @@ def test_run_keeps_the_terms_it_returns():
     layer = GRU(INPUTS, UNITS, regularizer=Vand())
     result = layer.run(torch.randn(STEPS, BATCH, INPUTS))
     assert layer.terms is result.terms
-    assert result.terms.stats.keys() == {"sigma", "drop", "beta", "memory_nats"}
-    assert result.terms.stats["memory_nats"] == pytest.approx(result.terms.kl.item())
+    assert result.terms.metrics.keys() == {"sigma", "drop", "beta", "memory_nats"}
+    assert result.terms.metrics["memory_nats"] == pytest.approx(result.terms.kl.item())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -8,8 +8,8 @@ from torch.utils.checkpoint import checkpoint
 
 from vand_robot.nn import GRU, Chain, GaussianHead, Vand, dual_step, make_cell
 from vand_robot.nn.kernel.scan import scan
-from vand_robot.nn.regularizers.mixture import kl_bound, mean_square, relaxed_bernoulli
 from vand_robot.nn.regularizers.vand import FORGOTTEN_PASSES
+from vand_robot.nn.regularizers.vand_posterior import kl_bound, mean_square, relaxed_bernoulli
 
 STEPS, BATCH, INPUTS, UNITS = 6, 4, 3, 5
 CELLS = ["elman", "gru", "lstm"]
@@ -314,7 +314,7 @@ def test_kl_is_the_formula_summed_over_units_and_layers_in_nats_per_step():
         total += (0.75 * k).sum(-1).mean().item()
         inputs = path.states
     assert result.terms.kl.item() == pytest.approx(total, rel=1e-6)
-    assert result.terms.stats["memory_nats"] == pytest.approx(total, rel=1e-6)
+    assert result.terms.metrics["memory_nats"] == pytest.approx(total, rel=1e-6)
     assert result.terms.penalty.item() == pytest.approx(recipe.beta * total, rel=1e-6)
 
 
@@ -368,7 +368,7 @@ def test_dual_ascent_holds_the_budget(budget):
         dual_step(layer)
         history.append(result.terms.kl.item())
     assert sum(history[-100:]) / 100 == pytest.approx(budget, rel=0.05)
-    assert result.terms.stats["beta"] != pytest.approx(0.1)
+    assert result.terms.metrics["beta"] != pytest.approx(0.1)
 
 
 def test_dual_ascent_is_off_without_gradients_and_in_eval():

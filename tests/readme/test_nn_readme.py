@@ -19,7 +19,7 @@ def test_example_runs_and_learns_the_sine():
     with torch.no_grad():
         error = (head.mean(layer(wave[:-1])[0]) - wave[1:])[10:].square().mean().sqrt()
     assert error < 0.3  # a constant guess errs by 0.7
-    assert names["result"].terms.stats["memory_nats"] > 0
+    assert names["result"].terms.metrics["memory_nats"] > 0
 
     exec(compile(own, "README.md", "exec"), names)
     leaky, x = names["leaky"], names["wave"]

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.helpers.results import evaluation_result, perturbation_result, task_result
 from vand_robot.evaluation.results import MetricSpread, PolicyFacts, StageRate, WorstEpisode
 from vand_robot.figures import success_chart
-from vand_robot.metrics.info import FAILURES
+from vand_robot.metrics.evaluation_metrics import FAILURES
 from vand_robot.metrics.periodic import score_periodic
 from vand_robot.metrics.reference_cycle import ReferenceCycle
 from vand_robot.metrics.statistics import SuccessRate

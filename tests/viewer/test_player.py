@@ -120,7 +120,7 @@ def test_another_instruction_takes_effect_at_the_shown_frame(live):
     live.seek(1.0)
     live.instruct("stow-cube")
     assert live.frame.instruction == get_task("stow-cube").instruction
-    assert "stage 1 of" in live.frame.phase
+    assert "stage 1 of" in live.frame.progress_text
     assert live.live.touched
     live.seek(2.0)
     after = states(live)
@@ -174,7 +174,7 @@ def test_a_demonstration_is_shown_from_its_states(recorded, demos):
     recorded.seek(1e9)
     assert recorded.step == len(demo) - 1
     assert recorded.frame.success
-    assert "stages done" in recorded.frame.phase
+    assert "stages done" in recorded.frame.progress_text
 
 
 def test_demonstrations_are_chosen_by_task_and_number(recorded, demos):
@@ -185,7 +185,7 @@ def test_demonstrations_are_chosen_by_task_and_number(recorded, demos):
     assert "demo_0" in recorded.source.title
     recorded.open("wipe", 1)
     assert "demo_5" in recorded.source.title
-    assert recorded.frame.phase == "0.0 circles"
+    assert recorded.frame.progress_text == "0.0 circles"
     with pytest.raises(UsageError, match="expected 0 to 3"):
         recorded.open("wipe", 4)
     assert "demo_5" in recorded.source.title
@@ -193,7 +193,7 @@ def test_demonstrations_are_chosen_by_task_and_number(recorded, demos):
 
 
 def test_small_negative_progress_is_shown_as_zero():
-    assert Frame(np.zeros(1), "wipe", 0, -0.02, success=False).phase == "0.0 circles"
+    assert Frame(np.zeros(1), "wipe", 0, -0.02, success=False).progress_text == "0.0 circles"
 
 
 def test_a_rhythm_is_not_called_a_success_while_it_runs():

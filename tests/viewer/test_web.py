@@ -119,8 +119,8 @@ def test_a_policy_is_watched_and_interfered_with(chromium, run, demos, tmp_path)
         assert "interfered with" not in controls.text
         controls.click("left")
         until(lambda: "interfered with" in controls.text)
-        controls.click("Next seed")
-        until(lambda: "held-out seed 1" in controls.text)
+        controls.click("Next episode")
+        until(lambda: "held-out episode 1" in controls.text)
         assert controls.time_s == 0
         assert "interfered with" not in controls.text
 

@@ -71,7 +71,7 @@ def info(file: AnyFile, json: Json = False) -> None:
         "robot": facts["robot"],
         "actions": f"{facts['action_mode']} at {1 / facts['control_dt_s']:g} Hz",
         "devices": ", ".join(f"{name} ({n})" for name, n in facts["devices"].items()),
-        "masks": ", ".join(f"{name} ({n})" for name, n in _masks(facts).items()) or "none",
+        "splits": ", ".join(f"{name} ({n})" for name, n in _splits(facts).items()) or "none",
         "states": "stored" if facts["states"] else "left out",
         "observations": ", ".join(
             f"{key} {'x'.join(map(str, shape))}" for key, shape in facts["observations"].items()
@@ -86,8 +86,8 @@ def info(file: AnyFile, json: Json = False) -> None:
         )
 
 
-def _masks(facts: Mapping[str, Any]) -> dict[str, int]:
-    """Mask -> number of episodes; also the number in no mask, if the file has masks."""
+def _splits(facts: Mapping[str, Any]) -> dict[str, int]:
+    """Split -> number of episodes; also the number in no split, if the file has splits."""
     left = facts["unassigned"]
     return {**facts["splits"], **({"in neither, so not trained on": left} if left else {})}
 
@@ -129,12 +129,12 @@ def split_command(
     seed: Annotated[int, typer.Option(help="Which episodes are held out.")] = 0,
     json: Json = False,
 ) -> None:
-    """Set the masks `train` and `valid`, in the same proportion for every task."""
-    masks = split(file, valid, seed)
+    """Set the splits `train` and `valid`, in the same proportion for every task."""
+    splits = split(file, valid, seed)
     if json:
-        console.print_json({"path": str(file), "masks": masks})
+        console.print_json({"path": str(file), "splits": splits})
         return
-    typer.echo(f"{file}: " + ", ".join(f"{key} {len(names)}" for key, names in masks.items()))
+    typer.echo(f"{file}: " + ", ".join(f"{key} {len(names)}" for key, names in splits.items()))
 
 
 @demos.command(
@@ -146,7 +146,7 @@ def merge_command(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Put several data sets into a new one, in their order; masks of one name are joined."""
+    """Put several data sets into a new one, in their order; splits of one name are joined."""
     note_waiting(files)
     _print_names(out, merge(out, files, overwrite=force), as_json=json)
 
@@ -166,7 +166,9 @@ def filter_command(
     ] = None,
     min_seconds: Annotated[float, typer.Option(help="At least this many seconds long.")] = 0.0,
     max_seconds: Annotated[float, typer.Option(help="At most this many seconds long.")] = math.inf,
-    mask: Annotated[str | None, typer.Option(help="In this mask: train, valid.")] = None,
+    split_name: Annotated[
+        str | None, typer.Option("--split", help="In this split: train, valid.")
+    ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -177,7 +179,7 @@ def filter_command(
         success=success,
         min_s=min_seconds,
         max_s=max_seconds,
-        split=mask,
+        split=split_name,
     )
     with DemoDataset.open(file, guarded=True) as dataset:
         names = criteria.select(dataset)

@@ -9,7 +9,7 @@ import typer
 
 from vand_robot.cli import console
 from vand_robot.cli.options import Force, Json, Overrides
-from vand_robot.metrics.names import SUCCESS, UPDATE, VALID_NLL
+from vand_robot.metrics.training_metrics import SUCCESS, UPDATE, VALID_NLL
 
 if TYPE_CHECKING:
     from vand_robot.training.trainer import TrainResult

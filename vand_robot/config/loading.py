@@ -22,7 +22,7 @@ from vand_robot.config.yaml_core import dump_yaml, parse_yaml
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Reads a run's configuration.
+    """Read a run's configuration.
 
     Args:
         path: YAML file, or None for the defaults.
@@ -85,7 +85,7 @@ def _read_text(path: Path) -> str:
 
 
 def merge(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Lays `key=value` overrides over a mapping; lists replace, mappings merge.
+    """Lay `key=value` overrides over a mapping; lists replace, mappings merge.
 
     Where the `name` in a mapping changes, its other keys are dropped first: they are options of the
     name that they were written for.

@@ -36,7 +36,7 @@ Fraction = Annotated[float, Range(0, 1)]
 
 
 def build(cls: type[T], values: Any, prefix: str = "") -> T:
-    """Builds a dataclass from nested mappings; keys that are left out take their defaults.
+    """Build a dataclass from nested mappings; keys that are left out take their defaults.
 
     Args:
         cls: The dataclass, or a base class in `UNIONS`. The fields are int, float, bool, str,

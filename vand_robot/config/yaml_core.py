@@ -101,7 +101,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # its base is untyped
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """Makes a mapping of a node."""
+        """Make a mapping of a node."""
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != f"{_TAG}merge":

@@ -83,7 +83,7 @@ class Batch:
         return replace(self, actions=torch.cat([self.actions, *later], -1))
 
     def split_time(self, size: int | None) -> Iterator["Batch"]:
-        """Cuts along time into pieces of at most `size` steps; None: one piece, the whole.
+        """Cut along time into pieces of at most `size` steps; None: one piece, the whole.
 
         A piece holds the sequences that are not over yet: as many as before, or fewer.
         """
@@ -97,7 +97,7 @@ class Batch:
             yield Batch(self.observations[now], self.actions[now], lengths, images)
 
     def cut_windows(self, size: int) -> "Batch":
-        """Cuts each sequence into sequences of their own, of at most `size` steps."""
+        """Cut each sequence into sequences of their own, of at most `size` steps."""
         count = -(-len(self.observations) // size)  # W
         lengths = self.lengths - size * _arange(count)[:, None]  # (W, B)
         lengths, order = lengths.clamp(0, size).flatten().sort(descending=True, stable=True)
@@ -149,7 +149,7 @@ class EpisodeBuffer:
         tasks: Sequence[str],
         images: ImageStore | None = None,
     ) -> "EpisodeBuffer":
-        """Packs episodes: observations (N, D), actions (N, A), task id and images of each."""
+        """Pack episodes: observations (N, D), actions (N, A), task id and images of each."""
         lengths = torch.tensor([len(a) for a in actions])
         ids = np.array(tasks)
         return cls(
@@ -185,7 +185,7 @@ class EpisodeBuffer:
         return digest.hexdigest()
 
     def batch(self, episodes: Tensor) -> Batch:
-        """Gathers episodes (B,) into a padded batch, the longest first.
+        """Gather episodes (B,) into a padded batch, the longest first.
 
         Padding repeats the last step of its episode: finite numbers that no loss looks at.
         """
@@ -197,7 +197,7 @@ class EpisodeBuffer:
         return batch if self.device.type == "cpu" else batch.to(self.device)
 
     def sample(self, size: int, rng: Generator) -> Batch:
-        """Draws `size` episodes, as many of each task as possible, none twice if it can be."""
+        """Draw `size` episodes, as many of each task as possible, none twice if it can be."""
         order = rng.permutation(len(self.groups))
         groups = list(self.groups.values())
         drawn = []
@@ -248,7 +248,7 @@ class BatchStream:
         return batch
 
     def close(self) -> None:
-        """Stops reading ahead."""
+        """Stop reading ahead."""
         if self._reader is not None:
             self._reader.shutdown(cancel_futures=True)
 

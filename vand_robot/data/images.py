@@ -56,14 +56,14 @@ class ImageStore:
         self._episodes = episodes
         self.sizes = {key: (size[0], size[1]) for key, size in sizes.items()}
         for dataset, name in episodes:
-            came = image_sizes(dataset, name, tuple(self.sizes))
-            if came != self.sizes:
+            got = image_sizes(dataset, name, tuple(self.sizes))
+            if got != self.sizes:
                 raise VandError(
-                    f"{dataset.path}: {name}: images of {came}, beside others of {self.sizes}"
+                    f"{dataset.path}: {name}: images of {got}, beside others of {self.sizes}"
                 )
 
     def read(self, episodes: Tensor, lengths: Tensor) -> dict[str, Tensor]:
-        """Reads the images of a batch.
+        """Read the images of a batch.
 
         Args:
             episodes: (B,) indices, the longest episode first.
@@ -90,8 +90,8 @@ class ImageStore:
                 stored = dataset.array(name, f"obs/{key}")
                 if stored.dtype != image.dtype or stored.shape != (length, *image.shape[1:]):
                     expected = f"expected {(length, *image.shape[1:])} uint8"
-                    came = f"{stored.shape} {stored.dtype}"
-                    raise VandError(f"{dataset.path}: {name}: obs/{key}: {expected}, got {came}")
+                    got = f"{stored.shape} {stored.dtype}"
+                    raise VandError(f"{dataset.path}: {name}: obs/{key}: {expected}, got {got}")
                 image[rows] = stored
         return {key: torch.from_numpy(image) for key, image in images.items()}
 

@@ -43,7 +43,7 @@ class TrainingData:
         return TrainingData(self.spec, self.train.to(device), valid)
 
     def close(self) -> None:
-        """Closes the files."""
+        """Close the files."""
         self.files.close()
 
 
@@ -61,7 +61,7 @@ class _Demonstration:
 
 
 def load_data(config: TrainConfig) -> TrainingData:
-    """Reads the demonstrations of a run and splits them.
+    """Read the demonstrations of a run and split them.
 
     A file's own `train` and `valid` masks are obeyed (without a `valid` mask, what is not in
     `train` validates; what is in neither of both is not used). Files without masks are split task
@@ -127,8 +127,8 @@ def _assemble(
             raise VandError(f"{', '.join(config.data)}: no {kind} of task {task!r}; {known}")
     sizes = _sizes(train[0], keys)
     for demo in (*train, *valid):
-        if (came := _sizes(demo, keys)) != sizes:
-            raise VandError(f"observations of unlike sizes in one run: {sizes} and {came}")
+        if (got := _sizes(demo, keys)) != sizes:
+            raise VandError(f"observations of unlike sizes in one run: {sizes} and {got}")
     images = image_sizes(train[0].dataset, train[0].episode.name, config.policy.images.keys)
     spec = PolicySpec.of(env_args, sizes, train[0].episode.actions.shape[1], images)
     return TrainingData(spec, _pack(train, spec), _pack(valid, spec) if valid else None)

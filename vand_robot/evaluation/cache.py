@@ -18,6 +18,9 @@ from vand_robot.evaluation.jobs import JobResult, RolloutJob
 from vand_robot.evaluation.perturbations import SUITE_VERSION
 from vand_robot.evaluation.reference import TaskReference
 
+JOB_VERSION = 2
+"""Raised when the content of a job's file changes."""
+
 
 @dataclass(frozen=True)
 class JobFolder:
@@ -60,6 +63,7 @@ class JobFolder:
 
     def _file(self, job: RolloutJob) -> Path:
         facts = [
+            JOB_VERSION,
             SUITE_VERSION,
             ENV_VERSION,
             self.policy,

@@ -31,10 +31,11 @@ class EpisodeMetrics:
     success: bool
     """Whether the task was done."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
-    """Metric -> value, see `vand_robot.metrics.info`; None where it cannot be told. Shares, which
-    hold or do not, are True or False."""
+    """Metric -> value, see `vand_robot.metrics.evaluation_metrics`; None where it cannot be told.
+    Shares, which hold or do not, are True or False."""
     failures: tuple[str, ...] | None = None
-    """Criteria of a periodic task that were missed, of `metrics.info.FAILURES`; None elsewhere."""
+    """Criteria of a periodic task that were missed, of `metrics.evaluation_metrics.FAILURES`; None
+    elsewhere."""
     achieved: tuple[str, ...] | None = None
     """Tasks whose criterion of success the episode meets; None where only its own was judged."""
     after: str | None = None
@@ -43,7 +44,7 @@ class EpisodeMetrics:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """The episode of which `run_job` gives a row."""
-        failures, achieved = row.get("failures"), row.get("shown")
+        failures, achieved = row.get("failures"), row.get("achieved")
         return cls(
             task=row["task"],
             perturbation=row["perturbation"],
@@ -69,7 +70,7 @@ class EpisodeMetrics:
         }
 
 
-_LABELS = ("task", "perturbation", "after", "seed", "success", "shown", "failures")
+_LABELS = ("task", "perturbation", "after", "seed", "success", "achieved", "failures")
 """Values of a row that are no metrics."""
 
 

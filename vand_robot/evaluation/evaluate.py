@@ -44,7 +44,7 @@ def evaluate(
         policy: Folder of a run or of one of its checkpoints, or a policy.
         tasks: Task ids; by default all that there are references for.
         references: References from the demonstrations, by task. A run's checkpoint carries its own.
-        perturbations: Perturbations; none by default. Names stand for those of
+        perturbations: Perturbations; nominal alone by default. Names stand for those of
             `PERTURBATIONS`.
         episodes: Episodes of each task under each perturbation.
         first_seed: Seed of the first episode; the others follow it.

@@ -180,22 +180,22 @@ def run_job(
         The result: a function of policy and job, to the last bit.
     """
     others = [task for task in task_ids() if task != job.task] if behaviors else []
-    run = play(policy, job, also_track=others, num_threads=num_threads, progress=progress)
+    episodes = play(policy, job, also_track=others, num_threads=num_threads, progress=progress)
     labels = {"perturbation": job.perturbation.name}
     if job.first_instruction is not None:
         labels["after"] = job.first_instruction.task
-    rows = score(run, references[job.task])
+    rows = score(episodes, references[job.task])
     if behaviors:
-        achieved = achieved_tasks(run, references, rows)
+        achieved = achieved_tasks(episodes, references, rows)
         rows = tuple(
-            {**row, "shown": " ".join(names)} for row, names in zip(rows, achieved, strict=True)
+            {**row, "achieved": " ".join(names)} for row, names in zip(rows, achieved, strict=True)
         )
     signal = valid = None
-    if run.task.kind == "periodic" and job.perturbation == NOMINAL:
-        plane, valid = phase_plane(run, run.task)
+    if episodes.task.kind == "periodic" and job.perturbation == NOMINAL:
+        plane, valid = phase_plane(episodes, episodes.task)
         signal = plane.astype(np.float32)
     rows = tuple({"task": row["task"], **labels, **row} for row in rows)
-    return JobResult(rows, run.stage_times_s, signal, valid)
+    return JobResult(rows, episodes.stage_times_s, signal, valid)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class RolloutWork(Work[RolloutJob, JobResult]):
     make_policy: PolicyMaker
     """Makes the policy."""
     references: Mapping[str, TaskReference]
-    """What the demonstrations show, by task."""
+    """References from the demonstrations, by task."""
     behaviors: bool = True
     """Whether to judge every episode under every task's criteria."""
     num_threads: int = 1

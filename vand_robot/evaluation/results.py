@@ -61,7 +61,7 @@ class WorstEpisode:
     achieved: tuple[str, ...]
     """Other tasks whose criterion of success it meets."""
     failures: tuple[str, ...]
-    """Criteria of a periodic task that were missed, of `metrics.info.FAILURES`."""
+    """Criteria of a periodic task that were missed, of `metrics.evaluation_metrics.FAILURES`."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -19,20 +19,22 @@ Row = dict[str, Any]
 """One episode: metric -> value; None where it cannot be told."""
 
 
-def score(run: Rollout, reference: TaskReference) -> tuple[Row, ...]:
-    """One row of metrics for each episode of a rollout; see `vand_robot.metrics.info`.
+def score(rollout: Rollout, reference: TaskReference) -> tuple[Row, ...]:
+    """One row of metrics for each episode of a rollout.
+
+    `vand_robot.metrics.evaluation_metrics` describes the metrics.
 
     Raises:
         VandError: The demonstrations of a periodic task show no cycle to judge by.
     """
     rows = (
-        _score_cycle(run, reference)
-        if run.task.kind == "periodic"
-        else _score_stages(run, reference)
+        _score_cycle(rollout, reference)
+        if rollout.task.kind == "periodic"
+        else _score_stages(rollout, reference)
     )
     return tuple(
-        {"task": run.task.id, "seed": seed, **row}
-        for seed, row in zip(run.seeds, rows, strict=True)
+        {"task": rollout.task.id, "seed": seed, **row}
+        for seed, row in zip(rollout.seeds, rows, strict=True)
     )
 
 
@@ -45,29 +47,29 @@ def done(task: Task, progress: TaskProgress) -> BoolArray:
 
 
 def achieved_tasks(
-    run: Rollout, references: Mapping[str, TaskReference], rows: tuple[Row, ...]
+    rollout: Rollout, references: Mapping[str, TaskReference], rows: tuple[Row, ...]
 ) -> list[list[str]]:
     """The tasks that each episode achieves: those whose criterion of success it meets.
 
     Args:
-        run: The episodes, with judgments by the criteria of other tasks.
+        rollout: The episodes, with judgments by the criteria of other tasks.
         references: What the demonstrations show, by task; periodic tasks that it lacks are judged
             by their minimum of cycles.
         rows: The scores under the task's own criteria.
 
     Returns:
-        Task ids for each episode: the instructed one first, then those of `run.also_tracked`.
+        Task ids for each episode: the instructed one first, then those of `rollout.also_tracked`.
     """
-    found = [[run.task.id] if row["success"] else [] for row in rows]
-    for task_id, progress in run.also_tracked.items():
+    found = [[rollout.task.id] if row["success"] else [] for row in rows]
+    for task_id, progress in rollout.also_tracked.items():
         task = get_task(task_id)
         holds = done(task, progress).copy()
         if task.kind == "periodic" and task_id in references:
-            signal, valid = phase_plane(run, task)
+            signal, valid = phase_plane(rollout, task)
             for i in np.flatnonzero(holds):  # a rhythm has the minimum of cycles at least
                 holds[i] = score_periodic(
                     signal[i],
-                    run.control_dt_s,
+                    rollout.control_dt_s,
                     _cycle(task_id, references[task_id]),
                     valid=valid[i],
                 ).success
@@ -76,48 +78,48 @@ def achieved_tasks(
     return found
 
 
-def phase_plane(run: Rollout, task: Task) -> tuple[FloatArray, BoolArray]:
+def phase_plane(rollout: Rollout, task: Task) -> tuple[FloatArray, BoolArray]:
     """The judged motion in a task's phase plane, (n, T, 2), and whether it counts, (n, T)."""
     if task.cycle is None:
         raise ValueError(f"task {task.id!r} has no cycle")
-    signal = task.cycle.phase_plane(run.judged, run.robot)  # (T, n, 2)
-    valid = task.cycle.valid(run.judged, run.robot)  # (T, n)
+    signal = task.cycle.phase_plane(rollout.judged, rollout.robot)  # (T, n, 2)
+    valid = task.cycle.valid(rollout.judged, rollout.robot)  # (T, n)
     return signal.swapaxes(0, 1), valid.swapaxes(0, 1)
 
 
-def _score_stages(run: Rollout, reference: TaskReference) -> list[Row]:
-    stages_done = stages_in_order(run.stage_times_s).tolist()
-    success, times = done(run.task, run.progress), run.success_s
-    paths = run.hand_paths()
+def _score_stages(rollout: Rollout, reference: TaskReference) -> list[Row]:
+    stages_done = stages_in_order(rollout.stage_times_s).tolist()
+    success, times = done(rollout.task, rollout.progress), rollout.success_s
+    paths = rollout.hand_paths()
     typical = float(np.median(reference.times_s)) if reference.times_s else np.nan
     return [
         {
             "success": bool(success[i]),
-            "success_once": bool(run.progress.success[i]),
-            "success_at_end": bool(run.progress.at_end[i]),
+            "success_once": bool(rollout.progress.success[i]),
+            "success_at_end": bool(rollout.progress.at_end[i]),
             "stages_done": stages_done[i],
-            "stage_fraction": stages_done[i] / len(run.task.stage_names),
-            "out_of_order": int(run.progress.out_of_order[i]),
-            **_counted(run, i),
+            "stage_fraction": stages_done[i] / len(rollout.task.stage_names),
+            "out_of_order": int(rollout.progress.out_of_order[i]),
+            **_counted(rollout, i),
             "time_s": _known(times[i]),
             "relative_time": _known(times[i] / typical),
-            "path_distance": _path_distance(paths[i], times[i], run.control_dt_s, reference),
-            "jerk": _known(jerk(paths[i], run.control_dt_s)),
+            "path_distance": _path_distance(paths[i], times[i], rollout.control_dt_s, reference),
+            "jerk": _known(jerk(paths[i], rollout.control_dt_s)),
         }
-        for i in range(len(run.seeds))
+        for i in range(len(rollout.seeds))
     ]
 
 
-def _counted(run: Rollout, i: int) -> Row:
+def _counted(rollout: Rollout, i: int) -> Row:
     """Metrics of tasks that count: count, whether it is right, base on its dock, base at rest."""
-    if run.task.count is None:
+    if rollout.task.count is None:
         return {}
-    count = float(run.progress.count[i])
+    count = float(rollout.progress.count[i])
     return {
         "count": count,
-        "count_right": bool(abs(count - run.task.count) < 0.5),
-        "returned": bool(run.returned[i]),
-        "still": bool(run.still[i]),
+        "count_right": bool(abs(count - rollout.task.count) < 0.5),
+        "returned": bool(rollout.returned[i]),
+        "still": bool(rollout.still[i]),
     }
 
 
@@ -131,21 +133,21 @@ def _path_distance(
     return path_distance(path[: end : max(1, round(PATH_DT_S / dt))], reference.paths)
 
 
-def _score_cycle(run: Rollout, reference: TaskReference) -> list[Row]:
-    cycle = _cycle(run.task.id, reference)
-    signal, valid = phase_plane(run, run.task)
-    dt = run.control_dt_s
+def _score_cycle(rollout: Rollout, reference: TaskReference) -> list[Row]:
+    cycle = _cycle(rollout.task.id, reference)
+    signal, valid = phase_plane(rollout, rollout.task)
+    dt = rollout.control_dt_s
     rows = []
-    for i in range(len(run.seeds)):
+    for i in range(len(rollout.seeds)):
         judged = score_periodic(signal[i], dt, cycle, valid=valid[i])
         numbers = judged.as_dict()
         row = {"success": numbers.pop("success"), **numbers}
         row["failures"] = " ".join(numbers["failures"])
-        if run.pushes_s:
+        if rollout.pushes_s:
             times = [
-                recovery_time(signal[i], dt, cycle, push_s - run.start * dt, valid=valid[i])
-                for push_s in run.pushes_s[i]
-                if push_s >= judged.onset_s + run.start * dt
+                recovery_time(signal[i], dt, cycle, push_s - rollout.start * dt, valid=valid[i])
+                for push_s in rollout.pushes_s[i]
+                if push_s >= judged.onset_s + rollout.start * dt
             ]
             back = [time for time in times if np.isfinite(time)]
             row["recovery_s"] = float(np.median(back)) if back else None

@@ -19,7 +19,7 @@ from vand_robot.evaluation.results import (
     TaskResult,
     WorstEpisode,
 )
-from vand_robot.metrics.info import IN_TOLERANCE, SHARES, STAGE_FRACTION, STAGES_DONE
+from vand_robot.metrics.evaluation_metrics import IN_TOLERANCE, SHARES, STAGE_FRACTION, STAGES_DONE
 from vand_robot.metrics.sequential import success_at_k
 from vand_robot.metrics.statistics import SuccessRate
 

@@ -21,7 +21,15 @@ from vand_robot.figures.style import (
     styled,
 )
 from vand_robot.metrics.history import read_history
-from vand_robot.metrics.names import DROP, MEMORY, SIGMA, SUCCESS, TRAIN_NLL, UPDATE, VALID_NLL
+from vand_robot.metrics.training_metrics import (
+    DROP,
+    MEMORY,
+    SIGMA,
+    SUCCESS,
+    TRAIN_NLL,
+    UPDATE,
+    VALID_NLL,
+)
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Metrics of reproduced behavior: pure functions of arrays, one module per kind of task."""
+"""Metrics of behavior, statistics of success rates, and the names of what a training run logs."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from vand_demos.system.files import read_regular
 from vand_demos.system.json_record import JsonRecord, parse_json
 from vand_envs.errors import VandError
-from vand_robot.metrics.names import UPDATE
+from vand_robot.metrics.training_metrics import UPDATE
 
 MOST_UPDATES = 2**53
 """Bound of the number of an update, up to which floats are exact."""

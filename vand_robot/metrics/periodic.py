@@ -82,7 +82,7 @@ class PeriodicScore:
     success: bool
     """All tolerances were kept over the whole horizon after the grace."""
     failures: tuple[str, ...]
-    """Criteria that were missed, of `metrics.info.FAILURES`."""
+    """Criteria that were missed, of `metrics.evaluation_metrics.FAILURES`."""
     onset_s: float
     """When the motion came to the orbit to stay [s]; nan: never."""
     scored_s: float

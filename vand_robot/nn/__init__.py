@@ -35,7 +35,6 @@ from vand_robot.nn.regularizers.base import (
 )
 from vand_robot.nn.regularizers.chain import Chain
 from vand_robot.nn.regularizers.classic import Dropout, GaussianNoise, InputNoise, Zoneout
-from vand_robot.nn.regularizers.mixture import kl_bound
 from vand_robot.nn.regularizers.noisin import (
     DISTRIBUTIONS,
     DropoutLSTM,
@@ -44,6 +43,7 @@ from vand_robot.nn.regularizers.noisin import (
 )
 from vand_robot.nn.regularizers.options import OptionInfo, Range
 from vand_robot.nn.regularizers.vand import Vand, VandSampler
+from vand_robot.nn.regularizers.vand_posterior import kl_bound
 
 __all__ = [
     "CELLS",

@@ -132,6 +132,6 @@ def as_lengths(name: str, lengths: Tensor | Sequence[int], steps: int, batch: in
             f"{name} expects lengths: integers of shape ({batch},); got shape {tuple(found.shape)}"
         )
     if found.numel() and not (found.min() >= 1 and found.max() <= steps):
-        came = f"{int(found.min())}..{int(found.max())}"
-        raise ValueError(f"{name} expects lengths in 1..{steps}; got {came}")
+        got = f"{int(found.min())}..{int(found.max())}"
+        raise ValueError(f"{name} expects lengths in 1..{steps}; got {got}")
     return found

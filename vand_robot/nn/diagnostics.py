@@ -16,8 +16,8 @@ from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.kernel.random_mask import require_mask
 from vand_robot.nn.kernel.scan import scan
 from vand_robot.nn.regularizers.chain import ChainSampler
-from vand_robot.nn.regularizers.mixture import kl_bound
 from vand_robot.nn.regularizers.vand import VandSampler
+from vand_robot.nn.regularizers.vand_posterior import kl_bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable

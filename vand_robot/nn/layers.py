@@ -262,8 +262,8 @@ class LSTM(Recurrent[tuple[Tensor, Tensor]]):
             )
         if not (isinstance(hx, (tuple, list)) and [type(part) for part in hx] == [Tensor] * 2):
             kinds = [type(part).__name__ for part in hx] if isinstance(hx, (tuple, list)) else []
-            came = f"({', '.join(kinds)})" if kinds else type(hx).__name__
-            raise TypeError(f"LSTM expects hx to be a pair (h, c); got {came}")
+            got = f"({', '.join(kinds)})" if kinds else type(hx).__name__
+            raise TypeError(f"LSTM expects hx to be a pair (h, c); got {got}")
         shapes = [tuple(part.shape) for part in hx]
         if shapes[0] != shapes[1] or shapes[0][-1:] != (size,):
             raise ValueError(f"LSTM expects h and c of one shape (..., {size}); got {shapes}")

@@ -117,7 +117,7 @@ class Recurrent(Parameters, Generic[Hx]):
         if valid is None and output is scanned and output.requires_grad:
             # The scan keeps its states for the backward pass; the caller may write on a copy.
             output = output.clone(memory_format=torch.contiguous_format)
-        terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.figures())
+        terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.metrics())
         if sampled and self.training:
             terms = self.regularizer.terms(kl)
         if not in_transform():  # whose tensors must not outlive it

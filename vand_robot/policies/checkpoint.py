@@ -128,7 +128,7 @@ def load_policy(path: str | Path) -> RecurrentPolicy:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Loads a policy with everything written beside it; path and errors as in `load_policy`."""
+    """Load a policy with everything written beside it; path and errors as in `load_policy`."""
     folder = find_checkpoint(Path(path))
     file = folder / POLICY_JSON
     head = JsonRecord.read(file)
@@ -154,7 +154,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | None) -> None:
-    """Writes a checkpoint, in place of an older one.
+    """Write a checkpoint, in place of an older one.
 
     Args:
         folder: The checkpoint's folder.
@@ -186,7 +186,7 @@ def save_checkpoint(folder: Path, saved: Checkpoint, trainer: TrainerState | Non
 
 
 def load_trainer_state(folder: Path) -> TrainerState:
-    """Loads the state of training that `save_checkpoint` wrote; errors as in `load_policy`."""
+    """Load the state of training that `save_checkpoint` wrote; errors as in `load_policy`."""
     folder = find_checkpoint(folder)
     record = JsonRecord.read(_present(folder / TRAINER_JSON))
     digest = JsonRecord.read(folder / POLICY_JSON).record("sha256").text(TRAINER_TENSORS)

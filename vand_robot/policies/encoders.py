@@ -60,7 +60,7 @@ class SpatialSoftArgmax(nn.Module):
         self.log_sharpness = nn.Parameter(torch.zeros(()))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Finds the positions.
+        """Find the positions.
 
         Args:
             maps: (M, C, H, W).
@@ -101,7 +101,7 @@ class ImageEncoder(nn.Module):
         """Numbers that an image becomes, F."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encodes images, (M, H, W, 3) uint8 -> (M, F).
+        """Encode images, (M, H, W, 3) uint8 -> (M, F).
 
         With gradients, the activations of each chunk are computed anew in the backward pass: a
         batch of whole episodes has thousands of images.
@@ -124,7 +124,7 @@ class ImageEncoder(nn.Module):
 
 
 def shift(images: Tensor, pixels: int) -> Tensor:
-    """Moves each image by a random number of pixels, up to `pixels` along each axis.
+    """Move each image by a random number of pixels, up to `pixels` along each axis.
 
     Pixels that come into view repeat the edge (Yarats et al. 2021, "Image augmentation is all you
     need: regularizing deep reinforcement learning from pixels").

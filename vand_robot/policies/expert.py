@@ -34,7 +34,7 @@ class ExpertEpisode:
     """Whether the demonstration is over."""
 
     def advance(self, view: Observation) -> None:
-        """Chooses the next action; an expert that is done stands still and keeps its gripper.
+        """Choose the next action; an expert that is done stands still and keeps its gripper.
 
         Args:
             view: Observation of the episode, key -> (d,).

@@ -49,7 +49,7 @@ class Normalizer(nn.Module):
         self.register_buffer("ranges", torch.tensor(ranges)[:, None], persistent=False)
 
     def fit(self, samples: Tensor, exact: Tensor, std_floor: float) -> None:
-        """Takes the statistics of a set of observations.
+        """Take the statistics of a set of observations.
 
         Args:
             samples: (M, D) observations.
@@ -62,7 +62,7 @@ class Normalizer(nn.Module):
         self.noise.copy_(torch.cat([~exact, *[~exact[self.close]] * len(self.ranges)]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalizes observations, (..., D) -> (..., D + R F)."""
+        """Normalize observations, (..., D) -> (..., D + R F)."""
         normalized = torch.addcmul(self.offset, x, self.scale).clamp(-self.clip, self.clip)
         if self.width == x.shape[-1]:
             return normalized

@@ -71,7 +71,7 @@ class PolicyLoss:
     """Scalar [nats per step]: that of the actions to come; zero for a policy that predicts none."""
     penalty: Tensor
     """Scalar: the regularizer's explicit term; zero for most."""
-    figures: Sequence[tuple[float, Mapping[str, Tensor]]]
+    regularizer_metrics: Sequence[tuple[float, Mapping[str, Tensor]]]
     """The regularizer's metrics of each piece of the batch, and the piece's share of the steps:
     mean sigma, mean d, nats of memory per step, beta; scalars on the device."""
     output: Tensor = field(repr=False)
@@ -189,7 +189,9 @@ class RecurrentPolicy(nn.Module):
             batch = batch.cut_windows(self.config.reset_every)
         state: Tensor | None = None
         outputs: list[Tensor] = []  # (T', B, H) each
-        figures: list[tuple[float, Mapping[str, Tensor]]] = []  # share of the steps, metrics
+        regularizer_metrics: list[
+            tuple[float, Mapping[str, Tensor]]
+        ] = []  # share of the steps, metrics
         # (nll, future_actions, penalty) of each piece, times its share of the steps
         weighted: list[Tensor] = []
         for piece in batch.split_time(truncate_steps):
@@ -214,13 +216,15 @@ class RecurrentPolicy(nn.Module):
             )
             share = piece.steps / batch.steps
             weighted.append(share * torch.stack([nll, future_actions, result.terms.penalty]))
-            figures.append((share, result.terms.figures))
+            regularizer_metrics.append((share, result.terms.metric_tensors))
             finished = batch.lengths.shape[0] - len(piece.lengths)
             outputs.append(nn.functional.pad(result.output.detach(), (0, 0, 0, finished)))
             state = result.state
         nll, future_actions, penalty = torch.stack(weighted).sum(0)
         total = nll + self.config.future_actions.weight * future_actions + penalty
-        return PolicyLoss(total, nll, future_actions, penalty, figures, torch.cat(outputs))
+        return PolicyLoss(
+            total, nll, future_actions, penalty, regularizer_metrics, torch.cat(outputs)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -235,7 +239,7 @@ class RecurrentPolicy(nn.Module):
     def act(
         self, observation: Mapping[str, NDArray[Any]], state: PolicyState | None = None
     ) -> tuple[Float32Array, PolicyState]:
-        """Chooses actions for n episodes that advance together.
+        """Choose actions for n episodes that advance together.
 
         Args:
             observation: Key -> (n, d), images (n, H, W, 3) uint8; keys that the policy does not use
@@ -359,7 +363,7 @@ def _misfit(spec: PolicySpec, observation: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _require_finite(observation: Mapping[str, NDArray[Any]], keys: tuple[str, ...]) -> None:
-    """Raises VandError for an observation that is not finite as float32."""
+    """Raise VandError for an observation that is not finite as float32."""
     for key in keys:
         with np.errstate(over="ignore"):
             finite = np.isfinite(np.asarray(observation[key], np.float32)).all()

@@ -15,7 +15,7 @@ from vand_robot.evaluation.results import (
     TaskResult,
     WorstEpisode,
 )
-from vand_robot.metrics.info import (
+from vand_robot.metrics.evaluation_metrics import (
     COUNTED,
     FAILURES,
     METRICS,

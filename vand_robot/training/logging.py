@@ -16,7 +16,15 @@ from rich.text import Text
 from vand_demos.system.files import disk_errors, write_bytes
 from vand_robot.layout import RunFolder
 from vand_robot.metrics.history import read_history
-from vand_robot.metrics.names import DROP, MEMORY, SCORE, SIGMA, TRAIN_NLL, UPDATE, VALID_NLL
+from vand_robot.metrics.training_metrics import (
+    DROP,
+    MEMORY,
+    SCORE,
+    SIGMA,
+    TRAIN_NLL,
+    UPDATE,
+    VALID_NLL,
+)
 from vand_robot.progress import TimeLeft
 
 PLAIN_INTERVAL_S = 10.0
@@ -51,7 +59,7 @@ class RunningMeans:
         """Sets of metrics added so far."""
 
     def add(self, metrics: Mapping[str, float]) -> None:
-        """Adds one set of metrics."""
+        """Add one set of metrics."""
         for name, value in metrics.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
@@ -81,7 +89,7 @@ class MetricsLogger:
         self._board: Any = SummaryWriter(str(folder.tensorboard), purge_step=update + 1)
 
     def write(self, update: int, metrics: Mapping[str, float]) -> None:
-        """Writes the metrics of one update."""
+        """Write the metrics of one update."""
         with disk_errors("write", self._path):
             self._file.write(json.dumps({UPDATE: update, **metrics}) + "\n")
             self._file.flush()

@@ -29,7 +29,7 @@ from vand_robot.config.schema import AUTO, TrainConfig
 from vand_robot.data.batches import Batch, BatchStream, EpisodeBuffer
 from vand_robot.data.loading import TrainingData, load_data
 from vand_robot.layout import CONFIG_HEADER, TRAINER_JSON, TRAINER_TENSORS, RunFolder
-from vand_robot.metrics.names import ROLLOUTS, SCORE, TRAIN, UPDATE, VALID_NLL
+from vand_robot.metrics.training_metrics import ROLLOUTS, SCORE, TRAIN, UPDATE, VALID_NLL
 from vand_robot.nn import dual_step
 from vand_robot.policies.checkpoint import (
     Checkpoint,
@@ -48,9 +48,9 @@ from vand_robot.training.optim import (
     require_training_tensors,
 )
 from vand_robot.training.threads import fastest_threads, torch_settings
-from vand_robot.training.update import UpdateMetrics, not_finite
+from vand_robot.training.update_metrics import UpdateMetrics, not_finite
 
-HARMLESS = ("data", "device", "updates", "validation_interval", "rollouts.interval")
+MAY_CHANGE_ON_RESUME = ("data", "device", "updates", "validation_interval", "rollouts.interval")
 """Keys that may change when a run is resumed. The demonstrations themselves may not."""
 
 LOG_INTERVAL = 10
@@ -66,7 +66,7 @@ PolicyScorer = Callable[[RecurrentPolicy], Mapping[str, float]]
 """Rolls a policy out: metrics, of which `"score"` ranks checkpoints, the higher the better."""
 OnUpdate = Callable[[int, Mapping[str, float]], object]
 """Called with the number of an update and its metrics, by the names in
-`vand_robot.metrics.names`."""
+`vand_robot.metrics.training_metrics`."""
 
 
 class TrainingInterruptedError(VandError):
@@ -101,7 +101,7 @@ def train(
     console: Console | None = None,
     on_update: OnUpdate | None = None,
 ) -> TrainResult:
-    """Trains a policy.
+    """Train a policy.
 
     Args:
         config: The run.
@@ -138,15 +138,15 @@ def train(
     device = find_device(config.device)
     threads = 1 if config.threads == AUTO else config.threads
     with (
-        torch_settings(threads, device, config.precision) as most,
+        torch_settings(threads, device, config.precision) as max_threads,
         closing(load_data(config)) as loaded,
     ):
         data = loaded.to(device)
         with disk_errors("write", folder.path):
             folder.path.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(folder.path, folder.path):
-            config = _with_threads(config, data, folder, most, resume=resume)
-            trainer = _resumed(config, data, folder) if resume else _begun(config, data)
+            config = _with_threads(config, data, folder, max_threads, resume=resume)
+            trainer = _resumed(config, data, folder) if resume else _new_trainer(config, data)
             trainer.extras = trainer.extras if extras is None else extras
             if console is not None and score is not None and scored_tasks:
                 _note_unscored(trainer, scored_tasks, console)
@@ -179,7 +179,7 @@ class Trainer:
         self.extras: Mapping[str, Any] = {}
 
     def step(self, batch: Batch, folder: RunFolder) -> UpdateMetrics:
-        """Makes one update and returns its metrics.
+        """Make one update and return its metrics.
 
         Raises:
             VandError: The loss or the gradient is not finite; the batch is saved in the folder.
@@ -219,7 +219,7 @@ class Trainer:
             mine.copy_(theirs)
 
     def save(self, folder: Path, metrics: Mapping[str, float], *, trainer: bool = False) -> None:
-        """Writes a checkpoint; with `trainer`, the state to go on from as well."""
+        """Write a checkpoint; with `trainer`, the state to go on from as well."""
         saved = Checkpoint(self.averaged, self.config, self.update, metrics, self.extras)
         state = None
         if trainer:
@@ -307,13 +307,13 @@ class _Reporter:
     on_update: OnUpdate | None
 
     def write(self, update: int, metrics: Mapping[str, float]) -> None:
-        """Writes down and shows metrics, if there are any."""
+        """Write down and show metrics, if there are any."""
         if metrics:
             self.log.write(update, metrics)
             self.display.show(update, metrics)
 
     def call(self, update: int, now: UpdateMetrics, metrics: Mapping[str, float]) -> None:
-        """Hands an update's own metrics, and those of a validation, to the caller of `train`."""
+        """Hand an update's own metrics, and those of a validation, to the caller of `train`."""
         if self.on_update is not None:
             validated = {k: v for k, v in metrics.items() if not k.startswith(TRAIN)}
             self.on_update(update, {**_prefixed(TRAIN, now.named()), **validated})
@@ -326,7 +326,7 @@ def _run(
     console: Console | None,
     on_update: OnUpdate | None,
 ) -> None:
-    """Makes the updates that are left."""
+    """Make the updates that are left."""
     with (
         closing(_batches(trainer.config, trainer.data)) as batches,
         MetricsLogger(folder, trainer.update) as log,
@@ -413,7 +413,7 @@ def _with_device(
 
 
 def _with_threads(
-    config: TrainConfig, data: TrainingData, folder: RunFolder, most: int, *, resume: bool
+    config: TrainConfig, data: TrainingData, folder: RunFolder, max_threads: int, *, resume: bool
 ) -> TrainConfig:
     """The configuration with a number for `threads`; `auto` is measured, or that of the old run."""
     if config.threads != AUTO:
@@ -422,14 +422,14 @@ def _with_threads(
         threads = load_checkpoint(folder.last).config.threads
         torch.set_num_threads(int(threads))
         return dataclasses.replace(config, threads=threads)
-    trial = _begun(config, data)
+    trial = _new_trainer(config, data)
     with closing(_batches(config, data)) as batches:
         batch = batches.batch(1)
-    threads = fastest_threads(lambda: trial.step(batch, folder), most)
+    threads = fastest_threads(lambda: trial.step(batch, folder), max_threads)
     return dataclasses.replace(config, threads=threads)
 
 
-def _begun(config: TrainConfig, data: TrainingData) -> Trainer:
+def _new_trainer(config: TrainConfig, data: TrainingData) -> Trainer:
     torch.manual_seed(_torch_seed(config.seed, 0))
     policy = RecurrentPolicy(config.policy, data.spec)
     policy.fit_normalizer(data.train.observations.cpu())
@@ -441,7 +441,7 @@ def _resumed(config: TrainConfig, data: TrainingData, folder: RunFolder) -> Trai
     saved, state = load_checkpoint(folder.last), load_trainer_state(folder.last)
     before = validation.flatten(validation.to_dict(saved.config))
     now = validation.flatten(validation.to_dict(config))
-    for key in sorted((before.keys() | now.keys()) - set(HARMLESS)):
+    for key in sorted((before.keys() | now.keys()) - set(MAY_CHANGE_ON_RESUME)):
         if before.get(key) != now.get(key):
             change = f"{key} was {before.get(key)!r}, now it is {now.get(key)!r}"
             raise UsageError(f"cannot resume {out}: {change}")

@@ -1,4 +1,4 @@
-"""Replay of recorded motion: a video, or one web page with the whole scene."""
+"""Replays: in the browser, in a native window, as one web page with the whole scene, as a video."""
 
 from vand_robot.viewer.html import write_html
 from vand_robot.viewer.video import write_video

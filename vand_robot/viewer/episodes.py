@@ -32,7 +32,7 @@ class Frame:
         return get_task(self.task).instruction
 
     @property
-    def phase(self) -> str:
+    def progress_text(self) -> str:
         """Stage or number of cycles, in words."""
         task = get_task(self.task)
         names = task.stage_names
@@ -45,17 +45,17 @@ class Frame:
 
     @property
     def standing(self) -> str:
-        """The phase, and whether the task is done.
+        """The progress, and whether the task is done.
 
         A rhythm is never called a success here: an evaluation asks that it goes on to the end.
         Instead the text says how many cycles make a demonstration.
         """
         if not self.success:
-            return self.phase
+            return self.progress_text
         cycle = get_task(self.task).cycle
         if cycle is None or get_task(self.task).stages:
-            return f"{self.phase}, success"
-        return f"{self.phase} ({cycle.min_cycles:g} make a demonstration)"
+            return f"{self.progress_text}, success"
+        return f"{self.progress_text} ({cycle.min_cycles:g} make a demonstration)"
 
 
 class EpisodeSource(Protocol):

@@ -94,7 +94,7 @@ class LiveEpisodes:
     def title(self) -> str:
         """As `EpisodeSource.title`."""
         under = "" if self._job.perturbation == NOMINAL else f", {self._job.perturbation.name}"
-        return f"{self._target.facts.run}: held-out seed {self.number}{under}"
+        return f"{self._target.facts.run}: held-out episode {self.number}{under}"
 
     @property
     def frames(self) -> Sequence[Frame]:

@@ -186,7 +186,7 @@ def _lines(player: Player) -> dict[str, str]:
     }
     if player.beside is not None:
         then, _, _ = player.around(player.beside)
-        lines["beside"] = f"{player.beside.title}: {then.phase}"
+        lines["beside"] = f"{player.beside.title}: {then.progress_text}"
     if player.message:
         lines["message"] = player.message
     return lines

@@ -143,7 +143,7 @@ class Player:
         self._at = 0.0
 
     def next(self, by: int = 1) -> None:
-        """Open the next seed or demonstration, or the one before; after the last comes the first.
+        """Open the next episode, or the one before; after the last comes the first.
 
         Raises:
             VandError: It cannot be read.

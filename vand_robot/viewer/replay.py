@@ -21,9 +21,9 @@ from vand_robot.viewer.video import SIZE, VIDEO_FORMATS, require_video, write_vi
 
 FILES = ("html", "video")
 """Viewers that write a file."""
-WINDOWS = ("native", "web")
+INTERACTIVE = ("native", "web")
 """Viewers that a person operates."""
-VIEWERS = (*WINDOWS, *FILES)
+VIEWERS = (*INTERACTIVE, *FILES)
 EXPERT = "expert"
 """In place of a data set beside a policy: the scripted expert, on the same seed."""
 CAMERA = "overview"
@@ -118,7 +118,7 @@ class ReplayRequest:
                     f"{option} is not for the {self.viewer} viewer; use --viewer"
                     f" {' or '.join(viewers)}"
                 )
-        if self.viewer in WINDOWS:
+        if self.viewer in INTERACTIVE:
             if self.out is not None or self.force:
                 option = "--force" if self.out is None else "--out"
                 raise UsageError(f"{option}: the {self.viewer} viewer writes no file")
@@ -337,7 +337,7 @@ def job_motion(target: EvaluationTarget, job: RolloutJob) -> RecordedMotion:
             path = path[: last + round(2.0 / dt) + 1]
     perturbation = "" if job.perturbation == NOMINAL else f", {job.perturbation.name}"
     number = job.seeds[0] - TEST_SEED
-    title = f"{target.facts.run}: {task.instruction} (held-out seed {number}{perturbation})"
+    title = f"{target.facts.run}: {task.instruction} (held-out episode {number}{perturbation})"
     return RecordedMotion(make_world().model, path, dt, title, captions[: len(path)], outcome)
 
 

@@ -159,10 +159,13 @@ class WebViewer(BaseViewer):
             )
             self._task.on_update(self._on_task)
             self._number = gui.add_number(
-                "Seed" if live else "Number", initial_value=player.source.number, min=0, step=1
+                "Episode" if live else "Demonstration",
+                initial_value=player.source.number,
+                min=0,
+                step=1,
             )
             self._number.on_update(self._on_number)
-            following = gui.add_button("Next seed" if live else "Next demonstration")
+            following = gui.add_button("Next episode" if live else "Next demonstration")
             following.on_click(lambda _: self._ask(player.next))
         self._add_keys()
 
@@ -316,7 +319,7 @@ def _heading(player: Player) -> str:
     lines.append(title)
     if player.beside is not None:
         then, _, _ = player.around(player.beside)
-        lines.append(f"On the right: {player.beside.title}: {then.phase}")
+        lines.append(f"On the right: {player.beside.title}: {then.progress_text}")
     if player.message:
         lines.append(f"**{player.message}**")
     return "\n\n".join(lines)

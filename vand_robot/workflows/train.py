@@ -66,6 +66,6 @@ def _notes(paths: Sequence[str]) -> Iterator[str]:
         if left:
             yield (
                 f"note: {len(left)} of {len(dataset)} demonstrations of {path}, such as {left[0]},"
-                " are in neither of its masks train and valid, so nothing learns from them; to make"
-                f" the masks anew: vand-robot demos split {path}"
+                " are in neither of its splits train and valid, so nothing learns from them; to"
+                f" make the splits anew: vand-robot demos split {path}"
             )

@@ -8,7 +8,7 @@ import numpy as np
 from vand_demos.episode import Episode
 from vand_demos.episode_builder import EpisodeBuilder
 from vand_demos.experts.disturbance import Disturbance, DisturbanceProcess
-from vand_demos.experts.expert import EXPERTS, Demonstration, Expert, Script
+from vand_demos.experts.expert import EXPERTS, Demonstrator, Expert, Script
 from vand_envs import Task, TaskBatch
 from vand_envs.controller import ActionMode
 from vand_envs.typing import Float32Array, FloatArray
@@ -23,7 +23,7 @@ def demonstrate(
     task: str | Task,
     seeds: Iterable[int],
     *,
-    script: Script | Demonstration | None = None,
+    script: Script | Demonstrator | None = None,
     disturbance: Disturbance | None = None,
     action_mode: ActionMode = "ee_twist",
     control_dt_s: float = 0.1,

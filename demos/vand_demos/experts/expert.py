@@ -14,8 +14,8 @@ PRESSING_M = 0.003
 ENDLESS = (1e9, 1e9)
 """Range of cycles that means "never stop"."""
 
-Demonstration = Callable[[GoalController, View], Skill]
-"""A whole demonstration, as a skill: told how to move, and the first view."""
+Demonstrator = Callable[[GoalController, View], Skill]
+"""Function that gives a whole demonstration as a skill, from how to move and the first view."""
 
 
 def pressing(view: View, robot: RobotSpec) -> bool:  # noqa: ARG001  (`Script.in_contact`)
@@ -27,15 +27,15 @@ def pressing(view: View, robot: RobotSpec) -> bool:  # noqa: ARG001  (`Script.in
 class Script:
     """How a task is demonstrated."""
 
-    demonstration: Demonstration
+    demonstration: Demonstrator
     """The whole demonstration; one of a periodic task stops after some cycles."""
-    endless: Demonstration | None = None
+    endless: Demonstrator | None = None
     """Of a periodic task, the same without an end."""
     in_contact: Callable[[View, RobotSpec], bool] = pressing
     """Whether the hand is where a disturbance must be weak (`Disturbance.in_contact`)."""
 
 
-EXPERTS: Registry[Script] = Registry("task")
+EXPERTS: Registry[Script] = Registry("expert")
 """Task id -> the script that demonstrates it."""
 
 
@@ -61,7 +61,7 @@ class Expert:
 
     def __init__(
         self,
-        demonstration: Demonstration,
+        demonstration: Demonstrator,
         seed: int,
         control_dt_s: float,
         robot: RobotSpec = DEFAULT_ROBOT,

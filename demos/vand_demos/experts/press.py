@@ -6,7 +6,7 @@ tells the button that was pressed last, and not how often.
 
 import numpy as np
 
-from vand_demos.experts.expert import Demonstration, Script, register_expert
+from vand_demos.experts.expert import Demonstrator, Script, register_expert
 from vand_demos.experts.motion import GoalController, Vector, View, position
 from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, funnel, grip, reach, stand_still
 from vand_envs.geometry import to_world
@@ -30,7 +30,7 @@ DOWN_M = 0.017
 there would show presses that barely count, and whoever copies them falls short of that."""
 
 
-def script(order: str) -> Demonstration:
+def script(order: str) -> Demonstrator:
     """The whole demonstration of an order such as "ABAC"."""
 
     def demonstrate(motion: GoalController, view: View) -> Skill:

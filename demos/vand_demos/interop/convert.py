@@ -44,7 +44,7 @@ class Conversion:
 
 
 def export_dataset(path: str | Path, out: str | Path, format_name: str) -> Conversion:
-    """Writes a data set in another format, into a folder that appears whole or not at all.
+    """Write a data set in another format, into a folder that appears whole or not at all.
 
     Args:
         path: The data set.
@@ -69,7 +69,7 @@ def export_dataset(path: str | Path, out: str | Path, format_name: str) -> Conve
 def import_dataset(
     folder: str | Path, out: str | Path, format_name: str, *, overwrite: bool = False
 ) -> Conversion:
-    """Reads back what `export_dataset` wrote.
+    """Read back what `export_dataset` wrote.
 
     Args:
         folder: The folder.

@@ -165,7 +165,7 @@ _SEEN_LAST = "seen_last"
 
 @contextmanager
 def new_folder(out: Path, *libraries: str) -> Iterator[Path]:
-    """Makes a folder that appears whole or not at all.
+    """Make a folder that appears whole or not at all.
 
     Args:
         out: The folder.

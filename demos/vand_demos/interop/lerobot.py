@@ -83,7 +83,7 @@ _DISTURBED = "disturbed"
 
 
 def write(dataset: DemoDataset, folder: Path, _name: str) -> None:
-    """Writes a data set that has episodes into an empty folder.
+    """Write a data set that has episodes into an empty folder.
 
     Raises:
         VandError: It is damaged, or its control rate is no whole number of frames a second.

@@ -51,7 +51,7 @@ class FrameFiles:
             self._writer.close()
 
     def write(self, table: pa.Table) -> dict[str, int]:
-        """Writes an episode, and tells where it is."""
+        """Write an episode, and tell where it is."""
         chunk, file = divmod(self._count, CHUNK_FILES)
         path = self._folder / DATA.format(chunk_index=chunk, file_index=file)
         if self._writer is None:
@@ -219,7 +219,7 @@ def info_of(
 
 
 def write_tasks(path: Path, tasks: Mapping[str, int]) -> None:
-    """Writes the tasks as pandas would write a frame whose index is the instruction."""
+    """Write the tasks as pandas would write a frame whose index is the instruction."""
     table = pa.table({"task_index": list(tasks.values()), "task": list(tasks)})
     about = [
         {
@@ -238,7 +238,7 @@ def write_tasks(path: Path, tasks: Mapping[str, int]) -> None:
 def write_places(
     path: Path, places: Sequence[Mapping[str, Any]], stats: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Writes a row for each episode: its place, and its statistics."""
+    """Write a row for each episode: its place, and its statistics."""
     rows = [
         {
             **place,
@@ -254,5 +254,5 @@ def write_places(
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON as LeRobot does."""
+    """Write JSON as LeRobot does."""
     path.write_text(json.dumps(content, indent=4, ensure_ascii=False), "utf-8")

@@ -48,7 +48,7 @@ _STATES, _PARTS, _DISTURBED = "states", "action_dict", "disturbed"
 
 
 def write(dataset: DemoDataset, folder: Path, name: str) -> None:
-    """Writes a data set that has episodes into an empty folder.
+    """Write a data set that has episodes into an empty folder.
 
     Raises:
         UsageError: The name is none that Minari gives to a data set.
@@ -197,7 +197,7 @@ def _open(folder: Path) -> MinariStorage:
 
 
 def _require_complete(folder: Path, index: int, about: Any, content: Any, extras: Extras) -> None:
-    """Raises VandError for an episode that lacks what the way back needs."""
+    """Raise VandError for an episode that lacks what the way back needs."""
     parts = (content["infos"] or {}).get(_PARTS, {}) if extras.action_parts else {}
     for owner, names in (
         (about, (_OURS,)),

@@ -57,7 +57,7 @@ def augment(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[str, ...]:
-    """Writes a data set as it would be had it been recorded with images.
+    """Write a data set as it would be had it been recorded with images.
 
     The new file appears when it is whole, so it can be stopped at any time. Names, splits and
     identities of the episodes stay.

@@ -77,7 +77,7 @@ def check_file(path: str | Path, *, patience_s: float = 60.0) -> list[str]:
 
 
 def iterate_check(path: str | Path) -> Iterator[_Message]:
-    """Checks a data set in this process, as far as HDF5 lets it.
+    """Check a data set in this process, as far as HDF5 lets it.
 
     Nothing is read before its declared shape and size have proved sensible; one episode at a time
     is held in memory. Of a file that is of another format, nothing but that is said.

@@ -13,7 +13,7 @@ from vand_envs.world import TIME_STEPS_S
 
 
 def require_env_args(what: str, env_args: Any) -> None:
-    """Checks that env_args holds everything that it must.
+    """Check that env_args holds everything that it must.
 
     Raises:
         VandError: It does not.
@@ -40,7 +40,7 @@ def require_env_args(what: str, env_args: Any) -> None:
 def require_compatible(
     env_args: Mapping[str, Any], other: Mapping[str, Any], what: str = "the data set"
 ) -> None:
-    """Checks that two environments have the same robot, actions, control step and instructions.
+    """Check that two environments have the same robot, actions, control step and instructions.
 
     Args:
         env_args: What is wanted.
@@ -116,7 +116,7 @@ def reward_fault(episode: Episode) -> str | None:
 
 
 def require_fits(episode: Episode, env_args: Mapping[str, Any], first: Mapping[str, str]) -> None:
-    """Checks that an episode belongs into a data set.
+    """Check that an episode belongs into a data set.
 
     Args:
         episode: The episode.

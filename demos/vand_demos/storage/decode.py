@@ -38,7 +38,7 @@ from vand_envs.errors import VandError
 
 
 def hdf5_errors(doing: str, path: Path) -> AbstractContextManager[None]:
-    """Turns what h5py raises for a damaged file or a bad disk into `cannot <doing> <path>: ...`."""
+    """Turn what h5py raises for a damaged file or a bad disk into `cannot <doing> <path>: ...`."""
     return library_errors(doing, path, "h5py")
 
 
@@ -90,7 +90,7 @@ def stray_faults(file: Any) -> Iterator[str]:
 
 
 def require_format(path: Path, file: Any) -> None:
-    """Raises VandError for a file that is not of this format, or of a newer version of it."""
+    """Raise VandError for a file that is not of this format, or of a newer version of it."""
     form, version = read_attribute(file, "format"), read_attribute(file, "format_version")
     if form != FORMAT:
         raise VandError(f"{path} is no {FORMAT} file: its attribute 'format' is not {FORMAT!r}")
@@ -206,7 +206,7 @@ def demo_faults(demo: Any) -> Iterator[str]:
 
 
 def read_array(group: Any, key: str, steps: int) -> NDArray[Any] | Unreadable:
-    """Reads one array of an episode once its declaration has proved sensible."""
+    """Read one array of an episode once its declaration has proved sensible."""
     dataset = _member(group, key)
     if not isinstance(dataset, h5py.Dataset):
         return Unreadable("expected an array of this file, got a group or a link")

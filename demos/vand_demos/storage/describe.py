@@ -11,7 +11,7 @@ from vand_demos.storage.reader import DemoDataset
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """Describes a data set with what JSON can hold.
+    """Describe a data set with what JSON can hold.
 
     Returns:
         `path`; `size_bytes`; `episodes`; `steps`; `robot`, `action_mode`, `control_dt_s`;

@@ -56,7 +56,7 @@ def split(
 def merge(
     out: str | Path, paths: Sequence[str | Path], *, overwrite: bool = False
 ) -> tuple[str, ...]:
-    """Puts several data sets into a new one, in their order; splits of one name are joined.
+    """Put several data sets into a new one, in their order; splits of one name are joined.
 
     Returns:
         The names of the episodes in the new data set.
@@ -90,7 +90,7 @@ def filter_dataset(
     *,
     overwrite: bool = False,
 ) -> tuple[str, ...]:
-    """Copies the episodes that a predicate holds for into a new data set, under their names.
+    """Copy the episodes that a predicate holds for into a new data set, under their names.
 
     Returns:
         Their names.
@@ -108,7 +108,7 @@ def filter_dataset(
 def select(
     path: str | Path, out: str | Path, names: Iterable[str], *, overwrite: bool = False
 ) -> tuple[str, ...]:
-    """Copies the episodes of these names into a new data set; arrays are not read.
+    """Copy the episodes of these names into a new data set; arrays are not read.
 
     Returns:
         Their names, by number.
@@ -126,7 +126,7 @@ def select(
 
 
 def delete(path: str | Path, names: Iterable[str]) -> tuple[str, ...]:
-    """Removes episodes from a data set; the others keep their names.
+    """Remove episodes from a data set; the others keep their names.
 
     Returns:
         The names that are left.
@@ -146,13 +146,13 @@ def delete(path: str | Path, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _require_known(dataset: DemoDataset, names: Iterable[str]) -> None:
-    """Raises UsageError for a name that no episode has."""
+    """Raise UsageError for a name that no episode has."""
     for name in sorted(set(names) - set(dataset.names)):
         raise unknown_name("episode", name, dataset.names)
 
 
 def _require_mergeable(datasets: Sequence[DemoDataset]) -> None:
-    """Raises VandError where data sets cannot be one."""
+    """Raise VandError where data sets cannot be one."""
     first = datasets[0]
     recordings = Recordings()
     for dataset in datasets:
@@ -180,7 +180,7 @@ _Picks = Sequence[tuple[DemoDataset, Mapping[str, str]]]
 
 
 def _rebuild(out: Path, picks: _Picks, *, overwrite: bool) -> None:
-    """Writes a data set of episodes of others, with their splits."""
+    """Write a data set of episodes of others, with their splits."""
     with rewriting(out) as temporary:
         require_new(out, overwrite=overwrite)
         _build(temporary, out, picks)

@@ -34,7 +34,7 @@ MEMORY_BYTES = 1 << 29
 
 
 def require_readable(path: Path, patience_s: float = PATIENCE_S) -> None:
-    """Checks that HDF5 can read what describes a file, once for each version of it.
+    """Check that HDF5 can read what describes a file, once for each version of it.
 
     Raises:
         LostProcessError: HDF5 would crash or hang.
@@ -103,7 +103,7 @@ def _require_readable(path: Path, patience_s: float, _version: tuple[int, ...]) 
 
 
 def iterate_descriptions(path: str) -> Iterator[str]:
-    """Reads all that describes the arrays of a data set, and every text, as far as HDF5 lets it.
+    """Read all that describes the arrays of a data set, and every text, as far as HDF5 lets it.
 
     Yields:
         The name of each episode, once its description has been read.
@@ -125,7 +125,7 @@ def iterate_descriptions(path: str) -> Iterator[str]:
 
 
 def iterate_files(*paths: str) -> Iterator[str]:
-    """Reads the descriptions of several files, see `iterate_descriptions`.
+    """Read the descriptions of several files, see `iterate_descriptions`.
 
     Yields:
         Each file, once its description has been read.
@@ -170,7 +170,7 @@ def _declared_bytes(array: Any) -> int:
 
 
 def _touch(_: str, item: Any) -> None:
-    """Reads what describes a group or an array; the index of an array's chunks is a part of it."""
+    """Read what describes a group or an array; the index of an array's chunks is a part of it."""
     for key in item.attrs:
         read_attribute(item, key)
     if isinstance(item, h5py.Dataset):

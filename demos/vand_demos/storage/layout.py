@@ -77,7 +77,7 @@ def parts_folder(path: Path) -> Path:
 
 
 def require_file(path: Path) -> None:
-    """Checks that there is a file to open.
+    """Check that there is a file to open.
 
     Raises:
         UsageError: There is none; the line tells whether episodes of it wait to be packed.
@@ -124,7 +124,7 @@ def demo_number(name: str) -> int:
 
 
 def require_folder(path: Path) -> None:
-    """Checks that a file can be at a path.
+    """Check that a file can be at a path.
 
     Raises:
         UsageError: There is no folder for it, or it is a folder itself.
@@ -136,7 +136,7 @@ def require_folder(path: Path) -> None:
 
 
 def require_new(path: Path, *, overwrite: bool = False) -> None:
-    """Checks that a data set may be begun at a path.
+    """Check that a data set may be begun at a path.
 
     Raises:
         UsageError: There is one already, or episodes of one.

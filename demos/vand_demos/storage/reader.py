@@ -61,7 +61,7 @@ class DemoDataset:
 
     @classmethod
     def open(cls, path: str | Path, *, guarded: bool = False) -> Self:
-        """Opens a data set.
+        """Open a data set.
 
         Args:
             path: The file.
@@ -88,7 +88,7 @@ class DemoDataset:
             raise
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self.file.close()
 
     def __enter__(self) -> Self:
@@ -119,7 +119,7 @@ class DemoDataset:
         next_observations: bool = True,
         images: bool = True,
     ) -> Episode:
-        """Reads one episode.
+        """Read one episode.
 
         Args:
             name: `demo_<int>`.

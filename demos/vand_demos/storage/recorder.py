@@ -115,7 +115,7 @@ class Recorder:
         return self._packed + self._parts
 
     def save(self, episode: Episode) -> int:
-        """Puts an episode on the disk.
+        """Put an episode on the disk.
 
         Returns:
             The number of episodes in the data set now.
@@ -151,7 +151,7 @@ class Recorder:
         return sum(steps for _, steps in self._saved)
 
     def undo(self) -> int:
-        """Takes back the last episode that this recorder saved; it is off the disk on return.
+        """Take back the last episode that this recorder saved; it is off the disk on return.
 
         Returns:
             The number of episodes in the data set now.
@@ -173,7 +173,7 @@ class Recorder:
         return len(self)
 
     def close(self) -> RepairReport:
-        """Packs the parts into the data set and lets go of it. Closing twice does nothing more.
+        """Pack the parts into the data set and let go of it. Closing twice does nothing more.
 
         Raises:
             VandError: The disk is full, or a part file is damaged; every part that is not in the
@@ -221,7 +221,7 @@ class Recorder:
 
 
 def repair(path: str | Path) -> RepairReport:
-    """Packs what a recording that crashed has left into the data set.
+    """Pack what a recording that crashed has left into the data set.
 
     Raises:
         UsageError: There is neither a data set nor a part of one.
@@ -238,7 +238,7 @@ def repair(path: str | Path) -> RepairReport:
 
 
 def pack(path: Path, *, guarded: bool = False) -> RepairReport:
-    """Moves the episodes of the part files into the data set; the caller holds its lock.
+    """Move the episodes of the part files into the data set; the caller holds its lock.
 
     The data set is replaced before the parts are removed, so a crash between leaves parts whose
     episodes are packed: they are told by their identity, and only removed.
@@ -266,7 +266,7 @@ def pack(path: Path, *, guarded: bool = False) -> RepairReport:
 
 
 def _start(temporary: Path, path: Path, part: Path) -> None:
-    """Begins the new file as a copy of the data set, or empty where there is none yet."""
+    """Begin the new file as a copy of the data set, or empty where there is none yet."""
     if path.exists():
         with disk_errors("write", path):
             shutil.copyfile(path, temporary)
@@ -299,5 +299,5 @@ def _is_sound(part: Path) -> bool:
 
 
 def _set_aside(part: Path) -> Path:
-    """Renames a part file that cannot be read, so that nothing takes it for an episode."""
+    """Rename a part file that cannot be read, so that nothing takes it for an episode."""
     return part.rename(part.with_name(part.name + DAMAGED_SUFFIX))

@@ -132,7 +132,7 @@ class StoredEpisode:
 
 
 def create(path: Path, env_args: Mapping[str, Any]) -> None:
-    """Makes an empty data set at a new path, which nobody else reads yet."""
+    """Make an empty data set at a new path, which nobody else reads yet."""
     with h5py.File("empty", "w", driver="core", backing_store=False, libver=LIBVER) as file:
         _write_header(file, env_args)
         file.flush()
@@ -142,7 +142,7 @@ def create(path: Path, env_args: Mapping[str, Any]) -> None:
 
 
 def append(path: Path, sources: Iterable[StoredEpisode]) -> tuple[str, ...]:
-    """Copies episodes to the end of a file under construction; compressed data stay as they are.
+    """Copy episodes to the end of a file under construction; compressed data stay as they are.
 
     Args:
         path: A file that nobody else reads yet.
@@ -164,7 +164,7 @@ def append(path: Path, sources: Iterable[StoredEpisode]) -> tuple[str, ...]:
 
 
 def _append_batch(file: Any, batch: Sequence[StoredEpisode]) -> list[str]:
-    """Copies episodes into an open file, and returns their names."""
+    """Copy episodes into an open file, and return their names."""
     taken = demo_names(file)
     first = demo_number(taken[-1]) + 1 if taken else 0
     names = [source.new_name or f"demo_{first + i}" for i, source in enumerate(batch)]
@@ -205,7 +205,7 @@ def write_splits(path: Path, splits: Mapping[str, Sequence[str]]) -> None:
 
 @contextmanager
 def rewriting(path: Path) -> Iterator[Path]:
-    """Holds the lock of a data set and builds a new file that takes its place at the end.
+    """Hold the lock of a data set and build a new file that takes its place at the end.
 
     Yields:
         The path to build the new file at.
@@ -229,7 +229,7 @@ def write_dataset(
     states: bool = True,
     next_observations: bool = True,
 ) -> tuple[str, ...]:
-    """Writes a data set that appears whole or not at all.
+    """Write a data set that appears whole or not at all.
 
     Args:
         path: The file.

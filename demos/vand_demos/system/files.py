@@ -88,7 +88,7 @@ def read_regular(path: Path) -> bytes:
 
 @contextmanager
 def disk_errors(doing: str, path: Path) -> Iterator[None]:
-    """Turns what the operating system raises into one line: `cannot <doing> <path>: <reason>`.
+    """Turn what the operating system raises into one line: `cannot <doing> <path>: <reason>`.
 
     Raises:
         VandError: In place of an `OSError`.
@@ -101,7 +101,7 @@ def disk_errors(doing: str, path: Path) -> Iterator[None]:
 
 @contextmanager
 def library_errors(doing: str, path: Path, *libraries: str) -> Iterator[None]:
-    """Turns what a library raises over a damaged file into one line, as `disk_errors` does.
+    """Turn what a library raises over a damaged file into one line, as `disk_errors` does.
 
     Libraries raise `KeyError`, `TypeError` and others for a file that is damaged, so the kind says
     nothing useful. Where an error comes from does: one that our own code raises passes through.
@@ -148,7 +148,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def replacing(path: Path, folder: Path) -> Iterator[Path]:
-    """Writes a file that appears at `path` whole or not at all.
+    """Write a file that appears at `path` whole or not at all.
 
     Args:
         path: Where the file shall be; what is there is replaced at the end.
@@ -174,7 +174,7 @@ def replacing(path: Path, folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Writes a folder that appears at `folder` whole or not at all.
+    """Write a folder that appears at `folder` whole or not at all.
 
     Files of one folder belong together. So the new folder is written beside the old one; then the
     old one steps aside and the new one takes its name. A crash between the two renames leaves the
@@ -225,7 +225,7 @@ def _beside(folder: Path, name: str) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file that appears whole or not at all, and is on the disk on return.
+    """Write a file that appears whole or not at all, and is on the disk on return.
 
     Raises:
         VandError: The disk is full or fails; nothing is left behind.
@@ -235,7 +235,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk.
+    """Wait until a file, or the names in a folder, are on the disk.
 
     Windows flushes files only where they are open for writing, and folders not at all.
     """
@@ -250,7 +250,7 @@ def sync(path: Path) -> None:
 
 
 def reserve(path: Path, size: int) -> None:
-    """Claims disk space for a file to grow to `size` bytes.
+    """Claim disk space for a file to grow to `size` bytes.
 
     HDF5 cannot back out when the disk refuses it in the middle of a write, so it is asked before.
 
@@ -268,7 +268,7 @@ def reserve(path: Path, size: int) -> None:
 
 @contextmanager
 def exclusive(folder: Path, what: Path) -> Iterator[None]:
-    """Holds the lock of a folder, which is made for it and removed after it where it is empty.
+    """Hold the lock of a folder, which is made for it and removed after it where it is empty.
 
     The lock ends with the process, however that ends. Unfinished files that an earlier holder left
     in the folder are removed.

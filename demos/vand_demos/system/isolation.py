@@ -37,7 +37,7 @@ def run_apart(
     patience_s: float = 60.0,
     memory_bytes: int | None = None,
 ) -> Iterator[Any]:
-    """Runs a generator function in another process and passes on what it yields.
+    """Run a generator function in another process and pass on what it yields.
 
     Args:
         function: `"package.module:name"` of a generator function of texts; it yields what JSON can

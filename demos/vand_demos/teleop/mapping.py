@@ -109,7 +109,7 @@ def load_mapping(path: Path | None, default: InputMapping, inputs: tuple[str, ..
 def _require_inputs(
     path: Path, table: Mapping[str, str], form: re.Pattern[str], expected: str, known: Sequence[str]
 ) -> None:
-    """Raises UsageError for an expression that is not of a form, or an unknown input in it."""
+    """Raise UsageError for an expression that is not of a form, or an unknown input in it."""
     for name, expression in table.items():
         if not form.fullmatch(expression):
             raise UsageError(f"{path}: {name}: expected {expected}, got {expression!r}")

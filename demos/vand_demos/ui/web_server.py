@@ -82,7 +82,7 @@ class _Gate:
         self.used = False
 
     def serve(self, handler: Channel, host: str, port: int, **options: Any) -> Any:
-        """Takes the place of `websockets.asyncio.server.serve`."""
+        """Take the place of `websockets.asyncio.server.serve`."""
         self.used = True
         answer = options.pop("process_request")
         options["logger"] = _logger
@@ -123,7 +123,7 @@ _logger.addFilter(lambda record: record.getMessage() != "opening handshake faile
 
 @contextlib.contextmanager
 def _through(gate: _Gate) -> Iterator[None]:
-    """Lets a gate stand before the servers that viser starts inside the block.
+    """Let a gate stand before the servers that viser starts inside the block.
 
     viser has no setting for it: it is given another function to listen with, for that moment.
     """

@@ -67,7 +67,8 @@ class Cycle:
     radius: tuple[float, float]
     """Smallest and largest distance from a loop's center at which winding counts, in `unit`."""
     min_cycles: int
-    """Cycles after which one episode of an endless task counts as a success."""
+    """Cycles after which a demonstration of an endless task is long enough. An evaluation asks for
+    more: that the rhythm keeps to the demonstrations' cycle up to the end of the episode."""
     loops: tuple[Loop, ...] = (Loop(),)
     """The loops around each of which a cycle winds once: one circle, or both of a figure of
     eight."""

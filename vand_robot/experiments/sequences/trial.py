@@ -137,8 +137,8 @@ def _train(
         optimizer.step()
         dual_step(layer)
         schedule.step()
-    figures = {"nll": nll.item(), **result.terms.stats}
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+    metrics = {"nll": nll.item(), **result.terms.metrics}
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 @torch.no_grad()

@@ -40,7 +40,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class RegularizerTerms:
-    """Terms of a regularizer in the loss, and its figures for the log."""
+    """Terms of a regularizer in the loss, and its metrics."""
 
     kl: Tensor
     """Scalar [nats per step]: mean over valid steps and batch, sum over units and layers."""
@@ -48,16 +48,16 @@ class RegularizerTerms:
     penalty: Tensor
     """Scalar to add to the loss."""
 
-    figures: Mapping[str, Tensor] = field(default_factory=dict)
-    """Named scalars for the log, detached, where the network is."""
+    metric_tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    """Name -> metric, a detached scalar on the network's device."""
 
     @property
-    def stats(self) -> dict[str, float]:
-        """Named figures for the log, as numbers; on a GPU this waits for it, once for all."""
-        if not self.figures:
+    def metrics(self) -> dict[str, float]:
+        """Name -> metric, as numbers; on a GPU this waits for it, once for all."""
+        if not self.metric_tensors:
             return {}
-        values: list[float] = torch.stack(list(self.figures.values())).tolist()
-        return dict(zip(self.figures, values, strict=True))
+        values: list[float] = torch.stack(list(self.metric_tensors.values())).tolist()
+        return dict(zip(self.metric_tensors, values, strict=True))
 
 
 class Sampler(nn.Module):
@@ -119,10 +119,10 @@ class Sampler(nn.Module):
 
     def terms(self, kl: Tensor) -> RegularizerTerms:
         """Turn the layers' summed KL [nats per step] into terms of the loss."""
-        return RegularizerTerms(kl=kl, penalty=torch.zeros_like(kl), figures=self.figures())
+        return RegularizerTerms(kl, torch.zeros_like(kl), self.metrics())
 
-    def figures(self) -> dict[str, Tensor]:
-        """Scalars for the log that are known without running; detached."""
+    def metrics(self) -> dict[str, Tensor]:
+        """Name -> metric that is known without running, a detached scalar."""
         return {}
 
     def reset_parameters(self) -> None:

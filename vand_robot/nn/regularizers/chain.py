@@ -107,7 +107,7 @@ class ChainSampler(Sampler):
         """See `Sampler.terms`: the KL is the first member's, the only one that can pay any."""
         first, *rest = self.samplers()
         terms = first.terms(kl)
-        return RegularizerTerms(terms.kl, terms.penalty, {**_merged(rest), **terms.figures})
+        return RegularizerTerms(terms.kl, terms.penalty, {**_merged(rest), **terms.metric_tensors})
 
     def record(self, kl: Tensor, steps: Tensor | int) -> None:
         """See `Sampler.record`: the KL is the first member's."""
@@ -123,10 +123,10 @@ class ChainSampler(Sampler):
         for sampler in self.samplers():
             sampler.reset_parameters()
 
-    def figures(self) -> dict[str, Tensor]:
-        """See `Sampler.figures`."""
+    def metrics(self) -> dict[str, Tensor]:
+        """See `Sampler.metrics`."""
         return _merged(self.samplers())
 
 
 def _merged(samplers: Iterable[Sampler]) -> dict[str, Tensor]:
-    return {key: value for sampler in samplers for key, value in sampler.figures().items()}
+    return {key: value for sampler in samplers for key, value in sampler.metrics().items()}

@@ -68,7 +68,8 @@ from vand_robot.nn.regularizers.base import (
     Sample,
     Sampler,
 )
-from vand_robot.nn.regularizers.mixture import (
+from vand_robot.nn.regularizers.options import Range
+from vand_robot.nn.regularizers.vand_posterior import (
     draw_mixture,
     formula_noise,
     kl_bound,
@@ -77,7 +78,6 @@ from vand_robot.nn.regularizers.mixture import (
     trapezoid_shares,
     wide,
 )
-from vand_robot.nn.regularizers.options import Range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -308,8 +308,8 @@ class VandSampler(Sampler):
         beta = self.beta.clone()
         if self.vand.budget is not None and self.training and torch.is_grad_enabled():
             beta = beta * torch.exp(DAMPING * self._excess(kl.detach(), self.vand.budget))
-        figures = {**self.figures(), "beta": beta, "memory_nats": kl.detach()}
-        return RegularizerTerms(kl=kl, penalty=beta * kl, figures=figures)
+        metrics = {**self.metrics(), "beta": beta, "memory_nats": kl.detach()}
+        return RegularizerTerms(kl=kl, penalty=beta * kl, metric_tensors=metrics)
 
     def record(self, kl: Tensor, steps: Tensor | int) -> None:
         """See `Sampler.record`."""
@@ -350,8 +350,8 @@ class VandSampler(Sampler):
         return (kl / budget).log().clamp(-1, 1).where(usable, 0.0)
 
     @torch.no_grad()
-    def figures(self) -> dict[str, Tensor]:
-        """See `Sampler.figures`."""
-        figures = {"sigma": self.sigma, "drop": self.drop, "prior": self.prior_scale}
-        means = {key: value.mean() for key, value in figures.items() if value is not None}
+    def metrics(self) -> dict[str, Tensor]:
+        """See `Sampler.metrics`."""
+        learned = {"sigma": self.sigma, "drop": self.drop, "prior": self.prior_scale}
+        means = {key: value.mean() for key, value in learned.items() if value is not None}
         return {**means, "beta": self.beta.clone()}

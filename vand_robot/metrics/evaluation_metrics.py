@@ -1,7 +1,7 @@
 """The metrics of an evaluation: their labels, units, meaning and weight.
 
 This is the only list of their names, which are those in `results.json` and `episodes.csv`. Those of
-a training run are in `vand_robot.metrics.names`.
+a training run are in `vand_robot.metrics.training_metrics`.
 """
 
 from dataclasses import dataclass

@@ -45,11 +45,11 @@ class UpdateMetrics:
             learning_rate: Learning rate.
         """
         terms = [loss.total, loss.nll, loss.future_actions, loss.penalty, norm]
-        figures = [value for _, piece in loss.figures for value in piece.values()]
-        numbers = torch.stack([value.detach() for value in (*terms, *figures)]).tolist()
+        regularizer = [value for _, piece in loss.regularizer_metrics for value in piece.values()]
+        numbers = torch.stack([value.detach() for value in (*terms, *regularizer)]).tolist()
         means: dict[str, float] = {}
         following = iter(numbers[len(terms) :])
-        for share, piece in loss.figures:
+        for share, piece in loss.regularizer_metrics:
             for name in piece:
                 means[name] = means.get(name, 0) + share * next(following)
         total, nll, future_actions, penalty, gradient_norm = numbers[: len(terms)]
