@@ -40,6 +40,19 @@ def test_what_is_written_is_read_back_bit_for_bit(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.hdf5"]
 
 
+def test_which_steps_are_disturbed_is_kept_and_may_be_unknown(tmp_path):
+    flags = np.arange(7) % 3 == 0
+    known, unknown = episode(0, disturbed=flags), episode(1)
+    for name, one in (("known", known), ("unknown", unknown)):
+        write_dataset(tmp_path / f"{name}.hdf5", [one], ENV_ARGS)
+    merge(tmp_path / "both.hdf5", [tmp_path / "known.hdf5", tmp_path / "unknown.hdf5"])
+    with DemoDataset.open(tmp_path / "both.hdf5") as dataset:
+        assert all(same(a, b) for a, b in zip((known, unknown), dataset, strict=True))
+        assert dataset.episode("demo_0").disturbed.tolist() == flags.tolist()
+        assert dataset.episode("demo_1").disturbed is None
+    assert check_file(tmp_path / "both.hdf5") == []
+
+
 def test_a_plain_hdf5_reader_finds_robomimics_layout(path):
     episodes = four()
     with h5py.File(path, "r", swmr=True, libver="latest") as file:  # as robomimic opens it

@@ -115,6 +115,14 @@ FAULTS = {
     ),
     "float32 states": (cast("states", None, np.float32), "states: expected float64, got float32"),
     "int32 dones": (cast("dones", None, np.int32), "dones: expected int64, got int32"),
+    "short disturbed": (
+        {"disturbed": np.zeros(6, np.bool_)},
+        "disturbed: expected 7 steps, got shape (6,)",
+    ),
+    "disturbed of numbers": (
+        {"disturbed": np.zeros(7, np.float32)},
+        "disturbed: expected bool, got float32",
+    ),
     "flat actions": ({"actions": np.zeros(7, np.float32)}, "actions: expected 2 axes"),
     "no steps": (
         {"actions": np.zeros((0, 10), np.float32)},

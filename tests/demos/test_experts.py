@@ -5,7 +5,7 @@ from itertools import count, islice
 import numpy as np
 import pytest
 
-from vand_demos.experts import EXPERTS, Disturbance, make_expert
+from vand_demos.experts import EXPERTS, Disturbance, DisturbanceProcess, make_expert
 from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.experts.skills import OPEN
 from vand_envs import TaskBatch, task_ids
@@ -118,6 +118,28 @@ def test_labels_are_clean_while_what_is_executed_is_disturbed():
     assert not np.allclose(
         clean.observations["ee_pos"][40], noisy.observations["ee_pos"][40], atol=1e-3
     )
+
+
+def test_steps_count_as_disturbed_in_a_burst_and_for_the_time_of_recovery_after_it():
+    noise = Disturbance(rate_hz=0.4)
+    process = DisturbanceProcess(noise, 3, 0.1, lambda view: False)
+    action = np.zeros(10)
+    executed, disturbed = [], []
+    for _ in range(400):
+        executed.append(bool(process.apply(action, {}).any()))
+        disturbed.append(process.disturbed)
+    recovery = round(noise.recovery_s / 0.1)
+    expected = [any(executed[max(0, t - recovery) : t + 1]) for t in range(400)]
+    assert disturbed == expected
+    assert 0 < sum(executed) < sum(disturbed) < 400
+
+
+def test_a_demonstration_says_which_of_its_steps_are_disturbed():
+    noisy = next(demonstrate("wipe", [8], disturbance=Disturbance(at_start=1.0), parallel=1))
+    clean = next(demonstrate("wipe", [8], parallel=1))
+    assert noisy.disturbed[0]
+    assert not noisy.disturbed.all()
+    assert not clean.disturbed.any()
 
 
 def test_joint_mode_records_joint_targets_as_actions():

@@ -75,6 +75,29 @@ def test_what_was_left_out_stays_left_out(tmp_path, format_name):
 
 
 @pytest.mark.parametrize("format_name", CONVERTED)
+def test_which_steps_are_disturbed_goes_out_and_back(tmp_path, format_name):
+    path = tmp_path / "some.hdf5"
+    flags = np.arange(7) % 3 == 0
+    write_dataset(path, [episode(0, disturbed=flags), episode(1)], ENV_ARGS)
+    other = back(path, tmp_path, format_name)
+    assert_equal(path, other)
+    with DemoDataset.open(other) as dataset:
+        assert dataset.episode("demo_0").disturbed.tolist() == flags.tolist()
+        assert dataset.episode("demo_1").disturbed is None
+
+
+def test_a_lerobot_export_without_disturbed_steps_can_be_read(tmp_path):
+    """Exports of earlier versions have no such column."""
+    path, folder, other = tmp_path / "some.hdf5", tmp_path / "out", tmp_path / "other.hdf5"
+    write_dataset(path, [episode(0), episode(1)], ENV_ARGS)
+    export_dataset(path, folder, "lerobot")
+    frames = folder / "vand_robot/frames.parquet"
+    pq.write_table(pq.read_table(frames).drop_columns(["disturbed"]), frames)
+    import_dataset(folder, other, "lerobot")
+    assert_equal(path, other)
+
+
+@pytest.mark.parametrize("format_name", CONVERTED)
 def test_images_may_be_unknown_after_the_last_action(tmp_path, format_name):
     one = episode(4, image=True)
     vectors = {k: rows for k, rows in one.next_observations.items() if rows.ndim == 2}
