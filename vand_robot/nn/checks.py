@@ -131,7 +131,8 @@ def as_lengths(name: str, lengths: Tensor | Sequence[int], steps: int, batch: in
         raise ValueError(
             f"{name} expects lengths: integers of shape ({batch},); got shape {tuple(found.shape)}"
         )
-    if found.numel() and not (found.min() >= 1 and found.max() <= steps):
-        got = f"{int(found.min())}..{int(found.max())}"
-        raise ValueError(f"{name} expects lengths in 1..{steps}; got {got}")
+    if found.numel():
+        low, high = torch.stack(torch.aminmax(found)).tolist()  # a GPU is waited for once
+        if low < 1 or high > steps:
+            raise ValueError(f"{name} expects lengths in 1..{steps}; got {low}..{high}")
     return found
