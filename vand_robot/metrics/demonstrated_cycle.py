@@ -131,7 +131,7 @@ class _Passages:
         """(P,), which ones count: of each part of the cycle, those with the least doubt."""
         least = np.full(self.part.max() + 1, np.iinfo(np.int64).max)
         np.minimum.at(least, self.part, self.doubt)
-        return self.doubt == least[self.part]
+        return np.asarray(self.doubt == least[self.part])
 
     def only(self, which: BoolArray) -> Self:
         """Those of them that a mask (P,) names."""
