@@ -47,7 +47,9 @@ METRICS: dict[str, MetricInfo] = {
     "still": MetricInfo("still", "", "the base stands still at the end"),
     "time_s": MetricInfo("time to success", "s", "when the task was first done", weight="headline"),
     "relative_time": MetricInfo(
-        "relative time", "", "time to success / the demonstrations' median time"
+        "relative time",
+        "",
+        "time to success / the demonstrations' median time, as without disturbance",
     ),
     "path_distance": MetricInfo(
         "path distance",
