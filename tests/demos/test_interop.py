@@ -164,8 +164,15 @@ def test_minari_loads_it_by_name_and_recovers_the_environment(demos, tmp_path, m
     environment = loaded.recover_environment()
     spaces = environment.observation_space.spaces, loaded.observation_space.spaces
     assert spaces[0].keys() == spaces[1].keys()
-    assert all(spaces[0][key].shape == spaces[1][key].shape for key in spaces[0])
+    assert all(spaces[0][key] == spaces[1][key] for key in spaces[0])
     environment.close()
+
+
+def test_minari_keeps_the_namespace_where_its_root_is_known(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    (tmp_path / "lab").mkdir()
+    export_dataset(source, tmp_path / "lab" / "wipe-v0", "minari")
+    assert minari.load_dataset("lab/wipe-v0").spec.dataset_id == "lab/wipe-v0"
 
 
 def test_a_folder_may_be_named_from_where_one_stands(source, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from vand_robot.policies import device as module
 from vand_robot.policies.checkpoint import load_checkpoint
 from vand_robot.policies.device import choose_device, find_device
 from vand_robot.training.threads import torch_settings
-from vand_robot.training.trainer import TrainingInterruptedError, _begun, train
+from vand_robot.training.trainer import TrainingInterruptedError, _new_trainer, train
 
 GPU = torch.cuda.is_available()
 needs_gpu = pytest.mark.skipif(not GPU, reason="there is no GPU")
@@ -124,7 +124,7 @@ def test_an_update_makes_no_tensor_without_a_device(
         data, *OPTIONS, f"policy.regularizer={REGULARIZERS[name]}", f"policy.cell={cell}"
     )
     loaded = load_data(config)
-    trainer = _begun(config, loaded)
+    trainer = _new_trainer(config, loaded)
     with torch.device("meta"):
         for _ in range(2):
             rng = np.random.default_rng(0)
@@ -143,7 +143,7 @@ def test_pieces_of_a_batch_are_made_on_its_device(
 ):
     config = small_config(data, *OPTIONS, *options)
     loaded = load_data(config)
-    trainer = _begun(config, loaded)
+    trainer = _new_trainer(config, loaded)
     with torch.device("meta"):
         batch = loaded.train.sample(4, np.random.default_rng(0))
         assert np.isfinite(trainer.step(batch, RunFolder(tmp_path)).loss)
@@ -152,7 +152,7 @@ def test_pieces_of_a_batch_are_made_on_its_device(
 def test_half_precision_is_close_and_keeps_weights_and_state_in_float32(data: Path):
     config = small_config(data)
     loaded = load_data(config)
-    policy = _begun(config, loaded).policy.eval()
+    policy = _new_trainer(config, loaded).policy.eval()
     batch = loaded.train.batch(torch.arange(4))
     exact, half = (policy.loss(batch, precision=p) for p in ("float32", "bfloat16"))
     assert half.total.dtype == half.output.dtype == torch.float32
@@ -176,7 +176,7 @@ def updates(data: Path, tmp_path: Path, device: str, count: int, *options: str):
     place = find_device(device)
     with torch_settings(1, place):
         loaded = load_data(config)
-        trainer = _begun(config, loaded.to(place))
+        trainer = _new_trainer(config, loaded.to(place))
         batches = trainer.data.train
         losses = [
             trainer.step(batches.sample(4, np.random.default_rng(i)), RunFolder(tmp_path)).loss
@@ -229,7 +229,7 @@ def test_an_update_waits_for_the_gpu_once(data: Path, tmp_path: Path):
     config = small_config(data, "device=cuda", "policy.regularizer={name: vand, budget: 5.0}")
     with torch_settings(1, torch.device("cuda")):
         loaded = load_data(config).to(torch.device("cuda"))
-        trainer = _begun(config, loaded)
+        trainer = _new_trainer(config, loaded)
         batch = loaded.train.sample(4, np.random.default_rng(0))
         trainer.step(batch, RunFolder(tmp_path))  # compiles
         with torch.profiler.profile() as profile:

@@ -1,8 +1,13 @@
+import os
 import re
 import shutil
 import socket
 import subprocess
+<<<<<<< HEAD
 from contextlib import suppress
+=======
+import sys
+>>>>>>> faults14
 
 import imageio_ffmpeg
 import mujoco
@@ -209,6 +214,43 @@ def page(model, motion, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "a.html"
     write_html(model, motion, DT, path, title="turn <the> arm", caption="seed 3 & more", camera=0)
     return path
+
+
+FULL_DISK = """#!/bin/sh
+case "$*" in *-version*) exec "{real}" "$@" ;; esac
+echo "av_interleaved_write_frame(): No space left on device" >&2
+exit 1
+"""
+WRITE = """
+import sys, mujoco, numpy as np
+from vand_robot.viewer import write_video
+model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><body><freejoint/>"
+    "<geom size='.1'/></body></worldbody></mujoco>")
+motion = np.tile(model.qpos0, (300, 1))
+try:
+    write_video(model, motion, 0.1, sys.argv[1], size=(64, 48))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_an_ffmpeg_that_stops_is_one_line_without_its_command(tmp_path):
+    fake = tmp_path / "ffmpeg"
+    fake.write_text(FULL_DISK.format(real=imageio_ffmpeg.get_ffmpeg_exe()))
+    fake.chmod(0o755)
+    out = tmp_path / "out.mp4"
+    done = subprocess.run(
+        [sys.executable, "-c", WRITE, out],
+        env={**os.environ, "IMAGEIO_FFMPEG_EXE": str(fake)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.startswith(f"VandError cannot write {out}: "), done.stderr
+    assert "COMMAND" not in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    assert not out.exists()
 
 
 def test_page_refers_to_nothing_outside_itself(page):

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from vand_demos.system.files import library_errors, replacing
-from vand_envs.errors import UsageError, did_you_mean
+from vand_envs.errors import UsageError, VandError, did_you_mean
 from vand_envs.rendering import Renderer
 from vand_robot.viewer.motion import even_places, poses_at, timed_places
 
@@ -25,6 +26,10 @@ MAX_SIDE_PX = 4096
 """Longest side of a video [pixel]."""
 MAX_FRAMES_PER_S = 120.0
 """Highest frame rate that can be asked for."""
+
+_FULL = "the disk is full"
+_LEAST_BYTES = 64 * 1024
+"""A disk with less free space than this is full [bytes]."""
 
 _SUPERSAMPLING = 2  # In software rendering cheaper and smoother than multisampling.
 _QUALITY = 7  # Of 10, as imageio counts.
@@ -175,17 +180,39 @@ def _encoder(
             ffmpeg_log_level="error",
             output_params=list(written_as.options),
         )
-        with library_errors("write", path, "imageio_ffmpeg"):
+        with _ffmpeg_errors(path):
             ffmpeg.send(None)
 
         def encode(picture: Image.Image) -> None:
-            with library_errors("write", path, "imageio_ffmpeg"):
+            with _ffmpeg_errors(path):
                 ffmpeg.send(picture.tobytes())
 
         try:
             yield encode
         finally:
             ffmpeg.close()  # waits until all is written
+        if not temporary.exists() or _is_full(path):  # FFmpeg may say it too late for a picture
+            raise VandError(f"cannot write {path}: {_FULL if _is_full(path) else 'FFmpeg failed'}")
+
+
+@contextlib.contextmanager
+def _ffmpeg_errors(path: Path) -> Iterator[None]:
+    """Turns what FFmpeg complains of into one line, without its command."""
+    try:
+        with library_errors("write", path, "imageio_ffmpeg"):
+            yield
+    except VandError as error:
+        text = str(error.__cause__ or error)
+        if "No space left" in text or _is_full(path):
+            raise VandError(f"cannot write {path}: {_FULL}") from error
+        if "FFMPEG COMMAND" not in text:
+            raise
+        raise VandError(f"cannot write {path}: FFmpeg stopped") from error
+
+
+def _is_full(path: Path) -> bool:
+    """Whether the disk of a file has no room for another picture."""
+    return shutil.disk_usage(path.parent).free < _LEAST_BYTES
 
 
 def _captioned(picture: Image.Image, text: str, time: str) -> Image.Image:

@@ -1,5 +1,6 @@
 """Writes a data set in another project's format, and reads it back."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -48,7 +49,8 @@ def export_dataset(path: str | Path, out: str | Path, format_name: str) -> Conve
 
     Args:
         path: The data set.
-        out: The folder; for Minari its name is the data set's id, such as `wipe-v0`.
+        out: The folder; for Minari its name is the data set's id, such as `wipe-v0`, and the
+            folders between `MINARI_DATASETS_PATH` and it are its namespace.
         format_name: One of `FORMATS`.
 
     Raises:
@@ -62,8 +64,18 @@ def export_dataset(path: str | Path, out: str | Path, format_name: str) -> Conve
         if not dataset.names:
             raise VandError(f"{path}: the data set is empty")
         with new_folder(out, "h5py", "minari", "pyarrow", "imageio", "PIL") as folder:
-            converter.write(dataset, folder.resolve(), out.name)  # Minari joins relative ones twice
+            converter.write(
+                dataset, folder.resolve(), _name(out)
+            )  # Minari joins relative ones twice
         return Conversion(out, len(dataset), dataset.total, str(converter.NOTE))
+
+
+def _name(out: Path) -> str:
+    """The id of an exported data set: with Minari's namespace, where its root is known."""
+    root = os.environ.get("MINARI_DATASETS_PATH")
+    if root and out.resolve().is_relative_to(Path(root).resolve()):
+        return out.resolve().relative_to(Path(root).resolve()).as_posix()
+    return out.name
 
 
 def import_dataset(

@@ -63,7 +63,7 @@ def write(dataset: DemoDataset, folder: Path, name: str) -> None:
     storage = MinariStorage.new(
         folder / "data",
         observation_space=spaces.Dict(
-            {key: _space(rows) for key, rows in first.observations.items()}
+            {key: _space(key, rows) for key, rows in first.observations.items()}
         ),
         action_space=spaces.Box(-1.0, 1.0, first.actions.shape[1:], np.float32),
         env_spec=_env_spec(dataset.env_args),
@@ -76,8 +76,10 @@ def write(dataset: DemoDataset, folder: Path, name: str) -> None:
         storage.update_episode_metadata([_metadata(episode)], [index])
 
 
-def _space(rows: NDArray[Any]) -> spaces.Box:
-    """The space of one step of an observation."""
+def _space(key: str, rows: NDArray[Any]) -> spaces.Box:
+    """The space of one step of an observation, as the environment has it."""
+    if key == "instruction":
+        return spaces.Box(0.0, 1.0, rows.shape[1:], np.float32)
     if rows.dtype == np.uint8:
         return spaces.Box(0, 255, rows.shape[1:], np.uint8)
     return spaces.Box(-np.inf, np.inf, rows.shape[1:], np.float32)
