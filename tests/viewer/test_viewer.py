@@ -3,11 +3,8 @@ import re
 import shutil
 import socket
 import subprocess
-<<<<<<< HEAD
-from contextlib import suppress
-=======
 import sys
->>>>>>> faults14
+from contextlib import suppress
 
 import imageio_ffmpeg
 import mujoco

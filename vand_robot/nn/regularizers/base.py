@@ -8,19 +8,15 @@ Regularizers act on samples only. The deterministic state that stands for them a
 cell's own answer, h = mu (A = 1, B = C = 0), unless a regularizer says otherwise.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
 from vand_robot.nn.regularizers.options import check_options
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 Mask = Literal["step", "sequence"]
 Part = Literal["state", "hidden"]
@@ -69,7 +65,7 @@ class Sampler(nn.Module):
         state_size: state variables per layer, S (H; 2H for the LSTM, hidden before cell).
     """
 
-    def __init__(self, recipe: Regularizer, hidden_size: int, state_size: int) -> None:
+    def __init__(self, recipe: "Regularizer", hidden_size: int, state_size: int) -> None:
         super().__init__()
         self.recipe = recipe
         self.hidden_size = hidden_size
