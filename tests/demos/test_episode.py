@@ -156,8 +156,14 @@ FAULTS = {
     "unknown mode": ({"action_mode": "torque"}, "action_mode: expected one of ee_twist, joint"),
     "negative seed": ({"seed": -1}, "seed: expected an integer >= 0, got -1"),
     "success as text": ({"success": "yes"}, "success: expected true or false, got 'yes'"),
-    "no time step": ({"control_dt_s": 0.0}, "control_dt_s: expected seconds > 0, got 0.0"),
-    "endless time step": ({"control_dt_s": INF}, "control_dt_s: expected seconds > 0, got inf"),
+    "no time step": (
+        {"control_dt_s": 0.0},
+        "control_dt_s: expected seconds from 1e-05 to 1, got 0.0",
+    ),
+    "endless time step": (
+        {"control_dt_s": INF},
+        "control_dt_s: expected seconds from 1e-05 to 1, got inf",
+    ),
     "local time": (
         {"recorded_at": "2030-01-01T00:00:00+02:00"},
         "recorded_at: expected ISO 8601 in UTC",

@@ -153,8 +153,8 @@ def read_demo(
     def take(group: Any, key: str) -> NDArray[Any] | Unreadable:
         nonlocal room
         dataset = _member(group, key)
-        shape = dataset.shape if isinstance(dataset, h5py.Dataset) else None
-        room -= math.prod(shape) * dataset.dtype.itemsize if shape else 0
+        if isinstance(dataset, h5py.Dataset) and storage_fault(dataset, steps) is None:
+            room -= math.prod(dataset.shape) * dataset.dtype.itemsize
         if room < 0:
             return Unreadable(f"takes more memory, with the arrays before it, than {LIMIT} allows")
         return read_array(group, key, steps)
