@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vand_envs.errors import VandError
 from vand_envs.world import TIME_STEPS_S
 
-DEVICES = ("keyboard", "web", "gamepad", "spacemouse", "expert")
+DEVICES = ("expert", "web", "keyboard", "gamepad", "spacemouse")
 """Devices that can have driven the robot; those of plugins are called `NAMESPACE/NAME`."""
 
 ACTION_MODES: Mapping[str, tuple[str, ...]] = MappingProxyType(
