@@ -56,7 +56,7 @@ class _Demonstration:
 
     @property
     def size_bytes(self) -> int:
-        """What its arrays take in memory [bytes]."""
+        """Memory that its arrays take [bytes]."""
         return sum(array.nbytes for _, array in self.episode.arrays())
 
 

@@ -307,7 +307,7 @@ class RecurrentPolicy(nn.Module):
         ]
 
     def _batch_of_one(self, observation: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """What the policy sees of one episode's observation, as a batch of one."""
+        """The parts of one observation that the policy sees, as a batch of one."""
         keys = [key for key in (*self._keys, *self.spec.images) if key in observation]
         return {key: np.asarray(observation[key])[None] for key in keys}
 

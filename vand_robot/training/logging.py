@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +31,7 @@ PLAIN_INTERVAL_S = 10.0
 """Time between two lines where there is no terminal to draw a bar on [s]."""
 
 TRAINING, ROLLING_OUT = "training", "validation rollouts"
-"""What a bar says is being done."""
+"""The two kinds of work that a bar names."""
 
 SHOWN = {
     TRAIN_NLL: ("loss", "{:.3f}"),
@@ -216,3 +216,11 @@ def _cut_off(file: Path, update: int) -> None:
         return
     kept = [record.line for record in read_history(file) if record.update <= update]
     write_bytes(file, "".join(f"{line}\n" for line in kept).encode())
+
+
+def note_unscored(trained: Collection[str], scored: Collection[str], console: Console) -> None:
+    """Says which tasks are trained on and have no validation rollouts."""
+    if tasks := sorted(set(trained) - set(scored)):
+        which = f"note: no validation rollouts of {', '.join(tasks)}:"
+        note = f"{which} no successful demonstration to judge them by"
+        console.print(note, highlight=False, soft_wrap=True)

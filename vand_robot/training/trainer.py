@@ -38,9 +38,10 @@ from vand_robot.policies.checkpoint import (
     load_trainer_state,
     save_checkpoint,
 )
-from vand_robot.policies.device import choose_device, find_device, is_available
+from vand_robot.policies.device import find_device
 from vand_robot.policies.recurrent import RecurrentPolicy
-from vand_robot.training.logging import MetricsLogger, ProgressDisplay, RunningMeans
+from vand_robot.training.device import on_cpu, with_device
+from vand_robot.training.logging import MetricsLogger, ProgressDisplay, RunningMeans, note_unscored
 from vand_robot.training.optim import (
     WEIGHTS,
     learning_rate,
@@ -134,7 +135,7 @@ def train(
     # built anew, so that bounds hold however the configuration was made
     config = validation.build(TrainConfig, validation.to_dict(config))
     folder.claim(resume=resume, force=force)
-    config = _with_device(config, folder, console, resume=resume)
+    config = with_device(config, folder, console, resume=resume)
     device = find_device(config.device)
     threads = 1 if config.threads == AUTO else config.threads
     with (
@@ -149,7 +150,7 @@ def train(
             trainer = _resumed(config, data, folder) if resume else _new_trainer(config, data)
             trainer.extras = trainer.extras if extras is None else extras
             if console is not None and score is not None and scored_tasks:
-                _note_unscored(trainer, scored_tasks, console)
+                note_unscored(trainer.data.train.groups, scored_tasks, console)
             if not resume:
                 folder.clear()
             # of a resumed run too: its harmless keys may have changed
@@ -361,7 +362,7 @@ def _loop(
             metrics |= validation_nll(trainer.averaged, trainer.data.valid, config.batch_size)
         if score is not None and roll_out:
             with reporter.display.rolling_out(update):
-                scored = score(_on_cpu(trainer.averaged.eval()))
+                scored = score(on_cpu(trainer.averaged.eval()))
             metrics |= _prefixed(
                 ROLLOUTS, {k: float(v) for k, v in scored.items() if math.isfinite(v)}
             )
@@ -389,27 +390,6 @@ def _rank(metrics: Mapping[str, float]) -> tuple[float, float]:
 
 def _batches(config: TrainConfig, data: TrainingData) -> BatchStream:
     return BatchStream(data.train, config.batch_size, config.seed, config.updates)
-
-
-def _on_cpu(policy: RecurrentPolicy) -> RecurrentPolicy:
-    """The policy, or its copy on the CPU: few rows at a time are faster there than on a GPU."""
-    return policy if policy.device.type == "cpu" else copy.deepcopy(policy).cpu()
-
-
-def _with_device(
-    config: TrainConfig, folder: RunFolder, console: Console | None, *, resume: bool
-) -> TrainConfig:
-    """The configuration with a device for `auto`: that of the old run, if it is there."""
-    if config.device != AUTO:
-        return config
-    name, reason = choose_device()
-    if resume:
-        before = load_checkpoint(folder.last).config.device
-        if is_available(before):
-            name, reason = before, "as before"
-    if console is not None:
-        console.print(f"device: auto took {name} ({reason})", highlight=False, soft_wrap=True)
-    return dataclasses.replace(config, device=name)
 
 
 def _with_threads(
@@ -460,14 +440,6 @@ def _resumed(config: TrainConfig, data: TrainingData, folder: RunFolder) -> Trai
     trainer = Trainer(config, data, saved.policy.to(data.train.device))
     trainer.restore(saved, state, folder.last / TRAINER_TENSORS)
     return trainer
-
-
-def _note_unscored(trainer: Trainer, scored: Collection[str], console: Console) -> None:
-    """Says which tasks are trained on and have no validation rollouts."""
-    if tasks := sorted(trainer.data.train.groups.keys() - set(scored)):
-        which = f"note: no validation rollouts of {', '.join(tasks)}:"
-        note = f"{which} no successful demonstration to judge them by"
-        console.print(note, highlight=False, soft_wrap=True)
 
 
 def _torch_seed(seed: int, update: int) -> int:

@@ -164,7 +164,7 @@ def require_groups_fit(path: Path) -> None:
 
 
 def _declared_bytes(array: Any) -> int:
-    """What reading an array takes: itself, and one chunk at a time [bytes]."""
+    """Memory that reading an array takes: itself, and one chunk at a time [bytes]."""
     axes = (array.shape, array.chunks or ())
     return sum(math.prod(sides) * array.dtype.itemsize for sides in axes)
 

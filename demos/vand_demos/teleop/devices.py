@@ -37,7 +37,7 @@ Opener = Callable[[DeviceOptions], TeleopDevice]
 
 
 def _opener(name: str) -> Opener:
-    """What opens a built-in device; its module is imported then."""
+    """The function that opens a built-in device; its module is imported then."""
 
     def connect(options: DeviceOptions) -> TeleopDevice:
         device: TeleopDevice = import_module(f"vand_demos.teleop.{name}").connect(options)

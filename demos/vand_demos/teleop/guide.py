@@ -28,7 +28,7 @@ class Hint:
     """The next step of the present episode."""
 
     text: str
-    """What to do, without a full stop; empty where nobody wrote it down."""
+    """The next thing to do, without a full stop; empty where nobody wrote it down."""
     target: Vector3 | None = None
     """Where, in the world [m]."""
     contact: bool | None = None

@@ -21,7 +21,7 @@ PLUGINS_VARIABLE = "VAND_PLUGINS"
 so that processes started later load them as well."""
 
 KINDS = ("tasks", "experts", "devices", "robots", "regularizers")
-"""What a plugin can register."""
+"""Kinds of things that a plugin can register."""
 
 GROUPS = tuple(f"vand_robot.{kind}" for kind in KINDS)
 """Groups of entry points; each names a module."""

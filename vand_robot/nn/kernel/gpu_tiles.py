@@ -1,4 +1,4 @@
-"""What the kernels of the scan over time share: squashing, waiting, tiles, the affine map.
+"""Parts that the kernels of the scan over time share: squashing, waiting, tiles, the affine map.
 
 A program owns a tile of the batch and a tile of the units, and goes through time with it. A step
 needs the hidden state (in the backward pass, the gradient of the pre-activations) of all units of
