@@ -6,12 +6,13 @@ READY := $(VENV)/.ready
 OUT ?= quickstart
 DOCS ?= build/docs
 
-.PHONY: quickstart test kills faults check docs bench bench-gpu demos gallery clean help
+.PHONY: quickstart test slow kills faults check docs bench bench-gpu demos gallery clean help
 
 help:
 	@echo "make quickstart   record, train, evaluate and replay, end to end (OUT=folder)"
 	@echo "make test         the test suite"
-	@echo "make faults       the 1,200 damaged inputs that the suite takes a few of (half an hour)"
+	@echo "make slow         the long variants of tests, kills and faults among them"
+	@echo "make faults       the 1,200 damaged inputs that the suite takes a few of"
 	@echo "make kills        recording, killed at 50 moments (the suite: at 10)"
 	@echo "make check        format, lint, types, the API reference builds"
 	@echo "make docs         the API reference as pages (DOCS=folder)"
@@ -31,6 +32,9 @@ quickstart: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+slow: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 kills: $(READY)
 	$(BIN)/python -m pytest -m slow -k killed tests/demos/test_recorder.py tests/demos/test_teleop.py

@@ -21,6 +21,13 @@ def test_every_task_has_an_expert():
 
 
 @every_task
+def test_experts_succeed_in_30_seeds_but_one(task_id):
+    episodes = demonstrate(task_id, range(1000, 1030), parallel=30)
+    assert sum(episode.success for episode in episodes) >= 29
+
+
+@pytest.mark.slow
+@every_task
 def test_experts_succeed_in_98_of_100_seeds(task_id):
     episodes = demonstrate(task_id, range(1000, 1100), parallel=32)
     assert sum(episode.success for episode in episodes) >= 98

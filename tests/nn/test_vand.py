@@ -239,7 +239,7 @@ def test_straight_through_underrates_what_dropping_costs():
     assert 0 < costs["straight-through"] < costs["trapezoid"] / 2
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", ["gru", pytest.param("lstm", marks=pytest.mark.slow)])
 def test_the_default_estimator_is_the_total_derivative_at_a_trained_network(cell):
     """Against finite differences of the loss in the logit of d, with common random numbers.
 
