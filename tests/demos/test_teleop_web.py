@@ -243,6 +243,7 @@ def test_the_page_counts_circles(chromium):
         device.close()
 
 
+@pytest.mark.slow  # it waits for the expert in real time
 def test_the_page_says_what_is_next_folds_its_buttons_and_shows_how(chromium, tmp_path):
     with session(tmp_path / "set.hdf5", "--episodes", "1") as (process, address):
         page = visit(chromium, address)

@@ -286,7 +286,7 @@ def test_page_draws_the_scene_in_a_browser_without_network(page, tmp_path):
     if browser is None:
         pytest.skip("chromium is not installed")
     picture = tmp_path / "page.png"
-    for attempt in range(3):  # on a busy machine the browser's virtual time may never begin
+    for attempt in range(5):  # on a busy machine the browser's virtual time may never begin
         with suppress(subprocess.TimeoutExpired):
             _take_screenshot(browser, page, picture, profile=tmp_path / f"profile-{attempt}")
             break
@@ -314,5 +314,5 @@ def _take_screenshot(browser, page, picture, profile):
         ],
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=25,
     )
