@@ -49,10 +49,15 @@ def test_elements_cannot_hide_behind_an_encoding():
 
 
 def test_a_model_that_takes_too_much_memory_is_refused():
-    picture = "<texture name='t' type='2d' builtin='flat' width='30000' height='30000'/>"
-    with pytest.raises(
-        VandError, match=r"compiling it for trial|does not compile|memory|expected a number up to"
-    ):
-        load_model(world(f"<asset>{picture}</asset>"))
+    picture = "<texture name='t{}' type='2d' builtin='flat' width='4096' height='4096'/>"
+    many = "".join(picture.format(i) for i in range(60))  # each within its bound
+    with pytest.raises(VandError, match=r"compiling it for trial|does not compile|memory"):
+        load_model(world(f"<asset>{many}</asset>"))
     with pytest.raises(VandError):
         load_model(world("<size memory='60G'/>"))
+
+
+def test_a_picture_that_is_too_large_by_itself_is_refused():
+    picture = "<texture name='t' type='2d' builtin='flat' width='30000' height='30000'/>"
+    with pytest.raises(VandError, match="expected a number up to 4096, got '30000'"):
+        load_model(world(f"<asset>{picture}</asset>"))
