@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -133,15 +134,15 @@ class RemoteEnv(gymnasium.Env[_Observation, NDArray[Any]]):
             VandError: The other side says what went wrong, is silent for too long, or has gone.
         """
         patience_s = self._patience_s if timeout_s is None else timeout_s
-        try:
+        with suppress(OSError, ValueError):  # the pipe is closed: the listener knows why
             write_frame(cast("BinaryIO", self._process.stdin), head, arrays or {})
+        try:
             answer = self._answers.get(timeout=patience_s)
         except queue.Empty:
             self._process.kill()
             raise VandError(f"{self.env_id}: no answer within {patience_s:g} s") from None
-        except (OSError, ValueError):  # the pipe is closed
-            answer = "its process has gone"
         if isinstance(answer, str):
+            self._answers.put(answer)  # for whoever asks again
             words = f" ({self._last_words[-1]})" if self._last_words else ""
             raise VandError(f"{self.env_id}: {answer}{words}")
         if answer[0].get("ok") is not True:
@@ -149,7 +150,7 @@ class RemoteEnv(gymnasium.Env[_Observation, NDArray[Any]]):
         return answer
 
     def _listen(self) -> None:
-        """Puts answers into the queue; what is no answer ends it."""
+        """Puts answers into the queue; what is no answer ends it, and is the last one."""
         stream = cast("BinaryIO", self._process.stdout)
         try:
             while True:
