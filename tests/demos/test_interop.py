@@ -106,7 +106,7 @@ def test_images_may_be_unknown_after_the_last_action(tmp_path, format_name):
     assert_equal(path, back(path, tmp_path, format_name))
 
 
-def native_episode(seed, **changes):
+def native_episode(seed, /, **changes):
     """What others recorded: native actions, dotted keys, and much that is not known."""
     steps, rng = 9, np.random.default_rng(seed)
     return Episode(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -284,7 +285,7 @@ class LeRobotSource:
         for column in ("episode_index", "frame_index", "timestamp", "action"):
             if column not in table.column_names:
                 raise VandError(f"{place.data}: expected a column {column!r}")
-        rows = table.filter(pa.compute.equal(table["episode_index"], place.index))
+        rows = table.filter(pc.equal(table["episode_index"], place.index))
         if len(rows) != place.length:
             raise VandError(
                 f"{self._folder}: {name}: expected {place.length} frames, got {len(rows)}"

@@ -8,6 +8,7 @@ known of the episode; dataset metadata holds the environment and, under `vand_ro
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from vand_demos.episode import Episode
 from vand_demos.interop.extras import Extras, build_episode, describe_episode
+from vand_demos.interop.minari_source import MinariSource
 from vand_demos.native import NATIVE
 from vand_demos.storage.guard import require_groups_fit
 from vand_demos.storage.reader import DemoDataset
@@ -139,6 +141,19 @@ def is_ours(folder: Path) -> bool:
     """
     _require_harmless(folder)
     return _OURS in JsonRecord.read(folder / _METADATA).values
+
+
+@contextmanager
+def open_source(folder: Path) -> Iterator[MinariSource]:
+    """Open a set of others.
+
+    Raises:
+        VandError: It is damaged, or declares more than fits the limit of memory.
+    """
+    _require_harmless(folder)
+    metadata = JsonRecord.read(folder / _METADATA)
+    with library_errors("read", folder, *_LIBRARIES):
+        yield MinariSource(folder, _open(folder), metadata)
 
 
 def read_extras(folder: Path) -> Extras:
