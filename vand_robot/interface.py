@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeVar
 
+import numpy as np
+
+from vand_demos.native import NATIVE, bounds_fault, from_unit
 from vand_envs.errors import UsageError, VandError
 from vand_envs.typing import Float32Array, Observation
 from vand_envs.world import TIME_STEPS_S
@@ -39,8 +42,18 @@ class PolicySpec:
     """Observation key -> size, in the order in which the policy concatenates them."""
     images: Mapping[str, tuple[Pixels, ...]] = field(default_factory=dict)
     """Image observation -> height and width [pixel]; empty where the policy sees none."""
+    action_low: tuple[float, ...] = ()
+    """Least value of each number of a native action in its own unit, A; else empty."""
+    action_high: tuple[float, ...] = ()
+    """Greatest value of each."""
 
     def __post_init__(self) -> None:
+        if self.action_mode == NATIVE:
+            low, high = (np.array(x, np.float64) for x in (self.action_low, self.action_high))
+            if (fault := bounds_fault(low, high, self.action_size)) is not None:
+                raise UsageError(fault)
+        elif self.action_low or self.action_high:
+            raise UsageError(f"action_low: expected none in mode {self.action_mode!r}")
         for key, size in self.images.items():
             if len(size) != 2:
                 raise UsageError(f"images.{key}: expected height and width, got {size!r:.60}")
@@ -70,7 +83,15 @@ class PolicySpec:
             instructions=tuple(kwargs["instructions"]),
             observations=observations,
             images={key: tuple(size) for key, size in (images or {}).items()},
+            action_low=tuple(float(x) for x in kwargs.get("action_low", ())),
+            action_high=tuple(float(x) for x in kwargs.get("action_high", ())),
         )
+
+    def in_own_units(self, actions: Float32Array) -> Float32Array:
+        """Native actions (..., A) in their own units, from [-1, 1]; others as they are."""
+        if not self.action_low:
+            return actions
+        return from_unit(actions, self.action_low, self.action_high).astype(np.float32)
 
     @property
     def observation_size(self) -> int:
@@ -126,6 +147,7 @@ class Policy(Protocol[State]):
             state: What the last call returned; None at the beginning of the episodes.
 
         Returns:
-            Actions (n, A) float32 in [-1, 1], and the state for the next call.
+            Actions (n, A) float32 in [-1, 1], native ones in their own units, and the state for
+            the next call.
         """
         ...

@@ -51,6 +51,11 @@ def world_of(episode: Episode, robot: RobotSpec = DEFAULT_ROBOT) -> World:
     Raises:
         VandError: The embedded model is refused, or does not compile.
     """
+    if episode.model_file is None:
+        raise VandError(
+            f"{episode.label} came without a world, so nothing can be simulated or drawn of it;"
+            " vand-robot demos plot draws what it holds"
+        )
     ours = make_world(robot)
     if episode.model_file == ours.xml:
         return ours

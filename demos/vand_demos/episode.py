@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vand_demos.native import NATIVE, bounds_fault, from_unit
 from vand_envs.errors import VandError
 from vand_envs.world import TIME_STEPS_S
 
@@ -22,19 +23,25 @@ ACTION_MODES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "ee_twist": ("base_twist", "ee_twist", "gripper"),
         "joint": ("base_twist", "joint_targets", "gripper"),
+        NATIVE: (),
     }
 )
-"""The parts that make up an action of each mode, in their order."""
+"""The parts that make up an action of each mode, in their order; actions of mode native, which
+others recorded in units of their own, have none."""
 
 ACTION_PARTS = tuple(dict.fromkeys(part for parts in ACTION_MODES.values() for part in parts))
 """Every part that an episode may hold, of whatever mode."""
 
-KEY_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+KEY_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
 """Form of an observation key: safe as a name inside a file."""
 
 
 IMAGE_TYPE = np.dtype(np.uint8)
 """Type of images; other observations are float32."""
+
+
+OPTIONAL = ("seed", "success", "device", "model_file", "recorded_at")
+"""What may be unknown of an episode that others recorded, besides arrays."""
 
 
 class EpisodeError(VandError):
@@ -83,11 +90,11 @@ class Episode:
     """Task id."""
     instruction: str
     """Instruction to the robot, in words."""
-    seed: int
-    """Seed of the initial state (>= 0)."""
-    success: bool
+    seed: int | None = None
+    """Seed of the initial state (>= 0); None: unknown, here as below."""
+    success: bool | None = None
     """Whether the task was done by the end."""
-    device: str
+    device: str | None = None
     """One of `DEVICES`, or `NAMESPACE/NAME` of a plugin's."""
     control_dt_s: float
     """Time between two actions [s]."""
@@ -99,19 +106,21 @@ class Episode:
     """The same keys and shapes, after each action; images may be left out, and all is empty where
     it was not loaded."""
     actions: NDArray[np.float32]
-    """(N, A), each number in [-1, 1]."""
+    """(N, A), each number in [-1, 1]; `native_actions` are those of mode native in their units."""
     action_parts: Mapping[str, NDArray[np.float32]]
     """Part -> (N, .) in [-1, 1], part of `ACTION_PARTS`; those of the action mode, side by side,
     are `actions`; empty where they are not known."""
-    rewards: NDArray[np.float32]
-    """(N,), 1 where a stage completed or a cycle closed, else 0."""
+    rewards: NDArray[np.float32] | None = None
+    """(N,), 1 where a stage completed or a cycle closed, else 0; any finite numbers in what others
+    recorded."""
     dones: NDArray[np.int64]
     """(N,), 1 where the episode was over, else 0."""
-    states: NDArray[np.float64] | None
-    """(N, S) mjSTATE_INTEGRATION before each action, or None where they were left out."""
-    model_file: str
+    states: NDArray[np.float64] | None = None
+    """(N, S) mjSTATE_INTEGRATION before each action, or None where they were left out; of what
+    others recorded, the state as they have it."""
+    model_file: str | None = None
     """The world as MJCF text."""
-    recorded_at: str
+    recorded_at: str | None = None
     """ISO 8601, UTC."""
     versions: Mapping[str, str]
     """Software -> version that recorded it."""
@@ -120,6 +129,14 @@ class Episode:
     disturbed: NDArray[np.bool_] | None = None
     """(N,), whether a disturbance acts during the step or is being recovered from; None where it is
     not known, as of demonstrations by hand."""
+    action_low: NDArray[np.float64] | None = None
+    """(A,) least value of each number of an action in its own unit, which -1 stands for; of mode
+    native alone."""
+    action_high: NDArray[np.float64] | None = None
+    """(A,) greatest value, which 1 stands for."""
+    source: Mapping[str, str] = field(default_factory=dict)
+    """`format`, `name` and `version` of the data set that it was imported from, the `episode` in it
+    and notes on how; empty where it was recorded here."""
     name: str = ""
     """`demo_<int>` in the data set it was read from; empty until then."""
 
@@ -138,7 +155,8 @@ class Episode:
 
     def __repr__(self) -> str:
         """One line: the arrays would fill the screen."""
-        end = "success" if self.success else "failure"
+        ends = {True: "success", False: "failure", None: "outcome unknown"}
+        end = ends[self.success]
         name = f"{self.name}: " if self.name else ""
         return (
             f"Episode({name}{self.task!r}, {len(self)} steps of {self.control_dt_s:g} s, {end},"
@@ -154,6 +172,13 @@ class Episode:
         """Name of this episode in error messages."""
         return self.name or f"episode of {self.task!r} (seed {self.seed!r})"
 
+    @property
+    def native_actions(self) -> NDArray[np.float64]:
+        """(N, A) the actions in their own units; those of other modes than native as they are."""
+        if self.action_low is None or self.action_high is None:
+            return self.actions.astype(np.float64)
+        return from_unit(self.actions, self.action_low, self.action_high)
+
     def renamed(self, name: str) -> "Episode":
         """The same recording under another name; the arrays are shared."""
         return replace(self, name=name)
@@ -166,7 +191,8 @@ class Episode:
             yield "states", self.states
         yield from ((f"obs/{key}", a) for key, a in self.observations.items())
         yield from ((f"next_obs/{key}", a) for key, a in self.next_observations.items())
-        yield "rewards", self.rewards
+        if self.rewards is not None:
+            yield "rewards", self.rewards
         yield "dones", self.dones
         if self.disturbed is not None:
             yield "disturbed", self.disturbed
@@ -184,8 +210,20 @@ class Episode:
         steps = lengths[0] if lengths else 0  # that of the actions, where there are any
         if steps == 0:
             yield "actions: expected at least one step, got none"
+        free = ("rewards",) if self.source else ()
+        if self.rewards is None and not self.source:
+            yield "rewards: is missing"
         for path, array in self.arrays():
-            yield from _array_faults(path, array, steps)
+            yield from _array_faults(path, array, steps, free)
+        if self.action_mode == NATIVE:
+            a = self.actions
+            size = a.shape[1] if isinstance(a, np.ndarray) and a.ndim == 2 else None
+            fault = bounds_fault(self.action_low, self.action_high, size)
+        else:
+            given = [self.action_low is not None, self.action_high is not None]
+            fault = "action_low, action_high: expected for native actions only" * any(given)
+        if fault:
+            yield fault
 
     def _consistency_faults(self) -> Iterator[str]:
         known = isinstance(self.action_mode, str) and self.action_mode in ACTION_MODES
@@ -211,6 +249,8 @@ def _attribute_faults(episode: Episode) -> Iterator[str]:
     """Faults of everything in an episode that is not an array, one line each."""
     for name, (rule, holds) in _ATTRIBUTE_RULES.items():
         value = getattr(episode, name)
+        if value is None and name in OPTIONAL and episode.source:
+            continue
         if isinstance(value, Unreadable):
             yield f"{name}: {value.reason}"
         elif not holds(value):
@@ -249,6 +289,10 @@ _ATTRIBUTE_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxy
             "text -> text",
             lambda x: isinstance(x, Mapping) and all(type(s) is str for p in x.items() for s in p),
         ),
+        "source": (
+            "text -> text",
+            lambda x: isinstance(x, Mapping) and all(type(s) is str for p in x.items() for s in p),
+        ),
         "uid": (
             "32 hex digits",
             lambda x: isinstance(x, str) and bool(re.fullmatch(r"[0-9a-f]{32}", x)),
@@ -258,8 +302,8 @@ _ATTRIBUTE_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxy
 """Field -> (what is expected, whether a value is that)."""
 
 
-def _array_faults(path: str, array: Any, steps: int) -> Iterator[str]:
-    """Faults of one array of an episode by itself: the first of each kind."""
+def _array_faults(path: str, array: Any, steps: int, free: Sequence[str]) -> Iterator[str]:
+    """Faults of one array of an episode by itself, the first of each kind; `free`: any numbers."""
     if isinstance(array, Unreadable):
         yield f"{path}: {array.reason}"
         return
@@ -274,7 +318,11 @@ def _array_faults(path: str, array: Any, steps: int) -> Iterator[str]:
     group = path.partition("/")[0]
     if group in ("actions", "action_dict") and (at := _first(np.abs(array) > 1)) is not None:
         yield f"{path}{_at(array, at)} is outside [-1, 1]"
-    if group in ("rewards", "dones") and (at := _first((array != 0) & (array != 1))) is not None:
+    if (
+        group in ("rewards", "dones")
+        and group not in free
+        and (at := _first((array != 0) & (array != 1))) is not None
+    ):
         yield f"{path}{_at(array, at)} is neither 0 nor 1"
 
 
@@ -319,7 +367,7 @@ def _key_faults(episode: Episode, mode_parts: Sequence[str]) -> Iterator[str]:
         yield "obs: expected at least one observation key, got none"
     for key in episode.observations:
         if not isinstance(key, str) or not KEY_PATTERN.fullmatch(key):
-            yield f"obs: {key!r} is no valid key (letters, digits and '_', a letter first)"
+            yield f"obs: {key!r} is no valid key (letters, digits, '_', '.', '-'; a letter first)"
     if episode.next_observations:
         for key in sorted(episode.observations.keys() - episode.next_observations.keys()):
             if not is_image(episode.observations[key]):

@@ -95,7 +95,7 @@ def _demonstration(task_id: str) -> tuple[Episode, TaskBatch]:
     """A demonstration to show, and a world in which its states can be drawn."""
     episode = next(filter(_shows_it, demonstrate(task_id, range(SEED, SEED + 50))))
     batch = TaskBatch(task_id, 1)
-    batch.reset([episode.seed])
+    batch.reset([episode.seed or 0])
     return episode, batch
 
 
@@ -119,7 +119,7 @@ def _drawn(
 
 def moments_of(episode: Episode) -> list[int]:
     """Steps at which stages were completed; of a periodic task, steps of its second cycle."""
-    closed = np.flatnonzero(episode.rewards)
+    closed = np.flatnonzero(np.asarray(episode.rewards))
     if TaskBatch(episode.task, 1).task.kind == "sequential":
         return [min(int(t) + 1, len(episode) - 1) for t in closed]
     first, second = closed[:2]
@@ -128,7 +128,7 @@ def moments_of(episode: Episode) -> list[int]:
 
 def _shows_it(episode: Episode) -> bool:
     """Whether a demonstration has what a picture needs: a success, and a whole cycle inside."""
-    return episode.success and int(episode.rewards.sum()) > 1
+    return bool(episode.success) and int(np.sum(np.asarray(episode.rewards))) > 1
 
 
 def _states(episode: Episode) -> npt.NDArray[np.float64]:

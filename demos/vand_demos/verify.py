@@ -182,7 +182,7 @@ def resimulate(episode: Episode, source: str) -> Resimulation:
         control_dt_s=episode.control_dt_s,
         physics_dt_s=float(world_of(episode).model.opt.timestep),
     )
-    if batch.world.xml != episode.model_file:
+    if batch.world.xml != episode.model_file or episode.seed is None:
         raise VandError(
             f"{episode.label} was recorded in another world than this software's: it can be"
             f" verified from its states, not simulated again"

@@ -102,8 +102,9 @@ def test_mistakes_are_one_line(fails, demos, tmp_path):
         (("delete", demos, *names_in(demos)), 1, "no episode would be left"),
         (("verify", demos, "--from", "action"), 2, "did you mean 'actions'"),
         (("export", demos, "--format", "lerobt", "--out", out), 2, "did you mean 'lerobot'"),
-        (("export", demos, "--format", "robomimic", "--out", out), 2, "native"),
-        (("import", tmp_path, "--format", "lerobot", "--out", out), 1, "vand_robot/dataset.json"),
+        (("export", demos, "--format", "robomimic", "--out", demos), 2, "exists already"),
+        (("import", tmp_path, "--format", "lerobot", "--out", out), 1, "meta/info.json"),
+        (("import", tmp_path, "--format", "robomimic", "--out", out), 2, "is a folder"),
         (("plot", tmp_path / "none.hdf5", "--out", tmp_path), 2, "there is no data set"),
     ):
         exit_code, line = fails("demos", *arguments)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.helpers.episodes import ENV_ARGS, env_args, episode, same
-from vand_demos import DemoDataset, write_dataset
-from vand_demos.interop import FORMATS, export_dataset, import_dataset
+from vand_demos import DemoDataset, Episode, write_dataset
+from vand_demos.interop import FOLDERS, FORMATS, export_dataset, import_dataset
 from vand_demos.storage.check import iterate_check
 from vand_demos.storage.editing import delete, merge
 from vand_envs.errors import UsageError, VandError
@@ -106,6 +106,56 @@ def test_images_may_be_unknown_after_the_last_action(tmp_path, format_name):
     assert_equal(path, back(path, tmp_path, format_name))
 
 
+def native_episode(seed, /, **changes):
+    """What others recorded: native actions, dotted keys, and much that is not known."""
+    steps, rng = 9, np.random.default_rng(seed)
+    return Episode(
+        task="lift",
+        instruction="lift it",
+        control_dt_s=0.05,
+        action_mode="native",
+        observations={"arm.q": rng.normal(size=(steps, 2)).astype(np.float32)},
+        next_observations={},
+        actions=rng.uniform(-1, 1, (steps, 2)).astype(np.float32),
+        action_parts={},
+        dones=(np.arange(steps) == steps - 1).astype(np.int64),
+        versions={},
+        action_low=np.array([-3.5, 0.1]),
+        action_high=np.array([7.25, 0.3]),
+        source={"format": "robomimic", "name": "lift.hdf5"},
+        **changes,
+    )
+
+
+NATIVE_ARGS = {
+    "env_name": "Lift",
+    "env_version": "1.4",
+    "type": 2,
+    "env_kwargs": {
+        "robot": "Panda",
+        "action_mode": "native",
+        "control_dt_s": 0.05,
+        "instructions": ["lift"],
+        "action_low": [-3.5, 0.1],
+        "action_high": [7.25, 0.3],
+    },
+}
+
+
+@pytest.mark.parametrize("format_name", CONVERTED)
+def test_what_others_recorded_goes_out_and_back(tmp_path, format_name):
+    path = tmp_path / "native.hdf5"
+    known = {"rewards": np.linspace(-7, 90, 9).astype(np.float32), "success": False, "seed": 5}
+    for number, episodes in enumerate(
+        ([native_episode(0), native_episode(1)], [native_episode(2, **known)])
+    ):
+        write_dataset(
+            path, episodes, NATIVE_ARGS, {"train": [0]}, overwrite=True, next_observations=False
+        )
+        (tmp_path / str(number)).mkdir()
+        assert_equal(path, back(path, tmp_path / str(number), format_name))
+
+
 @pytest.mark.parametrize("format_name", CONVERTED)
 def test_a_real_recording_survives(demos, tmp_path, format_name):
     assert_equal(demos, back(demos, tmp_path, format_name))
@@ -182,10 +232,9 @@ def test_a_folder_may_be_named_from_where_one_stands(source, tmp_path, monkeypat
     assert_equal(source, tmp_path / "again.hdf5")
 
 
-def test_robomimic_is_the_native_layout(source, tmp_path):
-    for convert in (export_dataset, import_dataset):
-        with pytest.raises(UsageError, match="robomimic's layout is the native one"):
-            convert(source, tmp_path / "out", "robomimic")
+def test_robomimic_is_the_native_layout_so_a_recording_is_read_as_it_is(source, tmp_path):
+    import_dataset(source, tmp_path / "again.hdf5", "robomimic")
+    assert_equal(source, tmp_path / "again.hdf5")
 
 
 @pytest.mark.parametrize(("format_name", "package"), [("lerobot", "pyarrow"), ("minari", "minari")])
@@ -215,7 +264,7 @@ def test_an_export_appears_whole_or_not_at_all(tmp_path):
         export_dataset(path, out, "minari")
 
 
-@pytest.mark.parametrize("format_name", CONVERTED)
+@pytest.mark.parametrize("format_name", FOLDERS)
 def test_folders_that_are_not_ours_are_refused(tmp_path, format_name):
     (tmp_path / "folder").mkdir()
     for folder, words in (("none", "there is no folder"), ("folder", "folder")):
@@ -224,7 +273,7 @@ def test_folders_that_are_not_ours_are_refused(tmp_path, format_name):
     assert not (tmp_path / "a.hdf5").exists()
 
 
-@pytest.mark.parametrize("format_name", CONVERTED)
+@pytest.mark.parametrize("format_name", FOLDERS)
 def test_a_damaged_folder_is_one_line(source, tmp_path, format_name):
     folder = tmp_path / "folder-v0"
     export_dataset(source, folder, format_name)

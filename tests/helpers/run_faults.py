@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vand_demos.interop import FORMATS, export_dataset
+from vand_demos.interop import FOLDERS, export_dataset
 from vand_robot.config.library import find_config
 from vand_robot.workflows.evaluate import run_evaluation
 from vand_robot.workflows.train import run_training
@@ -67,7 +67,7 @@ def make_sound(folder: Path, data: Path) -> Sound:
     content = json.loads((results[1] / "results.json").read_text())
     content["policy"]["run"] = "other-0"
     (results[1] / "results.json").write_text(json.dumps(content))
-    exports = {form: folder / f"{form}-v0" for form in FORMATS}
+    exports = {form: folder / f"{form}-v0" for form in FOLDERS}
     for form, out in exports.items():
         export_dataset(data, out, form)
     return Sound(run, results, data, exports)

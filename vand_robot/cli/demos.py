@@ -9,7 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from vand_demos import DemoDataset, check_file, repair
-from vand_demos.interop import FORMATS, Conversion, export_dataset, import_dataset
+from vand_demos.interop import (
+    FORMATS,
+    Conversion,
+    ImportOptions,
+    export_dataset,
+    import_dataset,
+)
 from vand_demos.storage.augment import augment
 from vand_demos.storage.describe import describe
 from vand_demos.storage.editing import delete, merge, select, split
@@ -25,6 +31,17 @@ from vand_demos.verify import (
 from vand_envs.cameras import parse_image_sizes
 from vand_envs.errors import unknown_name
 from vand_robot.cli import console
+from vand_robot.cli.importing import (
+    ImportImages,
+    ImportInstruction,
+    ImportKeys,
+    ImportPhrasings,
+    ImportRate,
+    ImportTasks,
+    SourceRate,
+    parse_keys,
+    read_phrasings,
+)
 from vand_robot.cli.options import (
     ALL_IMAGES,
     AnyFile,
@@ -34,6 +51,7 @@ from vand_robot.cli.options import (
     ImageSize,
     Json,
     example,
+    names,
     note_waiting,
 )
 
@@ -61,7 +79,7 @@ def info(file: AnyFile, json: Json = False) -> None:
                 task,
                 entry["instruction"],
                 str(entry["episodes"]),
-                console.percent(entry["success"]),
+                _outcome(entry),
                 ", ".join(f"{n:g}" for n in entry["steps"].values()),
             ]
             for task, entry in facts["tasks"].items()
@@ -70,6 +88,7 @@ def info(file: AnyFile, json: Json = False) -> None:
     lines = {
         "robot": facts["robot"],
         "actions": f"{facts['action_mode']} at {1 / facts['control_dt_s']:g} Hz",
+        **_origin(facts),
         "devices": ", ".join(f"{name} ({n})" for name, n in facts["devices"].items()),
         "splits": ", ".join(f"{name} ({n})" for name, n in _splits(facts).items()) or "none",
         "states": "stored" if facts["states"] else "left out",
@@ -84,6 +103,29 @@ def info(file: AnyFile, json: Json = False) -> None:
             f"{facts['pending_parts']} recorded episodes are not packed yet:"
             f" vand-robot demos repair {file}"
         )
+
+
+def _outcome(entry: Mapping[str, Any]) -> str:
+    """The share of successes, and how many episodes do not tell."""
+    unknown = entry["outcome_unknown"]
+    if entry["success"] is None:
+        return "unknown"
+    return console.percent(entry["success"]) + (f" ({unknown} unknown)" if unknown else "")
+
+
+def _origin(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Where an imported data set is from, the units of its actions, and what it does not hold."""
+    source = facts["source"]
+    if not source:
+        return {}
+    lines = {"imported from": f"{source.get('format', '')} {source.get('name', '')}".strip()}
+    if facts["bounds"]:
+        low, high = facts["bounds"].values()
+        pairs = ", ".join(f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True))
+        lines["native actions"] = pairs
+    lines |= {"note": note} if (note := source.get("notes")) else {}
+    lack = [name for name in ("rewards", "world", "states") if not facts[name]]
+    return {**lines, "not in the source": ", ".join(lack)} if lack else lines
 
 
 def _splits(facts: Mapping[str, Any]) -> dict[str, int]:
@@ -320,19 +362,33 @@ def export_command(
 
 
 @demos.command(
-    "import", epilog=example("vand-robot demos import wipe_lerobot --format lerobot --out w.hdf5")
+    "import", epilog=example("vand-robot demos import lift.hdf5 --format robomimic --out ours.hdf5")
 )
 def import_command(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder that `demos export` wrote.")
-    ],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="File or folder to read.")],
     format_name: Format,
     out: NewFile,
+    keys: ImportKeys = "",
+    images: ImportImages = "",
+    tasks: ImportTasks = None,
+    instruction: ImportInstruction = None,
+    phrasings: ImportPhrasings = None,
+    rate: ImportRate = None,
+    source_rate: SourceRate = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Read back a data set that `demos export` wrote, exactly as it was."""
-    report = import_dataset(folder, out, format_name, overwrite=force)
+    """Read a data set of others; or one that `demos export` wrote, exactly as it was."""
+    options = ImportOptions(
+        keys=parse_keys(keys),
+        images=names(images),
+        tasks=tuple(tasks or ()),
+        instruction=instruction,
+        phrasings=read_phrasings(phrasings) if phrasings else {},
+        rate_hz=rate,
+        source_rate_hz=source_rate,
+    )
+    report = import_dataset(source, out, format_name, options, overwrite=force)
     _print_conversion(report, as_json=json)
 
 
@@ -341,5 +397,5 @@ def _print_conversion(report: Conversion, *, as_json: bool) -> None:
         console.print_json({**asdict(report), "out": str(report.out)})
         return
     typer.echo(f"{report.out}: {report.episodes} episodes, {report.steps} steps")
-    if report.note:
-        typer.echo(report.note)
+    for note in report.note.split("; ") if report.note else ():
+        typer.echo(f"note: {note}")

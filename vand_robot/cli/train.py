@@ -9,7 +9,7 @@ import typer
 
 from vand_robot.cli import console
 from vand_robot.cli.options import Force, Json, Overrides
-from vand_robot.metrics.training_metrics import SUCCESS, UPDATE, VALID_NLL
+from vand_robot.metrics.training_metrics import SCORE, SUCCESS, UPDATE, VALID_NLL
 
 if TYPE_CHECKING:
     from vand_robot.training.trainer import TrainResult
@@ -56,4 +56,8 @@ def _summary(result: "TrainResult") -> Iterator[str]:
         width = max(map(len, rates))
         for task, rate in rates.items():
             yield f"  {task:{width}}  {console.percent(rate)}"
-    yield f"next: vand-robot evaluate {shlex.quote(str(result.out))}"
+    folder = str(result.out)
+    if SCORE in best:
+        yield f"next: vand-robot evaluate {shlex.quote(folder)}"
+    else:
+        yield f"its policy, for the environment of its data: vand_robot.load_policy({folder!r})"

@@ -86,9 +86,14 @@ class PolicyConfig:
     """Recipe that acts on the recurrent state in training, see `vand_robot.nn`. In YAML its name
     and its options, `{name: vand, beta: 1e-3}`; a name stands for a recipe of `REGULARIZERS`."""
     attention_heads: Annotated[int, Range(0, 64, open_high=False)] = 2
-    """Objects that the action can follow at once, chosen by the memory among those whose position
-    relative to the end effector is seen; 0: the action is read off the memory alone. The
-    attention looks through `near_field_scales_m`: without ranges it must be 0."""
+    """Objects that the action can follow at once, chosen by the memory among `objects`; 0: the
+    action is read off the memory alone. The attention looks through `near_field_scales_m`: without
+    ranges it must be 0."""
+    objects: Literal["auto"] | tuple[str, ...] = AUTO
+    """Observation keys that tell where an object is, relative to the end effector [m], all of one
+    size: they are seen at close range too, and the attention chooses among them. Empty: none. In
+    place of them "auto": those that end in `_rel`, where the actions are those of a robot known
+    here, and none where they are native."""
     future_actions: FutureActionsConfig = field(default_factory=FutureActionsConfig)
     """Prediction of later actions, as an exercise of memory."""
     observations: tuple[str, ...] = ()
@@ -157,7 +162,9 @@ class TrainConfig:
     tasks: tuple[str, ...] = ()
     """Task ids to learn; empty: all that the files hold."""
     only_successful: bool = True
-    """Whether failed demonstrations are left out."""
+    """Whether failed demonstrations are left out; those of unknown outcome are not."""
+    only_known: bool = False
+    """Whether demonstrations of unknown outcome are left out: others may not have recorded it."""
     valid_fraction: Fraction = 0.1
     """Share of each task's demonstrations kept for validation where a file has no masks."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)

@@ -173,7 +173,8 @@ def _split(
         name
         for name in dataset.names
         if (not config.tasks or task_of[name] in config.tasks)
-        and (not config.only_successful or dataset.attribute(name, "success"))
+        and not (config.only_successful and dataset.attribute(name, "success") is False)
+        and not (config.only_known and dataset.attribute(name, "success") is None)
     ]
     splits = {
         split: set(dataset.split(split)) for split in dataset.splits if split in (TRAIN, VALID)

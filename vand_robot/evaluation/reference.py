@@ -139,7 +139,9 @@ def undisturbed_steps(episodes: Sequence[Episode]) -> FloatArray:
     Returns:
         Shape of the episodes [step].
     """
-    ends = [np.flatnonzero(episode.rewards) + 1 for episode in episodes]  # of the stages
+    ends = [
+        np.flatnonzero(np.asarray(episode.rewards)) + 1 for episode in episodes
+    ]  # of the stages
     steps = np.array([end[-1] for end in ends], np.float64)
     known = [e.disturbed for e in episodes if e.disturbed is not None]
     if len(known) < len(episodes) or len({len(end) for end in ends}) > 1:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from vand_demos import DemoDataset
+from vand_demos.native import NATIVE
 from vand_demos.system.files import read_regular
 from vand_demos.system.json_record import clean_text
 from vand_envs.errors import UsageError, VandError
@@ -81,7 +82,13 @@ def load_target(source: Path, *, expert: bool = False, device: str = CPU) -> Eva
     checkpoint = load_checkpoint(folder)
     references = from_extras(checkpoint.extras, str(find_checkpoint(folder) / POLICY_JSON))
     if not references:
-        raise VandError(f"{source}: the run holds no references to judge by")
+        why = "the run holds no references to judge by"
+        if checkpoint.policy.spec.action_mode == NATIVE:
+            why = (
+                "the run was trained on what others recorded, in a world that is not here; its"
+                " policy acts in that world's own environment"
+            )
+        raise VandError(f"{source}: {why}")
     dt = checkpoint.policy.spec.control_dt_s
     name = clean_text(run_folder(folder).name)
     make_policy: PolicyMaker

@@ -28,9 +28,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vand_envs.errors import UsageError, VandError
+from vand_demos.native import NATIVE
+from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_envs.typing import Float32Array
-from vand_robot.config.schema import PolicyConfig, Precision
+from vand_robot.config.schema import AUTO, PolicyConfig, Precision
 from vand_robot.data.batches import Batch
 from vand_robot.interface import PolicySpec
 from vand_robot.nn import GaussianHead, make_cell
@@ -97,7 +98,7 @@ class RecurrentPolicy(nn.Module):
         self.spec = spec
         self._keys = tuple(spec.observations)
         self._sizes = list(spec.observations.values())
-        close = [key for key in spec.observations if key.endswith(CLOSE_SUFFIX)]
+        close = _objects(config, spec)
         self._objects = len(close)  # whose position relative to the end effector is seen
         # modules are made in one order: their initial weights are drawn in it
         self.normalizer = Normalizer(
@@ -108,7 +109,7 @@ class RecurrentPolicy(nn.Module):
         )
         if spec.images and not config.images.channels:
             raise UsageError("policy.images.channels: expected at least one layer, got none")
-        encoders = {key: ImageEncoder(config.images.channels) for key in spec.images}
+        encoders = {_module_name(k): ImageEncoder(config.images.channels) for k in spec.images}
         self.image_encoders = nn.ModuleDict(encoders)
         features = self.normalizer.width + sum(encoder.features for encoder in encoders.values())
         self.encoder = make_encoder(
@@ -245,8 +246,8 @@ class RecurrentPolicy(nn.Module):
                 through the whole episode, unless the policy was trained with `reset_every`.
 
         Returns:
-            (n, A) float32 in [-1, 1], the mean of the policy's distribution, or (A,) of one
-            episode, and the state to hand to the next call.
+            (n, A) float32 in [-1, 1], native actions in their own units: the mean of the policy's
+            distribution, or (A,) of one episode, and the state to hand to the next call.
 
         Raises:
             VandError: An observation is missing, of another size, or not finite.
@@ -280,6 +281,8 @@ class RecurrentPolicy(nn.Module):
         actions = mean.numpy() if device.type == "cpu" else mean.cpu().numpy()
         if not math.isfinite(np.vdot(actions, actions)):
             raise VandError("the policy's action is not finite, its observation is")
+        if self.spec.action_low:
+            actions = self.spec.in_own_units(actions)
         return actions, PolicyState(core, state.steps + 1)
 
     def _read(self, output: Tensor, seen: Tensor) -> Tensor:
@@ -300,7 +303,7 @@ class RecurrentPolicy(nn.Module):
         pixels = self.config.images.shift_px if self.training else 0
         return [
             encoder(shift(images[key], pixels) if pixels else images[key])
-            for key, encoder in self.image_encoders.items()
+            for key, encoder in zip(self.spec.images, self.image_encoders.values(), strict=True)
         ]
 
     def _batch_of_one(self, observation: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -339,6 +342,30 @@ def _images(spec: PolicySpec, observation: Mapping[str, NDArray[Any]], n: int) -
             came = f"{image.shape} {image.dtype}"
             raise VandError(f"observation {key!r}: the policy expects {shape} uint8, got {came}")
     return {key: torch.tensor(observation[key], device="cpu") for key in spec.images}
+
+
+def _objects(config: PolicyConfig, spec: PolicySpec) -> list[str]:
+    """The keys that tell where an object is, in the order of the observations.
+
+    Raises:
+        UsageError: One that is named is not seen, or they are of unlike sizes.
+    """
+    if config.objects == AUTO:
+        own = spec.action_mode != NATIVE
+        return [key for key in spec.observations if own and key.endswith(CLOSE_SUFFIX)]
+    for key in config.objects:
+        if key not in spec.observations:
+            raise unknown_name("value of policy.objects:", key, spec.observations)
+    sizes = {spec.observations[key] for key in config.objects}
+    if len(sizes) > 1:
+        told = ", ".join(f"{key} {spec.observations[key]}" for key in config.objects)
+        raise UsageError(f"policy.objects: expected keys of one size, got {told}")
+    return [key for key in spec.observations if key in config.objects]
+
+
+def _module_name(key: str) -> str:
+    """The name of a camera's network: torch allows no dots in it, and no key holds a colon."""
+    return key.replace(".", ":")
 
 
 def _keys_of_numbers(spec: PolicySpec) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from vand_demos import DemoDataset
 from vand_demos.embedded import world_of
-from vand_envs import get_task
+from vand_envs import get_task, task_ids
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_robot.viewer.episodes import Frame
 
@@ -51,6 +51,8 @@ class RecordedEpisodes:
             raise UsageError(f"demonstration of {task}: expected 0 to {len(names) - 1}")
         with DemoDataset.open(self._file, guarded=True) as dataset:
             demo = dataset.episode(names[number], next_observations=False)
+        if demo.model_file is None:
+            world_of(demo)  # says what can be seen of it all the same
         if demo.states is None:
             raise VandError(
                 f"{self._file}: {demo.name} was recorded without states; record with --states"
@@ -60,15 +62,17 @@ class RecordedEpisodes:
         self.task, self.number, self.count = task, number, len(names)
         self.title = f"{self._file.name} {names[number]} ({demo.device})"
         # each stage and each cycle gives a reward of 1
-        done = np.concatenate([[0], np.cumsum(demo.rewards)])[: len(demo)]
-        stages = len(get_task(task).stage_names)
+        known = task in task_ids() and demo.rewards is not None
+        rewards = np.asarray(demo.rewards) if known else np.zeros(len(demo))
+        done = np.concatenate([[0], np.cumsum(rewards)])[: len(demo)]
+        stages = len(get_task(task).stage_names) if known else 0
         self.frames = [
             Frame(
                 state,
                 task,
                 min(int(gained), stages),
                 0.0 if stages else float(gained),
-                demo.success and step == len(demo) - 1,
+                bool(demo.success) and step == len(demo) - 1,
             )
             for step, (state, gained) in enumerate(zip(demo.states, done, strict=True))
         ]

@@ -76,7 +76,7 @@ def read_trajectory(dataset: DemoDataset, name: str) -> Trajectory:
         base=seen["base_pose"][:, :2].astype(np.float64),
         hand=hand_path(seen),
         dt=float(dataset.attribute(name, "control_dt_s")),
-        success=bool(dataset.attribute(name, "success")),
+        success=dataset.attribute(name, "success") is not False,
     )
 
 
@@ -100,7 +100,8 @@ def _action_names(dataset: DemoDataset) -> list[str]:
     """A name for each number of an action: `ee_twist yaw`, `joint_targets 3`, `gripper`."""
     sizes = dataset.arrays(dataset.names[0])
     mode = dataset.attribute(dataset.names[0], "action_mode")
-    if any(f"action_dict/{part}" not in sizes for part in ACTION_MODES.get(mode, ("none",))):
+    parts = ACTION_MODES.get(mode) or ("none",)
+    if any(f"action_dict/{part}" not in sizes for part in parts):
         return [f"action {i}" for i in range(sizes["actions"][0])]
     names: list[str] = []
     for part in ACTION_MODES[mode]:

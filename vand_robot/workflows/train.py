@@ -5,9 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from vand_demos.native import NATIVE
 from vand_demos.storage.layout import waiting_note
 from vand_demos.storage.reader import DemoDataset
 from vand_robot.config.loading import load_config
+from vand_robot.config.schema import TrainConfig
 from vand_robot.evaluation.evaluate import ValidationScore
 from vand_robot.evaluation.reference import references_from_datasets, to_extras
 from vand_robot.training.trainer import TrainResult, train
@@ -43,17 +45,39 @@ def run_training(
     if console is not None:
         for note in _notes(config.data):
             console.print(note)
-    references = references_from_datasets(config.data, config.tasks) if config.data else {}
+    known, foreign = _tasks(config)
+    references = references_from_datasets(config.data, known) if known else {}
+    if console is not None and foreign:
+        console.print(_unscored(foreign, all_of_them=not references), soft_wrap=True)
     return train(
         config,
         out,
         resume=resume,
         force=force,
-        score=ValidationScore(references, config.rollouts.episodes),
+        score=ValidationScore(references, config.rollouts.episodes) if references else None,
         scored_tasks=references.keys(),
         extras=to_extras(references),
         console=console,
     )
+
+
+def _tasks(config: TrainConfig) -> tuple[list[str], list[str]]:
+    """The tasks to learn that can be simulated here, and those that cannot."""
+    known: set[str] = set()
+    foreign: set[str] = set()
+    for path in config.data:
+        with DemoDataset.open(path, guarded=True) as dataset:
+            kwargs = dataset.env_args["env_kwargs"]
+            simulated = kwargs["action_mode"] != NATIVE and "scene" not in kwargs
+            (known if simulated else foreign).update(dataset.tasks)
+    wanted = set(config.tasks) or known | foreign
+    return sorted(known & wanted), sorted(foreign & wanted)
+
+
+def _unscored(tasks: Sequence[str], *, all_of_them: bool) -> str:
+    """The note that tasks have no simulator, and what chooses the checkpoint then."""
+    chooses = "the validation loss chooses the checkpoint" if all_of_them else "no rollouts of them"
+    return f"note: no simulator for {', '.join(tasks)}: {chooses}"
 
 
 def _notes(paths: Sequence[str]) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""Data sets to and from the formats of other projects, without loss.
+"""Data sets to and from the formats of other projects: ours without loss, others' as they are.
 
 A format that cannot hold something of ours (simulator states, parts of actions, the embedded world)
 gets it beside what its own readers see, so that the way back gives the same arrays and texts.
 """
 
-from vand_demos.interop.convert import FORMATS, Conversion, export_dataset, import_dataset
+from vand_demos.interop.convert import FOLDERS, FORMATS, Conversion, export_dataset, import_dataset
+from vand_demos.interop.source import ImportOptions
 
-__all__ = ["FORMATS", "Conversion", "export_dataset", "import_dataset"]
+__all__ = ["FOLDERS", "FORMATS", "Conversion", "ImportOptions", "export_dataset", "import_dataset"]

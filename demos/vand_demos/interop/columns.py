@@ -8,6 +8,7 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -53,7 +54,11 @@ def decode_vectors(column: pa.ChunkedArray, shape: Sequence[int]) -> NDArray[Any
             f" empty of {len(column)}"
         )
     numbers = column.combine_chunks()
-    if isinstance(numbers, pa.FixedSizeListArray):
+    if isinstance(numbers, pa.ListArray):
+        sizes = pc.unique(pc.list_value_length(numbers)).to_pylist()
+        if len(sizes) != 1:
+            raise VandError(f"a column of vectors: expected one size, got vectors of {sizes!r:.60}")
+    if isinstance(numbers, pa.FixedSizeListArray | pa.ListArray):
         numbers = numbers.flatten()
     values = np.asarray(numbers.to_numpy(zero_copy_only=False))
     try:

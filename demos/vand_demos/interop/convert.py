@@ -8,9 +8,12 @@ from pathlib import Path
 from types import ModuleType
 
 from vand_demos.episode import Episode
+from vand_demos.interop import robomimic
 from vand_demos.interop.extras import Extras, new_folder
+from vand_demos.interop.intake import take_in
+from vand_demos.interop.source import ImportOptions
 from vand_demos.storage.compatibility import require_env_args, require_fits, signature
-from vand_demos.storage.layout import require_new
+from vand_demos.storage.layout import require_file, require_new
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.storage.writer import (
     StoredEpisode,
@@ -23,11 +26,14 @@ from vand_demos.storage.writer import (
 from vand_demos.system.files import expanded, file_path
 from vand_envs.errors import UsageError, VandError, unknown_name
 
-FORMATS = ("lerobot", "minari")
+FORMATS = ("lerobot", "minari", "robomimic")
 """Formats that data sets are converted to and from."""
 
-NATIVE = "robomimic"
-"""Format whose layout ours is, so that nothing needs to be converted."""
+ONE_FILE = "robomimic"
+"""Format that is one file."""
+
+FOLDERS = tuple(name for name in FORMATS if name != ONE_FILE)
+"""Formats that are folders."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +47,27 @@ class Conversion:
     steps: int
     """Steps of all of them."""
     note: str
-    """Note on what readers of the format do not see; else empty."""
+    """Note on what readers of the format do not see, or on how it was understood; else empty."""
 
 
 def export_dataset(path: str | Path, out: str | Path, format_name: str) -> Conversion:
-    """Write a data set in another format, into a folder that appears whole or not at all.
+    """Write a data set in another format, into a file or folder that appears whole or not at all.
 
     Args:
         path: The data set.
-        out: The folder; for Minari its name is the data set's id, such as `wipe-v0`, and the
-            folders between `MINARI_DATASETS_PATH` and it are its namespace.
+        out: The folder, of robomimic the file; for Minari its name is the data set's id, such as
+            `wipe-v0`, and the folders between `MINARI_DATASETS_PATH` and it are its namespace.
         format_name: One of `FORMATS`.
 
     Raises:
-        UsageError: No such file or format, the native format, or `out` exists.
+        UsageError: No such file or format, or `out` exists.
         VandError: The data set is damaged, the format cannot hold it, a package is missing, or the
             disk is full.
     """
-    converter = _converter(format_name, path)
+    converter = _converter(format_name)
     out = expanded(out)
+    if format_name == ONE_FILE:
+        return _export_file(file_path(path), file_path(out))
     with DemoDataset.open(path, guarded=True) as dataset:
         if not dataset.names:
             raise VandError(f"{path}: the data set is empty")
@@ -78,37 +86,83 @@ def _name(out: Path) -> str:
     return out.name
 
 
+def _export_file(path: Path, out: Path) -> Conversion:
+    """Write a data set as one file of robomimic's."""
+    with DemoDataset.open(path, guarded=True) as dataset:
+        if not dataset.names:
+            raise VandError(f"{path}: the data set is empty")
+        episodes, steps = len(dataset), dataset.total
+    with rewriting(out) as temporary:
+        require_new(out)
+        note = robomimic.write_copy(path, temporary)
+    return Conversion(out, episodes, steps, note)
+
+
 def import_dataset(
-    folder: str | Path, out: str | Path, format_name: str, *, overwrite: bool = False
+    source: str | Path,
+    out: str | Path,
+    format_name: str,
+    options: ImportOptions | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Conversion:
-    """Read back what `export_dataset` wrote.
+    """Read a data set in another format: one that others made, or what `export_dataset` wrote.
+
+    What we exported comes back exactly as it was, and nothing of it can be chosen. Of what others
+    made, the names of observations stay, actions are mapped to [-1, 1] by bounds that are stored
+    (`Episode.native_actions` are in their own units), and what is not there is unknown.
 
     Args:
-        folder: The folder.
+        source: The file or folder.
         out: The data set to write.
         format_name: One of `FORMATS`.
+        options: What is chosen of a data set of others; all by default.
         overwrite: Whether to replace a data set that exists.
 
     Raises:
-        UsageError: No such folder or format, the native format, or `out` exists.
-        VandError: The folder is damaged or is not from here, a package is missing, or the disk is
-            full.
+        UsageError: No such file, format, observation or task; a rate that is not known; choices in
+            what we exported; or `out` exists.
+        VandError: The source is damaged or of another version, a package is missing, or the disk
+            is full.
     """
-    converter = _converter(format_name, folder)
-    folder, out = expanded(folder), file_path(out)
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}")
-    extras: Extras = converter.read_extras(folder)
-    require_env_args(str(folder), extras.env_args)
+    converter = _converter(format_name)
+    source, out = expanded(source), file_path(out)
+    _require_there(source, format_name)
+    chosen = options or ImportOptions()
+    if not converter.is_ours(source):
+        with converter.open_source(source) as foreign:
+            episodes, steps, notes = take_in(foreign, out, chosen, overwrite=overwrite)
+        return Conversion(out, episodes, steps, "; ".join(notes))
+    if chosen.chooses:
+        raise UsageError(
+            f"{source} was exported by vand-robot, so all of it comes back; choose afterwards, by"
+            " demos filter"
+        )
     with rewriting(out) as temporary:
         require_new(out, overwrite=overwrite)
-        create(temporary, extras.env_args)
-        names = append(temporary, _sources(converter.read(folder, extras), extras))
-        if extras.masks:
-            write_splits(temporary, extras.masks)
-        with DemoDataset.open(temporary) as dataset:
-            steps = dataset.total
-    return Conversion(out, len(names), steps, "")
+        if format_name == ONE_FILE:
+            robomimic.restore(source, temporary)
+        else:
+            _restore(converter, source, temporary)
+        with DemoDataset.open(temporary, guarded=True) as dataset:
+            return Conversion(out, len(dataset), dataset.total, "")
+
+
+def _require_there(source: Path, format_name: str) -> None:
+    if format_name == ONE_FILE:
+        require_file(source)
+    elif not source.is_dir():
+        raise UsageError(f"there is no folder {source}")
+
+
+def _restore(converter: ModuleType, folder: Path, temporary: Path) -> None:
+    """Builds at a temporary path the data set that was exported to a folder."""
+    extras: Extras = converter.read_extras(folder)
+    require_env_args(str(folder), extras.env_args)
+    create(temporary, extras.env_args)
+    append(temporary, _sources(converter.read(folder, extras), extras))
+    if extras.masks:
+        write_splits(temporary, extras.masks)
 
 
 def _sources(episodes: Iterable[Episode], extras: Extras) -> Iterator[StoredEpisode]:
@@ -121,18 +175,13 @@ def _sources(episodes: Iterable[Episode], extras: Extras) -> Iterator[StoredEpis
         yield replace(StoredEpisode.of_bytes(image), new_name=episode.name)
 
 
-def _converter(format_name: str, path: str | Path) -> ModuleType:
-    """The module of a format: `NOTE`, `write`, `read_extras` and `read`.
+def _converter(format_name: str) -> ModuleType:
+    """The module of a format: `NOTE`, `write`, `is_ours`, `open_source`, `read_extras`, `read`.
 
     Raises:
-        UsageError: No such format, or the native one.
+        UsageError: No such format.
         VandError: A package that it needs is not installed.
     """
-    if format_name == NATIVE:
-        raise UsageError(
-            f"robomimic's layout is the native one: {path} needs no conversion, and robomimic reads"
-            f" what vand-robot records as it is"
-        )
     if format_name not in FORMATS:
         raise unknown_name("format", format_name, FORMATS)
     try:

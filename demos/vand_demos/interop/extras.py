@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vand_demos.episode import Episode
-from vand_demos.storage.layout import IMAGE_AXES
+from vand_demos.native import NATIVE, bounds_fault, to_unit
+from vand_demos.storage.layout import BOUNDS, IMAGE_AXES
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.system.files import library_errors, replacing_folder
 from vand_demos.system.json_record import JsonRecord, parse_json
@@ -114,9 +115,16 @@ class Extras:
 def describe_episode(episode: Episode) -> str:
     """All of an episode but its arrays, as JSON; and of which keys it knows what was seen last."""
     names = (item.name for item in fields(Episode) if item.name not in _ARRAYS)
-    plain = {name: getattr(episode, name) for name in names}
+    plain = {name: _plain(getattr(episode, name)) for name in names}
     seen_last = sorted(episode.next_observations)
-    return json.dumps({**plain, "versions": dict(episode.versions), _SEEN_LAST: seen_last})
+    return json.dumps({**plain, _SEEN_LAST: seen_last, _REWARDS: episode.rewards is not None})
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def build_episode(
@@ -144,8 +152,9 @@ def build_episode(
         raise VandError(f"{what}: expected a text, got {description!r:.60}")
     record = JsonRecord.of(what, parse_json(description, what))
     seen_last = record.text_list(_SEEN_LAST)
-    plain = {key: value for key, value in record.values.items() if key != _SEEN_LAST}
+    plain = {k: v for k, v in record.values.items() if k not in (_SEEN_LAST, _REWARDS)}
     names = {item.name for item in fields(Episode) if item.name not in _ARRAYS}
+    plain = {**_LATER, **plain}
     for name in sorted(plain.keys() ^ names):
         state = "is missing" if name in names else "is unexpected"
         raise VandError(f"{what}: {name} {state}")
@@ -157,10 +166,22 @@ def build_episode(
             raise VandError(f"observation {key!r} after the last action: there is none before it")
         after[key] = np.concatenate([observations[key][1:], last[key]])
     values: dict[str, Any] = {**plain, **arrays}
+    if record.values.get(_REWARDS) is False:
+        values["rewards"] = None
+    for name in BOUNDS:
+        if values[name] is not None:
+            values[name] = np.array(record.number_list(name))
+    if values["action_mode"] == NATIVE:
+        fault = bounds_fault(*(values[name] for name in BOUNDS))
+        if fault is not None:
+            raise VandError(f"{what}: {fault}")
+        values["actions"] = to_unit(values["actions"], *(values[name] for name in BOUNDS))
     return Episode(**values, observations=observations, next_observations=after)
 
 
-_SEEN_LAST = "seen_last"
+_SEEN_LAST, _REWARDS = "seen_last", "rewards_known"
+_LATER: Mapping[str, Any] = {"source": {}, **dict.fromkeys(BOUNDS)}
+"""Fields that descriptions by earlier versions lack."""
 
 
 @contextmanager

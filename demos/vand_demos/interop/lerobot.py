@@ -54,10 +54,13 @@ from vand_demos.interop.lerobot_layout import (
     write_places,
     write_tasks,
 )
+from vand_demos.interop.lerobot_source import open_source
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.system.files import library_errors, read_regular
 from vand_demos.system.limits import require_room
 from vand_envs.errors import VandError
+
+__all__ = ["NOTE", "is_ours", "open_source", "read", "read_extras", "write"]
 
 NOTE = (
     "LeRobot sees observation.state (all vectors in one), observation.images.*, action,"
@@ -171,6 +174,11 @@ def _extra_episode(episode: Episode, extras: Extras, index: int) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is one that we wrote."""
+    return (folder / _EXTRAS).exists()
+
+
 def read_extras(folder: Path) -> Extras:
     """Read our own part of a folder.
 
@@ -244,7 +252,7 @@ def _read_episode(
     data = DATA.format(chunk_index=place["data/chunk_index"], file_index=place["data/file_index"])
     seen = [STATE] if extras.vectors else []
     seen += [IMAGES + key for key in extras.images]
-    seen += ["action", "next.reward", "next.done"]
+    seen += ["action", "next.done"]
     frames = _read_table(folder / data, seen, filters=here)
     ours = pq.read_table(folder / _EXTRA_FRAMES, filters=here)
     _require_columns(
@@ -265,7 +273,7 @@ def _read_episode(
             part: decode_vectors(ours[f"action_dict.{part}"], (size,))
             for part, size in extras.action_parts.items()
         },
-        rewards=decode_vectors(frames["next.reward"], ()),
+        rewards=_rewards(frames),
         dones=decode_vectors(frames["next.done"], ()).astype(np.int64),
         states=_states(ours, extras),
         disturbed=_disturbed(ours),
@@ -276,6 +284,13 @@ def _read_episode(
             f" {place['tasks']!r:.80}"
         )
     return episode
+
+
+def _rewards(frames: pa.Table) -> NDArray[np.float32] | None:
+    """The rewards (N,), or None where none are known."""
+    if "next.reward" not in frames.column_names:
+        return None
+    return decode_vectors(frames["next.reward"], ())
 
 
 def _states(ours: pa.Table, extras: Extras) -> NDArray[np.float64] | None:

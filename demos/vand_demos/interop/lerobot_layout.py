@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vand_demos.episode import ACTION_MODES, Episode
 from vand_demos.interop.columns import decode_images, decode_vectors, encode_images, encode_vectors
 from vand_demos.interop.extras import Extras
+from vand_demos.native import NATIVE
 from vand_demos.storage.reader import DemoDataset
 from vand_envs.errors import VandError
 
@@ -84,10 +85,11 @@ def columns_of(
 ) -> dict[str, NDArray[Any]]:
     """An episode in LeRobot's columns: feature -> (N, ...), or (N,) of single numbers."""
     frame = np.arange(len(episode), dtype=np.int64)
+    native = episode.action_mode == NATIVE
     return {
         **observed(episode.observations, extras),
-        "action": episode.actions,
-        "next.reward": episode.rewards,
+        "action": episode.native_actions if native else episode.actions,
+        **({} if episode.rewards is None else {"next.reward": episode.rewards}),
         "next.done": episode.dones.astype(bool),
         "timestamp": (frame / fps).astype(np.float32),
         "frame_index": frame,

@@ -8,6 +8,7 @@ known of the episode; dataset metadata holds the environment and, under `vand_ro
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 
 from vand_demos.episode import Episode
 from vand_demos.interop.extras import Extras, build_episode, describe_episode
+from vand_demos.interop.minari_source import MinariSource
+from vand_demos.native import NATIVE
 from vand_demos.storage.guard import require_groups_fit
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.system.files import library_errors, require_regular
@@ -65,7 +68,7 @@ def write(dataset: DemoDataset, folder: Path, name: str) -> None:
         observation_space=spaces.Dict(
             {key: _space(key, rows) for key, rows in first.observations.items()}
         ),
-        action_space=spaces.Box(-1.0, 1.0, first.actions.shape[1:], np.float32),
+        action_space=_action_space(first),
         env_spec=_env_spec(dataset.env_args),
         jpeg_encoding=False,  # it would change the images
     )
@@ -85,10 +88,17 @@ def _space(key: str, rows: NDArray[Any]) -> spaces.Box:
     return spaces.Box(-np.inf, np.inf, rows.shape[1:], np.float32)
 
 
+def _action_space(first: Episode) -> spaces.Box:
+    """The space of the actions in their own units."""
+    if first.action_low is None or first.action_high is None:
+        return spaces.Box(-1.0, 1.0, first.actions.shape[1:], np.float32)
+    return spaces.Box(first.action_low, first.action_high, dtype=np.float64)
+
+
 def _env_spec(env_args: Mapping[str, Any]) -> EnvSpec | None:
     """Specification for `recover_environment`; None if the environment is unknown here."""
     spec = gymnasium.registry.get(env_args["env_name"])
-    if spec is None:
+    if spec is None or env_args["env_kwargs"]["action_mode"] == NATIVE:
         return None
     kwargs = {**spec.kwargs, **env_args["env_kwargs"]}
     return EnvSpec(id=spec.id, entry_point=str(spec.entry_point), kwargs=kwargs)
@@ -106,9 +116,9 @@ def _buffer(episode: Episode) -> EpisodeBuffer:
             key: np.concatenate([rows, last[key][-1:]])
             for key, rows in episode.observations.items()
         },
-        actions=episode.actions,
-        rewards=episode.rewards,
-        terminations=done & episode.success,
+        actions=episode.native_actions if episode.action_mode == NATIVE else episode.actions,
+        rewards=np.zeros(len(episode)) if episode.rewards is None else episode.rewards,
+        terminations=done & bool(episode.success),
         truncations=done & (not episode.success),
         infos={**known, _PARTS: dict(episode.action_parts)},
     )
@@ -118,9 +128,32 @@ def _metadata(episode: Episode) -> dict[str, Any]:
     return {
         "task": episode.task,
         "instruction": episode.instruction,
-        "success": episode.success,
+        **({} if episode.success is None else {"success": episode.success}),
         _OURS: describe_episode(episode),
     }
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is one that we wrote.
+
+    Raises:
+        VandError: It is damaged.
+    """
+    _require_harmless(folder)
+    return _OURS in JsonRecord.read(folder / _METADATA).values
+
+
+@contextmanager
+def open_source(folder: Path) -> Iterator[MinariSource]:
+    """Open a set of others.
+
+    Raises:
+        VandError: It is damaged, or declares more than fits the limit of memory.
+    """
+    _require_harmless(folder)
+    metadata = JsonRecord.read(folder / _METADATA)
+    with library_errors("read", folder, *_LIBRARIES):
+        yield MinariSource(folder, _open(folder), metadata)
 
 
 def read_extras(folder: Path) -> Extras:

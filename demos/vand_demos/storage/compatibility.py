@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from vand_demos.episode import ACTION_MODES, Episode
-from vand_demos.storage.layout import ENV_KWARGS
+from vand_demos.native import NATIVE, bounds_fault
+from vand_demos.storage.layout import BOUNDS, ENV_KWARGS
 from vand_demos.system.json_record import JsonRecord
 from vand_envs import get_task, task_ids
 from vand_envs.errors import VandError
@@ -28,6 +31,10 @@ def require_env_args(what: str, env_args: Any) -> None:
         raise kwargs.mistake("action_mode", f"one of {', '.join(ACTION_MODES)}")
     kwargs.number("control_dt_s", *TIME_STEPS_S)
     kwargs.text_list("instructions")
+    if kwargs.values["action_mode"] == NATIVE:
+        low, high = (np.array(kwargs.number_list(name)) for name in BOUNDS)
+        if (fault := bounds_fault(low, high)) is not None:
+            raise VandError(f"{what}: env_args.env_kwargs: {fault}")
     if "cameras" not in kwargs.values:
         return
     cameras = kwargs.record("cameras")
@@ -53,9 +60,9 @@ def require_compatible(
     require_env_args("the environment", env_args)
     require_env_args(what, other)
     for key in ENV_KWARGS:
-        ours, theirs = env_args["env_kwargs"][key], other["env_kwargs"][key]
-        if key == "instructions":
-            ours, theirs = list(ours), list(theirs)
+        ours, theirs = env_args["env_kwargs"].get(key), other["env_kwargs"].get(key)
+        if key in ("instructions", *BOUNDS):
+            ours, theirs = list(ours or ()), list(theirs or ())
         if ours != theirs:
             raise VandError(f"{what} does not fit: {key}: expected {ours!r}, got {theirs!r}")
 
@@ -108,7 +115,9 @@ def reward_fault(episode: Episode) -> str | None:
     The reward of the last stage marks when a task was done. Nothing can be said of tasks that are
     not known here, nor of those that go on in cycles.
     """
-    if not episode.success or episode.rewards.any() or episode.task not in task_ids():
+    if not episode.success or episode.source or episode.task not in task_ids():
+        return None
+    if episode.rewards is None or episode.rewards.any():
         return None
     if get_task(episode.task).kind != "sequential":
         return None
@@ -133,17 +142,24 @@ def require_fits(episode: Episode, env_args: Mapping[str, Any], first: Mapping[s
                 f"{episode.label}: {key}: expected {kwargs[key]!r} as in the data set,"
                 f" got {getattr(episode, key)!r}"
             )
+    for key in BOUNDS:
+        ours, theirs = getattr(episode, key), kwargs.get(key)
+        if ours is not None and ours.tolist() != list(theirs or ()):
+            raise VandError(
+                f"{episode.label}: {key}: expected {theirs!r:.60} as in the data set,"
+                f" got {ours.tolist()!r:.60}"
+            )
     if episode.task not in kwargs["instructions"]:
         raise VandError(
             f"{episode.label}: task: expected one of {', '.join(kwargs['instructions'])},"
             f" got {episode.task!r}"
         )
-    ours = signature(episode) if first else {}
-    for path in sorted(first.keys() | ours.keys()):
-        if path == "states" and (path not in first or path not in ours):
+    arrays = signature(episode) if first else {}
+    for path in sorted(first.keys() | arrays.keys()):
+        if path == "states" and (path not in first or path not in arrays):
             continue  # states may be left out of any episode
-        if first.get(path) != ours.get(path):
+        if first.get(path) != arrays.get(path):
             raise VandError(
                 f"{episode.label}: {path}: expected {first.get(path, 'no such array')} as in"
-                f" the data set, got {ours.get(path, 'none')}"
+                f" the data set, got {arrays.get(path, 'none')}"
             )

@@ -10,10 +10,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from vand_demos.episode import Unreadable, mismatch
+from vand_demos.episode import OPTIONAL, Unreadable, mismatch
+from vand_demos.native import NATIVE
 from vand_demos.storage.compatibility import require_env_args
 from vand_demos.storage.layout import (
     ARRAYS,
+    BOUNDS,
     DEMO_NAME,
     FORMAT,
     FORMAT_VERSION,
@@ -148,6 +150,11 @@ def read_demo(
     values: dict[str, Any] = {name: read_attribute(demo, name) for name in TEXTS}
     values |= {name: read_attribute(demo, name) for name in NUMBERS}
     values["versions"] = _parsed(read_attribute(demo, "versions"))
+    values |= {name: read_numbers(demo, name) for name in BOUNDS if name in demo.attrs}
+    foreign = "source" in demo.attrs
+    if foreign:
+        values["source"] = _parsed(read_attribute(demo, "source"))
+        values |= {name: None for name in OPTIONAL if name not in demo.attrs}
     room = limit_bytes()
 
     def take(group: Any, key: str) -> NDArray[Any] | Unreadable:
@@ -161,7 +168,8 @@ def read_demo(
 
     for name in ARRAYS:
         here = name in demo and want("", name)
-        missing = None if name in OPTIONAL_ARRAYS else Unreadable("is missing")
+        unknown = name in OPTIONAL_ARRAYS or (foreign and name == "rewards")
+        missing = None if unknown else Unreadable("is missing")
         values[name] = take(demo, name) if here else missing
     for group, name in GROUPS.items():
         arrays = child(demo, group, h5py.Group) if group in demo else {}
@@ -169,10 +177,22 @@ def read_demo(
     return values
 
 
+def read_numbers(owner: Any, name: str) -> NDArray[np.float64] | Unreadable:
+    """An attribute that is a list of numbers, or why there is none."""
+    if name not in owner.attrs:
+        return Unreadable("is missing")
+    declared = owner.attrs.get_id(name)
+    if declared.dtype.kind not in "iuf" or len(declared.shape or ()) != 1:
+        return Unreadable(f"expected numbers, got {declared.dtype} of shape {declared.shape}")
+    if declared.shape[0] > FREE_BYTES:
+        return Unreadable(f"expected a few numbers, got {declared.shape[0]}")
+    return np.asarray(owner.attrs[name], np.float64)
+
+
 def _parsed(text: Any) -> Any:
     """The value of a JSON text, or why there is none."""
     try:
-        return parse_json(text, "versions") if isinstance(text, str) else text
+        return parse_json(text, "text") if isinstance(text, str) else text
     except VandError:
         return Unreadable("expected JSON")
 
@@ -191,7 +211,7 @@ def demo_faults(demo: Any) -> Iterator[str]:
     for name in demo:
         if name not in (*ARRAYS, *GROUPS):
             yield f"{name}: unknown; known: {', '.join((*ARRAYS, *GROUPS))}"
-    if "action_dict" not in demo:
+    if "action_dict" not in demo and read_attribute(demo, "action_mode") != NATIVE:
         yield "action_dict: is missing"
     arrays = {name: _member(demo, name) for name in ARRAYS if name in demo}
     for name in (name for name in GROUPS if name in demo):

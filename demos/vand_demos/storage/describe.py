@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from vand_demos.storage.layout import BOUNDS
 from vand_demos.storage.reader import DemoDataset
+
+UNKNOWN = "unknown"
+"""Stands for what others did not record."""
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -16,9 +20,12 @@ def describe(path: str | Path) -> dict[str, Any]:
     Returns:
         `path`; `size_bytes`; `episodes`; `steps`; `robot`, `action_mode`, `control_dt_s`;
         `instructions` (task ids that the environment knows); `tasks` (task -> instruction,
-        episodes, success share, and steps as min, median, max); `devices` (device -> episodes);
+        episodes, success share of those whose outcome is known, the number of the others, and
+        steps as min, median, max); `devices` (device -> episodes);
         `observations` (key -> shape of one step); `actions` (part -> min and max of each number,
-        over all episodes); `states` and `next_observations` (whether they are stored); `splits`
+        over all episodes); `bounds` of native actions in their own units; `source` of the first
+        episode, empty where it was recorded here; `rewards`, `world`, `states` and
+        `next_observations` (whether they are stored); `splits`
         (split -> episodes); `unassigned` (episodes in neither `train` nor `valid`, where there
         are both); `pending_parts` (recorded episodes that are not packed yet).
 
@@ -37,7 +44,9 @@ def describe(path: str | Path) -> dict[str, Any]:
             **{key: kwargs[key] for key in ("robot", "action_mode", "control_dt_s")},
             "instructions": list(kwargs["instructions"]),
             "tasks": {task: _describe_task(dataset, task) for task in dataset.tasks},
-            "devices": dict(Counter(dataset.attribute(name, "device") for name in dataset.names)),
+            "devices": dict(
+                Counter(dataset.attribute(name, "device") or UNKNOWN for name in dataset.names)
+            ),
             "observations": {
                 key: list(shape)
                 for path, shape in arrays.items()
@@ -48,6 +57,10 @@ def describe(path: str | Path) -> dict[str, Any]:
                 for path in arrays
                 if path == "actions" or path.startswith("action_dict/")
             },
+            "bounds": {key: list(kwargs[key]) for key in BOUNDS if key in kwargs},
+            "source": _source(dataset),
+            "rewards": "rewards" in arrays,
+            "world": any(dataset.attribute(name, "model_file") for name in dataset.names[:1]),
             "states": "states" in arrays,
             "next_observations": any(path.startswith("next_obs/") for path in arrays),
             "splits": {split: len(dataset.split(split)) for split in dataset.splits},
@@ -56,14 +69,29 @@ def describe(path: str | Path) -> dict[str, Any]:
         }
 
 
+def _source(dataset: DemoDataset) -> dict[str, str]:
+    """Where the first episode was imported from; empty where it was recorded here."""
+    if not dataset.names:
+        return {}
+    first = dataset.episode(dataset.names[0], states=False, next_observations=False, images=False)
+    return dict(first.source)
+
+
 def _describe_task(dataset: DemoDataset, task: str) -> dict[str, Any]:
     names = [name for name in dataset.names if dataset.attribute(name, "task") == task]
     return {
         "instruction": dataset.attribute(names[0], "instruction"),
         "episodes": len(names),
-        "success": float(np.mean([dataset.attribute(name, "success") for name in names])),
+        **_outcomes([dataset.attribute(name, "success") for name in names]),
         "steps": _spread([dataset.attribute(name, "num_samples") for name in names]),
     }
+
+
+def _outcomes(known: Sequence[bool | None]) -> dict[str, Any]:
+    """The share of successes among the episodes whose outcome is known, and how many are not."""
+    outcomes = [success for success in known if success is not None]
+    share = float(np.mean(outcomes)) if outcomes else None
+    return {"success": share, "outcome_unknown": len(known) - len(outcomes)}
 
 
 def _spread(values: Sequence[int]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import h5py
 from numpy.typing import NDArray
 
-from vand_demos.episode import Episode, EpisodeError, Unreadable
+from vand_demos.episode import OPTIONAL, Episode, EpisodeError, Unreadable
 from vand_demos.storage.decode import (
     child,
     demo_group,
@@ -212,18 +212,24 @@ class DemoDataset:
             demo = demo_group(self.file, name)
             size = sum(demo[path].id.get_storage_size() for path in self.arrays(name))
             texts = sum(demo.attrs.get_id(key).get_storage_size() for key in demo.attrs)
-        texts += len(self.attribute(name, "model_file"))
+        texts += len(self.attribute(name, "model_file") or "")
         room = size + texts + OBJECT_BYTES * (len(self.arrays(name)) + len(GROUPS) + 1)
         return StoredEpisode(room, lambda: open_file(self.path), name, new_name)
 
     def attribute(self, name: str, key: str) -> Any:
         """One attribute of an episode (`"task"`, `"success"`, ...) without its arrays.
 
+        Returns:
+            Its value; None where it is one of `OPTIONAL` and unknown.
+
         Raises:
             VandError: The episode lacks it, or it is of a wrong kind.
         """
         with hdf5_errors(f"read {name} of", self.path):
-            value = read_attribute(demo_group(self.file, name), key)
+            demo = demo_group(self.file, name)
+            if key in OPTIONAL and key not in demo.attrs and "source" in demo.attrs:
+                return None
+            value = read_attribute(demo, key)
         if isinstance(value, Unreadable):
             raise VandError(f"{self.path}: {name}: {key}: {value.reason}")
         if key in ATTRIBUTES and type(value) not in ATTRIBUTES[key]:

@@ -29,10 +29,12 @@ from vand_demos.storage.decode import (
 )
 from vand_demos.storage.layout import (
     BATCH_BYTES,
+    BOUNDS,
     CHUNK_BYTES,
     FORMAT,
     FORMAT_VERSION,
     LIBVER,
+    NUMBERS,
     RESERVE_BYTES,
     TEXTS,
     demo_number,
@@ -66,9 +68,12 @@ def encode_episode(
             group = path.partition("/")[0]
             if (group != "states" or states) and (group != "next_obs" or next_observations):
                 _write_array(demo, path, array)
-        for name in (*TEXTS, "success", "seed", "control_dt_s"):
-            demo.attrs[name] = getattr(episode, name)
+        for name in (*TEXTS, *NUMBERS, *BOUNDS):
+            if (value := getattr(episode, name)) is not None:
+                demo.attrs[name] = value
         demo.attrs["versions"] = json.dumps(dict(episode.versions))
+        if episode.source:
+            demo.attrs["source"] = json.dumps(dict(episode.source))
         demo.attrs["num_samples"] = len(episode)
         file["data"].attrs["total"] = len(episode)
         file.flush()
