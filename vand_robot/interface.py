@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeVar
 
 from vand_envs.errors import UsageError, VandError
+from vand_envs.robots.records import ROBOT_RECORD, adopt
 from vand_envs.typing import Float32Array, Observation
 from vand_envs.world import TIME_STEPS_S
 from vand_robot.nn import Range
@@ -39,11 +40,15 @@ class PolicySpec:
     """Observation key -> size, in the order in which the policy concatenates them."""
     images: Mapping[str, tuple[Pixels, ...]] = field(default_factory=dict)
     """Image observation -> height and width [pixel]; empty where the policy sees none."""
+    robot_record: Mapping[str, Any] = field(default_factory=dict)
+    """The robot's spec and what its mesh files are; empty of the built-in one."""
 
     def __post_init__(self) -> None:
         for key, size in self.images.items():
             if len(size) != 2:
                 raise UsageError(f"images.{key}: expected height and width, got {size!r:.60}")
+        if self.robot_record and adopt(self.robot_record, "the policy").id != self.robot:
+            raise UsageError(f"robot: expected the robot that is described, got {self.robot!r}")
 
     @classmethod
     def of(
@@ -70,6 +75,7 @@ class PolicySpec:
             instructions=tuple(kwargs["instructions"]),
             observations=observations,
             images={key: tuple(size) for key, size in (images or {}).items()},
+            robot_record=env_args.get(ROBOT_RECORD, {}),
         )
 
     @property

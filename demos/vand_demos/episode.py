@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vand_envs.errors import VandError
+from vand_envs.robot import DEFAULT_ROBOT
 from vand_envs.world import TIME_STEPS_S
 
 DEVICES = ("expert", "web", "keyboard", "gamepad", "spacemouse")
@@ -122,6 +123,8 @@ class Episode:
     not known, as of demonstrations by hand."""
     name: str = ""
     """`demo_<int>` in the data set it was read from; empty until then."""
+    robot: str = DEFAULT_ROBOT.name
+    """Id of the robot, which the data set says once for all of its episodes."""
 
     def __post_init__(self) -> None:
         """Freezes the arrays, then checks them."""

@@ -104,6 +104,7 @@ class EpisodeBuilder:
             dones=(np.arange(n) == n - 1).astype(np.int64),
             states=np.stack(self._states[:n]),
             model_file=batch.world.xml,
+            robot=batch.world.robot.id,
             recorded_at=utc_now(),
             disturbed=None if None in disturbed else np.array(disturbed, np.bool_),
             versions={name: software_version(name) for name in ("vand-robot", "mujoco", "numpy")},

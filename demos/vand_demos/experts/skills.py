@@ -1,6 +1,6 @@
 """Motion skills from which the experts are built.
 
-A skill is a generator: it yields an action (10,), is sent the next view, and returns when it is
+A skill is a generator: it yields an action (A,), is sent the next view, and returns when it is
 done. So a task's script reads from top to bottom, and remembers where it is without any variable
 for the stage.
 """
@@ -28,6 +28,10 @@ RESTING = (0.10, 0.15)
 FUNNEL_SLOPE = 3.0
 """Height above the target for each meter beside it."""
 
+WHEELS_WITHIN = (0.07, 0.06)
+"""Distance [m] and heading error [rad] within which a robot that cannot move sideways has arrived:
+a small distance to its side would cost it two turns on the spot."""
+
 STILL_SPEED = 0.04
 """Base speed [m/s, rad/s] below which the robot stands still."""
 
@@ -41,6 +45,11 @@ def drive(
     within: tuple[float, float] = (0.03, 0.05),
 ) -> Skill:
     """Drive the base to x, y [m], yaw [rad], within a distance and a heading error."""
+    kind = motion.robot.base.kind
+    if kind == "fixed":
+        return view
+    if kind == "differential":
+        within = max(within[0], WHEELS_WITHIN[0]), max(within[1], WHEELS_WITHIN[1])
     while True:
         distance, turn = base_error(view, goal_world)
         if distance < within[0] and turn < within[1]:
@@ -101,7 +110,8 @@ def rest(
 ) -> Skill:
     """Stay at the goal for a time, and then until the robot is still, and there."""
     left = max(1, round(duration_s / motion.dt))
-    while left > 0 or not (is_still(view) and _is_at(view, base_world)):
+    fixed = motion.robot.base.kind == "fixed"
+    while left > 0 or not (fixed or (is_still(view) and _is_at(view, base_world))):
         left -= 1
         view = yield motion.command(
             view, base_world=base_world, hand=motion.style.travel_hand, gripper=gripper

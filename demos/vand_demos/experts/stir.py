@@ -12,8 +12,6 @@ from vand_envs.tasks.stir import CIRCLES, RADIUS_M, in_soup
 
 FREQUENCY_HZ = 0.45
 """Mean stirring frequency."""
-REACH_M = 0.50
-"""Distance ahead of the base at which the pot's middle is kept."""
 REACH_SPREAD_M, SIDE_SPREAD_M = 0.05, 0.10
 """How differently the base is placed before the pot [m]."""
 DEPTH_M = 0.03
@@ -32,7 +30,7 @@ def script(motion: GoalController, view: View, turns: tuple[float, float] = TURN
     """The whole demonstration, of a number of circles within a range."""
     rng = motion.style.rng
     pot = to_world(view["pot_pos"][:2].astype(np.float64), view["base_pose"])
-    reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
+    reach_m = motion.robot.reach_m + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
     side, yaw = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M), np.pi / 2 + rng.uniform(-0.15, 0.15)
     stand = np.array([pot[0] + side, pot[1] - reach_m, yaw])
     angle = -np.pi / 2 + rng.uniform(-0.7, 0.7) - yaw  # the near side of the pot, base frame
