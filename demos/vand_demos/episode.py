@@ -27,6 +27,9 @@ ACTION_MODES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """The parts that make up an action of each mode, in their order."""
 
+OPTIONAL_PARTS = ("base_twist", "gripper")
+"""Parts that a robot with a fixed base, or without a gripper, lacks."""
+
 ACTION_PARTS = tuple(dict.fromkeys(part for parts in ACTION_MODES.values() for part in parts))
 """Every part that an episode may hold, of whatever mode."""
 
@@ -193,6 +196,9 @@ class Episode:
     def _consistency_faults(self) -> Iterator[str]:
         known = isinstance(self.action_mode, str) and self.action_mode in ACTION_MODES
         mode = ACTION_MODES[self.action_mode] if known and self.action_parts else ()
+        if self.robot != DEFAULT_ROBOT.name:  # that one has them all
+            lacks = {part for part in OPTIONAL_PARTS if part not in self.action_parts}
+            mode = tuple(part for part in mode if part not in lacks)
         yield from _key_faults(self, mode)
         if mode and all(part in self.action_parts for part in mode):
             joined = np.concatenate([self.action_parts[part] for part in mode], axis=1)  # (N, A)

@@ -105,7 +105,7 @@ def _slide(
         way = np.clip(_opening(view) - opening, -SLIDE_AHEAD_M, SLIDE_AHEAD_M)
         view = yield motion.command(
             view,
-            base_world=stand_still(view, stand),
+            base_world=stand_still(motion, view, stand),
             hand=_grip_place(view)
             + to_base_axes(np.array([way, 0.0, 0.0]), *view["base_pose"][2:]),
             hand_yaw=_yaw(view),

@@ -69,7 +69,9 @@ def _hover(motion: GoalController, view: View, stand: Vector) -> Skill:
 
 
 def _act(motion: GoalController, view: View, hand: Vector, stand: Vector) -> Vector:
-    return motion.command(view, base_world=stand_still(view, stand), hand=hand, gripper=CLOSED)
+    return motion.command(
+        view, base_world=stand_still(motion, view, stand), hand=hand, gripper=CLOSED
+    )
 
 
 def _above(motion: GoalController, view: View, height: float) -> Vector:

@@ -86,7 +86,8 @@ class GoalController:
         self.style = style
         self.dt = dt
         self._kept = action_indices(robot)
-        self._base_scale = np.array(robot.max_base_speed)
+        # a speed of zero is an axis that the base lacks, which no action has
+        self._base_scale = np.array([speed or 1.0 for speed in robot.max_base_speed])
         self._hand_scale = np.array([robot.max_ee_speed[0]] * 3 + [robot.max_ee_speed[1]] * 3)
 
     def command(

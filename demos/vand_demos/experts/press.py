@@ -83,7 +83,9 @@ def _hover(motion: GoalController, view: View, button: str, stand: Vector) -> Sk
 
 
 def _act(motion: GoalController, view: View, hand: Vector, stand: Vector) -> Vector:
-    return motion.command(view, base_world=stand_still(view, stand), hand=hand, gripper=CLOSED)
+    return motion.command(
+        view, base_world=stand_still(motion, view, stand), hand=hand, gripper=CLOSED
+    )
 
 
 def _above(motion: GoalController, view: View, button: str, height: float) -> Vector:

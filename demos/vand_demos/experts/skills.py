@@ -22,6 +22,9 @@ DOCK = np.zeros(3)
 STANDING_M = 0.10
 """Distance from its place beyond which the base drives back while the hand works [m]."""
 
+WHEELS_STANDING_M = 0.20
+"""The same of a base on two wheels, which has to turn first."""
+
 RESTING = (0.10, 0.15)
 """Distance [m] and heading error [rad] of the base from its goal within which it rests there."""
 
@@ -76,7 +79,7 @@ def reach(
             return view
         view = yield motion.command(
             view,
-            base_world=stand_still(view, base_world),
+            base_world=stand_still(motion, view, base_world),
             hand=goal,
             hand_yaw=yaw(view),
             gripper=gripper,
@@ -97,7 +100,7 @@ def grip(
     for _ in range(max(1, round(duration_s / motion.dt))):
         view = yield motion.command(
             view,
-            base_world=stand_still(view, base_world),
+            base_world=stand_still(motion, view, base_world),
             hand=goal,
             hand_yaw=yaw,
             gripper=gripper,
@@ -140,13 +143,25 @@ def go_home(motion: GoalController, view: View) -> Skill:
     return (yield from rest(motion, view, DOCK, gripper=OPEN, duration_s=duration_s))
 
 
-def stand_still(view: View, base_world: Vector) -> Vector | None:
+def stand_still(motion: GoalController, view: View, base_world: Vector) -> Vector | None:
     """The base's goal while the hand works: none, unless it was pushed out of reach of its place.
 
     Where it stands differs from one demonstration to the next, for no reason that can be seen: to
     hold it there would be a label that nothing observed explains.
     """
-    return base_world if base_error(view, base_world)[0] > STANDING_M else None
+    wheels = motion.robot.base.kind == "differential"
+    far_m = WHEELS_STANDING_M if wheels else STANDING_M
+    return base_world if base_error(view, base_world)[0] > far_m else None
+
+
+def keep_place(motion: GoalController, view: View, base_world: Vector) -> Vector | None:
+    """The base's goal while the hand follows a rhythm: its place, where it can keep to it.
+
+    A base on two wheels would have to turn to the side to come back by a few centimeters.
+    """
+    if motion.robot.base.kind == "differential":
+        return stand_still(motion, view, base_world)
+    return base_world
 
 
 def funnel(view: View, target: Vector, free_m: float, height_m: float) -> Vector:

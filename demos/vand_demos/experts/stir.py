@@ -5,7 +5,7 @@ import numpy as np
 from vand_demos.experts.circles import FREQUENCY_SPREAD, RADIUS_SPREAD, Turns, circle_velocity
 from vand_demos.experts.expert import ENDLESS, Script, pressing, register_expert
 from vand_demos.experts.motion import HAND_GAIN, GoalController, Vector, View, position
-from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, reach
+from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, keep_place, reach
 from vand_envs.geometry import to_world
 from vand_envs.robot import RobotSpec
 from vand_envs.tasks.stir import CIRCLES, RADIUS_M, in_soup
@@ -53,7 +53,8 @@ def script(motion: GoalController, view: View, turns: tuple[float, float] = TURN
     wanted = rng.uniform(*turns)
     while stirred.after(view) < wanted:
         velocity = _stir(view, radius, rate, motion.robot)
-        view = yield motion.command(view, base_world=stand, hand_velocity=velocity, gripper=CLOSED)
+        base = keep_place(motion, view, stand)
+        view = yield motion.command(view, base_world=base, hand_velocity=velocity, gripper=CLOSED)
     return view
 
 

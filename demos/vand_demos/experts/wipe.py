@@ -7,7 +7,7 @@ import numpy as np
 from vand_demos.experts.circles import FREQUENCY_SPREAD, RADIUS_SPREAD, Turns, circle_velocity
 from vand_demos.experts.expert import ENDLESS, Script, register_expert
 from vand_demos.experts.motion import HAND_GAIN, GoalController, Vector, View, position
-from vand_demos.experts.skills import CLOSED, FUNNEL_SLOPE, OPEN, Skill, drive, reach
+from vand_demos.experts.skills import CLOSED, FUNNEL_SLOPE, OPEN, Skill, drive, keep_place, reach
 from vand_envs.geometry import to_world
 from vand_envs.robot import RobotSpec
 from vand_envs.tasks.wipe import CIRCLES, CONTACT_GAP_M, RADIUS_M
@@ -77,7 +77,8 @@ def wipe(motion: GoalController, view: View, wiping: Wiping, turns: float) -> Sk
     wiped = Turns(CIRCLES, motion.robot, view)
     while wiped.after(view) < turns:
         velocity = _circle(view, wiping, motion.robot)
-        view = yield motion.command(view, base_world=stand, hand_velocity=velocity, gripper=CLOSED)
+        base = keep_place(motion, view, stand)
+        view = yield motion.command(view, base_world=base, hand_velocity=velocity, gripper=CLOSED)
     return view
 
 

@@ -51,7 +51,9 @@ def assemble(robot: RobotSpec) -> Assembly:
         child = _read(robot, part, sources, assets)
         if whole is None and part.prefix:
             outer = mujoco.MjSpec()
-            outer.attach(child, prefix=part.prefix, frame=outer.worldbody.add_frame())
+            _take_options(child, outer)
+            frame = outer.worldbody.add_frame(pos=part.pos, quat=part.quat)
+            outer.attach(child, prefix=part.prefix, frame=frame)
             whole = outer
         elif whole is None:
             whole = child
@@ -116,9 +118,14 @@ def _attach(robot: RobotSpec, whole: Any, child: Any, part: Part) -> None:
     else:
         parent = body if body is not None else whole.worldbody
         frame = parent.add_frame(pos=part.pos, quat=part.quat)
-    for name in _OPTIONS:  # the world's hold, and MuJoCo would warn of every other
-        setattr(child.option, name, getattr(whole.option, name))
+    _take_options(child, whole)
     whole.attach(child, prefix=part.prefix, frame=frame)
+
+
+def _take_options(child: Any, whole: Any) -> None:
+    """Give a part the options of the whole: the world's hold, and MuJoCo warns of any other."""
+    for name in _OPTIONS:
+        setattr(child.option, name, getattr(whole.option, name))
 
 
 def _adapt(robot: RobotSpec, spec: Any) -> None:
