@@ -9,6 +9,7 @@ import numpy as np
 
 from vand_demos.native import NATIVE, bounds_fault, from_unit
 from vand_envs.errors import UsageError, VandError
+from vand_envs.robots.records import ROBOT_RECORD, adopt
 from vand_envs.typing import Float32Array, Observation
 from vand_envs.world import TIME_STEPS_S
 from vand_robot.nn import Range
@@ -46,6 +47,8 @@ class PolicySpec:
     """Least value of each number of a native action in its own unit, A; else empty."""
     action_high: tuple[float, ...] = ()
     """Greatest value of each."""
+    robot_record: Mapping[str, Any] = field(default_factory=dict)
+    """The robot's spec and what its mesh files are; empty of the built-in one."""
 
     def __post_init__(self) -> None:
         if self.action_mode == NATIVE:
@@ -57,6 +60,8 @@ class PolicySpec:
         for key, size in self.images.items():
             if len(size) != 2:
                 raise UsageError(f"images.{key}: expected height and width, got {size!r:.60}")
+        if self.robot_record and adopt(self.robot_record, "the policy").id != self.robot:
+            raise UsageError(f"robot: expected the robot that is described, got {self.robot!r}")
 
     @classmethod
     def of(
@@ -85,6 +90,7 @@ class PolicySpec:
             images={key: tuple(size) for key, size in (images or {}).items()},
             action_low=tuple(float(x) for x in kwargs.get("action_low", ())),
             action_high=tuple(float(x) for x in kwargs.get("action_high", ())),
+            robot_record=env_args.get(ROBOT_RECORD, {}),
         )
 
     def in_own_units(self, actions: Float32Array) -> Float32Array:

@@ -7,7 +7,8 @@ a process whose memory and time are limited compiles it for trial first.
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -16,10 +17,11 @@ import mujoco
 
 from vand_demos.episode import Episode
 from vand_demos.system.isolation import LostProcessError, run_apart
-from vand_envs import RobotSpec, World, make_world
+from vand_envs import World, make_world
 from vand_envs.errors import VandError
 from vand_envs.rendering import MAX_PICTURE_PX
-from vand_envs.robot import DEFAULT_ROBOT
+from vand_envs.robot import get_robot
+from vand_envs.robots.assembly import FILES_PREFIX
 
 MAX_TEXT_BYTES = 1 << 22
 """Longer models are refused [bytes]."""
@@ -45,32 +47,61 @@ _MOST: Mapping[str, Mapping[str, int]] = {
 """Element -> its attributes that cost memory or time, and the most that each may say."""
 
 
-def world_of(episode: Episode, robot: RobotSpec = DEFAULT_ROBOT) -> World:
+def world_of(episode: Episode) -> World:
     """The world that an episode was recorded in: ours where it is the same, else the embedded one.
 
     Raises:
-        VandError: The embedded model is refused, or does not compile.
+        VandError: The embedded model is refused, or does not compile; or its robot's mesh files are
+            not here, and the line says what to install.
     """
     if episode.model_file is None:
         raise VandError(
             f"{episode.label} came without a world, so nothing can be simulated or drawn of it;"
             " vand-robot demos plot draws what it holds"
         )
+    robot = get_robot(episode.robot)
     ours = make_world(robot)
     if episode.model_file == ours.xml:
         return ours
     try:
-        return World(robot=robot, model=load_model(episode.model_file), xml=episode.model_file)
+        model = load_model(episode.model_file, MeshFiles(ours.files))
+        return World(
+            robot=robot,
+            model=model,
+            xml=episode.model_file,
+            files=ours.files,
+            record=ours.record,
+        )
     except VandError as error:
         raise VandError(f"{episode.label}: model_file: {error}") from error
 
 
+@dataclass(frozen=True, eq=False)
+class MeshFiles:
+    """The files of a robot's packages that a model may name; none by default."""
+
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+    """Name in the model -> content."""
+
+    def __eq__(self, other: object) -> bool:
+        """Whether two are of the same robot: the names say the package and the path."""
+        return isinstance(other, MeshFiles) and self.contents.keys() == other.contents.keys()
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.contents))
+
+
+NO_FILES = MeshFiles()
+"""What a model may name that has no robot with files."""
+
+
 @lru_cache(maxsize=8)
-def load_model(text: str) -> Any:
+def load_model(text: str, files: MeshFiles = NO_FILES) -> Any:
     """Compile a model that came with a data set.
 
     Args:
         text: MJCF.
+        files: The mesh files that it may name.
 
     Returns:
         The `mujoco.MjModel`; equal texts give the same object.
@@ -79,10 +110,14 @@ def load_model(text: str) -> Any:
         VandError: It reads files, loads plugins, is too large, takes too much memory or time, or
             is no model.
     """
-    require_harmless(text)
+    require_harmless(text, files)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         path.write_text(text, "utf-8")
+        for name, content in files.contents.items():
+            place = Path(folder) / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
         try:
             for _ in run_apart(
                 "vand_demos.embedded:iterate_trial",
@@ -93,11 +128,11 @@ def load_model(text: str) -> Any:
                 pass
         except LostProcessError as error:
             raise VandError(f"compiling it for trial, MuJoCo {error}") from error
-    return _compile(text)
+    return _compile(text, files.contents)
 
 
-def require_harmless(text: str) -> None:
-    """Check that a model names no file and no plugin, before anything compiles it.
+def require_harmless(text: str, files: MeshFiles = NO_FILES) -> None:
+    """Check that a model names no plugin and no other file, before anything compiles it.
 
     Raises:
         VandError: It does, is too long, or is no MJCF.
@@ -106,7 +141,7 @@ def require_harmless(text: str) -> None:
         raise VandError(f"expected at most {MAX_TEXT_BYTES} bytes, got {len(text.encode())}")
     # Read as UTF-8 whatever it declares, as MuJoCo does: both must see the same elements.
     parser = expat.ParserCreate("utf-8")
-    parser.StartElementHandler = _check_element
+    parser.StartElementHandler = partial(_check_element, files)
     parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
         parser.Parse(text, True)  # noqa: FBT003  (positional only)
@@ -114,7 +149,7 @@ def require_harmless(text: str) -> None:
         raise VandError(f"expected MJCF: {error}") from error
 
 
-def _check_element(name: str, attributes: Mapping[str, str]) -> None:
+def _check_element(files: MeshFiles, name: str, attributes: Mapping[str, str]) -> None:
     if name in _REFUSED_ELEMENTS:
         raise VandError(f"<{name}> is refused in a model from a data set")
     for key, most in _MOST.get(name, {}).items():
@@ -122,8 +157,9 @@ def _check_element(name: str, attributes: Mapping[str, str]) -> None:
             raise VandError(
                 f"<{name} {key}=...>: expected a number up to {most}, got {attributes[key]!r:.60}"
             )
-    for key in attributes:
-        if key.startswith("file") or key == "plugin":
+    for key, value in attributes.items():
+        ours = name == "mesh" and key == "file" and value in files.contents
+        if (key.startswith("file") and not ours) or key == "plugin":
             raise VandError(f"<{name} {key}=...> is refused in a model from a data set")
 
 
@@ -148,14 +184,20 @@ def iterate_trial(path: str) -> Iterator[str]:
     Raises:
         VandError: It does not compile.
     """
-    model = _compile(Path(path).read_text("utf-8"))
+    folder = Path(path).parent
+    files = {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in (folder / FILES_PREFIX).rglob("*")
+        if file.is_file()
+    }
+    model = _compile(Path(path).read_text("utf-8"), files)
     yield "compiled"
     mujoco.mj_step(model, mujoco.MjData(model))
     yield "simulated"
 
 
-def _compile(text: str) -> Any:
+def _compile(text: str, files: Mapping[str, bytes]) -> Any:
     try:
-        return mujoco.MjSpec.from_string(text).compile()
+        return mujoco.MjSpec.from_string(text, assets=dict(files)).compile()
     except ValueError as error:
         raise VandError(f"does not compile: {' '.join(str(error).split())[:200]}") from error

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vand_demos.native import NATIVE, bounds_fault, from_unit
 from vand_envs.errors import VandError
+from vand_envs.robot import DEFAULT_ROBOT
 from vand_envs.world import TIME_STEPS_S
 
 DEVICES = ("expert", "web", "keyboard", "gamepad", "spacemouse")
@@ -28,6 +29,9 @@ ACTION_MODES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """The parts that make up an action of each mode, in their order; actions of mode native, which
 others recorded in units of their own, have none."""
+
+OPTIONAL_PARTS = ("base_twist", "gripper")
+"""Parts that a robot with a fixed base, or without a gripper, lacks."""
 
 ACTION_PARTS = tuple(dict.fromkeys(part for parts in ACTION_MODES.values() for part in parts))
 """Every part that an episode may hold, of whatever mode."""
@@ -139,6 +143,8 @@ class Episode:
     and notes on how; empty where it was recorded here."""
     name: str = ""
     """`demo_<int>` in the data set it was read from; empty until then."""
+    robot: str = DEFAULT_ROBOT.name
+    """Id of the robot, which the data set says once for all of its episodes."""
 
     def __post_init__(self) -> None:
         """Freezes the arrays, then checks them."""
@@ -228,6 +234,9 @@ class Episode:
     def _consistency_faults(self) -> Iterator[str]:
         known = isinstance(self.action_mode, str) and self.action_mode in ACTION_MODES
         mode = ACTION_MODES[self.action_mode] if known and self.action_parts else ()
+        if self.robot != DEFAULT_ROBOT.name:  # that one has them all
+            lacks = {part for part in OPTIONAL_PARTS if part not in self.action_parts}
+            mode = tuple(part for part in mode if part not in lacks)
         yield from _key_faults(self, mode)
         if mode and all(part in self.action_parts for part in mode):
             joined = np.concatenate([self.action_parts[part] for part in mode], axis=1)  # (N, A)

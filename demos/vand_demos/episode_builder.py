@@ -87,7 +87,8 @@ class EpisodeBuilder:
         n = len(self) if steps is None else steps
         views = {key: np.stack([v[key] for v in self._views[: n + 1]]) for key in self.view}
         disturbed = self._disturbed[:n]
-        parts = {key: np.stack([p[key] for p in self._parts[:n]]) for key in self._parts[0]}
+        given = [key for key, part in self._parts[0].items() if part.size]  # a fixed base has none
+        parts = {key: np.stack([p[key] for p in self._parts[:n]]) for key in given}
         return Episode(
             task=batch.task.id,
             instruction=batch.task.instruction,
@@ -98,12 +99,15 @@ class EpisodeBuilder:
             action_mode=action_mode,
             observations={key: value[:-1] for key, value in views.items()},
             next_observations={key: value[1:] for key, value in views.items()},
-            actions=np.concatenate([parts[part] for part in ACTION_MODES[action_mode]], axis=1),
+            actions=np.concatenate(
+                [parts[part] for part in ACTION_MODES[action_mode] if part in parts], axis=1
+            ),
             action_parts=parts,
             rewards=np.array(self.rewards[:n], np.float32),
             dones=(np.arange(n) == n - 1).astype(np.int64),
             states=np.stack(self._states[:n]),
             model_file=batch.world.xml,
+            robot=batch.world.robot.id,
             recorded_at=utc_now(),
             disturbed=None if None in disturbed else np.array(disturbed, np.bool_),
             versions={name: software_version(name) for name in ("vand-robot", "mujoco", "numpy")},

@@ -139,7 +139,7 @@ def _states(episode: Episode) -> npt.NDArray[np.float64]:
 
 def _camera(batch: TaskBatch) -> mujoco.MjvCamera:
     sim = batch.simulation
-    x, y, yaw = sim.qpos[0, sim.base_qpos]
+    x, y, yaw = sim.base.pose()[0]
     hand = sim.site_xpos[0, sim.ee_site]
     camera = mujoco.MjvCamera()
     camera.lookat[:] = 0.35 * np.array([x, y, 0.7]) + 0.65 * hand

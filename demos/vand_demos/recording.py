@@ -29,6 +29,7 @@ from vand_envs import TaskBatch, get_task
 from vand_envs.cameras import Cameras
 from vand_envs.controller import ActionMode
 from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_envs.robot import DEFAULT_ROBOT, RobotSpec, require_offered
 from vand_envs.seeds import SEEDS_PER_SESSION
 
 EXPERT = "expert"
@@ -55,6 +56,7 @@ def record(
     overwrite: bool = False,
     states: bool = True,
     cameras: Mapping[str, Sequence[int]] | None = None,
+    robot: RobotSpec = DEFAULT_ROBOT,
     num_threads: int = 0,
     progress: Progress | None = None,
 ) -> SessionReport:
@@ -76,6 +78,7 @@ def record(
         overwrite: Remove the data set if there is one, and begin a new one.
         states: See `RecordingOptions`.
         cameras: See `RecordingOptions`.
+        robot: See `RecordingOptions`.
         num_threads: See `ExpertOptions`.
         progress: Called after each episode of the expert that is kept.
 
@@ -98,6 +101,7 @@ def record(
         control_dt_s=control_dt_s,
         states=states,
         cameras=cameras,
+        robot=robot,
     )
     if connect is not None:
         person = TeleopOptions(device=device, connect=connect, speed_limit=speed_limit)
@@ -210,6 +214,7 @@ def record_by_expert(
             control_dt_s=options.control_dt_s,
             parallel=min(16, episodes),
             num_threads=expert.num_threads,
+            robot=options.robot,
         )
 
         def keep(episode: Episode) -> None:
@@ -239,7 +244,7 @@ def record_by_hand(
         task_id, file_path(path), options, episodes, resume=resume, overwrite=overwrite
     ) as session:
         teleop = TeleopSession(
-            TaskBatch(task_id, 1, control_dt_s=options.control_dt_s),
+            TaskBatch(task_id, 1, control_dt_s=options.control_dt_s, robot=options.robot),
             session.recorder,
             device=person.device,
             seed=session.seeds.start,
@@ -279,7 +284,7 @@ class _Session:
         resume: bool,
         overwrite: bool,
     ) -> None:
-        get_task(task_id)
+        require_offered(options.robot, get_task(task_id).id)
         if episodes < 1:
             raise UsageError(f"episodes: expected at least 1, got {episodes}")
         self._batch = TaskBatch(
@@ -288,6 +293,7 @@ class _Session:
             action_mode=options.action_mode,
             control_dt_s=options.control_dt_s,
             cameras=options.cameras,
+            robot=options.robot,
         )
         self._task_id, self._path, self._options = task_id, path, options
         self._resume, self._overwrite = resume, overwrite

@@ -8,6 +8,7 @@ from vand_demos.experts.disturbance import Disturbance
 from vand_demos.teleop import TELEOP_DEVICES, TeleopDevice
 from vand_envs.controller import ActionMode
 from vand_envs.errors import UsageError, unknown_name
+from vand_envs.robot import DEFAULT_ROBOT, RobotSpec
 from vand_envs.seeds import MAX_SESSION, SEEDS_PER_SESSION
 from vand_envs.world import World
 
@@ -36,6 +37,8 @@ class RecordingOptions:
     """Duration of a control step [s]."""
     states: bool = True
     """Whether to store the simulation's states, which make exact replay possible."""
+    robot: RobotSpec = DEFAULT_ROBOT
+    """The robot that is driven."""
     cameras: Mapping[str, Sequence[int]] | None = None
     """Images to store, `"head_rgb"` or `"wrist_rgb"` -> (height, width) [pixel]. They are drawn
     once an episode is over: the expert does not look at them."""

@@ -15,9 +15,8 @@ from vand_envs import TaskBatch, make_world
 from vand_envs.controller import action_mode
 from vand_envs.errors import VandError, unknown_name
 from vand_envs.observation import Observer
-from vand_envs.robot import ROBOTS
+from vand_envs.robot import get_robot, known_robots
 from vand_envs.simulation import Simulation
-from vand_envs.tasks.registry import load_all_plugins
 from vand_envs.typing import FloatArray, IntArray
 
 SOURCES = ("states", "actions", "controls")
@@ -99,9 +98,9 @@ def load_verifiable(path: str | Path, name: str | None = None) -> Episode:
     """
     with DemoDataset.open(path, guarded=True) as dataset:
         robot = dataset.env_args["env_kwargs"]["robot"]
-        load_all_plugins()
-        if robot not in ROBOTS:
-            known = ", ".join(map(repr, ROBOTS))
+        robots = known_robots()
+        if robot not in robots:
+            known = ", ".join(map(repr, robots))
             raise VandError(f"{path}: robot: expected {known}, got {robot!r}")
         if not dataset.names:
             raise VandError(f"{path}: the data set is empty")
@@ -147,7 +146,7 @@ def restore(episode: Episode) -> Restoration:
             differences[key] = max(differences.get(key, 0.0), difference)
     return Restoration(
         steps=len(episode),
-        built_in_world=world.xml == make_world().xml,
+        built_in_world=world.xml == make_world(world.robot).xml,
         differences=differences,
         not_compared=tuple(sorted(episode.observations.keys() - differences.keys())),
     )
@@ -181,6 +180,7 @@ def resimulate(episode: Episode, source: str) -> Resimulation:
         action_mode=action_mode(episode.action_mode),
         control_dt_s=episode.control_dt_s,
         physics_dt_s=float(world_of(episode).model.opt.timestep),
+        robot=get_robot(episode.robot),
     )
     if batch.world.xml != episode.model_file or episode.seed is None:
         raise VandError(
@@ -211,7 +211,7 @@ def resimulate(episode: Episode, source: str) -> Resimulation:
 
 def _divergence(simulation: Simulation, time_s: float, objects: IntArray) -> Divergence:
     """Distance between the two simulations of a batch."""
-    ours, theirs = simulation.qpos[:, simulation.base_qpos]  # (3,) each: x, y, yaw
+    ours, theirs = simulation.base.pose()  # (3,) each: x, y, yaw
     hands = simulation.site_xpos[:, simulation.ee_site]  # (2, 3)
     turned = simulation.site_xmat[:, simulation.ee_site]  # (2, 3, 3)
     places = simulation.xpos[:, objects]  # (2, K, 3)

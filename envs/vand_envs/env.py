@@ -19,6 +19,7 @@ from vand_envs.errors import UsageError, require_integer, unknown_name
 from vand_envs.randomization import require_seed
 from vand_envs.rendering import Renderer, require_picture
 from vand_envs.robot import DEFAULT_ROBOT, ROBOTS, RobotSpec, get_robot
+from vand_envs.robots.reading import from_mapping
 from vand_envs.task_batch import TaskBatch, require_one_each
 from vand_envs.typing import BoolArray, Float32Array, FloatArray, ImageArray
 from vand_envs.world import PHYSICS_DT_S
@@ -31,10 +32,7 @@ def _robot(robot: str | RobotSpec | Mapping[str, Any]) -> RobotSpec:
     if isinstance(robot, RobotSpec):
         return robot
     if isinstance(robot, Mapping):
-        fields: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in robot.items()
-        }
-        return RobotSpec(**fields)
+        return from_mapping(robot, "robot")
     return get_robot(robot)
 
 
@@ -79,8 +77,8 @@ class _Rebuilt(EzPickle):
         if spec is not None:
             spec = copy(spec)
             robot = spec.kwargs.get("robot")
-            if isinstance(robot, RobotSpec) and ROBOTS.get(robot.name) == robot:
-                spec.kwargs = {**spec.kwargs, "robot": robot.name}
+            if isinstance(robot, RobotSpec) and ROBOTS.get(robot.id) == robot:
+                spec.kwargs = {**spec.kwargs, "robot": robot.id}
             if spec.max_episode_steps is None:
                 spec.max_episode_steps = self._max_steps
         self._spec = spec

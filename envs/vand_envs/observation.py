@@ -54,13 +54,13 @@ class Observer:
     def __init__(self, simulation: Simulation) -> None:
         sim, robot = simulation, simulation.world.robot
         self._sim = sim
-        self._arm = sim.actuator_ids(robot.arm_actuators)
+        self._arm = sim.actuator_ids(robot.arm.actuators)
         self._bodies = np.array([sim.body_id(b) for b in (*MOVABLES, *STATIONS)])
 
     def observe(self) -> dict[str, Float32Array]:
         """Observation of the present state: key -> fresh (n, d) array, without `instruction`."""
         sim = self._sim
-        base = sim.qpos[:, sim.base_qpos]  # (n, 3)
+        base = sim.base.pose()  # (n, 3)
         cos, sin = np.cos(base[:, 2]), np.sin(base[:, 2])
         arm = sim.qpos[:, sim.arm_qpos]  # (n, J)
         lag = sim.ctrl[:, self._arm] - arm  # (n, J)
@@ -79,16 +79,14 @@ class Observer:
         )  # (n, 1 + 2 K + 2 + 2 M, 3), world axes
         vectors = to_base_axes(vectors, cos[:, None], sin[:, None])
         k = len(self._bodies)
-        velocity = sim.qvel[:, sim.base_dofs]  # (n, 3), world axes
+        velocity = sim.base.velocity()  # (n, 3), world axes
         twist = to_base_axes(velocity, cos, sin)
         observation: dict[str, FloatArray] = {
             "base_pose": np.stack([base[:, 0], base[:, 1], cos, sin], 1),
             "base_twist": twist,
             "joint_pos": arm,
             "joint_vel": sim.qvel[:, sim.arm_dofs],
-            "gripper": np.stack(
-                [2 * sim.qpos[:, sim.gripper_qpos], 2 * sim.qvel[:, sim.gripper_dof]], 1
-            ),
+            "gripper": np.stack([sim.gripper_opening(), sim.gripper_speed()], 1),
             "ee_pos": vectors[:, 0],
             "ee_lag": np.matmul(sim.arm_jacobian()[:, :3], lag[..., None])[..., 0],
             "ee_rot": vectors[:, 1 + 2 * k : 3 + 2 * k].reshape(sim.n, 6),

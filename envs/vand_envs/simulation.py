@@ -10,6 +10,7 @@ from mujoco.batch import Batch
 from vand_envs.errors import UsageError, VandError
 from vand_envs.geometry import to_base_axes
 from vand_envs.robot import ROBOT_PREFIX
+from vand_envs.robots.base_reader import BaseReader
 from vand_envs.typing import FloatArray, IntArray
 from vand_envs.world import World, require_time_step
 
@@ -67,12 +68,13 @@ class Simulation:
         self.site_xpos: FloatArray = self.batch.bind("site_xpos")  # (n, nsite, 3)
         self.site_xmat: FloatArray = self.batch.bind("site_xmat").reshape(n, -1, 3, 3)
         robot = world.robot
-        self.base_qpos = self._qpos_ids(robot.base_joints)
-        self.base_dofs = self._dof_ids(robot.base_joints)
+        self.base = BaseReader(self)
         self.arm_qpos = self._qpos_ids(robot.arm_joints)
         self.arm_dofs = self._dof_ids(robot.arm_joints)
-        self.gripper_qpos = int(self._qpos_ids((robot.gripper_joint,))[0])
-        self.gripper_dof = int(self._dof_ids((robot.gripper_joint,))[0])
+        grip = robot.gripper
+        joints = (grip.joint,) if grip.kind != "none" else ()
+        self.gripper_qpos, self.gripper_dofs = self._qpos_ids(joints), self._dof_ids(joints)
+        self._opening_scale = grip.width_m / ((grip.joint_open - grip.joint_closed) or 1.0)
         self.ee_site = int(self.model.site(ROBOT_PREFIX + robot.ee_site).id)
         self.ee_body = int(self.model.site_bodyid[self.ee_site])
         self._body_ids = {self.model.body(i).name: i for i in range(self.model.nbody)}
@@ -85,6 +87,20 @@ class Simulation:
 
     def _dof_ids(self, joints: Sequence[str]) -> IntArray:
         return np.array([self.model.joint(ROBOT_PREFIX + j).dofadr[0] for j in joints], np.int64)
+
+    def gripper_opening(self) -> FloatArray:
+        """Distance between the fingers [m], (n,); 0 without a gripper."""
+        position = self.qpos[:, self.gripper_qpos].sum(axis=1)
+        closed = self.world.robot.gripper.joint_closed
+        return np.asarray(self._opening_scale * (position - closed if closed else position))
+
+    def gripper_speed(self) -> FloatArray:
+        """Speed at which the fingers open [m/s], (n,)."""
+        return np.asarray(self._opening_scale * self.qvel[:, self.gripper_dofs].sum(axis=1))
+
+    def joint_ids(self, joints: Sequence[str]) -> IntArray:
+        """Ids of the robot's joints, (k,)."""
+        return np.array([self.model.joint(ROBOT_PREFIX + j).id for j in joints], np.int64)
 
     def actuator_ids(self, actuators: Sequence[str]) -> IntArray:
         """Indices of the robot's actuators into `ctrl`, (k,)."""
@@ -150,7 +166,7 @@ class Simulation:
             point = self.site_xpos[:, self.ee_site]  # (n, 3)
             linear, angular = self.batch.jac(self.ee_body, point)  # (n, 3, nv) each
             world = np.stack([linear[..., self.arm_dofs], angular[..., self.arm_dofs]], 1)
-            yaw = self.qpos[:, self.base_qpos[2]]
+            yaw = self.base.pose()[:, 2]
             rotated = to_base_axes(
                 world.swapaxes(2, 3), np.cos(yaw)[:, None, None], np.sin(yaw)[:, None, None]
             )  # (n, 2, J, 3)

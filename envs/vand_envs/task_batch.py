@@ -1,5 +1,6 @@
 """TaskBatch: n episodes of one task side by side; all that runs a task is built on it."""
 
+import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from vand_envs.judging import TaskProgress, TaskTracker
 from vand_envs.observation import Observer, observation_sizes
 from vand_envs.randomization import Randomizer, require_seed
 from vand_envs.robot import DEFAULT_ROBOT, RobotSpec
+from vand_envs.robots.records import ROBOT_RECORD
 from vand_envs.simulation import Simulation
 from vand_envs.tasks import Task, get_task, task_ids
 from vand_envs.typing import Float32Array, FloatArray, IntArray
@@ -125,13 +127,14 @@ class TaskBatch:
             "env_version": ENV_VERSION,
             "type": 2,  # robomimic's code for a Gymnasium environment
             "env_kwargs": {
-                "robot": self.world.robot.name,
+                "robot": self.world.robot.id,
                 "action_mode": self.controller.mode,
                 "control_dt_s": self.control_dt_s,
                 "physics_dt_s": float(self.model.opt.timestep),
                 "instructions": list(self._instructions),
                 **({"cameras": sizes} if (sizes := self.image_sizes) else {}),
             },
+            **({ROBOT_RECORD: json.loads(record)} if (record := self.world.record) else {}),
         }
 
     def reset(

@@ -1,15 +1,19 @@
 """The world: one scene with a robot in it, in which every task takes place."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
 import mujoco
 import numpy as np
 
-from vand_envs.errors import UsageError
+from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import DEFAULT_ROBOT, ROBOT_PREFIX, RobotSpec
+from vand_envs.robots.assembly import assemble
+from vand_envs.robots.records import record_of, require_own_folder, require_same_files
+from vand_envs.robots.requirements import require_drivable
 
 MOVABLES = ("cube",)
 """Bodies with a free joint: observed with their orientation."""
@@ -38,7 +42,7 @@ TIME_STEPS_S = (1e-5, 1.0)
 control step fill the memory, with longer ones the control rate is less than one a second."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
     """A compiled scene. Models are never modified after compilation, so worlds can be shared."""
 
@@ -46,6 +50,10 @@ class World:
     model: mujoco.MjModel
     xml: str
     """The scene as one MJCF text, as stored in data sets."""
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Contents of the mesh files that the text names."""
+    record: str = ""
+    """The robot's spec and what its meshes are, as JSON; empty of the built-in robot."""
 
 
 def require_time_step(name: str, value_s: object) -> None:
@@ -74,12 +82,32 @@ def make_world(robot: RobotSpec = DEFAULT_ROBOT, physics_dt_s: float = PHYSICS_D
         The compiled world, cached: equal arguments give the same object.
 
     Raises:
-        UsageError: There is no such time step.
+        UsageError: There is no such time step, or the robot's files lack what its spec names.
+        VandError: A package with the robot's files is missing, or they are no model.
     """
     require_time_step("physics_dt_s", physics_dt_s)
+    require_own_folder(robot)
+    parts = assemble(robot)
+    require_same_files(robot, parts)
     text = files("vand_envs").joinpath("assets", "workshop.xml").read_text("utf-8")
     scene = mujoco.MjSpec.from_string(text)
-    scene.attach(robot.load(), prefix=ROBOT_PREFIX, frame=scene.worldbody.add_frame())
+    x, y, yaw = robot.base.place
+    frame = scene.worldbody.add_frame()
+    if (x, y, yaw) != (0, 0, 0):
+        frame.pos, frame.quat = [x, y, 0], [math.cos(yaw / 2), 0, 0, math.sin(yaw / 2)]
+    scene.attach(parts.spec, prefix=ROBOT_PREFIX, frame=frame)
     scene.option.timestep = physics_dt_s
-    model = scene.compile()
-    return World(robot=robot, model=model, xml=scene.to_xml())
+    scene.assets = dict(parts.assets)
+    try:
+        model = scene.compile()
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise VandError(f"robot {robot.name!r}: does not compile: {reason}") from None
+    require_drivable(robot, model)
+    return World(
+        robot=robot,
+        model=model,
+        xml=scene.to_xml(),
+        files=parts.assets,
+        record=record_of(robot, parts),
+    )

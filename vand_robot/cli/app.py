@@ -16,6 +16,7 @@ from vand_robot.cli.options import PROGRAM, example
 from vand_robot.cli.quickstart import quickstart_command
 from vand_robot.cli.record import record_command
 from vand_robot.cli.replay import replay_command
+from vand_robot.cli.robots import robots
 from vand_robot.cli.tasks import tasks_command
 from vand_robot.cli.train import train_command
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(demos, name="demos")
 app.add_typer(experiments, name="experiments")
+app.add_typer(robots, name="robots")
 
 
 def _version(value: bool) -> None:
@@ -102,7 +104,7 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
     message = " ".join(str(error.format_message()).split())
     if message.startswith("No such command"):
         name = message.split("'")[1]
-        known = [*_commands(app), *_commands(demos), *_commands(experiments)]
+        known = [*_commands(app), *_commands(demos), *_commands(experiments), *_commands(robots)]
         return f"unknown command {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}"
     if message.startswith("No such option"):
         if error.option_name == "--plugin":

@@ -39,6 +39,9 @@ DataFile = Annotated[Path, typer.Argument(metavar="FILE", help="Data set (HDF5).
 ALL_IMAGES = ",".join(IMAGE_CAMERAS)
 """Every image observation, as `Images` takes them."""
 
+Robot = Annotated[
+    str, typer.Option("--robot", help="Robot: a name of `vand-robot robots`, or a YAML file.")
+]
 Images = Annotated[str, typer.Option(help=f"Camera images to store, of {ALL_IMAGES}.")]
 ImageSize = Annotated[str, typer.Option(help="Size of the images in pixels, WIDTHxHEIGHT.")]
 

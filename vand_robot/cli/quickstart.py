@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
+from vand_envs.robot import DEFAULT_ROBOT
 from vand_robot.cli import console
-from vand_robot.cli.options import Force, Overrides
+from vand_robot.cli.options import Force, Overrides, Robot
+from vand_robot.config.robots import find_robot
 
 
 def quickstart_command(
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for everything.")] = Path("quickstart"),
+    robot: Robot = DEFAULT_ROBOT.name,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
     force: Force = False,
 ) -> None:
@@ -21,6 +24,7 @@ def quickstart_command(
     result = quickstart(
         out,
         overrides=overrides or [],
+        robot=find_robot(robot),
         resume=resume,
         force=force,
         console=console.err,

@@ -23,10 +23,12 @@ from vand_envs import get_task, task_ids
 from vand_envs.cameras import parse_image_sizes
 from vand_envs.controller import action_mode as to_action_mode
 from vand_envs.errors import UsageError
+from vand_envs.robot import DEFAULT_ROBOT, RobotSpec, require_offered
 from vand_envs.world import World
 from vand_robot.cli import console
 from vand_robot.cli.main import INTERRUPTED
-from vand_robot.cli.options import Force, Images, ImageSize, Json, names, resuming
+from vand_robot.cli.options import Force, Images, ImageSize, Json, Robot, names, resuming
+from vand_robot.config.robots import find_robot
 
 ALL = "all"
 """In place of tasks: every one after the other, by the experts."""
@@ -85,6 +87,7 @@ def record_command(
     keep_failures: KeepFailures = False,
     action_mode: Mode = "ee_twist",
     rate: Rate = 10.0,
+    robot: Robot = DEFAULT_ROBOT.name,
     states: States = True,
     images: Images = "",
     image_size: ImageSize = "64x64",
@@ -99,7 +102,7 @@ def record_command(
     """Record demonstrations of tasks into a data set, by an expert or by hand."""
     _check_device(device, disturb=disturb, speed=speed, host=host, port=port, mapping=mapping)
     reports = record_tasks(
-        _task_ids(tasks),
+        _task_ids(tasks, find_robot(robot)),
         out,
         _driver(device, disturb, speed, host=host, port=port, mapping=mapping),
         RecordingOptions(
@@ -108,6 +111,7 @@ def record_command(
             action_mode=to_action_mode(action_mode),
             control_dt_s=1 / rate,
             states=states,
+            robot=find_robot(robot),
             cameras=parse_image_sizes(images, image_size),
         ),
         episodes=episodes,
@@ -178,15 +182,15 @@ def _check_device(device: str, **given: object) -> None:
             )
 
 
-def _task_ids(words: Sequence[str]) -> tuple[str, ...]:
-    """The tasks that are named, each once."""
+def _task_ids(words: Sequence[str], robot: RobotSpec) -> tuple[str, ...]:
+    """The tasks that are named, each once; all are those that the robot is offered."""
     named = tuple(dict.fromkeys(name for word in words for name in names(word)))
     if named == (ALL,):
-        return task_ids()
+        return tuple(name for name in task_ids() if name not in robot.not_offered)
     if ALL in named:
         raise UsageError(f"tasks: expected {ALL!r} alone, or task ids, got {', '.join(named)}")
     for name in named:
-        get_task(name)
+        require_offered(robot, get_task(name).id)
     return named
 
 

@@ -1,13 +1,16 @@
 """The command that lists the tasks."""
 
 from vand_envs import get_task, task_ids
+from vand_envs.robot import DEFAULT_ROBOT
 from vand_robot.cli import console
-from vand_robot.cli.options import Json
+from vand_robot.cli.options import Json, Robot
+from vand_robot.config.robots import find_robot
 
 
-def tasks_command(json: Json = False) -> None:
+def tasks_command(robot: Robot = DEFAULT_ROBOT.name, json: Json = False) -> None:
     """List the tasks: id, kind, instruction, stages or cycle."""
-    known = [get_task(task_id) for task_id in task_ids()]
+    missing = find_robot(robot).not_offered
+    known = [get_task(task_id) for task_id in task_ids() if task_id not in missing]
     if json:
         console.print_json(
             [
@@ -38,3 +41,5 @@ def tasks_command(json: Json = False) -> None:
             for task in known
         ],
     )
+    for task_id, reason in missing.items():
+        console.out.print(f"not offered for {robot}: {task_id}: {reason}")

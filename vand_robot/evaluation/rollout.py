@@ -11,6 +11,7 @@ from vand_envs.controller import action_mode
 from vand_envs.errors import unknown_name
 from vand_envs.geometry import hand_path
 from vand_envs.judging import TaskProgress, TaskTracker
+from vand_envs.robot import get_robot
 from vand_envs.tasks.home import on_dock, still
 from vand_envs.typing import BoolArray, Float32Array, FloatArray, IntArray, Observation
 from vand_robot.evaluation.perturbations import NOMINAL, Perturbation, RolloutContext, streams
@@ -100,6 +101,7 @@ def make_batch(spec: PolicySpec, task_id: str, n: int, num_threads: int = 0) -> 
         num_threads=num_threads,
         cameras=spec.images,
         instructions=spec.instructions,
+        robot=get_robot(spec.robot),
     )
     spec.require_compatible(batch.env_args)
     return batch

@@ -11,6 +11,7 @@ from vand_demos.native import NATIVE
 from vand_demos.system.files import read_regular
 from vand_demos.system.json_record import clean_text
 from vand_envs.errors import UsageError, VandError
+from vand_envs.robot import DEFAULT_ROBOT, RobotSpec, get_robot
 from vand_robot.config import validation
 from vand_robot.evaluation.jobs import PolicyMaker
 from vand_robot.evaluation.reference import TaskReference, from_extras, references_from_datasets
@@ -63,10 +64,11 @@ def load_target(source: Path, *, expert: bool = False, device: str = CPU) -> Eva
         references = references_from_datasets([source])
         if not references:
             raise VandError(f"{source}: no successful demonstration to judge by")
-        dt = _control_dt_s(source)  # the experts drive in a mode of their own, whatever the file's
+        # the experts drive in a mode of their own, whatever the file's
+        dt, robot = _control_dt_s(source), _robot(source)
         return EvaluationTarget(
-            partial(ExpertPolicy, dt),
-            _expert_digest(dt),
+            partial(ExpertPolicy, dt, robot),
+            _expert_digest(dt, robot),
             references,
             dt,
             PolicyFacts(
@@ -90,11 +92,12 @@ def load_target(source: Path, *, expert: bool = False, device: str = CPU) -> Eva
             )
         raise VandError(f"{source}: {why}")
     dt = checkpoint.policy.spec.control_dt_s
+    robot = get_robot(checkpoint.policy.spec.robot)
     name = clean_text(run_folder(folder).name)
     make_policy: PolicyMaker
     if expert:
-        name, make_policy = f"experts on {name}", partial(ExpertPolicy, dt)
-        digest = _expert_digest(dt)
+        name, make_policy = f"experts on {name}", partial(ExpertPolicy, dt, robot)
+        digest = _expert_digest(dt, robot)
     else:
         make_policy = partial(_load_unchanged, folder, digest, place)
         digest = digest if place == CPU else f"{digest} on {place}"  # the last bits are others
@@ -115,9 +118,16 @@ def _control_dt_s(file: Path) -> float:
         return float(dataset.env_args["env_kwargs"]["control_dt_s"])
 
 
-def _expert_digest(control_dt_s: float) -> str:
-    """Digest of the experts at a control rate."""
-    return f"expert {control_dt_s!r}"
+def _robot(file: Path) -> RobotSpec:
+    """Robot of a data set."""
+    with DemoDataset.open(file, guarded=True) as dataset:
+        return get_robot(dataset.env_args["env_kwargs"]["robot"])
+
+
+def _expert_digest(control_dt_s: float, robot: RobotSpec) -> str:
+    """Digest of the experts at a control rate, of a robot."""
+    driven = "" if robot == DEFAULT_ROBOT else f" of {robot.id}"
+    return f"expert {control_dt_s!r}{driven}"
 
 
 def _weights_digest(source: Path) -> str:

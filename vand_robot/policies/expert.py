@@ -14,6 +14,7 @@ import numpy as np
 from vand_demos.experts import Expert, make_expert
 from vand_envs import TaskBatch, get_task, task_ids
 from vand_envs.errors import VandError
+from vand_envs.robot import DEFAULT_ROBOT, RobotSpec
 from vand_envs.typing import Float32Array, Observation
 from vand_robot.interface import PolicySpec
 
@@ -30,6 +31,8 @@ class ExpertEpisode:
     """The expert, which acts."""
     action: Float32Array
     """Its last action, (A,)."""
+    grips: bool = True
+    """Whether the robot has a gripper."""
     over: bool = False
     """Whether the demonstration is over."""
 
@@ -50,7 +53,8 @@ class ExpertEpisode:
             raise VandError(f"task {self.task!r}: its expert stops, a rhythm without end does not")
         self.over = True
         still = np.zeros_like(self.action)
-        still[-1] = self.action[-1]  # the gripper comes last in every mode
+        if self.grips:
+            still[-1] = self.action[-1]  # the gripper comes last in every mode
         self.action = still
 
 
@@ -63,10 +67,12 @@ class ExpertPolicy:
 
     Args:
         control_dt_s: Duration of a control step [s].
+        robot: The robot that they drive.
     """
 
-    def __init__(self, control_dt_s: float = 0.1) -> None:
-        batch = TaskBatch(task_ids()[0], 1, control_dt_s=control_dt_s)
+    def __init__(self, control_dt_s: float = 0.1, robot: RobotSpec = DEFAULT_ROBOT) -> None:
+        self._robot = robot
+        batch = TaskBatch(task_ids()[0], 1, control_dt_s=control_dt_s, robot=robot)
         self.spec = PolicySpec.of(batch.env_args, batch.observation_sizes, batch.action_size)
 
     def act(
@@ -91,9 +97,9 @@ class ExpertPolicy:
 
     def _begin(self, task: str, view: Observation) -> ExpertEpisode:
         style = crc32(np.concatenate([view["base_pose"], view["cube_pos"]]).tobytes())
-        expert = make_expert(task, style, self.spec.control_dt_s, endless=True)
+        expert = make_expert(task, style, self.spec.control_dt_s, robot=self._robot, endless=True)
         action = np.zeros(self.spec.action_size, np.float32)
-        return ExpertEpisode(task, style, expert, action)
+        return ExpertEpisode(task, style, expert, action, bool(self._robot.gripper_size))
 
 
 def _is_copy(episode: ExpertEpisode, other: ExpertEpisode) -> bool:

@@ -166,7 +166,7 @@ class LiveEpisodes:
             else (sim.ee_body, magnitude.hand_impulse_ns)
         )
         steps = max(1, round(magnitude.duration_s / self.control_dt_s))
-        angle = sim.qpos[0, sim.base_qpos[2]] + DIRECTIONS[direction]
+        angle = sim.base.pose()[0, 2] + DIRECTIONS[direction]
         wrenches = np.zeros(sim.wrench.shape[1:])
         force = impulse_ns / (steps * self.control_dt_s)
         wrenches[body, :2] = force * np.cos(angle), force * np.sin(angle)

@@ -338,7 +338,9 @@ def job_motion(target: EvaluationTarget, job: RolloutJob) -> RecordedMotion:
     perturbation = "" if job.perturbation == NOMINAL else f", {job.perturbation.name}"
     number = job.seeds[0] - TEST_SEED
     title = f"{target.facts.run}: {task.instruction} (held-out episode {number}{perturbation})"
-    return RecordedMotion(make_world().model, path, dt, title, captions[: len(path)], outcome)
+    return RecordedMotion(
+        make_world(played.robot).model, path, dt, title, captions[: len(path)], outcome
+    )
 
 
 def demonstration_motion(file: Path, task: str | None, episode: str | None) -> RecordedMotion:

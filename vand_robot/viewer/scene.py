@@ -7,6 +7,7 @@ import numpy as np
 
 from vand_demos.ui.frames import PoseInterpolator
 from vand_envs.robot import ROBOT_PREFIX
+from vand_envs.robots.base_reader import base_body
 from vand_envs.typing import FloatArray
 from vand_envs.world import World
 from vand_robot.viewer.player import Player
@@ -57,8 +58,8 @@ class SceneView:
             return []
         labels = []
         for i, (source, world) in enumerate(zip(self._sources, self._worlds, strict=True)):
-            joint = (_BESIDE if i else "") + ROBOT_PREFIX + world.robot.base_joints[-1]
-            body = self.model.jnt_bodyid[self.model.joint(joint).id]
+            prefix = (_BESIDE if i else "") + ROBOT_PREFIX
+            body = base_body(self.model, world.robot, prefix)
             place = self._data.xpos[body] + [0.0, 0.0, LABEL_M]
             labels.append((source.title, np.asarray(place, np.float64)))
         return labels
@@ -89,7 +90,9 @@ class SceneView:
 
 def _joined(left: World, right: World, offset_m: float) -> Any:
     """One model of two worlds, the second further along x, on the same floor."""
-    spec, other = (mujoco.MjSpec.from_string(world.xml) for world in (left, right))
+    spec, other = (
+        mujoco.MjSpec.from_string(world.xml, assets=dict(world.files)) for world in (left, right)
+    )
     for plane in [geom for geom in other.geoms if geom.type == mujoco.mjtGeom.mjGEOM_PLANE]:
         other.delete(plane)
     for light in list(other.lights):
@@ -102,6 +105,7 @@ def _joined(left: World, right: World, offset_m: float) -> Any:
     spec.stat.extent = spec.stat.extent + 0.6 * offset_m  # so that both fit in
     view = spec.visual.global_  # from in front of both, and from above the hands
     view.azimuth, view.elevation = 90.0, -52.0
+    spec.assets = {**left.files, **right.files}
     return spec.compile()
 
 

@@ -15,6 +15,7 @@ from vand_demos.ui.web_scene import HAND_VIEWS, add_scene, hand_view, look, plac
 from vand_demos.ui.web_server import invitation, web_server
 from vand_envs import get_task
 from vand_envs.robot import ROBOT_PREFIX
+from vand_envs.robots.base_reader import heading
 from vand_robot.viewer.base import BaseViewer
 from vand_robot.viewer.episodes import EpisodeSource
 from vand_robot.viewer.live_episodes import DIRECTIONS, PARTS
@@ -203,7 +204,7 @@ class WebViewer(BaseViewer):
             return
         model, pose, robot = self.scene.model, self.scene.pose(), self.player.source.world.robot
         hand = pose.site_xpos[model.site(ROBOT_PREFIX + robot.ee_site).id]
-        yaw = pose.qpos[model.joint(ROBOT_PREFIX + robot.base_joints[-1]).qposadr[0]]
+        yaw = heading(model, pose.qpos, robot)
         look(self._server, *hand_view(view, hand, float(yaw)))
 
     async def _on_time(self, event: Any) -> None:

@@ -100,12 +100,14 @@ def _action_names(dataset: DemoDataset) -> list[str]:
     """A name for each number of an action: `ee_twist yaw`, `joint_targets 3`, `gripper`."""
     sizes = dataset.arrays(dataset.names[0])
     mode = dataset.attribute(dataset.names[0], "action_mode")
-    parts = ACTION_MODES.get(mode) or ("none",)
-    if any(f"action_dict/{part}" not in sizes for part in parts):
+    parts = [part for part in ACTION_MODES.get(mode, ()) if f"action_dict/{part}" in sizes]
+    if sum(sizes[f"action_dict/{part}"][0] for part in parts) != sizes["actions"][0]:
         return [f"action {i}" for i in range(sizes["actions"][0])]
     names: list[str] = []
-    for part in ACTION_MODES[mode]:
+    for part in parts:
         (size,) = sizes[f"action_dict/{part}"]
-        axes = _AXES.get(part, tuple(map(str, range(size))) if size > 1 else ("",))
+        axes = _AXES.get(part, ())
+        if len(axes) != size:  # of a robot with other axes than those of the built-in one
+            axes = tuple(map(str, range(size))) if size > 1 else ("",)
         names += [f"{part} {axis}".strip() for axis in axes]
     return names

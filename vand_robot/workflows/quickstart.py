@@ -11,6 +11,7 @@ from vand_demos.recording import episodes_missing, record
 from vand_demos.storage.layout import parts_folder
 from vand_envs.errors import UsageError, VandError
 from vand_envs.rendering import Renderer
+from vand_envs.robot import DEFAULT_ROBOT, RobotSpec, require_offered
 from vand_envs.world import make_world
 from vand_robot.config.library import find_config
 from vand_robot.config.loading import load_config
@@ -62,6 +63,7 @@ def quickstart(
     episodes: int = EPISODES,
     overrides: Sequence[str] = (),
     replay_s: float = REPLAY_S,
+    robot: RobotSpec = DEFAULT_ROBOT,
     console: Console | None = None,
     progress_bar: ProgressBar | None = None,
 ) -> EvaluationResult:
@@ -75,6 +77,7 @@ def quickstart(
         episodes: Held-out episodes of each task in the evaluation.
         overrides: `key=value` texts for the training configuration.
         replay_s: Length of the replays; that of a stowed cube ends when it is stowed [s].
+        robot: The robot.
         console: Where to say what is done; nowhere by default.
         progress_bar: Shows how a step gets on; nothing does by default.
 
@@ -90,11 +93,13 @@ def quickstart(
     demos, run = out / DEMOS, out / RUN
     settings = [f"data=[{demos}]", *overrides]
     load_config(find_config("quickstart"), settings)  # a mistake in them is found at once
+    for task in TASKS:
+        require_offered(robot, task)
     _prepare(out, resume=resume, force=force)
     began = time.monotonic()
-    drawable = _can_draw(console)
+    drawable = _can_draw(console, robot)
     with _step(console, 1, f"recording {demonstrations} demonstrations of each task"):
-        _record(demos, demonstrations, progress_bar)
+        _record(demos, demonstrations, robot, progress_bar)
     with _step(console, 2, "training one policy on both tasks"):
         run_training(
             find_config("quickstart"),
@@ -182,7 +187,7 @@ def _step(console: Console, number: int, what: str) -> Iterator[None]:
     console.print(f"    {time.monotonic() - began:.0f} s")
 
 
-def _record(path: Path, wanted: int, progress_bar: ProgressBar) -> None:
+def _record(path: Path, wanted: int, robot: RobotSpec, progress_bar: ProgressBar) -> None:
     for task in TASKS:
         rest = episodes_missing(path, task, episodes=wanted, session=SESSION)
         if rest == 0:
@@ -190,16 +195,22 @@ def _record(path: Path, wanted: int, progress_bar: ProgressBar) -> None:
         with progress_bar(f"recording {task}") as progress:
             progress(0, rest)
             report = record(
-                task, path, episodes=rest, session=SESSION, resume=True, progress=progress
+                task,
+                path,
+                episodes=rest,
+                session=SESSION,
+                robot=robot,
+                resume=True,
+                progress=progress,
             )
         if report.interrupted:
             raise QuickstartInterruptedError("interrupted; --resume goes on with what is recorded")
 
 
-def _can_draw(console: Console) -> bool:
+def _can_draw(console: Console, robot: RobotSpec) -> bool:
     """Whether a video can be drawn here; if not, a line says why before the work begins."""
     try:
-        with Renderer(make_world().model, 64, 48):
+        with Renderer(make_world(robot).model, 64, 48):
             return True
     except VandError as error:
         console.print(f"no video will be written: {error}")

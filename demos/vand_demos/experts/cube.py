@@ -8,8 +8,6 @@ from vand_demos.experts.motion import GoalController, Vector, View
 from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, funnel, grip, raise_hand, reach
 from vand_envs.geometry import to_world
 
-REACH_M = 0.50
-"""Distance ahead of the base at which the hand works best."""
 REACH_SPREAD_M, SIDE_SPREAD_M = 0.08, 0.12
 """How differently the base is placed before the cube from one demonstration to the next [m]. Where
 the base always stops at the same spot, the hand always stops at the same place before it, and that
@@ -25,7 +23,8 @@ OUT_OF_REACH_M = 0.55
 def fetch(motion: GoalController, view: View) -> Skill:
     """Drive to the cube, grip it and lift it; whether it is `held` then has to be seen."""
     rng = motion.style.rng
-    stand = stand_before(to_world(view["cube_pos"][:2].astype(np.float64), view["base_pose"]), rng)
+    cube = to_world(view["cube_pos"][:2].astype(np.float64), view["base_pose"])
+    stand = stand_before(cube, rng, motion.robot.reach_m)
     hover = 0.09 + rng.uniform(0.0, 0.04)
 
     def cube_below(v: View) -> Vector:
@@ -67,7 +66,8 @@ def drop(
         height_m: Height above it from which the hand comes down.
     """
     rng = motion.style.rng
-    stand = stand_before(to_world(place(view)[:2], view["base_pose"]), rng)
+    there = to_world(place(view)[:2], view["base_pose"])
+    stand = stand_before(there, rng, motion.robot.reach_m)
     offset = np.array([*rng.uniform(-spread_m, spread_m, 2), rng.uniform(0.0, 0.02)])
 
     def into(v: View) -> Vector:
@@ -84,8 +84,8 @@ def drop(
 def stand_before(
     target_world: Vector,
     rng: np.random.Generator,
+    reach_m: float,
     *,
-    reach_m: float = REACH_M,
     spread_m: tuple[float, float] = (REACH_SPREAD_M, SIDE_SPREAD_M),
 ) -> Vector:
     """A place of the base, x, y [m] and yaw [rad], from which the hand reaches a target (2,)."""

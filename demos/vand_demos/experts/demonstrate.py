@@ -11,6 +11,7 @@ from vand_demos.experts.disturbance import Disturbance, DisturbanceProcess
 from vand_demos.experts.expert import EXPERTS, Demonstrator, Expert, Script
 from vand_envs import Task, TaskBatch
 from vand_envs.controller import ActionMode
+from vand_envs.robot import DEFAULT_ROBOT, RobotSpec
 from vand_envs.typing import Float32Array, FloatArray
 
 TIME_LIMIT = 1.5
@@ -29,6 +30,7 @@ def demonstrate(
     control_dt_s: float = 0.1,
     parallel: int = 16,
     num_threads: int = 0,
+    robot: RobotSpec = DEFAULT_ROBOT,
 ) -> Iterator[Episode]:
     """Demonstrate a task for one seed after the other.
 
@@ -42,6 +44,7 @@ def demonstrate(
         control_dt_s: Duration of a step [s].
         parallel: Episodes run side by side; they do not depend on it.
         num_threads: Threads; 0 means one per processor.
+        robot: The robot that demonstrates it.
 
     Yields:
         Episodes in the order of their seeds, successful or not.
@@ -49,7 +52,9 @@ def demonstrate(
     Raises:
         UsageError: An unknown task or action mode.
     """
-    batch = TaskBatch(task, parallel, control_dt_s=control_dt_s, num_threads=num_threads)
+    batch = TaskBatch(
+        task, parallel, control_dt_s=control_dt_s, num_threads=num_threads, robot=robot
+    )
     if script is None:
         script = EXPERTS[batch.task.id]
     elif not isinstance(script, Script):
@@ -82,7 +87,9 @@ class _Demonstration:
         self.process = (
             None
             if disturbance is None
-            else DisturbanceProcess(disturbance, seed, dt, lambda v: script.in_contact(v, robot))
+            else DisturbanceProcess(
+                disturbance, seed, dt, lambda v: script.in_contact(v, robot), robot
+            )
         )
         self.success = False
         self.over = False

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from vand_demos.experts.motion import View
 from vand_envs.errors import UsageError
+from vand_envs.robot import DEFAULT_ROBOT, RobotSpec
 
 WEIGHTS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.3, 0.5, 0.5, 0.5])
 """How strongly the parts of an action are disturbed: base x, y, yaw; hand x, y, z; its rotation.
@@ -58,12 +59,20 @@ class DisturbanceProcess:
         seed: The episode's seed.
         dt: Duration of a step [s].
         in_contact: Whether the noise must be weak, by what is seen.
+        robot: The robot, whose actions they are.
     """
 
     def __init__(
-        self, disturbance: Disturbance, seed: int, dt: float, in_contact: Callable[[View], bool]
+        self,
+        disturbance: Disturbance,
+        seed: int,
+        dt: float,
+        in_contact: Callable[[View], bool],
+        robot: RobotSpec = DEFAULT_ROBOT,
     ) -> None:
         self._magnitudes = disturbance
+        self._weights = WEIGHTS[[*robot.base_axes, *range(3, WEIGHTS.size)]]
+        self._spared = robot.gripper_size
         self._in_contact = in_contact
         self._rng = np.random.default_rng([seed, 2])
         self._dt = dt
@@ -71,12 +80,12 @@ class DisturbanceProcess:
         """Whether the latest step is disturbed: in a burst, or recovering from one."""
         self._left = 0
         self._recovering = 0
-        self._noise = np.zeros_like(WEIGHTS)
+        self._noise = np.zeros_like(self._weights)
         if self._rng.random() < disturbance.at_start:
             self._begin_burst()
 
     def apply(self, action: npt.NDArray[np.float64], view: View) -> npt.NDArray[np.float64]:
-        """The action (10,) that is executed in place of the clean one, where that is seen."""
+        """The action (A,) that is executed in place of the clean one, where that is seen."""
         magnitudes, rng, dt = self._magnitudes, self._rng, self._dt
         if self._left == 0 and rng.random() < magnitudes.rate_hz * dt:
             self._begin_burst()
@@ -90,11 +99,11 @@ class DisturbanceProcess:
         keep = np.exp(-dt / magnitudes.correlation_s)
         self._noise = keep * self._noise + np.sqrt(
             1 - keep**2
-        ) * magnitudes.scale * WEIGHTS * rng.standard_normal(WEIGHTS.size)
+        ) * magnitudes.scale * self._weights * rng.standard_normal(self._weights.size)
         noise = self._noise * (magnitudes.in_contact if self._in_contact(view) else 1.0)
-        return np.asarray(np.clip(action + np.append(noise, 0.0), -1.0, 1.0))
+        return np.asarray(np.clip(action + np.append(noise, np.zeros(self._spared)), -1.0, 1.0))
 
     def _begin_burst(self) -> None:
         magnitudes, rng = self._magnitudes, self._rng
         self._left = max(1, round(rng.uniform(*magnitudes.duration_s) / self._dt))
-        self._noise = magnitudes.scale * WEIGHTS * rng.standard_normal(WEIGHTS.size)
+        self._noise = magnitudes.scale * self._weights * rng.standard_normal(self._weights.size)

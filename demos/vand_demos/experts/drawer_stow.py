@@ -24,9 +24,10 @@ from vand_demos.experts.skills import (
 from vand_envs.geometry import to_base_axes, to_world, to_world_axes
 from vand_envs.tasks.drawer_stow import CLOSED_KNOB_M, INSIDE_HALF_WIDTH_M, INSIDE_X_M, INSIDE_Z_M
 
-REACH_M = 0.56
-"""Distance ahead of the base at which the knob of the closed drawer is. It is the same for both
-ways: the base need not move on the way, and where it stands does not tell which way it is."""
+FARTHER_M = 0.06
+"""How much farther ahead of the base than where the hand works best the knob of the closed drawer
+is. It is the same for both ways: the base need not move on the way, and where it stands does not
+tell which way it is."""
 SPREAD_M = (0.05, 0.08)
 """How differently the base is placed before it, along and across."""
 GRIP_HEIGHT_M = 0.005
@@ -79,7 +80,8 @@ def _slide(
 ) -> Skill:
     """Grip the knob, move it to a stop, hold it there, let go, draw the hand back."""
     rng = motion.style.rng
-    stand = stand_before(np.array(CLOSED_KNOB_M), rng, reach_m=REACH_M, spread_m=SPREAD_M)
+    reach_m = motion.robot.reach_m + FARTHER_M
+    stand = stand_before(np.array(CLOSED_KNOB_M), rng, reach_m, spread_m=SPREAD_M)
     hover = 0.10 + rng.uniform(0.0, 0.04)
 
     def around_knob(v: View) -> Vector:
@@ -103,7 +105,7 @@ def _slide(
         way = np.clip(_opening(view) - opening, -SLIDE_AHEAD_M, SLIDE_AHEAD_M)
         view = yield motion.command(
             view,
-            base_world=stand_still(view, stand),
+            base_world=stand_still(motion, view, stand),
             hand=_grip_place(view)
             + to_base_axes(np.array([way, 0.0, 0.0]), *view["base_pose"][2:]),
             hand_yaw=_yaw(view),

@@ -67,11 +67,11 @@ class Expert:
         robot: RobotSpec = DEFAULT_ROBOT,
     ) -> None:
         self._demonstration = demonstration
-        self._motion = GoalController(robot, Style.draw(seed), control_dt_s)
+        self._motion = GoalController(robot, Style.draw(seed, robot), control_dt_s)
         self._skill: Skill | None = None
 
     def act(self, view: View) -> Vector | None:
-        """The next action (10,), mode `ee_twist`; None when the demonstration is over."""
+        """The next action (A,), mode `ee_twist`; None when the demonstration is over."""
         try:
             if self._skill is None:
                 self._skill = self._demonstration(self._motion, view)

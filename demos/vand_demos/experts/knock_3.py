@@ -18,8 +18,6 @@ from vand_envs.geometry import to_world
 from vand_envs.robot import RobotSpec
 from vand_envs.tasks.knock_3 import CONTACT_GAP_M, KNOCK_RADIUS_M, KNOCKS
 
-REACH_M = 0.50
-"""Distance ahead of the base at which the mark is."""
 REACH_SPREAD_M, SIDE_SPREAD_M, YAW_SPREAD_RAD = 0.06, 0.10, 0.15
 """How differently the base is placed before the mark from one demonstration to the next."""
 HOVER_M = 0.07
@@ -38,7 +36,7 @@ def script(motion: GoalController, view: View) -> Skill:
     """The whole demonstration."""
     rng = motion.style.rng
     mark = to_world(view["knock_plate_pos"].astype(np.float64), view["base_pose"])
-    reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
+    reach_m = motion.robot.reach_m + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
     side = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M)
     yaw = rng.uniform(-YAW_SPREAD_RAD, YAW_SPREAD_RAD)
     stand = np.array([mark[0] - reach_m, mark[1] + side, yaw])
@@ -71,7 +69,9 @@ def _hover(motion: GoalController, view: View, stand: Vector) -> Skill:
 
 
 def _act(motion: GoalController, view: View, hand: Vector, stand: Vector) -> Vector:
-    return motion.command(view, base_world=stand_still(view, stand), hand=hand, gripper=CLOSED)
+    return motion.command(
+        view, base_world=stand_still(motion, view, stand), hand=hand, gripper=CLOSED
+    )
 
 
 def _above(motion: GoalController, view: View, height: float) -> Vector:

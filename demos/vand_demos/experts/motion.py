@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vand_envs.controller import action_indices
 from vand_envs.geometry import to_base, to_base_axes
-from vand_envs.robot import RobotSpec
+from vand_envs.robot import DEFAULT_ROBOT, RobotSpec
 
 Vector = npt.NDArray[np.float64]
 View = Mapping[str, npt.NDArray[np.float32]]
@@ -29,12 +30,20 @@ HAND_GAIN = 4.0
 TURN_GAIN = 3.0
 """Proportional gain of hand orientation [1/s]."""
 
+AHEAD_GAIN = 2.0
+"""Proportional gain of the distance ahead, of a base with two wheels [1/s]."""
+AIM_GAIN = 2.5
+"""Proportional gain of the direction [1/s]."""
+STEER_GAIN = 4.0
+"""Proportional gain of the direction along a path [1/s]."""
+THERE_M = 0.05
+"""Distance from a place within which the base only turns to the heading that is wanted [m]."""
+MAX_TURN = 1.4
+"""Largest turning speed [rad/s]."""
 
-TRAVEL_HAND = np.array([0.44, 0.0, 0.98])
-"""Middle of where the hand is carried while driving [m]."""
 TRAVEL_SPREAD_M = 0.03
-"""Largest difference from it, along each axis [m]: where the hand sets out from must not tell how
-far it has to go."""
+"""Largest difference from where the hand is carried (`RobotSpec.travel_hand`), along each axis [m]:
+where the hand sets out from must not tell how far it has to go."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +60,14 @@ class Style:
     """For whatever else varies along the way."""
 
     @classmethod
-    def draw(cls, seed: int) -> "Style":
-        """A style drawn from a seed."""
+    def draw(cls, seed: int, robot: RobotSpec = DEFAULT_ROBOT) -> "Style":
+        """A style drawn from a seed, for a robot."""
         rng = np.random.default_rng([seed, 1])
         return cls(
             base_speed=rng.uniform(0.40, 0.52),
             hand_speed=rng.uniform(0.28, 0.40),
-            travel_hand=TRAVEL_HAND + rng.uniform(-TRAVEL_SPREAD_M, TRAVEL_SPREAD_M, 3),
+            travel_hand=np.array(robot.travel_hand)
+            + rng.uniform(-TRAVEL_SPREAD_M, TRAVEL_SPREAD_M, 3),
             rng=rng,
         )
 
@@ -75,7 +85,9 @@ class GoalController:
         self.robot = robot
         self.style = style
         self.dt = dt
-        self._base_scale = np.array(robot.max_base_speed)
+        self._kept = action_indices(robot)
+        # a speed of zero is an axis that the base lacks, which no action has
+        self._base_scale = np.array([speed or 1.0 for speed in robot.max_base_speed])
         self._hand_scale = np.array([robot.max_ee_speed[0]] * 3 + [robot.max_ee_speed[1]] * 3)
 
     def command(
@@ -102,12 +114,13 @@ class GoalController:
             gripper: 1 opens, -1 closes.
 
         Returns:
-            (10,) in [-1, 1], mode `ee_twist`.
+            (A,) in [-1, 1], mode `ee_twist`.
         """
+        wheels = self.robot.base.kind == "differential"
         base = np.zeros(3) if base_world is None else self._to_base_goal(view, base_world)
         if base_velocity is not None:
             velocity = to_base_axes(base_velocity, *view["base_pose"][2:])
-            base = np.append(velocity, _turn_to(view, 0.0))
+            base = steer(velocity) if wheels else np.append(velocity, _turn_to(view, 0.0))
         if hand is not None:
             # Height and place are limited apart: a long way down must not slow the aiming.
             velocity = HAND_GAIN * (hand - view["ee_pos"])
@@ -118,11 +131,21 @@ class GoalController:
         linear = np.zeros(3) if hand_velocity is None else hand_velocity
         turn = _limit(TURN_GAIN * pointing_down_error(view, hand_yaw), 1.2)
         wanted = np.concatenate([base / self._base_scale, [*linear, *turn] / self._hand_scale])
-        return np.append(np.clip(wanted, -1.0, 1.0), gripper)
+        return self.robot_action(np.append(np.clip(wanted, -1.0, 1.0), gripper))
+
+    def robot_action(self, command: Vector) -> Vector:
+        """The action (A,) of this robot for a command (10,) to one with everything.
+
+        Args:
+            command: Base ahead, sideways, turning; hand's twist (6); gripper.
+        """
+        return command[self._kept]
 
     def _to_base_goal(self, view: View, goal_world: Vector) -> Vector:
         """Base twist towards a goal in the world [m/s, rad/s]."""
         offset = to_base(goal_world[:2], view["base_pose"])
+        if self.robot.base.kind == "differential":
+            return drive_to(offset, _turn_to(view, goal_world[2]), self.style.base_speed)
         linear = _limit(BASE_GAIN * offset, self.style.base_speed)
         return np.append(linear, _turn_to(view, goal_world[2]))
 
@@ -152,6 +175,33 @@ def pointing_down_error(view: View, yaw: float) -> Vector:
     return 0.5 * np.array(
         [turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]
     )
+
+
+def drive_to(offset: Vector, turn: float, speed: float) -> Vector:
+    """Base twist ahead, sideways, turning [m/s, rad/s] towards a place, and there to a heading.
+
+    It goes ahead or backwards, whichever needs the smaller turn.
+
+    Args:
+        offset: The place in the base frame, (2,) [m].
+        turn: Turning speed towards the heading that is wanted there [rad/s].
+        speed: Largest speed [m/s].
+    """
+    distance = float(np.hypot(*offset))
+    if distance < THERE_M:
+        return np.array([0.0, 0.0, turn])
+    way = 1.0 if offset[0] >= 0 else -1.0
+    aside = float(np.arctan2(way * offset[1], way * offset[0]))  # in +-pi/2
+    along = max(0.0, 1.0 - 2.0 * abs(aside))  # no way ahead while the direction is far off
+    ahead = way * min(AHEAD_GAIN * distance, speed) * along
+    return np.array([ahead, 0.0, np.clip(AIM_GAIN * aside, -MAX_TURN, MAX_TURN)])
+
+
+def steer(velocity: Vector) -> Vector:
+    """Base twist (3,) [m/s, rad/s] that goes on along a velocity in the base frame, (2,) [m/s]."""
+    aside = float(np.arctan2(velocity[1], velocity[0]))
+    ahead = float(np.hypot(*velocity)) * max(0.0, np.cos(aside))
+    return np.array([ahead, 0.0, np.clip(STEER_GAIN * aside, -MAX_TURN, MAX_TURN)])
 
 
 def _turn_to(view: View, yaw: float) -> float:

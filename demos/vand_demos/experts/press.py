@@ -13,8 +13,6 @@ from vand_envs.geometry import to_world
 from vand_envs.tasks import press_abac, press_caba
 from vand_envs.tasks.buttons import BUTTON_HEIGHT_M, PRESSED_M, body
 
-REACH_M = 0.50
-"""Distance ahead of the base at which the buttons are."""
 REACH_SPREAD_M, SIDE_SPREAD_M, YAW_SPREAD_RAD = 0.05, 0.08, 0.12
 """How differently the base is placed before the console from one demonstration to the next."""
 HOVER_M = 0.07
@@ -37,7 +35,7 @@ def script(order: str) -> Demonstrator:
         rng = motion.style.rng
         middle = to_world(view["button_b_pos"].astype(np.float64), view["base_pose"])
         side = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M)
-        reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
+        reach_m = motion.robot.reach_m + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
         yaw = -np.pi / 2 + rng.uniform(-YAW_SPREAD_RAD, YAW_SPREAD_RAD)
         stand = np.array([middle[0] + side, middle[1] + reach_m, yaw])
         view = yield from drive(motion, view, stand, gripper=OPEN)
@@ -85,7 +83,9 @@ def _hover(motion: GoalController, view: View, button: str, stand: Vector) -> Sk
 
 
 def _act(motion: GoalController, view: View, hand: Vector, stand: Vector) -> Vector:
-    return motion.command(view, base_world=stand_still(view, stand), hand=hand, gripper=CLOSED)
+    return motion.command(
+        view, base_world=stand_still(motion, view, stand), hand=hand, gripper=CLOSED
+    )
 
 
 def _above(motion: GoalController, view: View, button: str, height: float) -> Vector:

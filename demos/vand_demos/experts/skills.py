@@ -1,6 +1,6 @@
 """Motion skills from which the experts are built.
 
-A skill is a generator: it yields an action (10,), is sent the next view, and returns when it is
+A skill is a generator: it yields an action (A,), is sent the next view, and returns when it is
 done. So a task's script reads from top to bottom, and remembers where it is without any variable
 for the stage.
 """
@@ -22,11 +22,18 @@ DOCK = np.zeros(3)
 STANDING_M = 0.10
 """Distance from its place beyond which the base drives back while the hand works [m]."""
 
+WHEELS_STANDING_M = 0.20
+"""The same of a base on two wheels, which has to turn first."""
+
 RESTING = (0.10, 0.15)
 """Distance [m] and heading error [rad] of the base from its goal within which it rests there."""
 
 FUNNEL_SLOPE = 3.0
 """Height above the target for each meter beside it."""
+
+WHEELS_WITHIN = (0.07, 0.06)
+"""Distance [m] and heading error [rad] within which a robot that cannot move sideways has arrived:
+a small distance to its side would cost it two turns on the spot."""
 
 STILL_SPEED = 0.04
 """Base speed [m/s, rad/s] below which the robot stands still."""
@@ -41,6 +48,11 @@ def drive(
     within: tuple[float, float] = (0.03, 0.05),
 ) -> Skill:
     """Drive the base to x, y [m], yaw [rad], within a distance and a heading error."""
+    kind = motion.robot.base.kind
+    if kind == "fixed":
+        return view
+    if kind == "differential":
+        within = max(within[0], WHEELS_WITHIN[0]), max(within[1], WHEELS_WITHIN[1])
     while True:
         distance, turn = base_error(view, goal_world)
         if distance < within[0] and turn < within[1]:
@@ -67,7 +79,7 @@ def reach(
             return view
         view = yield motion.command(
             view,
-            base_world=stand_still(view, base_world),
+            base_world=stand_still(motion, view, base_world),
             hand=goal,
             hand_yaw=yaw(view),
             gripper=gripper,
@@ -88,7 +100,7 @@ def grip(
     for _ in range(max(1, round(duration_s / motion.dt))):
         view = yield motion.command(
             view,
-            base_world=stand_still(view, base_world),
+            base_world=stand_still(motion, view, base_world),
             hand=goal,
             hand_yaw=yaw,
             gripper=gripper,
@@ -101,7 +113,8 @@ def rest(
 ) -> Skill:
     """Stay at the goal for a time, and then until the robot is still, and there."""
     left = max(1, round(duration_s / motion.dt))
-    while left > 0 or not (is_still(view) and _is_at(view, base_world)):
+    fixed = motion.robot.base.kind == "fixed"
+    while left > 0 or not (fixed or (is_still(view) and _is_at(view, base_world))):
         left -= 1
         view = yield motion.command(
             view, base_world=base_world, hand=motion.style.travel_hand, gripper=gripper
@@ -130,13 +143,25 @@ def go_home(motion: GoalController, view: View) -> Skill:
     return (yield from rest(motion, view, DOCK, gripper=OPEN, duration_s=duration_s))
 
 
-def stand_still(view: View, base_world: Vector) -> Vector | None:
+def stand_still(motion: GoalController, view: View, base_world: Vector) -> Vector | None:
     """The base's goal while the hand works: none, unless it was pushed out of reach of its place.
 
     Where it stands differs from one demonstration to the next, for no reason that can be seen: to
     hold it there would be a label that nothing observed explains.
     """
-    return base_world if base_error(view, base_world)[0] > STANDING_M else None
+    wheels = motion.robot.base.kind == "differential"
+    far_m = WHEELS_STANDING_M if wheels else STANDING_M
+    return base_world if base_error(view, base_world)[0] > far_m else None
+
+
+def keep_place(motion: GoalController, view: View, base_world: Vector) -> Vector | None:
+    """The base's goal while the hand follows a rhythm: its place, where it can keep to it.
+
+    A base on two wheels would have to turn to the side to come back by a few centimeters.
+    """
+    if motion.robot.base.kind == "differential":
+        return stand_still(motion, view, base_world)
+    return base_world
 
 
 def funnel(view: View, target: Vector, free_m: float, height_m: float) -> Vector:

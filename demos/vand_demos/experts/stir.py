@@ -5,15 +5,13 @@ import numpy as np
 from vand_demos.experts.circles import FREQUENCY_SPREAD, RADIUS_SPREAD, Turns, circle_velocity
 from vand_demos.experts.expert import ENDLESS, Script, pressing, register_expert
 from vand_demos.experts.motion import HAND_GAIN, GoalController, Vector, View, position
-from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, reach
+from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, keep_place, reach
 from vand_envs.geometry import to_world
 from vand_envs.robot import RobotSpec
 from vand_envs.tasks.stir import CIRCLES, RADIUS_M, in_soup
 
 FREQUENCY_HZ = 0.45
 """Mean stirring frequency."""
-REACH_M = 0.50
-"""Distance ahead of the base at which the pot's middle is kept."""
 REACH_SPREAD_M, SIDE_SPREAD_M = 0.05, 0.10
 """How differently the base is placed before the pot [m]."""
 DEPTH_M = 0.03
@@ -32,7 +30,7 @@ def script(motion: GoalController, view: View, turns: tuple[float, float] = TURN
     """The whole demonstration, of a number of circles within a range."""
     rng = motion.style.rng
     pot = to_world(view["pot_pos"][:2].astype(np.float64), view["base_pose"])
-    reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
+    reach_m = motion.robot.reach_m + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
     side, yaw = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M), np.pi / 2 + rng.uniform(-0.15, 0.15)
     stand = np.array([pot[0] + side, pot[1] - reach_m, yaw])
     angle = -np.pi / 2 + rng.uniform(-0.7, 0.7) - yaw  # the near side of the pot, base frame
@@ -55,7 +53,8 @@ def script(motion: GoalController, view: View, turns: tuple[float, float] = TURN
     wanted = rng.uniform(*turns)
     while stirred.after(view) < wanted:
         velocity = _stir(view, radius, rate, motion.robot)
-        view = yield motion.command(view, base_world=stand, hand_velocity=velocity, gripper=CLOSED)
+        base = keep_place(motion, view, stand)
+        view = yield motion.command(view, base_world=base, hand_velocity=velocity, gripper=CLOSED)
     return view
 
 

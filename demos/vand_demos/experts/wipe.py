@@ -7,15 +7,13 @@ import numpy as np
 from vand_demos.experts.circles import FREQUENCY_SPREAD, RADIUS_SPREAD, Turns, circle_velocity
 from vand_demos.experts.expert import ENDLESS, Script, register_expert
 from vand_demos.experts.motion import HAND_GAIN, GoalController, Vector, View, position
-from vand_demos.experts.skills import CLOSED, FUNNEL_SLOPE, OPEN, Skill, drive, reach
+from vand_demos.experts.skills import CLOSED, FUNNEL_SLOPE, OPEN, Skill, drive, keep_place, reach
 from vand_envs.geometry import to_world
 from vand_envs.robot import RobotSpec
 from vand_envs.tasks.wipe import CIRCLES, CONTACT_GAP_M, RADIUS_M
 
 FREQUENCY_HZ = 0.42
 """Mean wiping frequency."""
-REACH_M = 0.50
-"""Distance ahead of the base at which the board's center is kept."""
 REACH_SPREAD_M, SIDE_SPREAD_M = 0.04, 0.08
 """How differently the base is placed before the board [m]."""
 PRESS_M = 0.008
@@ -48,7 +46,7 @@ class Wiping:
         """A way to wipe drawn from the demonstration's style: the same for `wipe` and `wipe-4`."""
         rng = motion.style.rng
         board = to_world(view["board_pos"][:2].astype(np.float64), view["base_pose"])
-        reach_m = REACH_M + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
+        reach_m = motion.robot.reach_m + rng.uniform(-REACH_SPREAD_M, REACH_SPREAD_M)
         side, yaw = rng.uniform(-SIDE_SPREAD_M, SIDE_SPREAD_M), np.pi / 2 + rng.uniform(-0.15, 0.15)
         angle = -np.pi / 2 + rng.uniform(-0.7, 0.7) - yaw  # the near side of the board
         hover = motion.robot.tip_offset_m + 0.06 + rng.uniform(0.0, 0.03)
@@ -79,7 +77,8 @@ def wipe(motion: GoalController, view: View, wiping: Wiping, turns: float) -> Sk
     wiped = Turns(CIRCLES, motion.robot, view)
     while wiped.after(view) < turns:
         velocity = _circle(view, wiping, motion.robot)
-        view = yield motion.command(view, base_world=stand, hand_velocity=velocity, gripper=CLOSED)
+        base = keep_place(motion, view, stand)
+        view = yield motion.command(view, base_world=base, hand_velocity=velocity, gripper=CLOSED)
     return view
 
 

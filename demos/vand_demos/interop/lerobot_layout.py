@@ -138,7 +138,11 @@ def features_of(columns: Columns, extras: Extras, action_mode: str) -> dict[str,
     names = {
         STATE: _numbered({key: math.prod(shape) for key, shape in extras.vectors.items()}),
         "action": _numbered(
-            {part: extras.action_parts[part] for part in ACTION_MODES[action_mode]}
+            {
+                part: extras.action_parts[part]
+                for part in ACTION_MODES[action_mode]
+                if part in extras.action_parts
+            }
             if extras.action_parts
             else {"action": columns["action"].shape[1]}
         ),

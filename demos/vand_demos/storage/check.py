@@ -30,6 +30,7 @@ from vand_demos.storage.splits import TRAIN, VALID
 from vand_demos.system.files import file_path
 from vand_demos.system.isolation import LostProcessError, run_apart
 from vand_envs.errors import UsageError, VandError
+from vand_envs.robot import DEFAULT_ROBOT
 
 _MAX_FAULTS = 100
 """The check stops after this many: a file so broken is not read to the end."""
@@ -139,13 +140,14 @@ def _episode_messages(
     """Faults of the episodes, each by itself and beside the first one."""
     first: dict[str, str] = {}
     uids: Counter[str] = Counter()
+    robot = DEFAULT_ROBOT.name if env_args is None else str(env_args["env_kwargs"]["robot"])
     for name in names:
         yield "at", name
         demo = demo_group(file, name)
         for fault in demo_faults(demo):
             yield "fault", f"{name}: {fault}"
         try:
-            episode = Episode(name=name, **read_demo(demo))
+            episode = Episode(name=name, robot=robot, **read_demo(demo))
         except EpisodeError as error:
             for fault in error.faults:
                 yield "fault", f"{name}: {fault}"

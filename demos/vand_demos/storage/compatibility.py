@@ -12,6 +12,7 @@ from vand_demos.system.json_record import JsonRecord
 from vand_envs import get_task, task_ids
 from vand_envs.errors import VandError
 from vand_envs.rendering import MAX_PICTURE_PX
+from vand_envs.robots.records import ROBOT_RECORD, adopt
 from vand_envs.world import TIME_STEPS_S
 
 
@@ -26,7 +27,11 @@ def require_env_args(what: str, env_args: Any) -> None:
         record.text(key)
     record.integer("type")
     kwargs = record.record("env_kwargs")
-    kwargs.text("robot")
+    robot = kwargs.text("robot")
+    if ROBOT_RECORD in record.values:
+        described = adopt(record.record(ROBOT_RECORD).values, what)
+        if described.id != robot:
+            raise kwargs.mistake("robot", repr(described.id))
     if kwargs.text("action_mode") not in ACTION_MODES:
         raise kwargs.mistake("action_mode", f"one of {', '.join(ACTION_MODES)}")
     kwargs.number("control_dt_s", *TIME_STEPS_S)

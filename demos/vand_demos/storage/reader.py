@@ -152,7 +152,7 @@ class DemoDataset:
                 ),
             )
         try:
-            return Episode(name=name, **values)
+            return Episode(name=name, robot=self.env_args["env_kwargs"]["robot"], **values)
         except EpisodeError as error:
             raise VandError(f"{self.path}: {error}") from error
 

@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 
 from vand_demos.teleop.status import Status, Vector3
+from vand_envs.controller import action_indices
+from vand_envs.robot import DEFAULT_ROBOT, RobotSpec
 from vand_envs.typing import Float32Array
 
 Event = Literal["start", "save", "discard", "undo", "reset", "show", "quit"]
@@ -45,15 +47,17 @@ class Command:
     present: bool = True
     """Whether somebody is there: False when the page was closed or the device unplugged."""
 
-    def action(self, speed_limit: float = 1.0) -> Float32Array:
-        """The action in mode `ee_twist`, (10,) in [-1, 1].
+    def action(self, speed_limit: float = 1.0, robot: RobotSpec = DEFAULT_ROBOT) -> Float32Array:
+        """The action in mode `ee_twist`, (A,) in [-1, 1].
 
         Args:
             speed_limit: Share of full speed that is never exceeded.
+            robot: The robot; what it cannot do is left out.
         """
         twist = np.array([*self.base_twist, *self.ee_linear, *self.ee_angular])  # (9,)
         scaled = np.clip(twist, -1.0, 1.0) * min(self.speed, speed_limit)
-        return np.append(scaled, np.clip(self.gripper, -1.0, 1.0)).astype(np.float32)
+        command = np.append(scaled, np.clip(self.gripper, -1.0, 1.0))  # (10,)
+        return command[action_indices(robot)].astype(np.float32)
 
     @property
     def moves(self) -> bool:

@@ -43,7 +43,7 @@ class _Scene:
         self._sim = sim
         self._hand = sim.site_xpos[0, sim.ee_site]
         self._tips = self._hand + sim.world.robot.tip_offset_m * sim.site_xmat[0, sim.ee_site, :, 0]
-        self.closed = bool(2 * sim.qpos[0, sim.gripper_qpos] < CLOSED_M)
+        self.closed = bool(sim.gripper_opening()[0] < CLOSED_M)
         self.holds_cube = float(np.linalg.norm(self._hand - self._at("cube"))) < HELD_DISTANCE_M
         self.docked = bool(on_dock(sim)[0])
 
@@ -58,7 +58,7 @@ class _Scene:
 
     def is_far(self, body: str) -> bool:
         """Whether one must drive to get the hand there."""
-        base = self._sim.qpos[0, self._sim.base_qpos][:2]
+        base = self._sim.base.pose()[0, :2]
         return float(np.linalg.norm(self._at(body)[:2] - base)) > FAR_M
 
     def hand_is_at(self, body: str) -> bool:

@@ -141,7 +141,7 @@ class TeleopSession:
 
     def _move(self, command: Command) -> None:
         batch = self.batch
-        action = command.action(self._speed_limit)[None]  # (1, 10)
+        action = command.action(self._speed_limit, batch.world.robot)[None]  # (1, A)
         parts = batch.controller.parts(action)
         self._observation = observation = batch.step(action)
         reward = float(batch.reward[0])

@@ -27,6 +27,7 @@ from vand_demos.teleop.status import Status, Vector3
 from vand_demos.ui.web_scene import HAND_VIEWS, add_scene, hand_view, look, place_camera
 from vand_demos.ui.web_server import invitation, web_server
 from vand_envs.robot import ROBOT_PREFIX
+from vand_envs.robots.base_reader import heading
 from vand_envs.typing import FloatArray, IntArray
 
 SILENCE_S = 0.5
@@ -100,7 +101,6 @@ class WebDevice:
             )
         )
         self._site = int(self._model.site(ROBOT_PREFIX + self._robot.ee_site).id)
-        self._yaw_at = int(self._model.joint(ROBOT_PREFIX + self._robot.base_joints[2]).qposadr[0])
         data = mujoco.MjData(self._model)
         mujoco.mj_forward(self._model, data)
         self._observe(data)
@@ -200,7 +200,7 @@ class WebDevice:
         quat = np.empty(4)
         mujoco.mju_mat2Quat(quat, pose.site_xmat[self._site])
         self._ee_quat: FloatArray = quat
-        self._yaw = float(pose.qpos[self._yaw_at])
+        self._yaw = heading(self._model, pose.qpos, self._robot)
 
     def _look(self, view: str) -> None:
         """Move the camera of every page."""

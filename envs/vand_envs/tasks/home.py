@@ -15,7 +15,9 @@ STILL_SPEED = 0.08
 
 def on_dock(sim: Simulation) -> BoolArray:
     """Whether the base is on the dock, (n,)."""
-    pose = sim.qpos[:, sim.base_qpos]
+    if sim.world.robot.base.kind == "fixed":
+        return np.ones(sim.n, np.bool_)  # it is where it belongs
+    pose = sim.base.pose()
     heading = np.abs((pose[:, 2] + np.pi) % (2 * np.pi) - np.pi)
     near = np.linalg.norm(pose[:, :2], axis=1) < HOME_DISTANCE_M
     return np.asarray(near & (heading < HOME_ANGLE_RAD))
@@ -23,7 +25,7 @@ def on_dock(sim: Simulation) -> BoolArray:
 
 def still(sim: Simulation) -> BoolArray:
     """Whether the base stands still, (n,)."""
-    return np.asarray((np.abs(sim.qvel[:, sim.base_dofs]) < STILL_SPEED).all(axis=1))
+    return np.asarray((np.abs(sim.base.velocity()) < STILL_SPEED).all(axis=1))
 
 
 def robot_home(sim: Simulation) -> BoolArray:

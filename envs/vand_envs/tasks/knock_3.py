@@ -50,7 +50,7 @@ def _tip_distance(sim: Simulation) -> FloatArray:
 def _knocking(sim: Simulation) -> BoolArray:
     tip = _tip_on_plate(sim)
     beside = np.linalg.norm(tip[:, :2], axis=1)
-    closed = 2 * sim.qpos[:, sim.gripper_qpos] < CLOSED_M
+    closed = sim.gripper_opening() < CLOSED_M
     return np.asarray((tip[:, 2] < CONTACT_GAP_M) & (beside < KNOCK_RADIUS_M) & closed)
 
 
