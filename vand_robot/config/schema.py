@@ -71,6 +71,23 @@ class FutureActionsConfig:
 
 
 @dataclass(frozen=True)
+class MixtureConfig:
+    """The mixture of Gaussians that `head: gmm` predicts actions by.
+
+    robomimic draws a component at every step of an evaluation and adds noise of 1e-4 to its mean;
+    that is `act: sample`, without the noise. Its means go through a tanh, and its floor of the
+    spread is 1e-4; here means are linear, as those of `head: gaussian`, and the floor is `min_std`.
+    """
+
+    modes: Annotated[int, Range(1, 64, open_high=False)] = 5
+    """Components."""
+    act: Literal["mode", "sample"] = "mode"
+    """What acts: the mean of the most likely component ("mode"), or that of one that is drawn by
+    the components' weights at every step ("sample"). Draws follow from the episode's first
+    observation and the step, so that the same episode gives the same actions."""
+
+
+@dataclass(frozen=True)
 class PolicyConfig:
     """The shape of a policy: encoder -> recurrent core -> action head."""
 
@@ -104,11 +121,16 @@ class PolicyConfig:
     """Positions relative to the end effector are also seen through tanh(x / range) [m], the
     shortest of which resolves millimeters; empty: only as they are, and `attention_heads` must
     be 0."""
+    head: Literal["gaussian", "gmm"] = "gaussian"
+    """The distribution of actions: one Gaussian, or a mixture of them."""
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
+    """The mixture of `head: gmm`."""
     min_std: Annotated[float, Range(1e-3)] = 0.05
-    """Floor of the predicted standard deviation of an action [1]."""
+    """Floor of the predicted standard deviation of an action [1]; in a mixture, of each mode."""
     shared_std: bool = True
     """Whether that standard deviation is one learned number for each dimension of the action.
-    False: predicted from the state, which then explains away what the mean should learn."""
+    False: predicted from the state, which then explains away what the mean should learn. A mixture
+    predicts its own always."""
     reset_every: Count | None = None
     """Steps after which the state is set to zero again, in training and in control; null: never.
     Only for comparison: a policy that forgets cannot count."""

@@ -21,6 +21,7 @@ from vand_robot.nn.kernel.packed import in_order, packed_like, padded
 from vand_robot.nn.kernel.scan import scan
 from vand_robot.nn.parameters import Parameters
 from vand_robot.nn.regularizers.base import RegularizerTerms, Sample
+from vand_robot.nn.resets import Pieces, find_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,7 @@ class Recurrent(Parameters, Generic[Hx]):
         state: Tensor | Hx | None = None,
         lengths: Tensor | Sequence[int] | None = None,
         *,
+        resets: Tensor | None = None,
         deterministic: bool | None = None,
     ) -> ScanResult:
         """Run over whole sequences, time first whatever `batch_first` says.
@@ -76,6 +78,8 @@ class Recurrent(Parameters, Generic[Hx]):
                 zeros. Gradients flow into it: detach it to truncate.
             lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all. What
                 padding holds, even NaN, changes nothing. In descending order it costs little.
+            resets: (T, B) booleans, True where a sequence starts anew at this step, from zeros; see
+                `vand_robot.nn.resets`. None for no resets.
             deterministic: no samples of the regularizer and no dropout; None: not in training.
 
         Raises:
@@ -87,7 +91,7 @@ class Recurrent(Parameters, Generic[Hx]):
         if isinstance(x, Tensor) and _in_autocast(x):
             with torch.autocast(x.device.type, enabled=False):
                 x, state = x.to(own), None if state is None else state.to(own)
-                return self.run(x, state, lengths, deterministic=deterministic)
+                return self.run(x, state, lengths, resets=resets, deterministic=deterministic)
         checks.check_input(name, x, self.input_size, own)
         steps, batch, _ = x.shape
         if state is None:
@@ -101,6 +105,9 @@ class Recurrent(Parameters, Generic[Hx]):
             lengths = checks.as_lengths(name, lengths, steps, batch).to(x.device)
             valid = torch.arange(steps, device=x.device).unsqueeze(1) < lengths  # (T, B)
             x = _without_padding(x, valid)
+        if resets is not None:
+            checks.check_resets(name, resets, (steps, batch))
+            return self._run_pieces(x, state, find_pieces(resets.to(x.device), lengths), sampled)
 
         drop = self.dropout if self.training and deterministic is not True else 0.0
         scanned, finals, kl = self._run_layers(x, state, lengths, valid, sampled, drop)
@@ -110,14 +117,27 @@ class Recurrent(Parameters, Generic[Hx]):
         if valid is None and output is scanned and output.requires_grad:
             # The scan keeps its states for the backward pass; the caller may write on a copy.
             output = output.clone(memory_format=torch.contiguous_format)
+        count = steps * batch if lengths is None else lengths.sum()
+        return ScanResult(output, finals, self._keep_terms(kl, count, sampled))
+
+    def _keep_terms(self, kl: Tensor, steps: Tensor | int, sampled: bool) -> RegularizerTerms:
+        """Return the terms of a pass of so many valid steps, and keep them where they are found."""
         terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.metrics())
         if sampled and self.training:
             terms = self.regularizer.terms(kl)
         if not in_transform():  # whose tensors must not outlive it
             object.__setattr__(self, "terms", terms)  # past nn.Module's checks, which cost more
             if sampled and self.training and torch.is_grad_enabled():
-                self.regularizer.record(kl, steps * batch if lengths is None else lengths.sum())
-        return ScanResult(output, finals, terms)
+                self.regularizer.record(kl, steps)
+        return terms
+
+    def _run_pieces(self, x: Tensor, state: Tensor, pieces: Pieces, sampled: bool) -> ScanResult:
+        """Run over the pieces between resets; x (T, B, I), state (num_layers, B, S)."""
+        result = self.run(
+            pieces.cut(x), pieces.cut_state(state), pieces.lengths, deterministic=not sampled
+        )
+        output = pieces.join(result.output, x.shape[:2])
+        return ScanResult(output, result.state[:, pieces.last], result.terms)
 
     def _run_layers(
         self,
@@ -180,7 +200,11 @@ class Recurrent(Parameters, Generic[Hx]):
         return Sample(self.regularizer.expected(like))
 
     def step(
-        self, x: Tensor, state: Tensor | Hx, deterministic: bool = True
+        self,
+        x: Tensor,
+        state: Tensor | Hx,
+        deterministic: bool = True,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Advance one step, for control. No gradients.
 
@@ -190,6 +214,7 @@ class Recurrent(Parameters, Generic[Hx]):
                 it.
             deterministic: False draws from the regularizer. Every call is then a sequence of its
                 own, so masks of one per sequence are drawn anew; use `run` to hold them.
+            resets: (B,) booleans, True where a sequence starts anew at this step; None for none.
 
         Returns:
             (B, H) output and (num_layers, B, S) next state.
@@ -199,9 +224,12 @@ class Recurrent(Parameters, Generic[Hx]):
         """
         if torch.is_grad_enabled():  # else no_grad would cost 6 % of a control step for nothing
             with torch.no_grad():
-                return self.step(x, state, deterministic)
+                return self.step(x, state, deterministic, resets)
         if not isinstance(state, Tensor):
             state = self.merge_state(state)
+        if resets is not None:
+            checks.check_resets(type(self).__name__, resets, x.shape[:1])
+            state = state.masked_fill(resets.to(state.device).unsqueeze(-1), 0.0)
         if _in_autocast(x):
             own = self.weights(0).hh.dtype
             with torch.autocast(x.device.type, enabled=False):
@@ -257,12 +285,20 @@ class Recurrent(Parameters, Generic[Hx]):
 
     @overload
     def forward(
-        self, x: Tensor, hx: Hx | None = None, lengths: Tensor | Sequence[int] | None = None
+        self,
+        x: Tensor,
+        hx: Hx | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Hx]: ...
 
     @overload
     def forward(
-        self, x: PackedSequence, hx: Hx | None = None, lengths: None = None
+        self,
+        x: PackedSequence,
+        hx: Hx | None = None,
+        lengths: None = None,
+        resets: None = None,
     ) -> tuple[PackedSequence, Hx]: ...
 
     def forward(
@@ -270,6 +306,7 @@ class Recurrent(Parameters, Generic[Hx]):
         x: Tensor | PackedSequence,
         hx: Hx | None = None,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, Hx]:
         """Run as the layer of `torch.nn` does.
 
@@ -283,6 +320,8 @@ class Recurrent(Parameters, Generic[Hx]):
                 None for zeros. The order of the sequences is that before packing.
             lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all, and
                 with a packed sequence, which has its own.
+            resets: booleans in the layout of x, (T, B), True where a sequence starts anew, see
+                `run`; None for no resets, and with a packed sequence.
 
         Returns:
             Output (T, B, H), laid out as x, zero at padding, or packed as x; and the final state,
@@ -294,8 +333,9 @@ class Recurrent(Parameters, Generic[Hx]):
         """
         name = type(self).__name__
         if isinstance(x, PackedSequence):
-            if lengths is not None:
-                raise ValueError(f"{name} expects no lengths with a packed sequence: it has them")
+            if lengths is not None or resets is not None:
+                what = "resets" if lengths is None else "lengths"
+                raise ValueError(f"{name} expects no {what} with a packed sequence")
             return self._forward_packed(x, hx)
         if not isinstance(x, Tensor):
             raise TypeError(f"{name} expects a tensor or a packed sequence; got {type(x).__name__}")
@@ -304,12 +344,14 @@ class Recurrent(Parameters, Generic[Hx]):
             if x.dim() != 2:
                 raise ValueError(f"{name} expects x of 2 or 3 dimensions; got {tuple(x.shape)}")
             x = x.unsqueeze(1)  # (T, 1, I)
+            resets = None if resets is None else resets.unsqueeze(1)
         elif self.batch_first:
             x = x.transpose(0, 1)  # (T, B, I)
+            resets = None if resets is None else resets.transpose(0, 1)
         state = None if hx is None else self.merge_state(hx)
         if state is not None and not batched:
             state = state.unsqueeze(1)
-        result = self.run(x, state, lengths)
+        result = self.run(x, state, lengths, resets=resets)
         output = result.output.contiguous()
         if not batched:
             return output.squeeze(1), self.split_state(result.state.squeeze(1))

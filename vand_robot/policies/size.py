@@ -29,12 +29,14 @@ def _weights(config: PolicyConfig, spec: PolicySpec) -> int:
     channels = (3, *config.images.channels)
     seen = spec.observation_size * (1 + scales) + len(spec.images) * 2 * channels[-1]
     sizes = (seen, *config.encoder.sizes)
-    ahead = 1 + len(config.future_actions.horizons_s)
+    ahead = len(config.future_actions.horizons_s)
+    modes = 2 * config.mixture.modes if config.head == "gmm" else 0
+    numbers = modes or (1 if config.shared_std else 2)  # that the head predicts of each action
     return (
         sum(low * high for low, high in pairwise(sizes))
         + _GATES[config.cell] * hidden * (sizes[-1] + hidden)
         + _GATES[config.cell] * hidden * 2 * hidden * (config.num_layers - 1)
-        + hidden * spec.action_size * ahead
+        + hidden * spec.action_size * (ahead + numbers)
         + len(spec.images) * _KERNEL_CELLS * sum(low * high for low, high in pairwise(channels))
         + seen
     )
