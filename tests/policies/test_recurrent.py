@@ -23,7 +23,7 @@ SPEC = PolicySpec(
     instructions=TASKS,
     observations={"ee_pos": 3, "gripper": 2, "instruction": 2},
 )
-CELLS = ("elman", "gru", "lstm")
+CELLS = ("elman", "gru", "lstm", "mingru", "lru")
 
 
 def make_policy(seed: int = 0, **values: object) -> RecurrentPolicy:

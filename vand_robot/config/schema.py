@@ -91,8 +91,8 @@ class MixtureConfig:
 class PolicyConfig:
     """The shape of a policy: encoder -> recurrent core -> action head."""
 
-    cell: Literal["elman", "gru", "lstm"] = "gru"
-    """The recurrent cell."""
+    cell: Literal["elman", "gru", "lstm", "mingru", "lru"] = "gru"
+    """The recurrent cell; "mingru" and "lru" are linear in their state, see `vand_robot.nn`."""
     hidden_size: Units = 128
     """Units of each recurrent layer."""
     num_layers: Layers = 1

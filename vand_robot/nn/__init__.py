@@ -6,6 +6,8 @@ Nothing in here knows of robots.
 """
 
 from vand_robot.nn.allocator import tune_allocator
+from vand_robot.nn.cells.lru import LRU
+from vand_robot.nn.cells.min_gru import MinGRU
 from vand_robot.nn.heads import (
     BernoulliHead,
     CategoricalHead,
@@ -49,6 +51,7 @@ __all__ = [
     "CELLS",
     "DISTRIBUTIONS",
     "GRU",
+    "LRU",
     "LSTM",
     "REGULARIZERS",
     "AffineMap",
@@ -63,6 +66,7 @@ __all__ = [
     "GaussianMixtureHead",
     "GaussianNoise",
     "InputNoise",
+    "MinGRU",
     "NoRegularizer",
     "Noisin",
     "OptionInfo",

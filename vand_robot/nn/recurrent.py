@@ -26,6 +26,9 @@ from vand_robot.nn.resets import Pieces, find_pieces
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vand_robot.nn.kernel.affine import AffineMap
+    from vand_robot.nn.kernel.formula import Trajectory
+
 Hx = TypeVar("Hx")
 
 
@@ -56,7 +59,7 @@ class Recurrent(Parameters, Generic[Hx]):
         dtype: torch.dtype | None = None,
     ) -> Tensor:
         """Return the zero state (num_layers, batch, S); type and device are the weights' own."""
-        like = self.weights(0).hh
+        like = self.weight("weight_ih_l0")
         return like.new_zeros(self.num_layers, batch, self.state_size, device=device, dtype=dtype)
 
     def run(
@@ -86,7 +89,7 @@ class Recurrent(Parameters, Generic[Hx]):
             ValueError: if a shape, a type or a length does not fit.
             TypeError: if something is no tensor.
         """
-        name, own = type(self).__name__, self.weights(0).hh.dtype
+        name, own = type(self).__name__, self.weight("weight_ih_l0").dtype
         state = None if state is None else self.merge_state(state)
         if isinstance(x, Tensor) and _in_autocast(x):
             with torch.autocast(x.device.type, enabled=False):
@@ -171,20 +174,20 @@ class Recurrent(Parameters, Generic[Hx]):
                 output = dropout(output, drop)
             if sampled:
                 output = self.regularizer.perturb_input(output, layer)
-            sample = self._draw(layer, steps, state[layer], sampled)
-            weights = self.weights(layer)
+            start = state[layer]
+            sample = self._draw(layer, steps, start, sampled)
             if lengths is None and sample.affine.is_identity:
-                start = state[layer]
-                if prefers_fused(self.cell, output, weights, start):
-                    output, final = run_fused(self.cell, output, weights, start)
+                fused = self.run_identity(layer, output, start)
+                if fused is not None:
+                    output, final = fused
                     finals.append(final)
                     continue
-            path = scan(self.cell, output, weights, state[layer], sample.affine, lengths)
+            path = self.scan_layer(layer, output, start, sample.affine, lengths)
             # A batch of no sequences pays nothing; its mean would be NaN, and so the parameters.
             if sample.kl is not None and path.gap is not None and self.training and batch:
                 kl = kl + sample.kl(path.gap, valid)
             states = path.states  # (T, B, S)
-            output = states[..., : self.hidden_size]  # (T, B, H)
+            output = self.readout(layer, states, output)  # (T, B, H)
             if valid is None or lengths is None:
                 finals.append(states[-1])
             else:
@@ -192,6 +195,45 @@ class Recurrent(Parameters, Generic[Hx]):
                 finals.append(states.gather(0, last)[0])
                 output = _without_padding(output, valid)
         return output, torch.stack(finals), kl
+
+    def run_identity(self, layer: int, x: Tensor, start: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Run one layer by torch's own kernel, where nothing acts on the state.
+
+        Args:
+            layer: which layer.
+            x: (T, B, I) its inputs.
+            start: (B, S) the state before the first step.
+
+        Returns:
+            (T, B, H) outputs and the (B, S) final state; None where there is no kernel, or the scan
+            is faster.
+        """
+        weights = self.weights(layer)
+        if not prefers_fused(self.cell, x, weights, start):
+            return None
+        return run_fused(self.cell, x, weights, start)
+
+    def scan_layer(
+        self,
+        layer: int,
+        x: Tensor,
+        start: Tensor,
+        affine: AffineMap,
+        lengths: Tensor | None = None,
+    ) -> Trajectory:
+        """Run one layer through time; see `vand_robot.nn.kernel.scan.scan`."""
+        return scan(self.cell, x, self.weights(layer), start, affine, lengths)
+
+    def readout(self, layer: int, states: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002  (of most cells a part of the state)
+        """Return a layer's output (..., H) for states (..., S) and its inputs (..., I)."""
+        return states[..., : self.hidden_size]
+
+    def answer(self, layer: int, x: Tensor, previous: Tensor) -> Tensor:
+        """Return a layer's answer mu (B, S) for inputs (B, I) and the states before (B, S)."""
+        weights = self.weights(layer)
+        gates = linear(x, weights.ih, weights.bias_ih)
+        recurrent = linear(previous[:, : self.hidden_size], weights.hh, weights.bias_hh)
+        return self.cell.transition(gates, recurrent, previous)
 
     def _draw(self, layer: int, steps: int, like: Tensor, sampled: bool) -> Sample:
         """Draw one layer's map, or the deterministic one; like (B, S)."""
@@ -231,7 +273,7 @@ class Recurrent(Parameters, Generic[Hx]):
             checks.check_resets(type(self).__name__, resets, x.shape[:1])
             state = state.masked_fill(resets.to(state.device).unsqueeze(-1), 0.0)
         if _in_autocast(x):
-            own = self.weights(0).hh.dtype
+            own = self.weight("weight_ih_l0").dtype
             with torch.autocast(x.device.type, enabled=False):
                 return self.step(x.to(own), state.to(own), deterministic)
         if not deterministic:
@@ -266,7 +308,7 @@ class Recurrent(Parameters, Generic[Hx]):
         """
         state = self.merge_state(state)
         if _in_autocast(x):
-            own = self.weights(0).hh.dtype
+            own = self.weight("weight_ih_l0").dtype
             with torch.autocast(x.device.type, enabled=False):
                 return self.transition(x.to(own), state.to(own))
         if state.shape[0] != self.num_layers:
@@ -274,13 +316,11 @@ class Recurrent(Parameters, Generic[Hx]):
         output = x
         states = []
         for layer in range(self.num_layers):
-            weights, previous = self.weights(layer), state[layer]
-            gates = linear(output, weights.ih, weights.bias_ih)
-            recurrent = linear(previous[:, : self.hidden_size], weights.hh, weights.bias_hh)
-            mu = self.cell.transition(gates, recurrent, previous)
+            previous = state[layer]
+            mu = self.answer(layer, output, previous)
             affine = self.regularizer.expected(previous)
             states.append(mu if affine.is_identity else affine(mu, previous)[0])
-            output = states[-1][:, : self.hidden_size]
+            output = self.readout(layer, states[-1], output)
         return output, torch.stack(states)
 
     @overload

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from vand_robot.nn.cells.lru import LRU
+from vand_robot.nn.cells.min_gru import MinGRU
 from vand_robot.nn.layers import GRU, LSTM, Elman
 from vand_robot.nn.regularizers.base import NoRegularizer, Regularizer
 from vand_robot.nn.regularizers.chain import Chain
@@ -23,10 +25,15 @@ from vand_robot.nn.regularizers.vand import Vand
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CELLS: Mapping[str, type[Elman] | type[GRU] | type[LSTM]] = {
+Layer = Elman | GRU | LSTM | MinGRU | LRU
+"""Any of the layers."""
+
+CELLS: Mapping[str, type[Layer]] = {
     "elman": Elman,
     "gru": GRU,
     "lstm": LSTM,
+    "mingru": MinGRU,
+    "lru": LRU,
 }
 """Layers by name."""
 
@@ -52,11 +59,11 @@ def make_cell(
     *,
     regularizer: Regularizer | None = None,
     **options: Any,
-) -> Elman | GRU | LSTM:
+) -> Layer:
     """Make a recurrent layer.
 
     Args:
-        name: "elman", "gru" or "lstm".
+        name: one of `CELLS`.
         input_size: size of the input, I.
         hidden_size: units per layer, H.
         num_layers: layers, each fed by the one below.
