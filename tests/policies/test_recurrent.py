@@ -1,4 +1,5 @@
 import dataclasses
+import typing
 
 import numpy as np
 import pytest
@@ -7,11 +8,13 @@ from torch import Tensor
 
 from tests.helpers.runs import TASKS, env_args
 from vand_envs.errors import UsageError, VandError
+from vand_robot import nn
 from vand_robot.config import validation
-from vand_robot.config.schema import PolicyConfig
+from vand_robot.config.schema import Cell, PolicyConfig
 from vand_robot.data.batches import Batch
 from vand_robot.interface import PolicySpec
 from vand_robot.nn.heads import gaussian_nll
+from vand_robot.policies import size
 from vand_robot.policies.normalizer import Normalizer
 from vand_robot.policies.recurrent import RecurrentPolicy
 
@@ -23,7 +26,7 @@ SPEC = PolicySpec(
     instructions=TASKS,
     observations={"ee_pos": 3, "gripper": 2, "instruction": 2},
 )
-CELLS = ("elman", "gru", "lstm", "mingru", "lru")
+CELLS = tuple(nn.CELLS)
 
 
 def make_policy(seed: int = 0, **values: object) -> RecurrentPolicy:
@@ -436,3 +439,12 @@ def test_a_bad_head_is_one_line(values: dict[str, object], expected: str):
         make_policy(**values)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_every_cell_of_the_library_is_one_of_a_policy_whose_size_is_counted():
+    assert typing.get_args(Cell) == CELLS
+    for cell in CELLS:
+        policy = make_policy(cell=cell, num_layers=2, attention_heads=0, hidden_size=64)
+        counted = size._weights(policy.config, SPEC)
+        weights = sum(p.numel() for p in policy.parameters() if p.ndim > 1)
+        assert counted == pytest.approx(weights, rel=0.02)

@@ -12,6 +12,10 @@ from vand_robot.config.validation import Amount, Count, Fraction
 from vand_robot.nn import NoRegularizer, Range, Regularizer
 from vand_robot.policies.device import require_device_name
 
+Cell = Literal[
+    "elman", "gru", "lstm", "layernorm_elman", "layernorm_gru", "layernorm_lstm", "mingru", "lru"
+]
+"""A recurrent cell; the names of `vand_robot.nn.CELLS`."""
 Activation = Literal["tanh", "silu", "relu"]
 """The nonlinearity of an encoder's layer."""
 Precision = Literal["float32", "bfloat16"]
@@ -91,8 +95,9 @@ class MixtureConfig:
 class PolicyConfig:
     """The shape of a policy: encoder -> recurrent core -> action head."""
 
-    cell: Literal["elman", "gru", "lstm", "mingru", "lru"] = "gru"
-    """The recurrent cell; "mingru" and "lru" are linear in their state, see `vand_robot.nn`."""
+    cell: Cell = "gru"
+    """The recurrent cell, see `vand_robot.nn`: those with layer normalization are several times
+    slower, "mingru" and "lru" are linear in their state."""
     hidden_size: Units = 128
     """Units of each recurrent layer."""
     num_layers: Layers = 1

@@ -6,6 +6,7 @@ Nothing in here knows of robots.
 """
 
 from vand_robot.nn.allocator import tune_allocator
+from vand_robot.nn.cells.layer_norm import LayerNormElman, LayerNormGRU, LayerNormLSTM
 from vand_robot.nn.cells.lru import LRU
 from vand_robot.nn.cells.min_gru import MinGRU
 from vand_robot.nn.heads import (
@@ -36,7 +37,13 @@ from vand_robot.nn.regularizers.base import (
     Sampler,
 )
 from vand_robot.nn.regularizers.chain import Chain
-from vand_robot.nn.regularizers.classic import Dropout, GaussianNoise, InputNoise, Zoneout
+from vand_robot.nn.regularizers.classic import (
+    Dropout,
+    GaussianNoise,
+    InputDropout,
+    InputNoise,
+    Zoneout,
+)
 from vand_robot.nn.regularizers.noisin import (
     DISTRIBUTIONS,
     DropoutLSTM,
@@ -65,7 +72,11 @@ __all__ = [
     "GaussianHead",
     "GaussianMixtureHead",
     "GaussianNoise",
+    "InputDropout",
     "InputNoise",
+    "LayerNormElman",
+    "LayerNormGRU",
+    "LayerNormLSTM",
     "MinGRU",
     "NoRegularizer",
     "Noisin",

@@ -36,6 +36,9 @@ class Parameters(nn.Module):
     bidirectional = False
     """As `torch.nn` has it."""
 
+    has_kernels = True
+    """Whether the cell's own kernels, where it has any, are those of the layer."""
+
     terms: RegularizerTerms | None
     """The regularizer's terms of the last pass, of `forward` too; None before the first. With
     `collect_penalty` a loss finds them, wherever in a model the layer is."""
@@ -67,7 +70,7 @@ class Parameters(nn.Module):
             regularizer=regularizer,
         )
         self.cell = cell
-        self._kernels = cell if isinstance(cell, Cell) else None
+        self._kernels = cell if self.has_kernels and isinstance(cell, Cell) else None
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.state_size = cell.parts * hidden_size

@@ -26,7 +26,7 @@ def require_policy_fits(config: PolicyConfig, spec: PolicySpec) -> None:
 
 def _weights(config: PolicyConfig, spec: PolicySpec) -> int:
     """Numbers in the policy's matrices; vectors, which are small beside them, are left out."""
-    of_input, of_state = _GATES[config.cell]
+    of_input, of_state = _GATES[config.cell.removeprefix("layernorm_")]
     scales, hidden = len(config.near_field_scales_m), config.hidden_size
     channels = (3, *config.images.channels)
     seen = spec.observation_size * (1 + scales) + len(spec.images) * 2 * channels[-1]

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
 from vand_robot.nn.kernel.random_mask import draw_mask, require_mask
-from vand_robot.nn.regularizers.base import Part, Regularizer
+from vand_robot.nn.regularizers.base import Mask, Part, Regularizer
+from vand_robot.nn.regularizers.classic import drop_elements
 from vand_robot.nn.regularizers.options import Range, require_known
 
 if TYPE_CHECKING:
@@ -196,8 +197,8 @@ class Noisin(Regularizer):
 class DropoutLSTM(Regularizer):
     """Dropout of inputs, recurrent state and output: the study's dropout-LSTM, for any cell.
 
-    Inputs of every layer and the last output are masked step by step. The recurrent mask is on
-    the hidden state itself, so that the layer above sees what the recurrence sees.
+    Inputs of every layer and the last output are masked too. The recurrent mask is on the hidden
+    state itself, so that the layer above sees what the recurrence sees.
     """
 
     input: Annotated[float, Range(0, 1)] = 0.5
@@ -209,21 +210,29 @@ class DropoutLSTM(Regularizer):
     output: Annotated[float, Range(0, 1)] = 0.5
     """Probability that an element of the last layer's output is dropped."""
 
+    mask: Mask = "step"
+    """Draw all masks for every "step", or one each for the whole "sequence" (Gal & Ghahramani)."""
+
     on: Part = field(default="hidden", kw_only=True)
     """Whether the recurrent mask spares the LSTM's cell ("hidden") or not ("state")."""
 
     def draw(self, steps: int, like: Tensor) -> AffineMap:
         """See `Regularizer.draw`."""
-        keep = draw_mask(1 - self.recurrent, steps, like)
+        keep = draw_mask(1 - self.recurrent, steps if self.mask == "step" else 1, like)
         return AffineMap(A=keep.to(like.dtype).div_(1 - self.recurrent))
 
     def perturb_input(self, x: Tensor, layer: int) -> Tensor:  # noqa: ARG002  (all layers alike)
         """See `Regularizer.perturb_input`."""
-        return torch.nn.functional.dropout(x, self.input)
+        return self._dropped(x, self.input)
 
     def perturb_output(self, output: Tensor) -> Tensor:
         """See `Regularizer.perturb_output`."""
-        return torch.nn.functional.dropout(output, self.output)
+        return self._dropped(output, self.output)
+
+    def _dropped(self, x: Tensor, p: float) -> Tensor:
+        if self.mask == "sequence":
+            return drop_elements(x, p, self.mask)
+        return torch.nn.functional.dropout(x, p)
 
 
 def explicit_regularizer(
