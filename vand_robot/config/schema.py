@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from vand_envs.errors import UsageError
 from vand_robot.config.validation import Amount, Count, Fraction
-from vand_robot.nn import NoRegularizer, Range, Regularizer
+from vand_robot.nn import NoRegularizer, Ramp, Range, Regularizer, check_schedule
 from vand_robot.policies.device import require_device_name
 
 Cell = Literal[
@@ -166,6 +166,29 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class ScheduleConfig:
+    """One number among the regularizer's options that changes over training."""
+
+    option: str
+    """Name of the option: `beta`, `scale`, `p`, ...; in a chain, every member that has it."""
+    start: float
+    """Value until it begins."""
+    end: float
+    """Value once it is over."""
+    updates: Count
+    """Updates that it takes."""
+    begin: Annotated[int, Range(0)] = 0
+    """Update at which it begins."""
+    shape: Literal["linear", "cosine"] = "linear"
+    """A straight line, or half a cosine."""
+
+    @property
+    def ramp(self) -> Ramp:
+        """The value as a function of the update."""
+        return Ramp(self.start, self.end, self.updates, self.begin, self.shape)
+
+
+@dataclass(frozen=True)
 class RolloutConfig:
     """Validation rollouts of the policy in simulation while it is trained."""
 
@@ -191,6 +214,9 @@ class TrainConfig:
     """The policy."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimizer."""
+    schedules: tuple[ScheduleConfig, ...] = ()
+    """Options of the regularizer that change over training, for instance
+    `[{option: beta, start: 0.0, end: 1.0e-3, updates: 1000}]`; empty: none."""
     updates: Count = 3000
     """Gradient steps."""
     batch_size: Count = 24
@@ -224,3 +250,17 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require_device_name(self.device)
+        options = [schedule.option for schedule in self.schedules]
+        for index, schedule in enumerate(self.schedules):
+            if schedule.option in options[:index]:
+                raise UsageError(f"schedules[{index}]: {schedule.option!r} has a schedule already")
+            values = (schedule.start, schedule.end)
+            try:
+                check_schedule(self.policy.regularizer, schedule.option, values)
+            except ValueError as error:
+                raise UsageError(f"schedules[{index}]: {error}") from None
+
+    @property
+    def ramps(self) -> dict[str, Ramp]:
+        """Option of the regularizer -> its value as a function of the update."""
+        return {schedule.option: schedule.ramp for schedule in self.schedules}

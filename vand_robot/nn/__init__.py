@@ -53,6 +53,7 @@ from vand_robot.nn.regularizers.noisin import (
 from vand_robot.nn.regularizers.options import OptionInfo, Range
 from vand_robot.nn.regularizers.vand import Vand, VandSampler
 from vand_robot.nn.regularizers.vand_posterior import kl_bound
+from vand_robot.nn.schedules import Ramp, apply_schedules, check_schedule
 
 __all__ = [
     "CELLS",
@@ -82,6 +83,7 @@ __all__ = [
     "Noisin",
     "OptionInfo",
     "PoissonHead",
+    "Ramp",
     "Range",
     "Recurrent",
     "Regularizer",
@@ -92,6 +94,8 @@ __all__ = [
     "Vand",
     "VandSampler",
     "Zoneout",
+    "apply_schedules",
+    "check_schedule",
     "collect_penalty",
     "dual_step",
     "explicit_regularizer",

@@ -34,6 +34,7 @@ from vand_robot.config.schema import PolicyConfig, Precision
 from vand_robot.data.batches import Batch
 from vand_robot.interface import PolicySpec
 from vand_robot.nn import GaussianHead, GaussianMixtureHead, make_cell
+from vand_robot.nn.registry import Layer
 from vand_robot.policies.action_head import (
     Seeds,
     episode_seeds,
@@ -125,13 +126,7 @@ class RecurrentPolicy(nn.Module):
             config.encoder.activation,
             layer_norm=config.encoder.layer_norm,
         )
-        self.core = make_cell(
-            config.cell,
-            (features, *config.encoder.sizes)[-1],
-            config.hidden_size,
-            config.num_layers,
-            regularizer=config.regularizer,
-        )
+        self.core = _make_core(config, (features, *config.encoder.sizes)[-1])
         self.object_attention = self._make_attention([spec.observations[key] for key in close])
         self.head = make_action_head(config, spec.action_size)
         self._draws = config.head == "gmm" and config.mixture.act == "sample"
@@ -328,6 +323,20 @@ class RecurrentPolicy(nn.Module):
         if [part.shape[1] for part in parts] != self._sizes:
             raise VandError(_misfit(self.spec, observation))
         return x
+
+
+def _make_core(config: PolicyConfig, features: int) -> Layer:
+    """The recurrent core, which sees so many features."""
+    try:
+        return make_cell(
+            config.cell,
+            features,
+            config.hidden_size,
+            config.num_layers,
+            regularizer=config.regularizer,
+        )
+    except ValueError as error:  # the regularizer is not for this cell
+        raise UsageError(f"policy.regularizer: {error}") from None
 
 
 def _products_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
