@@ -44,12 +44,8 @@ from vand_robot.nn.regularizers.classic import (
     InputNoise,
     Zoneout,
 )
-from vand_robot.nn.regularizers.noisin import (
-    DISTRIBUTIONS,
-    DropoutLSTM,
-    Noisin,
-    explicit_regularizer,
-)
+from vand_robot.nn.regularizers.explicit import explicit_regularizer, marginal_regularizer
+from vand_robot.nn.regularizers.noisin import DISTRIBUTIONS, DropoutLSTM, Noisin
 from vand_robot.nn.regularizers.options import OptionInfo, Range
 from vand_robot.nn.regularizers.vand import Vand, VandSampler
 from vand_robot.nn.regularizers.vand_posterior import kl_bound
@@ -103,6 +99,7 @@ __all__ = [
     "kl_bound",
     "make_cell",
     "make_regularizer",
+    "marginal_regularizer",
     "options_of",
     "parameter_groups",
     "register_regularizer",
