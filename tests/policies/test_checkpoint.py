@@ -67,6 +67,17 @@ def test_a_policy_with_a_mixture_comes_back_and_the_run_goes_on_exactly(tmp_path
     )
 
 
+@pytest.mark.parametrize("cell", ["mingru", "lru", "layernorm_lstm"])
+def test_policies_of_every_kind_of_cell_are_trained_and_come_back(tmp_path: Path, cell: str):
+    data = write_random(tmp_path / "d.hdf5")
+    options = (f"policy.cell={cell}", "policy.regularizer.name=vand", "truncate_steps=3")
+    train(small_config(data, *options), tmp_path / "run")
+    saved, again = load_checkpoint(tmp_path / "run"), load_policy(tmp_path / "run" / "best")
+    actions, state = saved.policy.act(observation())
+    np.testing.assert_array_equal(actions, again.act(observation())[0])
+    assert not np.array_equal(actions, saved.policy.act(observation(), state)[0])
+
+
 def test_nothing_in_a_run_is_a_pickle(run: Path):
     files = [*run.glob("best/*"), *run.glob("last/*")]
     assert {f.suffix for f in files} == {".json", ".safetensors"}
