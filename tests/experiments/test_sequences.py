@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 
 from vand_robot.evaluation.runner import ThisProcess
-from vand_robot.experiments.sequences import figures, study, trials
-from vand_robot.experiments.sequences.plan import METHODS, VAND, VARIATIONS, Plan
+from vand_robot.experiments.sequences import study, trials
+from vand_robot.experiments.sequences.plan import (
+    MAIN_METHODS,
+    METHODS,
+    VAND,
+    VARIATIONS,
+    Plan,
+    chosen_plan,
+)
 from vand_robot.experiments.sequences.signals import DT_S, SIGNALS, draw, reference, walk
 from vand_robot.experiments.sequences.summary import WORST, figure, summarize
 from vand_robot.experiments.sequences.trial import SCORES, Trial, run_trial
@@ -18,7 +25,13 @@ from vand_robot.experiments.sequences.trials import Trials
 from vand_robot.metrics.periodic import score_periodic
 from vand_robot.nn import Vand, make_regularizer
 
-TINY = Plan(updates=1, seeds=(0, 1), tuning_seeds=(9,), signals={"elman": ("figure-of-eight",)})
+TINY = Plan(
+    updates=1,
+    seeds=(0, 1),
+    tuning_seeds=(9,),
+    signals={"elman": ("figure-of-eight",)},
+    methods=("none", "VAND"),
+)
 
 
 def one(value):
@@ -111,13 +124,10 @@ def test_every_row_of_variations_holds_what_it_varies_from():
 
 
 def test_a_study_reports_every_trial_and_does_nothing_twice(tmp_path, monkeypatch):
-    methods = {name: METHODS[name] for name in ("none", "VAND")}
-    for module in (study, figures):
-        monkeypatch.setattr(module, "METHODS", methods)
     monkeypatch.setattr(study, "VARIATIONS", {"mask": ("step", "sequence")})
     seen = []
     results = study.run_study(tmp_path, TINY, jobs=1, progress=lambda *now: seen.append(now))
-    assert [entry["method"] for entry in results["methods"]] == list(methods)
+    assert [entry["method"] for entry in results["methods"]] == list(TINY.methods)
     assert seen[-1] == (14, 14)  # 2 x 3 to tune, 2 x 2 to compare, 2 x 2 variations
     assert len(results["trials"]) in (12, 14)  # two are the same where the middle beta is best
     assert json.loads((tmp_path / "results.json").read_text()) == json.loads(json.dumps(results))
@@ -129,6 +139,68 @@ def test_a_study_reports_every_trial_and_does_nothing_twice(tmp_path, monkeypatc
     again = study.run_study(tmp_path, TINY, jobs=1, progress=lambda *_: None)
     assert again == results
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()}
+
+
+def test_a_chosen_study_runs_its_cells_on_its_signals_with_learning_rates_of_their_own(tmp_path):
+    plan = chosen_plan(
+        Plan(updates=1, tuning_seeds=(9,)),
+        "mingru,lru",
+        "van-der-pol, sum-of-sines",
+        "gradient clipping",
+        "3",
+        own_rates=True,
+    )
+    seen = []
+    results = study.run_study(tmp_path, plan, jobs=1, progress=lambda *now: seen.append(now))
+    assert seen[-1] == (14, 14)  # 2 cells x (3 + 2) settings to tune, x 2 signals to compare
+    assert len(results["tuning"]) == 10
+    assert [(e["cell"], e["signals"], e["method"]) for e in results["methods"]] == [
+        (cell, "all", "gradient clipping") for cell in ("mingru", "lru")
+    ]
+    assert {entry["n"] for entry in results["methods"]} == {2}
+    assert results["variations"] == []
+    for cell in ("mingru", "lru"):
+        tried = [e["setting"] for e in results["tuning"] if e["cell"] == cell]
+        assert len({setting["clip"] for setting in tried[3:]}) == 1  # that was chosen first
+        assert {setting["learning_rate"] for setting in tried[3:]} == {0.003, 0.02}
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png") == 1
+    assert "mingru van-der-pol, sum-of-sines; lru" in page
+
+
+def test_what_is_asked_for_by_name():
+    assert Plan().methods == MAIN_METHODS == tuple(METHODS)[: len(MAIN_METHODS)]
+    plan = chosen_plan(Plan(), None, "all", "all", "7,8,7", own_rates=False)
+    assert plan.signals == {cell: tuple(SIGNALS) for cell in ("elman", "gru", "lstm")}
+    assert plan.methods == tuple(METHODS)
+    assert plan.seeds == (7, 8)
+    ablation = {
+        make_regularizer(s["regularizer"]) for m in METHODS if "VAND" in m for s in METHODS[m]
+    }
+    assert {(r.noise, r.dropout, r.adaptive) for r in ablation} == {
+        (True, True, True),
+        (True, False, True),
+        (False, True, True),
+        (True, True, False),
+        (False, True, False),
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--cells", "gruu"), "unknown cell 'gruu' (did you mean 'gru'?)"),
+        (("--signals", "van-der-poll"), "did you mean 'van-der-pol'?"),
+        (("--methods", "none;VANDD"), "did you mean 'VAND'?"),
+        (("--methods", " "), "expected at least one method, got none"),
+        (("--seeds", "0,x"), "--seeds: expected numbers with commas between them, got 'x'"),
+        (("--seeds", "100"), "seeds: 100 is one that settings are chosen on"),
+    ],
+)
+def test_what_is_not_there_is_one_line(fails, tmp_path, words, expected):
+    code, line = fails("experiments", "sequences", *words, "--out", tmp_path)
+    assert code == 2
+    assert expected in line
 
 
 def test_an_interrupted_study_keeps_what_was_running_and_starts_no_more(tmp_path, monkeypatch):

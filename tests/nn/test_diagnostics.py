@@ -5,7 +5,17 @@ import math
 import pytest
 import torch
 
-from vand_robot.nn import GRU, LSTM, Chain, Elman, GaussianNoise, Vand, Zoneout
+from vand_robot.nn import (
+    CELLS,
+    GRU,
+    LSTM,
+    Chain,
+    Elman,
+    GaussianNoise,
+    Vand,
+    Zoneout,
+    make_cell,
+)
 from vand_robot.nn.diagnostics import gradient_norms, lyapunov_exponent, memory_nats, pca
 
 STEPS, BATCH, INPUTS, UNITS = 6, 3, 2, 4
@@ -151,3 +161,17 @@ def test_gradient_through_a_rotation_keeps_its_norm():
     x = torch.zeros(STEPS, BATCH, INPUTS, dtype=torch.float64)
     found = gradient_norms(layer, x, lambda output: output[-1, :, 0].sum())
     torch.testing.assert_close(found, torch.ones_like(found))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_can_be_measured(cell):
+    layer = make_cell(cell, INPUTS, UNITS, 2, regularizer=Vand())
+    x = torch.randn(6, 3, INPUTS)
+    nats = memory_nats(layer, x)
+    assert nats.shape == (2, 6, layer.state_size)
+    assert (nats >= 0).all()
+    exponent = lyapunov_exponent(layer, layer.initial_state(3), x)
+    assert exponent.isfinite().all()
+    norms = gradient_norms(layer, x, lambda output: output[-1].sum())
+    assert norms.shape == (2, 6, 3)
+    assert (norms[1, -1] > 0).all()

@@ -15,9 +15,9 @@ from vand_robot.nn import (
     Noisin,
     Vand,
     Zoneout,
-    explicit_regularizer,
     make_cell,
     make_regularizer,
+    marginal_regularizer,
 )
 
 STEPS, INPUTS, UNITS = 4, 3, 5
@@ -124,7 +124,7 @@ def test_noise_spares_the_lstms_cell_unless_asked_for():
         assert cell is same
 
 
-def test_explicit_regularizer_is_what_noise_adds_to_the_likelihood():
+def test_marginal_regularizer_is_what_noise_adds_to_the_likelihood():
     """Strong noise before a linear head: half the trace of W gamma^2 W^T, and no bias."""
     torch.manual_seed(0)
     spread, std = 0.3, 0.5
@@ -135,7 +135,7 @@ def test_explicit_regularizer_is_what_noise_adds_to_the_likelihood():
     with torch.no_grad():
         draws = torch.stack([layer.run(x).output @ head.t() for _ in range(2_000)])
         clean = layer.run(x, deterministic=True).output @ head.t()
-    found = explicit_regularizer(draws, std).item()
+    found = marginal_regularizer(draws, std).item()
     worked_out = spread**2 * head.square().sum().item() / (2 * std**2)
     assert found == pytest.approx(worked_out, rel=0.1)
 
@@ -146,17 +146,17 @@ def test_explicit_regularizer_is_what_noise_adds_to_the_likelihood():
     assert added == pytest.approx(worked_out, rel=0.2)
 
 
-def test_explicit_regularizer_counts_the_masked_steps_only():
+def test_marginal_regularizer_counts_the_masked_steps_only():
     draws = torch.randn(10, 6, 2, 3)
     mask = torch.rand(6, 2) < 0.5
     expected = draws.var(0).sum(-1)[mask].mean() / 2
-    torch.testing.assert_close(explicit_regularizer(draws, mask=mask), expected)
+    torch.testing.assert_close(marginal_regularizer(draws, mask=mask), expected)
     with pytest.raises(ValueError, match="at least 2"):
-        explicit_regularizer(draws[:1])
+        marginal_regularizer(draws[:1])
     with pytest.raises(TypeError, match=r"got torch\.int64"):
-        explicit_regularizer(draws, mask=mask.long())
+        marginal_regularizer(draws, mask=mask.long())
     with pytest.raises(ValueError, match="at least one step"):
-        explicit_regularizer(draws, mask=mask & ~mask)
+        marginal_regularizer(draws, mask=mask & ~mask)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -92,6 +92,16 @@ def test_a_mixture_finds_two_modes_where_one_gaussian_lies_between():
     assert log_std.exp().max() < 0.1
 
 
+def test_a_component_is_drawn_by_its_weight_and_its_mean_given():
+    torch.manual_seed(0)
+    head, h = GaussianMixtureHead(4, 3, modes=4), torch.randn(1, 4)
+    log_weight, mean, _ = head(h)
+    uniform = (torch.arange(10_000) + 0.5) / 10_000
+    drawn = head.drawn_mean(h.expand(10_000, 4), uniform)
+    shares = torch.isclose(drawn[:, None], mean, atol=1e-6).all(-1).float().mean(0)
+    torch.testing.assert_close(shares, log_weight[0].exp(), rtol=0, atol=2e-4)
+
+
 def test_bad_options_raise_a_clear_error():
     with pytest.raises(ValueError, match="modes >= 1"):
         GaussianMixtureHead(4, 3, modes=0)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.helpers.runs import small_config, write_random
 from vand_envs.errors import UsageError, VandError
+from vand_robot.config.schema import MixtureConfig
 from vand_robot.nn import Vand
 from vand_robot.policies.checkpoint import load_checkpoint, load_policy
 from vand_robot.training.trainer import train
@@ -46,6 +48,34 @@ def test_a_policy_comes_back_as_it_was_saved(run: Path):
     assert saved.policy.spec == again.spec
     assert saved.config.policy.regularizer == Vand()
     np.testing.assert_array_equal(saved.policy.act(observation())[0], again.act(observation())[0])
+
+
+def test_a_policy_with_a_mixture_comes_back_and_the_run_goes_on_exactly(tmp_path: Path):
+    data = write_random(tmp_path / "d.hdf5")
+    options = ("policy.head=gmm", "policy.mixture.modes=3", "policy.mixture.act=sample")
+    config = small_config(data, *options)
+    train(config, tmp_path / "whole")
+    train(dataclasses.replace(config, updates=2), tmp_path / "run")
+    train(config, tmp_path / "run", resume=True)
+    straight, resumed = (load_checkpoint(tmp_path / name / "last") for name in ("whole", "run"))
+    for key, tensor in straight.policy.state_dict().items():
+        assert torch.equal(tensor, resumed.policy.state_dict()[key]), key
+    assert straight.config.policy.mixture == MixtureConfig(3, "sample")
+    again = load_policy(tmp_path / "run" / "last")
+    np.testing.assert_array_equal(
+        straight.policy.act(observation(4))[0], again.act(observation(4))[0]
+    )
+
+
+@pytest.mark.parametrize("cell", ["mingru", "lru", "layernorm_lstm"])
+def test_policies_of_every_kind_of_cell_are_trained_and_come_back(tmp_path: Path, cell: str):
+    data = write_random(tmp_path / "d.hdf5")
+    options = (f"policy.cell={cell}", "policy.regularizer.name=vand", "truncate_steps=3")
+    train(small_config(data, *options), tmp_path / "run")
+    saved, again = load_checkpoint(tmp_path / "run"), load_policy(tmp_path / "run" / "best")
+    actions, state = saved.policy.act(observation())
+    np.testing.assert_array_equal(actions, again.act(observation())[0])
+    assert not np.array_equal(actions, saved.policy.act(observation(), state)[0])
 
 
 def test_nothing_in_a_run_is_a_pickle(run: Path):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -379,3 +380,55 @@ def test_the_learning_rate_warms_up_and_comes_down():
     assert max(rates) == rates[9] == 1.0
     assert rates[-1] == pytest.approx(0.1)
     assert all(a > b for a, b in pairwise(rates[9:]))
+
+
+def test_schedules_act_and_a_resumed_run_goes_on_exactly(tmp_path: Path):
+    data = write_random(tmp_path / "d.hdf5")
+    chain = (
+        "policy.regularizer={name: chain, regularizers: [{name: vand}, {name: zoneout, z: 0.3}]}"
+    )
+    schedules = (
+        "schedules=[{option: beta, start: 0.0, end: 0.01, updates: 3, shape: cosine},"
+        "{option: z, start: 0.3, end: 0.1, updates: 3, begin: 1}]"
+    )
+    config = small_config(data, chain, schedules)
+    seen: list[float] = []
+
+    def note(_: int, metrics: Mapping[str, float]) -> None:
+        seen.append(metrics["train/beta"])
+
+    train(config, tmp_path / "whole", on_update=note)
+    assert seen == pytest.approx([0.0025, 0.0075, 0.01, 0.01])
+    train(dataclasses.replace(config, updates=2), tmp_path / "run")
+    train(config, tmp_path / "run", resume=True)
+    straight, resumed = (load_checkpoint(tmp_path / name / "last") for name in ("whole", "run"))
+    for key, tensor in straight.policy.state_dict().items():
+        assert torch.equal(tensor, resumed.policy.state_dict()[key]), key
+    member = resumed.policy.core.regularizer.members[1]
+    assert member.recipe.z == pytest.approx(0.1)
+    half_way = load_checkpoint(tmp_path / "run").policy  # of whichever update was best
+    assert half_way.core.regularizer.members[1].recipe.z != 0.3
+
+
+RAMP = "{option: scale, start: 0, end: 1, updates: 5}"
+
+
+@pytest.mark.parametrize(
+    ("schedules", "expected"),
+    [
+        ("[{option: beta, start: 0, end: 1, updates: 5}]", "schedules[0]: no regularizer here"),
+        ("[{option: scale, start: 0, end: -1, updates: 5}]", "schedules[0]: scale must lie"),
+        ("[{option: scale, start: 0, end: 1}]", "'schedules[0].updates' is missing"),
+        ("[{option: scale, start: 0, end: 1, update: 5}]", "schedules[0].updates"),
+        (f"[{', '.join([RAMP] * 2)}]", "schedules[1]: 'scale' has a schedule already"),
+    ],
+)
+def test_a_bad_schedule_is_one_line(tmp_path: Path, schedules: str, expected: str):
+    with pytest.raises(UsageError) as caught:
+        small_config(
+            tmp_path / "d.hdf5",
+            "policy.regularizer={name: gaussian_noise}",
+            f"schedules={schedules}",
+        )
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)

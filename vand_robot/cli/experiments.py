@@ -9,6 +9,17 @@ import typer
 from vand_robot.cli import console
 from vand_robot.cli.options import Json, example
 
+Cells = Annotated[
+    str | None, typer.Option(help="Cells with commas, or all, each on every signal asked for.")
+]
+Signals = Annotated[
+    str | None, typer.Option(help="Signals with commas, or all, each for every cell.")
+]
+Methods = Annotated[
+    str | None, typer.Option(help="Methods with semicolons; all has the ablation of VAND too.")
+]
+Seeds = Annotated[str | None, typer.Option(help="Seeds to report, with commas.")]
+
 experiments = typer.Typer(help="Experiments beside the robot's tasks.", no_args_is_help=True)
 
 
@@ -25,17 +36,27 @@ def sequences(
     jobs: Annotated[
         int, typer.Option(help="Processes. The numbers are the same whatever it is.")
     ] = 1,
+    cells: Cells = None,
+    signals: Signals = None,
+    methods: Methods = None,
+    seeds: Seeds = None,
+    own_rates: Annotated[
+        bool, typer.Option("--own-rates", help="Choose a learning rate for each method and cell.")
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Once around, in a minute; the numbers mean nothing.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Compare regularizers on synthetic periodic sequences; the same command again goes on."""
-    from vand_robot.experiments.sequences.plan import QUICK, Plan  # noqa: PLC0415  (torch)
+    from vand_robot.experiments.sequences.plan import QUICK, Plan, chosen_plan  # noqa: PLC0415  (torch)
     from vand_robot.experiments.sequences.study import REPORT, run_study  # noqa: PLC0415
 
+    plan = chosen_plan(
+        QUICK if quick else Plan(), cells, signals, methods, seeds, own_rates=own_rates
+    )
     with console.progress_bar("trials") as progress:
-        results = run_study(out, QUICK if quick else Plan(), jobs=jobs, progress=progress)
+        results = run_study(out, plan, jobs=jobs, progress=progress)
     if json:
         console.print_json(results)
         return

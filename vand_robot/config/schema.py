@@ -9,9 +9,13 @@ from typing import Annotated, Final, Literal
 
 from vand_envs.errors import UsageError
 from vand_robot.config.validation import Amount, Count, Fraction
-from vand_robot.nn import NoRegularizer, Range, Regularizer
+from vand_robot.nn import NoRegularizer, Ramp, Range, Regularizer, check_schedule
 from vand_robot.policies.device import require_device_name
 
+Cell = Literal[
+    "elman", "gru", "lstm", "layernorm_elman", "layernorm_gru", "layernorm_lstm", "mingru", "lru"
+]
+"""A recurrent cell; the names of `vand_robot.nn.CELLS`."""
 Activation = Literal["tanh", "silu", "relu"]
 """The nonlinearity of an encoder's layer."""
 Precision = Literal["float32", "bfloat16"]
@@ -71,11 +75,29 @@ class FutureActionsConfig:
 
 
 @dataclass(frozen=True)
+class MixtureConfig:
+    """The mixture of Gaussians that `head: gmm` predicts actions by.
+
+    robomimic draws a component at every step of an evaluation and adds noise of 1e-4 to its mean;
+    that is `act: sample`, without the noise. Its means go through a tanh, and its floor of the
+    spread is 1e-4; here means are linear, as those of `head: gaussian`, and the floor is `min_std`.
+    """
+
+    modes: Annotated[int, Range(1, 64, open_high=False)] = 5
+    """Components."""
+    act: Literal["mode", "sample"] = "mode"
+    """What acts: the mean of the most likely component ("mode"), or that of one that is drawn by
+    the components' weights at every step ("sample"). Draws follow from the episode's first
+    observation and the step, so that the same episode gives the same actions."""
+
+
+@dataclass(frozen=True)
 class PolicyConfig:
     """The shape of a policy: encoder -> recurrent core -> action head."""
 
-    cell: Literal["elman", "gru", "lstm"] = "gru"
-    """The recurrent cell."""
+    cell: Cell = "gru"
+    """The recurrent cell, see `vand_robot.nn`: those with layer normalization are several times
+    slower, "mingru" and "lru" are linear in their state."""
     hidden_size: Units = 128
     """Units of each recurrent layer."""
     num_layers: Layers = 1
@@ -109,11 +131,16 @@ class PolicyConfig:
     """Positions relative to the end effector are also seen through tanh(x / range) [m], the
     shortest of which resolves millimeters; empty: only as they are, and `attention_heads` must
     be 0."""
+    head: Literal["gaussian", "gmm"] = "gaussian"
+    """The distribution of actions: one Gaussian, or a mixture of them."""
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
+    """The mixture of `head: gmm`."""
     min_std: Annotated[float, Range(1e-3)] = 0.05
-    """Floor of the predicted standard deviation of an action [1]."""
+    """Floor of the predicted standard deviation of an action [1]; in a mixture, of each mode."""
     shared_std: bool = True
     """Whether that standard deviation is one learned number for each dimension of the action.
-    False: predicted from the state, which then explains away what the mean should learn."""
+    False: predicted from the state, which then explains away what the mean should learn. A mixture
+    predicts its own always."""
     reset_every: Count | None = None
     """Steps after which the state is set to zero again, in training and in control; null: never.
     Only for comparison: a policy that forgets cannot count."""
@@ -144,6 +171,29 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class ScheduleConfig:
+    """One number among the regularizer's options that changes over training."""
+
+    option: str
+    """Name of the option: `beta`, `scale`, `p`, ...; in a chain, every member that has it."""
+    start: float
+    """Value until it begins."""
+    end: float
+    """Value once it is over."""
+    updates: Count
+    """Updates that it takes."""
+    begin: Annotated[int, Range(0)] = 0
+    """Update at which it begins."""
+    shape: Literal["linear", "cosine"] = "linear"
+    """A straight line, or half a cosine."""
+
+    @property
+    def ramp(self) -> Ramp:
+        """The value as a function of the update."""
+        return Ramp(self.start, self.end, self.updates, self.begin, self.shape)
+
+
+@dataclass(frozen=True)
 class RolloutConfig:
     """Validation rollouts of the policy in simulation while it is trained."""
 
@@ -171,6 +221,9 @@ class TrainConfig:
     """The policy."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimizer."""
+    schedules: tuple[ScheduleConfig, ...] = ()
+    """Options of the regularizer that change over training, for instance
+    `[{option: beta, start: 0.0, end: 1.0e-3, updates: 1000}]`; empty: none."""
     updates: Count = 3000
     """Gradient steps."""
     batch_size: Count = 24
@@ -204,3 +257,17 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require_device_name(self.device)
+        options = [schedule.option for schedule in self.schedules]
+        for index, schedule in enumerate(self.schedules):
+            if schedule.option in options[:index]:
+                raise UsageError(f"schedules[{index}]: {schedule.option!r} has a schedule already")
+            values = (schedule.start, schedule.end)
+            try:
+                check_schedule(self.policy.regularizer, schedule.option, values)
+            except ValueError as error:
+                raise UsageError(f"schedules[{index}]: {error}") from None
+
+    @property
+    def ramps(self) -> dict[str, Ramp]:
+        """Option of the regularizer -> its value as a function of the update."""
+        return {schedule.option: schedule.ramp for schedule in self.schedules}

@@ -6,6 +6,9 @@ Nothing in here knows of robots.
 """
 
 from vand_robot.nn.allocator import tune_allocator
+from vand_robot.nn.cells.layer_norm import LayerNormElman, LayerNormGRU, LayerNormLSTM
+from vand_robot.nn.cells.lru import LRU
+from vand_robot.nn.cells.min_gru import MinGRU
 from vand_robot.nn.heads import (
     BernoulliHead,
     CategoricalHead,
@@ -34,21 +37,25 @@ from vand_robot.nn.regularizers.base import (
     Sampler,
 )
 from vand_robot.nn.regularizers.chain import Chain
-from vand_robot.nn.regularizers.classic import Dropout, GaussianNoise, InputNoise, Zoneout
-from vand_robot.nn.regularizers.noisin import (
-    DISTRIBUTIONS,
-    DropoutLSTM,
-    Noisin,
-    explicit_regularizer,
+from vand_robot.nn.regularizers.classic import (
+    Dropout,
+    GaussianNoise,
+    InputDropout,
+    InputNoise,
+    Zoneout,
 )
+from vand_robot.nn.regularizers.explicit import explicit_regularizer, marginal_regularizer
+from vand_robot.nn.regularizers.noisin import DISTRIBUTIONS, DropoutLSTM, Noisin
 from vand_robot.nn.regularizers.options import OptionInfo, Range
 from vand_robot.nn.regularizers.vand import Vand, VandSampler
 from vand_robot.nn.regularizers.vand_posterior import kl_bound
+from vand_robot.nn.schedules import Ramp, apply_schedules, check_schedule
 
 __all__ = [
     "CELLS",
     "DISTRIBUTIONS",
     "GRU",
+    "LRU",
     "LSTM",
     "REGULARIZERS",
     "AffineMap",
@@ -62,11 +69,17 @@ __all__ = [
     "GaussianHead",
     "GaussianMixtureHead",
     "GaussianNoise",
+    "InputDropout",
     "InputNoise",
+    "LayerNormElman",
+    "LayerNormGRU",
+    "LayerNormLSTM",
+    "MinGRU",
     "NoRegularizer",
     "Noisin",
     "OptionInfo",
     "PoissonHead",
+    "Ramp",
     "Range",
     "Recurrent",
     "Regularizer",
@@ -77,6 +90,8 @@ __all__ = [
     "Vand",
     "VandSampler",
     "Zoneout",
+    "apply_schedules",
+    "check_schedule",
     "collect_penalty",
     "dual_step",
     "explicit_regularizer",
@@ -84,6 +99,7 @@ __all__ = [
     "kl_bound",
     "make_cell",
     "make_regularizer",
+    "marginal_regularizer",
     "options_of",
     "parameter_groups",
     "register_regularizer",

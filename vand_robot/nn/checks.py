@@ -136,3 +136,19 @@ def as_lengths(name: str, lengths: Tensor | Sequence[int], steps: int, batch: in
         if low < 1 or high > steps:
             raise ValueError(f"{name} expects lengths in 1..{steps}; got {low}..{high}")
     return found
+
+
+def check_resets(name: str, resets: Any, shape: Sequence[int]) -> None:
+    """Check the steps at which sequences start anew.
+
+    Raises:
+        TypeError: if they are no tensor of booleans.
+        ValueError: if they are of another shape.
+    """
+    if not isinstance(resets, Tensor) or resets.dtype != torch.bool:
+        got = resets.dtype if isinstance(resets, Tensor) else type(resets).__name__
+        raise TypeError(f"{name} expects resets: a tensor of booleans; got {got}")
+    if resets.shape != torch.Size(shape):
+        raise ValueError(
+            f"{name} expects resets of shape {tuple(shape)}; got {tuple(resets.shape)}"
+        )

@@ -14,7 +14,6 @@ from torch.autograd.functional import jvp
 
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.kernel.random_mask import require_mask
-from vand_robot.nn.kernel.scan import scan
 from vand_robot.nn.regularizers.chain import ChainSampler
 from vand_robot.nn.regularizers.vand import VandSampler
 from vand_robot.nn.regularizers.vand_posterior import kl_bound
@@ -48,7 +47,7 @@ def memory_nats(
     """
     sampler = _vand(layer.regularizer)
     found = []
-    paths = _layers(layer, x, lambda like: AffineMap(keep=torch.ones_like(like)))
+    paths, _ = _layers(layer, x, lambda like: AffineMap(keep=torch.ones_like(like)))
     for index, path in enumerate(paths):
         own: list[Tensor | None]
         if sigma is not None:
@@ -187,22 +186,28 @@ def gradient_norms(layer: Recurrent[Any], x: Tensor, loss: Callable[[Tensor], Te
         return AffineMap(B=touched[-1])
 
     with torch.enable_grad():
-        *_, last = _layers(layer, x, add_nothing)
-        gradients = torch.autograd.grad(loss(last.states[..., : layer.hidden_size]), touched)
+        _, output = _layers(layer, x, add_nothing)
+        gradients = torch.autograd.grad(loss(output), touched)
     return torch.stack([torch.linalg.vector_norm(gradient, dim=-1) for gradient in gradients])
 
 
 def _layers(
     layer: Recurrent[Any], x: Tensor, extra: Callable[[Tensor], AffineMap]
-) -> list[Trajectory]:
-    """Run all layers deterministically, with a map of one's own after the regularizer's."""
+) -> tuple[list[Trajectory], Tensor]:
+    """Run all layers deterministically, with a map of one's own after the regularizer's.
+
+    Returns:
+        The layers' trajectories, and the last layer's output (T, B, H).
+    """
     paths: list[Trajectory] = []
+    inputs = x
     for index in range(layer.num_layers):
         start = layer.initial_state(x.shape[1], dtype=x.dtype)[index]  # (B, S)
         mine = extra(start.expand(x.shape[0], *start.shape))
         expected = layer.regularizer.expected(start)
         # What drops memory has to come first, what is to be differentiated last.
         affine = expected.then(mine) if mine.keep is None else mine.then(expected)
-        inputs = paths[-1].states[..., : layer.hidden_size] if paths else x
-        paths.append(scan(layer.cell, inputs, layer.weights(index), start, affine))
-    return paths
+        path = layer.scan_layer(index, inputs, start, affine)
+        inputs = layer.readout(index, path.states, inputs)
+        paths.append(path)
+    return paths, inputs

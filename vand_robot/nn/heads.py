@@ -320,8 +320,8 @@ class GaussianMixtureHead(nn.Module):
         Returns:
             (..., M) log weights, (..., M, A) means and (..., M, A) log standard deviations.
         """
-        logits, rest = self.linear(h).tensor_split([self.modes], -1)
-        mean, raw = rest.unflatten(-1, (self.modes, 2 * self.out_features)).chunk(2, -1)
+        logits, rest = self.linear.forward(h).tensor_split([self.modes], -1)  # no hooks: control
+        mean, raw = rest.view(*rest.shape[:-1], self.modes, 2 * self.out_features).chunk(2, -1)
         log_std = self.low + (self.high - self.low) * torch.sigmoid(raw)
         return logits.log_softmax(-1), mean, log_std
 
@@ -332,6 +332,17 @@ class GaussianMixtureHead(nn.Module):
         """
         log_weight, mean, _ = self.forward(h)
         return _pick(mean, log_weight.argmax(-1))
+
+    def drawn_mean(self, h: Tensor, uniform: Tensor) -> Tensor:
+        """Return the mean (..., A) of a component that is drawn by its weight.
+
+        Args:
+            h: (..., F) features.
+            uniform: (...) in [0, 1), what decides which; two equal numbers choose alike.
+        """
+        log_weight, mean, _ = self.forward(h)
+        passed = log_weight.exp().cumsum(-1) <= uniform.unsqueeze(-1)  # (..., M)
+        return _pick(mean, passed.sum(-1).clamp_max(self.modes - 1))
 
     def sample(self, h: Tensor) -> Tensor:
         """Draw (..., A) from the prediction."""

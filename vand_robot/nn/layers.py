@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vand_robot.nn.regularizers.base import Regularizer
 
 
-class _OneTensorState(Recurrent[Tensor]):
+class OneTensorState(Recurrent[Tensor]):
     """Layers whose state in `torch.nn` is one tensor."""
 
     def merge_state(self, hx: Any) -> Tensor:
@@ -36,7 +36,7 @@ class _OneTensorState(Recurrent[Tensor]):
         return state
 
 
-class Elman(_OneTensorState):
+class Elman(OneTensorState):
     """h = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu: `torch.nn.RNN` with a regularizer.
 
     Args:
@@ -94,7 +94,7 @@ class Elman(_OneTensorState):
         )
 
 
-class GRU(_OneTensorState):
+class GRU(OneTensorState):
     """The gated recurrent unit in the form of `torch.nn.GRU`, with a regularizer.
 
     Args:
@@ -143,7 +143,7 @@ class GRU(_OneTensorState):
         )
 
 
-class CustomCell(_OneTensorState):
+class CustomCell(OneTensorState):
     """A layer of a cell of one's own, with every regularizer.
 
     The cell is a frozen dataclass with `gates`, `parts` and `transition`, see `Transition`. Nothing

@@ -36,6 +36,9 @@ class Parameters(nn.Module):
     bidirectional = False
     """As `torch.nn` has it."""
 
+    has_kernels = True
+    """Whether the cell's own kernels, where it has any, are those of the layer."""
+
     terms: RegularizerTerms | None
     """The regularizer's terms of the last pass, of `forward` too; None before the first. With
     `collect_penalty` a loss finds them, wherever in a model the layer is."""
@@ -67,49 +70,63 @@ class Parameters(nn.Module):
             regularizer=regularizer,
         )
         self.cell = cell
-        self._kernels = cell if isinstance(cell, Cell) else None
+        self._kernels = cell if self.has_kernels and isinstance(cell, Cell) else None
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.state_size = cell.parts * hidden_size
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         for layer in range(num_layers):
-            width = input_size if layer == 0 else hidden_size
-            shapes: dict[str, tuple[int, ...]] = {
-                "weight_ih": (width,),
-                "weight_hh": (hidden_size,),
-            }
-            if bias:
-                shapes |= {"bias_ih": (), "bias_hh": ()}
-            for key, shape in shapes.items():
-                weight = torch.empty(cell.gates * hidden_size, *shape, **options)
+            for key, shape in self.weight_shapes(layer).items():
+                weight = torch.empty(shape, **options)
                 self.register_parameter(f"{key}_l{layer}", nn.Parameter(weight))
         recipe = NoRegularizer() if regularizer is None else regularizer
-        self.regularizer = recipe.bind(num_layers, hidden_size, self.state_size).to(**options)
+        hidden = self.regularized_hidden
+        self.regularizer = recipe.bind(num_layers, hidden, self.state_size).to(**options)
         self.terms = None
         self.reset_parameters()
 
+    @property
+    def regularized_hidden(self) -> int:
+        """How many of a layer's S state variables are its hidden part, which comes first."""
+        return self.hidden_size
+
+    def weight_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
+        """Return name -> shape of a layer's weights; `_l` and its number are appended to names."""
+        width = self.input_size if layer == 0 else self.hidden_size
+        rows = self.cell.gates * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (rows, width),
+            "weight_hh": (rows, self.hidden_size),
+        }
+        return {**shapes, "bias_ih": (rows,), "bias_hh": (rows,)} if self.bias else shapes
+
     def reset_parameters(self) -> None:
-        """Draw all weights from U(-1/sqrt(H), 1/sqrt(H)), as `torch.nn` does.
+        """Draw all weights, as `torch.nn` does where it has the layer.
 
         What the regularizer has learned goes back to where its options say it starts.
         """
+        self.reset_weights()
+        self.regularizer.reset_parameters()
+
+    def reset_weights(self) -> None:
+        """Draw all weights from U(-1/sqrt(H), 1/sqrt(H))."""
         bound = 1 / math.sqrt(self.hidden_size)
         for name, parameter in self.named_parameters():
             if not name.startswith("regularizer."):
                 nn.init.uniform_(parameter, -bound, bound)
-        self.regularizer.reset_parameters()
 
     def weights(self, layer: int) -> Weights:
         """Weights of one layer, as they are now: parametrized, pruned or replaced ones too."""
         suffix = f"_l{layer}"
         return Weights(
-            self._weight("weight_ih" + suffix),
-            self._weight("weight_hh" + suffix),
-            self._weight("bias_ih" + suffix) if self.bias else None,
-            self._weight("bias_hh" + suffix) if self.bias else None,
+            self.weight("weight_ih" + suffix),
+            self.weight("weight_hh" + suffix),
+            self.weight("bias_ih" + suffix) if self.bias else None,
+            self.weight("bias_hh" + suffix) if self.bias else None,
         )
 
-    def _weight(self, name: str) -> Tensor:
+    def weight(self, name: str) -> Tensor:
+        """Return a weight by its name, as it is now."""
         # An attribute's way through nn.Module would cost a tenth of a control step.
         found = self._parameters.get(name)
         weight: Tensor = getattr(self, name) if found is None else found

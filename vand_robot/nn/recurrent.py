@@ -21,9 +21,13 @@ from vand_robot.nn.kernel.packed import in_order, packed_like, padded
 from vand_robot.nn.kernel.scan import scan
 from vand_robot.nn.parameters import Parameters
 from vand_robot.nn.regularizers.base import RegularizerTerms, Sample
+from vand_robot.nn.resets import Pieces, find_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from vand_robot.nn.kernel.affine import AffineMap
+    from vand_robot.nn.kernel.formula import Trajectory
 
 Hx = TypeVar("Hx")
 
@@ -55,7 +59,7 @@ class Recurrent(Parameters, Generic[Hx]):
         dtype: torch.dtype | None = None,
     ) -> Tensor:
         """Return the zero state (num_layers, batch, S); type and device are the weights' own."""
-        like = self.weights(0).hh
+        like = self.weight("weight_ih_l0")
         return like.new_zeros(self.num_layers, batch, self.state_size, device=device, dtype=dtype)
 
     def run(
@@ -64,6 +68,7 @@ class Recurrent(Parameters, Generic[Hx]):
         state: Tensor | Hx | None = None,
         lengths: Tensor | Sequence[int] | None = None,
         *,
+        resets: Tensor | None = None,
         deterministic: bool | None = None,
     ) -> ScanResult:
         """Run over whole sequences, time first whatever `batch_first` says.
@@ -76,18 +81,20 @@ class Recurrent(Parameters, Generic[Hx]):
                 zeros. Gradients flow into it: detach it to truncate.
             lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all. What
                 padding holds, even NaN, changes nothing. In descending order it costs little.
+            resets: (T, B) booleans, True where a sequence starts anew at this step, from zeros; see
+                `vand_robot.nn.resets`. None for no resets.
             deterministic: no samples of the regularizer and no dropout; None: not in training.
 
         Raises:
             ValueError: if a shape, a type or a length does not fit.
             TypeError: if something is no tensor.
         """
-        name, own = type(self).__name__, self.weights(0).hh.dtype
+        name, own = type(self).__name__, self.weight("weight_ih_l0").dtype
         state = None if state is None else self.merge_state(state)
         if isinstance(x, Tensor) and _in_autocast(x):
             with torch.autocast(x.device.type, enabled=False):
                 x, state = x.to(own), None if state is None else state.to(own)
-                return self.run(x, state, lengths, deterministic=deterministic)
+                return self.run(x, state, lengths, resets=resets, deterministic=deterministic)
         checks.check_input(name, x, self.input_size, own)
         steps, batch, _ = x.shape
         if state is None:
@@ -101,6 +108,9 @@ class Recurrent(Parameters, Generic[Hx]):
             lengths = checks.as_lengths(name, lengths, steps, batch).to(x.device)
             valid = torch.arange(steps, device=x.device).unsqueeze(1) < lengths  # (T, B)
             x = _without_padding(x, valid)
+        if resets is not None:
+            checks.check_resets(name, resets, (steps, batch))
+            return self._run_pieces(x, state, find_pieces(resets.to(x.device), lengths), sampled)
 
         drop = self.dropout if self.training and deterministic is not True else 0.0
         scanned, finals, kl = self._run_layers(x, state, lengths, valid, sampled, drop)
@@ -110,14 +120,27 @@ class Recurrent(Parameters, Generic[Hx]):
         if valid is None and output is scanned and output.requires_grad:
             # The scan keeps its states for the backward pass; the caller may write on a copy.
             output = output.clone(memory_format=torch.contiguous_format)
+        count = steps * batch if lengths is None else lengths.sum()
+        return ScanResult(output, finals, self._keep_terms(kl, count, sampled))
+
+    def _keep_terms(self, kl: Tensor, steps: Tensor | int, sampled: bool) -> RegularizerTerms:
+        """Return the terms of a pass of so many valid steps, and keep them where they are found."""
         terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.metrics())
         if sampled and self.training:
             terms = self.regularizer.terms(kl)
         if not in_transform():  # whose tensors must not outlive it
             object.__setattr__(self, "terms", terms)  # past nn.Module's checks, which cost more
             if sampled and self.training and torch.is_grad_enabled():
-                self.regularizer.record(kl, steps * batch if lengths is None else lengths.sum())
-        return ScanResult(output, finals, terms)
+                self.regularizer.record(kl, steps)
+        return terms
+
+    def _run_pieces(self, x: Tensor, state: Tensor, pieces: Pieces, sampled: bool) -> ScanResult:
+        """Run over the pieces between resets; x (T, B, I), state (num_layers, B, S)."""
+        result = self.run(
+            pieces.cut(x), pieces.cut_state(state), pieces.lengths, deterministic=not sampled
+        )
+        output = pieces.join(result.output, x.shape[:2])
+        return ScanResult(output, result.state[:, pieces.last], result.terms)
 
     def _run_layers(
         self,
@@ -151,20 +174,20 @@ class Recurrent(Parameters, Generic[Hx]):
                 output = dropout(output, drop)
             if sampled:
                 output = self.regularizer.perturb_input(output, layer)
-            sample = self._draw(layer, steps, state[layer], sampled)
-            weights = self.weights(layer)
+            start = state[layer]
+            sample = self._draw(layer, steps, start, sampled)
             if lengths is None and sample.affine.is_identity:
-                start = state[layer]
-                if prefers_fused(self.cell, output, weights, start):
-                    output, final = run_fused(self.cell, output, weights, start)
+                fused = self.run_identity(layer, output, start)
+                if fused is not None:
+                    output, final = fused
                     finals.append(final)
                     continue
-            path = scan(self.cell, output, weights, state[layer], sample.affine, lengths)
+            path = self.scan_layer(layer, output, start, sample.affine, lengths)
             # A batch of no sequences pays nothing; its mean would be NaN, and so the parameters.
             if sample.kl is not None and path.gap is not None and self.training and batch:
                 kl = kl + sample.kl(path.gap, valid)
             states = path.states  # (T, B, S)
-            output = states[..., : self.hidden_size]  # (T, B, H)
+            output = self.readout(layer, states, output)  # (T, B, H)
             if valid is None or lengths is None:
                 finals.append(states[-1])
             else:
@@ -173,6 +196,45 @@ class Recurrent(Parameters, Generic[Hx]):
                 output = _without_padding(output, valid)
         return output, torch.stack(finals), kl
 
+    def run_identity(self, layer: int, x: Tensor, start: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Run one layer by torch's own kernel, where nothing acts on the state.
+
+        Args:
+            layer: which layer.
+            x: (T, B, I) its inputs.
+            start: (B, S) the state before the first step.
+
+        Returns:
+            (T, B, H) outputs and the (B, S) final state; None where there is no kernel, or the scan
+            is faster.
+        """
+        weights = self.weights(layer)
+        if not prefers_fused(self.cell, x, weights, start):
+            return None
+        return run_fused(self.cell, x, weights, start)
+
+    def scan_layer(
+        self,
+        layer: int,
+        x: Tensor,
+        start: Tensor,
+        affine: AffineMap,
+        lengths: Tensor | None = None,
+    ) -> Trajectory:
+        """Run one layer through time; see `vand_robot.nn.kernel.scan.scan`."""
+        return scan(self.cell, x, self.weights(layer), start, affine, lengths)
+
+    def readout(self, layer: int, states: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002  (of most cells a part of the state)
+        """Return a layer's output (..., H) for states (..., S) and its inputs (..., I)."""
+        return states[..., : self.hidden_size]
+
+    def answer(self, layer: int, x: Tensor, previous: Tensor) -> Tensor:
+        """Return a layer's answer mu (B, S) for inputs (B, I) and the states before (B, S)."""
+        weights = self.weights(layer)
+        gates = linear(x, weights.ih, weights.bias_ih)
+        recurrent = linear(previous[:, : self.hidden_size], weights.hh, weights.bias_hh)
+        return self.cell.transition(gates, recurrent, previous)
+
     def _draw(self, layer: int, steps: int, like: Tensor, sampled: bool) -> Sample:
         """Draw one layer's map, or the deterministic one; like (B, S)."""
         if sampled:
@@ -180,7 +242,11 @@ class Recurrent(Parameters, Generic[Hx]):
         return Sample(self.regularizer.expected(like))
 
     def step(
-        self, x: Tensor, state: Tensor | Hx, deterministic: bool = True
+        self,
+        x: Tensor,
+        state: Tensor | Hx,
+        deterministic: bool = True,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Advance one step, for control. No gradients.
 
@@ -190,6 +256,7 @@ class Recurrent(Parameters, Generic[Hx]):
                 it.
             deterministic: False draws from the regularizer. Every call is then a sequence of its
                 own, so masks of one per sequence are drawn anew; use `run` to hold them.
+            resets: (B,) booleans, True where a sequence starts anew at this step; None for none.
 
         Returns:
             (B, H) output and (num_layers, B, S) next state.
@@ -199,11 +266,14 @@ class Recurrent(Parameters, Generic[Hx]):
         """
         if torch.is_grad_enabled():  # else no_grad would cost 6 % of a control step for nothing
             with torch.no_grad():
-                return self.step(x, state, deterministic)
+                return self.step(x, state, deterministic, resets)
         if not isinstance(state, Tensor):
             state = self.merge_state(state)
+        if resets is not None:
+            checks.check_resets(type(self).__name__, resets, x.shape[:1])
+            state = state.masked_fill(resets.to(state.device).unsqueeze(-1), 0.0)
         if _in_autocast(x):
-            own = self.weights(0).hh.dtype
+            own = self.weight("weight_ih_l0").dtype
             with torch.autocast(x.device.type, enabled=False):
                 return self.step(x.to(own), state.to(own), deterministic)
         if not deterministic:
@@ -238,7 +308,7 @@ class Recurrent(Parameters, Generic[Hx]):
         """
         state = self.merge_state(state)
         if _in_autocast(x):
-            own = self.weights(0).hh.dtype
+            own = self.weight("weight_ih_l0").dtype
             with torch.autocast(x.device.type, enabled=False):
                 return self.transition(x.to(own), state.to(own))
         if state.shape[0] != self.num_layers:
@@ -246,23 +316,29 @@ class Recurrent(Parameters, Generic[Hx]):
         output = x
         states = []
         for layer in range(self.num_layers):
-            weights, previous = self.weights(layer), state[layer]
-            gates = linear(output, weights.ih, weights.bias_ih)
-            recurrent = linear(previous[:, : self.hidden_size], weights.hh, weights.bias_hh)
-            mu = self.cell.transition(gates, recurrent, previous)
+            previous = state[layer]
+            mu = self.answer(layer, output, previous)
             affine = self.regularizer.expected(previous)
             states.append(mu if affine.is_identity else affine(mu, previous)[0])
-            output = states[-1][:, : self.hidden_size]
+            output = self.readout(layer, states[-1], output)
         return output, torch.stack(states)
 
     @overload
     def forward(
-        self, x: Tensor, hx: Hx | None = None, lengths: Tensor | Sequence[int] | None = None
+        self,
+        x: Tensor,
+        hx: Hx | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Hx]: ...
 
     @overload
     def forward(
-        self, x: PackedSequence, hx: Hx | None = None, lengths: None = None
+        self,
+        x: PackedSequence,
+        hx: Hx | None = None,
+        lengths: None = None,
+        resets: None = None,
     ) -> tuple[PackedSequence, Hx]: ...
 
     def forward(
@@ -270,6 +346,7 @@ class Recurrent(Parameters, Generic[Hx]):
         x: Tensor | PackedSequence,
         hx: Hx | None = None,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, Hx]:
         """Run as the layer of `torch.nn` does.
 
@@ -283,6 +360,8 @@ class Recurrent(Parameters, Generic[Hx]):
                 None for zeros. The order of the sequences is that before packing.
             lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all, and
                 with a packed sequence, which has its own.
+            resets: booleans in the layout of x, (T, B), True where a sequence starts anew, see
+                `run`; None for no resets, and with a packed sequence.
 
         Returns:
             Output (T, B, H), laid out as x, zero at padding, or packed as x; and the final state,
@@ -294,8 +373,9 @@ class Recurrent(Parameters, Generic[Hx]):
         """
         name = type(self).__name__
         if isinstance(x, PackedSequence):
-            if lengths is not None:
-                raise ValueError(f"{name} expects no lengths with a packed sequence: it has them")
+            if lengths is not None or resets is not None:
+                what = "resets" if lengths is None else "lengths"
+                raise ValueError(f"{name} expects no {what} with a packed sequence")
             return self._forward_packed(x, hx)
         if not isinstance(x, Tensor):
             raise TypeError(f"{name} expects a tensor or a packed sequence; got {type(x).__name__}")
@@ -304,12 +384,14 @@ class Recurrent(Parameters, Generic[Hx]):
             if x.dim() != 2:
                 raise ValueError(f"{name} expects x of 2 or 3 dimensions; got {tuple(x.shape)}")
             x = x.unsqueeze(1)  # (T, 1, I)
+            resets = None if resets is None else resets.unsqueeze(1)
         elif self.batch_first:
             x = x.transpose(0, 1)  # (T, B, I)
+            resets = None if resets is None else resets.transpose(0, 1)
         state = None if hx is None else self.merge_state(hx)
         if state is not None and not batched:
             state = state.unsqueeze(1)
-        result = self.run(x, state, lengths)
+        result = self.run(x, state, lengths, resets=resets)
         output = result.output.contiguous()
         if not batched:
             return output.squeeze(1), self.split_state(result.state.squeeze(1))

@@ -7,10 +7,19 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from vand_robot.nn.cells.layer_norm import LayerNormElman, LayerNormGRU, LayerNormLSTM
+from vand_robot.nn.cells.lru import LRU
+from vand_robot.nn.cells.min_gru import MinGRU
 from vand_robot.nn.layers import GRU, LSTM, Elman
 from vand_robot.nn.regularizers.base import NoRegularizer, Regularizer
 from vand_robot.nn.regularizers.chain import Chain
-from vand_robot.nn.regularizers.classic import Dropout, GaussianNoise, InputNoise, Zoneout
+from vand_robot.nn.regularizers.classic import (
+    Dropout,
+    GaussianNoise,
+    InputDropout,
+    InputNoise,
+    Zoneout,
+)
 from vand_robot.nn.regularizers.noisin import DropoutLSTM, Noisin
 from vand_robot.nn.regularizers.options import (
     OptionInfo,
@@ -23,10 +32,18 @@ from vand_robot.nn.regularizers.vand import Vand
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CELLS: Mapping[str, type[Elman] | type[GRU] | type[LSTM]] = {
+Layer = Elman | GRU | LSTM | MinGRU | LRU
+"""Any of the layers."""
+
+CELLS: Mapping[str, type[Layer]] = {
     "elman": Elman,
     "gru": GRU,
     "lstm": LSTM,
+    "layernorm_elman": LayerNormElman,
+    "layernorm_gru": LayerNormGRU,
+    "layernorm_lstm": LayerNormLSTM,
+    "mingru": MinGRU,
+    "lru": LRU,
 }
 """Layers by name."""
 
@@ -34,6 +51,7 @@ REGULARIZERS: dict[str, type[Regularizer]] = {
     "none": NoRegularizer,
     "gaussian_noise": GaussianNoise,
     "input_noise": InputNoise,
+    "input_dropout": InputDropout,
     "dropout": Dropout,
     "dropout_lstm": DropoutLSTM,
     "zoneout": Zoneout,
@@ -52,11 +70,11 @@ def make_cell(
     *,
     regularizer: Regularizer | None = None,
     **options: Any,
-) -> Elman | GRU | LSTM:
+) -> Layer:
     """Make a recurrent layer.
 
     Args:
-        name: "elman", "gru" or "lstm".
+        name: one of `CELLS`.
         input_size: size of the input, I.
         hidden_size: units per layer, H.
         num_layers: layers, each fed by the one below.

@@ -36,6 +36,7 @@ from vand_robot.layout import (
     TRAINER_TENSORS,
     find_checkpoint,
 )
+from vand_robot.nn import apply_schedules
 from vand_robot.policies.recurrent import RecurrentPolicy
 
 FORMAT = "vand-robot-policy"
@@ -149,6 +150,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     tensors = read_tensors(folder / POLICY_TENSORS, digest)
     require_tensors(folder / POLICY_TENSORS, tensors, policy.state_dict())
     policy.load_state_dict(tensors)
+    apply_schedules(policy, config.ramps, update)
     policy.eval()
     return Checkpoint(policy, config, update, metrics, extras)
 

@@ -1,4 +1,4 @@
-"""The recurrent policy: normalizer, encoder, recurrent core, object attention, Gaussian head.
+"""The recurrent policy: normalizer, encoder, recurrent core, object attention, head.
 
 Camera images, where the policy sees any, pass through a convolutional network each, and join the
 normalized observation before the encoder.
@@ -34,7 +34,14 @@ from vand_envs.typing import Float32Array
 from vand_robot.config.schema import AUTO, PolicyConfig, Precision
 from vand_robot.data.batches import Batch
 from vand_robot.interface import PolicySpec
-from vand_robot.nn import GaussianHead, make_cell
+from vand_robot.nn import GaussianHead, GaussianMixtureHead, make_cell
+from vand_robot.nn.registry import Layer
+from vand_robot.policies.action_head import (
+    Seeds,
+    episode_seeds,
+    make_action_head,
+    uniform_draws,
+)
 from vand_robot.policies.encoders import ImageEncoder, make_encoder, shift
 from vand_robot.policies.normalizer import Normalizer
 from vand_robot.policies.object_attention import ObjectAttention
@@ -58,6 +65,8 @@ class PolicyState:
     """(num_layers, n, S) state of the recurrent core."""
     steps: int = 0
     """Actions taken since the episodes began."""
+    seeds: Seeds | None = None
+    """(n,) seeds of the draws of actions; None where none are drawn, and before the first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,20 +127,10 @@ class RecurrentPolicy(nn.Module):
             config.encoder.activation,
             layer_norm=config.encoder.layer_norm,
         )
-        self.core = make_cell(
-            config.cell,
-            (features, *config.encoder.sizes)[-1],
-            config.hidden_size,
-            config.num_layers,
-            regularizer=config.regularizer,
-        )
+        self.core = _make_core(config, (features, *config.encoder.sizes)[-1])
         self.object_attention = self._make_attention([spec.observations[key] for key in close])
-        self.head = GaussianHead(
-            config.hidden_size,
-            spec.action_size,
-            min_std=config.min_std,
-            shared_std=config.shared_std,
-        )
+        self.head = make_action_head(config, spec.action_size)
+        self._draws = config.head == "gmm" and config.mixture.act == "sample"
         times_s = config.future_actions.horizons_s
         self._ahead = [max(1, round(time_s / spec.control_dt_s)) for time_s in times_s]  # [steps]
         self.future_actions = self._make_future_head()  # trains only: `act` has no use for it
@@ -247,7 +246,8 @@ class RecurrentPolicy(nn.Module):
 
         Returns:
             (n, A) float32 in [-1, 1], native actions in their own units: the mean of the policy's
-            distribution, or (A,) of one episode, and the state to hand to the next call.
+            distribution, of a mixture that of one component, or (A,) of one episode, and the
+            state to hand to the next call.
 
         Raises:
             VandError: An observation is missing, of another size, or not finite.
@@ -277,13 +277,19 @@ class RecurrentPolicy(nn.Module):
         for layer in self.encoder:
             encoded = layer.forward(encoded)  # (n, F) in the end
         output, core = self.core.step(encoded, state.core)  # (n, H), (num_layers, n, S)
-        mean = self.head.mean(self._read(output, features)).clamp_(-1.0, 1.0)  # (n, A)
+        read, seeds = self._read(output, features), state.seeds  # (n, H)
+        if self._draws and isinstance(self.head, GaussianMixtureHead):
+            seeds = episode_seeds(flat) if seeds is None else seeds
+            mean = self.head.drawn_mean(read, uniform_draws(seeds, state.steps).to(device))
+        else:
+            mean = self.head.mean(read)
+        mean = mean.clamp_(-1.0, 1.0)  # (n, A)
         actions = mean.numpy() if device.type == "cpu" else mean.cpu().numpy()
         if not math.isfinite(np.vdot(actions, actions)):
             raise VandError("the policy's action is not finite, its observation is")
         if self.spec.action_low:
             actions = self.spec.in_own_units(actions)
-        return actions, PolicyState(core, state.steps + 1)
+        return actions, PolicyState(core, state.steps + 1, seeds)
 
     def _read(self, output: Tensor, seen: Tensor) -> Tensor:
         """The features (N, H) that the head reads the action off: memory and attention.
@@ -321,6 +327,20 @@ class RecurrentPolicy(nn.Module):
         if [part.shape[1] for part in parts] != self._sizes:
             raise VandError(_misfit(self.spec, observation))
         return x
+
+
+def _make_core(config: PolicyConfig, features: int) -> Layer:
+    """The recurrent core, which sees so many features."""
+    try:
+        return make_cell(
+            config.cell,
+            features,
+            config.hidden_size,
+            config.num_layers,
+            regularizer=config.regularizer,
+        )
+    except ValueError as error:  # the regularizer is not for this cell
+        raise UsageError(f"policy.regularizer: {error}") from None
 
 
 def _products_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -30,7 +30,7 @@ from vand_robot.data.batches import Batch, BatchStream, EpisodeBuffer
 from vand_robot.data.loading import TrainingData, load_data
 from vand_robot.layout import CONFIG_HEADER, TRAINER_JSON, TRAINER_TENSORS, RunFolder
 from vand_robot.metrics.training_metrics import ROLLOUTS, SCORE, TRAIN, UPDATE, VALID_NLL
-from vand_robot.nn import dual_step
+from vand_robot.nn import apply_schedules, dual_step
 from vand_robot.policies.checkpoint import (
     Checkpoint,
     TrainerState,
@@ -183,6 +183,8 @@ class Trainer:
         rate = learning_rate(update, config.updates, config.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        for policy in {self.policy, self.averaged}:
+            apply_schedules(policy, config.ramps, update)
         self.policy.train()
         loss = self.policy.loss(
             batch,

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vand_robot.experiments.sequences.plan import METHODS
 from vand_robot.experiments.sequences.signals import DT_S, STEPS_PER_CYCLE, walk
 from vand_robot.experiments.sequences.trial import TRAINING_STEPS
 from vand_robot.figures.style import BLUE, FAINT, GREEN, INK, PURPLE, VERMILION, styled
@@ -42,14 +41,15 @@ def comparison_figure(methods: Sequence[Summary]) -> Figure:
         signals it was run on.
     """
     groups = list(dict.fromkeys(_group(entry) for entry in methods))
-    names = list(METHODS)
-    figure = Figure(figsize=(11, 1.2 + 0.55 * len(names)))
+    names = list(dict.fromkeys(entry["method"] for entry in methods))
+    apart = min(0.19, 0.8 / len(groups))  # rows of one method's marks
+    figure = Figure(figsize=(11, 1.4 + max(0.55, 0.12 * len(groups)) * len(names)))
     panels = figure.subplots(1, len(SCORES), sharey=True)
     for axes, (score, label) in zip(panels, SCORES.items(), strict=True):
         for entry in methods:
             group = groups.index(_group(entry))
-            row = names.index(entry["method"]) + 0.19 * (group - (len(groups) - 1) / 2)
-            _draw_interval(axes, entry[score], row, *LOOKS[group])
+            row = names.index(entry["method"]) + apart * (group - (len(groups) - 1) / 2)
+            _draw_interval(axes, entry[score], row, *_look(group))
         axes.set_xlim(left=0)
         axes.set_title(label)
         axes.spines["left"].set_visible(False)
@@ -59,10 +59,11 @@ def comparison_figure(methods: Sequence[Summary]) -> Figure:
     panels[0].set_xlim(0, 1)
     panels[0].set_yticks(range(len(names)), names, color=INK)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    for name, (color, mark) in zip(groups, LOOKS, strict=False):
+    for group, name in enumerate(groups):
+        color, mark = _look(group)
         panels[0].plot([], [], mark, color=color, label=name, markersize=4.5)
     # below: above the panels, four entries would read as their titles
-    figure.legend(loc="outside lower center", ncols=len(groups), frameon=False)
+    figure.legend(loc="outside lower center", ncols=min(len(groups), 4), frameon=False)
     return figure
 
 
@@ -133,6 +134,12 @@ def _one(*values: float) -> list[np.ndarray[tuple[int], np.dtype[np.float64]]]:
 
 def _label(value: Any) -> str:
     return value.replace("-", "-\n") if isinstance(value, str) else f"{value:g}"
+
+
+def _look(group: int) -> tuple[str, str]:
+    """Color and mark of a group: colors in turn, and with each round the next marks."""
+    count = len(LOOKS)
+    return LOOKS[group % count][0], LOOKS[(group + group // count) % count][1]
 
 
 def _group(entry: Summary) -> str:

@@ -61,7 +61,9 @@ def report_html(results: Mapping[str, Any]) -> str:
         tuning=[{**entry, "setting": _setting(entry["setting"])} for entry in results["tuning"]],
         comparison=_picture("comparison", comparison_figure(results["methods"])),
         generated=_generated(results),
-        variation=_picture("variations", variation_figure(results["variations"])),
+        variation=_picture("variations", variation_figure(results["variations"]))
+        if results["variations"]
+        else None,
         varied=json.dumps(plan["varied"]),
         versions=json.dumps(results["versions"]),
     )
@@ -72,12 +74,11 @@ def _generated(results: Mapping[str, Any]) -> list[Picture]:
     plan = results["plan"]
     outcomes = {Trial(**outcome["trial"]).key: outcome for outcome in results["trials"]}
     pictures = []
+    settings = {(entry["method"], entry["cell"]): entry["setting"] for entry in results["methods"]}
     for method, cell in SHOWN:
-        setting = next(
-            entry["setting"]
-            for entry in results["methods"]
-            if (entry["method"], entry["cell"]) == (method, cell)
-        )
+        if (method, cell) not in settings:
+            continue
+        setting = settings[method, cell]
         trials = [
             Trial(signal, cell, plan["seeds"][0], plan["updates"], **setting)
             for signal in plan["signals"][cell]

@@ -70,11 +70,7 @@ def _results(trials: Trials, plan: Plan) -> dict[str, Any]:
     chosen = _best(tuned)
     compared = [plan.comparison(entry["cell"], entry["setting"]) for entry in chosen]
     trials.run(_joined(compared))
-    varied = [
-        (option, value, plan.variation(option, value))
-        for option, values in VARIATIONS.items()
-        for value in values
-    ]
+    varied = _varied(plan)
     trials.run(_joined([some for *_, some in varied]))
     return {
         "plan": plan.as_dict(),
@@ -100,17 +96,47 @@ def _results(trials: Trials, plan: Plan) -> dict[str, Any]:
 
 
 def _tune(trials: Trials, plan: Plan) -> list[tuple[str, str, Setting, float]]:
-    """Judge every setting of every method on every cell."""
+    """Judge every setting of every method on every cell, then the best one's learning rates."""
     settings = [
         (cell, method, setting)
         for cell in plan.signals
-        for method, choices in METHODS.items()
-        for setting in choices
+        for method in plan.methods
+        for setting in METHODS[method]
     ]
+    found = _judge(trials, plan, settings)
+    if not plan.own_rates:
+        return found
+    best: dict[tuple[str, str], tuple[Setting, float]] = {}
+    for cell, method, setting, score in found:
+        if (cell, method) not in best or score > best[cell, method][1]:
+            best[cell, method] = setting, score
+    rates = [
+        (cell, method, setting)
+        for (cell, method), (chosen, _) in best.items()
+        for setting in plan.rates_of(chosen)
+    ]
+    return found + _judge(trials, plan, rates)
+
+
+def _judge(
+    trials: Trials, plan: Plan, settings: Sequence[tuple[str, str, Setting]]
+) -> list[tuple[str, str, Setting, float]]:
+    """Run the trials that settings are judged by, all at once, side by side."""
     tuning = [plan.tuning(cell, setting) for cell, _, setting in settings]
-    trials.run(_joined(tuning))  # all at once, side by side
+    trials.run(_joined(tuning))
     return [
         (*entry, goodness(trials.run(some))) for entry, some in zip(settings, tuning, strict=True)
+    ]
+
+
+def _varied(plan: Plan) -> list[tuple[str, Any, list[Trial]]]:
+    """Each option of VAND with each value, and its trials; none where VAND is not varied."""
+    if not plan.varies:
+        return []
+    return [
+        (option, value, plan.variation(option, value))
+        for option, values in VARIATIONS.items()
+        for value in values
     ]
 
 
@@ -128,20 +154,19 @@ def _groups(signals: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
     """Groups to sum up over: all signals, where there are several, and the one all cells share."""
     if len(signals) == 1:
         return [(signals[0], signals)]
-    return [("all", signals), (TUNING_SIGNAL, [TUNING_SIGNAL])]
+    shared = [(TUNING_SIGNAL, [TUNING_SIGNAL])] if TUNING_SIGNAL in signals else []
+    return [("all", signals), *shared]
 
 
 def _count(plan: Plan) -> int:
     """Trials in all; a few less where a variation is what was chosen anyway."""
-    settings = len(plan.signals) * sum(map(len, METHODS.values()))
-    compared = len(METHODS) * sum(map(len, plan.signals.values()))
-    varied = {
-        trial.key
-        for option, values in VARIATIONS.items()
-        for value in values
-        for trial in plan.variation(option, value)
-    }
-    return settings * len(plan.tuning_seeds) + compared * len(plan.seeds) + len(varied)
+    settings = sum(
+        len(METHODS[method]) + len(plan.rates_of(METHODS[method][0])) for method in plan.methods
+    )
+    compared = len(plan.methods) * sum(map(len, plan.signals.values()))
+    varied = {trial.key for *_, some in _varied(plan) for trial in some}
+    tuned = len(plan.signals) * settings * len(plan.tuning_seeds)
+    return tuned + compared * len(plan.seeds) + len(varied)
 
 
 def _joined(lists: Sequence[Sequence[Trial]]) -> list[Trial]:

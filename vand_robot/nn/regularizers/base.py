@@ -9,14 +9,14 @@ cell's own answer, h = mu (A = 1, B = C = 0), unless a regularizer says otherwis
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
-from vand_robot.nn.regularizers.options import check_options
+from vand_robot.nn.regularizers.options import check_options, options_of_class
 
 Mask = Literal["step", "sequence"]
 Part = Literal["state", "hidden"]
@@ -120,6 +120,30 @@ class Sampler(nn.Module):
     def metrics(self) -> dict[str, Tensor]:
         """Name -> metric that is known without running, a detached scalar."""
         return {}
+
+    def numbers(self) -> tuple[str, ...]:
+        """Names of the options that are numbers, which `set_option` can set."""
+        options = options_of_class(type(self.recipe))
+        return tuple(option.name for option in options if option.type in (int, float))
+
+    def set_option(self, name: str, value: float) -> bool:
+        """Set an option to another number, for schedules; the recipe is replaced by a changed one.
+
+        Args:
+            name: of the option.
+            value: the number.
+
+        Returns:
+            Whether there is such an option.
+
+        Raises:
+            ValueError: if the value is out of its bounds, or the option is not the user's to set.
+        """
+        if name not in self.numbers():
+            return False
+        changed: dict[str, Any] = {name: value}
+        self.recipe = replace(self.recipe, **changed)
+        return True
 
     def reset_parameters(self) -> None:
         """Put whatever is learned back to where the recipe says it starts."""

@@ -123,6 +123,16 @@ class ChainSampler(Sampler):
         for sampler in self.samplers():
             sampler.reset_parameters()
 
+    def numbers(self) -> tuple[str, ...]:
+        """See `Sampler.numbers`: those of all members."""
+        return tuple(name for sampler in self.samplers() for name in sampler.numbers())
+
+    def set_option(self, name: str, value: float) -> bool:
+        """See `Sampler.set_option`: of every member that has it."""
+        known = [sampler.set_option(name, value) for sampler in self.samplers()]
+        self.recipe = Chain(tuple(sampler.recipe for sampler in self.samplers()))
+        return any(known)
+
     def metrics(self) -> dict[str, Tensor]:
         """See `Sampler.metrics`."""
         return _merged(self.samplers())

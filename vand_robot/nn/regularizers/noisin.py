@@ -7,7 +7,16 @@ table of distributions, and the dropout-LSTM it is put on top of.
 The noise is standardized so that the spread alone sets its amount. The deterministic state that
 stands for it is the noiseless one: weakly unbiased noise enters the recurrence, and it is
 E[h_t | h_{t-1}] that equals the cell's answer; strongly unbiased noise touches the last layer's
-output alone, and E[h_t] is the deterministic state itself, at every t.
+output alone, and E[h_t] is the deterministic state itself, at every t. What the noise amounts to as
+a term of the loss is in `explicit.py`.
+
+**Oddities of the paper's table.** Its scaled noise does not have one variance for one gamma: that
+is gamma^2 for normal, gamma, Gumbel, Laplace and logistic noise, but gamma for beta and chi-square,
+and (1 - gamma) / gamma for Bernoulli, whose gamma is the probability to keep, so that noise *falls*
+as gamma rises and is none at 1. Bernoulli noise alone is scaled to mean 1, the others to mean 0.
+Gamma's and beta's alpha does not touch the variance; it sets the shape, and gamma, Gumbel, beta and
+chi-square noise are skewed. The paper says that only the variance matters; `Noisin.of_variance`
+compares distributions at one.
 """
 
 from __future__ import annotations
@@ -20,8 +29,9 @@ import torch
 from torch import Tensor
 
 from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
-from vand_robot.nn.kernel.random_mask import draw_mask, require_mask
-from vand_robot.nn.regularizers.base import Part, Regularizer
+from vand_robot.nn.kernel.random_mask import draw_mask
+from vand_robot.nn.regularizers.base import Mask, Part, Regularizer
+from vand_robot.nn.regularizers.classic import drop_elements
 from vand_robot.nn.regularizers.options import Range, require_known
 
 if TYPE_CHECKING:
@@ -196,8 +206,8 @@ class Noisin(Regularizer):
 class DropoutLSTM(Regularizer):
     """Dropout of inputs, recurrent state and output: the study's dropout-LSTM, for any cell.
 
-    Inputs of every layer and the last output are masked step by step. The recurrent mask is on
-    the hidden state itself, so that the layer above sees what the recurrence sees.
+    Inputs of every layer and the last output are masked too. The recurrent mask is on the hidden
+    state itself, so that the layer above sees what the recurrence sees.
     """
 
     input: Annotated[float, Range(0, 1)] = 0.5
@@ -209,50 +219,26 @@ class DropoutLSTM(Regularizer):
     output: Annotated[float, Range(0, 1)] = 0.5
     """Probability that an element of the last layer's output is dropped."""
 
+    mask: Mask = "step"
+    """Draw all masks for every "step", or one each for the whole "sequence" (Gal & Ghahramani)."""
+
     on: Part = field(default="hidden", kw_only=True)
     """Whether the recurrent mask spares the LSTM's cell ("hidden") or not ("state")."""
 
     def draw(self, steps: int, like: Tensor) -> AffineMap:
         """See `Regularizer.draw`."""
-        keep = draw_mask(1 - self.recurrent, steps, like)
+        keep = draw_mask(1 - self.recurrent, steps if self.mask == "step" else 1, like)
         return AffineMap(A=keep.to(like.dtype).div_(1 - self.recurrent))
 
     def perturb_input(self, x: Tensor, layer: int) -> Tensor:  # noqa: ARG002  (all layers alike)
         """See `Regularizer.perturb_input`."""
-        return torch.nn.functional.dropout(x, self.input)
+        return self._dropped(x, self.input)
 
     def perturb_output(self, output: Tensor) -> Tensor:
         """See `Regularizer.perturb_output`."""
-        return torch.nn.functional.dropout(output, self.output)
+        return self._dropped(output, self.output)
 
-
-def explicit_regularizer(
-    predictions: Tensor, std: Tensor | float = 1.0, mask: Tensor | None = None
-) -> Tensor:
-    """Return the explicit regularizer that unbiased noise amounts to, for a Gaussian likelihood.
-
-    With a fixed spread, the expected negative log likelihood of a noisy mean exceeds that of the
-    mean's expectation by half the trace of the prediction's covariance, in units of the spread:
-    `E[(y - f)^2] / (2 std^2) = (y - E f)^2 / (2 std^2) + Var(f) / (2 std^2)`.
-
-    Args:
-        predictions: (K, ..., A) means predicted under K draws of the noise, K > 1.
-        std: (..., A) or number, the likelihood's standard deviation.
-        mask: (...) booleans, which steps count; None for all.
-
-    Returns:
-        Scalar [nats per step].
-
-    Raises:
-        TypeError: if the mask is not of booleans.
-        ValueError: if there are fewer than two draws, if the mask's shape does not fit, or if no
-            step counts.
-    """
-    if predictions.shape[0] < 2:
-        raise ValueError(f"a covariance needs at least 2 draws; got {predictions.shape[0]}")
-    variance = predictions.var(0)  # (..., A)
-    per_step = (variance / torch.as_tensor(std).square() / 2).sum(-1)  # (...)
-    if mask is None:
-        return per_step.mean()
-    require_mask(mask, per_step.shape)
-    return per_step[mask].mean()
+    def _dropped(self, x: Tensor, p: float) -> Tensor:
+        if self.mask == "sequence":
+            return drop_elements(x, p, self.mask)
+        return torch.nn.functional.dropout(x, p)

@@ -202,17 +202,41 @@ class VandSampler(Sampler):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """See `Sampler.reset_parameters`."""
+        self._fill("sigma", "drop", "prior", "beta")
+        self._paid = []
+
+    def _fill(self, *names: str) -> None:
+        """Put parameters of these names to where the recipe has them."""
         recipe = self.vand
         share = (recipe.drop - recipe.drop_min) / (1 - 2 * recipe.drop_min)
-        for parameter, value in (
-            (self.log_sigma, math.log(recipe.sigma - recipe.sigma_min)),
-            (self.drop_logit, math.log(share / (1 - share))),
-            (self.log_prior, 0.0),
-            (self.beta, recipe.beta),
+        for name, parameter, value in (
+            ("sigma", self.log_sigma, math.log(recipe.sigma - recipe.sigma_min)),
+            ("drop", self.drop_logit, math.log(share / (1 - share))),
+            ("prior", self.log_prior, 0.0),
+            ("beta", self.beta, recipe.beta),
         ):
-            if parameter is not None:
+            if name in names and parameter is not None:
                 parameter.fill_(value)
-        self._paid = []
+
+    def numbers(self) -> tuple[str, ...]:
+        """See `Sampler.numbers`; floors are what the parameters are made with."""
+        return tuple(name for name in super().numbers() if not name.endswith("_min"))
+
+    @torch.no_grad()
+    def set_option(self, name: str, value: float) -> bool:
+        """See `Sampler.set_option`; what is learned, or set by dual ascent, cannot be set."""
+        if name in ("sigma", "drop") and self.vand.adaptive:
+            raise ValueError(f"{name} is learned: a schedule of it needs adaptive=False")
+        if name == "beta" and self.vand.budget is not None:
+            raise ValueError("beta is set by dual ascent: a schedule can be of the budget")
+        if name == "budget" and self.vand.budget is None:
+            raise ValueError("a schedule of the budget needs a budget to begin with")
+        if not super().set_option(name, value):
+            return False
+        assert isinstance(self.recipe, Vand)  # noqa: S101  (narrows the type)
+        self.vand = self.recipe
+        self._fill(name)
+        return True
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any
