@@ -16,6 +16,7 @@ from vand_robot.nn.heads import (
 )
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.kernel.cells import Transition
+from vand_robot.nn.kernel.native.library import BackendError, backend
 from vand_robot.nn.layers import GRU, LSTM, CustomCell, Elman
 from vand_robot.nn.optimization import collect_penalty, dual_step, parameter_groups
 from vand_robot.nn.recurrent import Recurrent, ScanResult
@@ -52,6 +53,7 @@ __all__ = [
     "LSTM",
     "REGULARIZERS",
     "AffineMap",
+    "BackendError",
     "BernoulliHead",
     "CategoricalHead",
     "Chain",
@@ -77,6 +79,7 @@ __all__ = [
     "Vand",
     "VandSampler",
     "Zoneout",
+    "backend",
     "collect_penalty",
     "dual_step",
     "explicit_regularizer",
