@@ -21,7 +21,8 @@ help:
 	@echo "make demos        record the small data set in demos/data anew"
 	@echo "make gallery      draw the pictures of the tasks anew"
 
-$(READY): pyproject.toml constraints.txt
+NATIVE := vand_robot/nn/kernel/native
+$(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard $(NATIVE)/*.[ch]) $(NATIVE)/build.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (the first time takes a minute or two)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'

@@ -19,6 +19,7 @@ from vand_robot.nn.heads import (
 )
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.kernel.cells import Transition
+from vand_robot.nn.kernel.native.library import BackendError, backend
 from vand_robot.nn.layers import GRU, LSTM, CustomCell, Elman
 from vand_robot.nn.optimization import collect_penalty, dual_step, parameter_groups
 from vand_robot.nn.recurrent import Recurrent, ScanResult
@@ -59,6 +60,7 @@ __all__ = [
     "LSTM",
     "REGULARIZERS",
     "AffineMap",
+    "BackendError",
     "BernoulliHead",
     "CategoricalHead",
     "Chain",
@@ -92,6 +94,7 @@ __all__ = [
     "Zoneout",
     "apply_schedules",
     "check_schedule",
+    "backend",
     "collect_penalty",
     "dual_step",
     "explicit_regularizer",

@@ -12,7 +12,8 @@ for a block at once, as matrix products, around the loop over its steps.
 What the scan takes and gives is padded, (T, B, .); what it keeps to itself is packed, block after
 block, so that sequences of unequal length cost little more than their valid steps.
 
-This is the reference, and what runs on a CPU; on a GPU, `gpu_scan` does the same in float32.
+This is the reference, and what runs where neither of the other two does: `native_scan` in C on a
+CPU, and `gpu_scan` on a GPU, both in float32.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.kernel.cells import Cell, Weights
 from vand_robot.nn.kernel.first_order import first_order
 from vand_robot.nn.kernel.formula import HALF, Trajectory, in_transform, scan_by_formula
+from vand_robot.nn.kernel.native import native_scan
 from vand_robot.nn.kernel.time_blocks import padding_rows, split_time
 
 if TYPE_CHECKING:
@@ -68,8 +70,11 @@ def scan(
         return scan_by_formula(cell, x, weights, initial, affine, lengths)
     if gpu_scan.usable(cell, x):
         return Trajectory(*gpu_scan.gpu_scan(cell, x, weights, initial, affine, lengths))
-    shape = (x.shape[0], *initial.shape)
     valid_steps = None if lengths is None else lengths.tolist()
+    if native_scan.usable(cell, x, weights, initial, affine):
+        found = native_scan.native_scan(cell, x, weights, initial, affine, valid_steps)
+        return Trajectory(*found)
+    shape = (x.shape[0], *initial.shape)
     coefficients = (
         None if value is None else value.expand(shape)
         for value in (affine.A, affine.B, affine.C, affine.keep)

@@ -56,7 +56,7 @@ def split_time(steps: int, batch: int, lengths: Sequence[int] | None = None) -> 
     Returns:
         The blocks, in order.
     """
-    running = _running(lengths) if lengths else [batch] * steps
+    running = running_sequences(lengths) if lengths else [batch] * steps
     blocks: list[TimeBlock] = []
     start = packed = 0
     while start < len(running):
@@ -95,7 +95,7 @@ def padding_rows(
     return padded, packed
 
 
-def _running(lengths: Sequence[int]) -> list[int]:
+def running_sequences(lengths: Sequence[int]) -> list[int]:
     """Tell for each step how many of the first sequences hold all that are not over."""
     counts: list[int] = []
     for index in reversed(range(len(lengths))):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import torch
 
 from vand_robot.nn.kernel.affine import AffineMap
+from vand_robot.nn.kernel.normals import draw_normals
 from vand_robot.nn.kernel.random_mask import draw_mask
 from vand_robot.nn.regularizers.base import Mask, Regularizer, Sample, Sampler
 from vand_robot.nn.regularizers.options import Range
@@ -30,7 +31,7 @@ class GaussianNoise(Regularizer):
 
     def draw(self, steps: int, like: Tensor) -> AffineMap:
         """See `Regularizer.draw`."""
-        eps = torch.randn(steps, *like.shape, dtype=like.dtype, device=like.device)
+        eps = draw_normals((steps, *like.shape), like)
         return AffineMap(B=eps.mul_(self.scale))
 
 

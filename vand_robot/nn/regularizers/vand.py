@@ -61,6 +61,7 @@ from torch import Tensor, nn
 
 from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
 from vand_robot.nn.kernel.formula import HALF
+from vand_robot.nn.kernel.normals import draw_normals
 from vand_robot.nn.regularizers.base import (
     Mask,
     Regularizer,
@@ -305,7 +306,10 @@ class VandSampler(Sampler):
     ) -> tuple[Tensor | None, Tensor | None]:
         """Draw what is kept of the memory and the noise to add, (T or 1, B, S) and (T, B, S)."""
         options: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
-        eps = None if sigma is None else torch.randn(steps, *like.shape, **options)
+        hard = drop is not None and self.vand.estimator != "relaxed"
+        eps = None  # drawn with the mask where masks are hard
+        if sigma is not None and not hard:
+            eps = draw_normals((steps, *like.shape), like)
         if drop is None:
             return None, None if sigma is None or eps is None else sigma * eps
         mask_steps = steps if self.vand.mask == "step" else 1
@@ -317,7 +321,7 @@ class VandSampler(Sampler):
         shares = like.new_ones((2, 1))
         if self.vand.estimator == "trapezoid":
             shares = trapezoid_shares(drop).to(like.dtype)
-        return draw_mixture(sigma, scale, drop, shares, eps, mask_steps, like)
+        return draw_mixture(sigma, scale, drop, shares, (steps, mask_steps), like)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> VandSampler:
         """Move or convert the module; but beta not to half precision, where it could not move."""

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from vand_robot.nn.kernel.first_order import first_order
 from vand_robot.nn.kernel.formula import HALF, in_transform
+from vand_robot.nn.kernel.native import native_draws
+from vand_robot.nn.kernel.normals import draw_normals
 from vand_robot.nn.kernel.random_mask import draw_mask, drawn_probability
 
 STEPS_AT_ONCE = 32
@@ -43,8 +45,7 @@ def draw_mixture(
     scale: Tensor,
     drop: Tensor,
     shares: Tensor,
-    eps: Tensor | None,
-    mask_steps: int,
+    steps: tuple[int, int],
     like: Tensor,
 ) -> tuple[Tensor, Tensor | None]:
     """Draw which units are kept, and the noise of kept and dropped ones.
@@ -54,14 +55,17 @@ def draw_mixture(
         scale: (S,) or scalar, scale of a dropped unit's noise.
         drop: (S,) ratio d.
         shares: (2, S) or (2, 1) weights of what kept and dropped samples say of d.
-        eps: (T, B, S) normal draws; written on. None for no noise.
-        mask_steps: T, or 1 for one mask per sequence.
+        steps: T, and the steps of the mask: T, or 1 for one mask per sequence.
         like: (B, S) gives batch, size, type and device.
 
     Returns:
         (T or 1, B, S) keep, of zeros and ones, and (T, B, S) noise or None; their gradients go
         straight through the mask to d.
     """
+    if native_draws.usable(like):
+        return native_draws.draw_mixture(sigma, scale, drop, shares, steps, like)
+    count, mask_steps = steps
+    eps = None if sigma is None else draw_normals((count, *like.shape), like)
     if in_transform():  # for which the functions below have no rules
         uniform = torch.rand(mask_steps, *like.shape, dtype=like.dtype, device=like.device)
         mask = uniform < drop
