@@ -5,5 +5,13 @@ gets it beside what its own readers see, so that the way back gives the same arr
 """
 
 from vand_demos.interop.convert import FORMATS, Conversion, export_dataset, import_dataset
+from vand_demos.interop.deployment import RECORDING, import_recording
 
-__all__ = ["FORMATS", "Conversion", "export_dataset", "import_dataset"]
+__all__ = [
+    "FORMATS",
+    "RECORDING",
+    "Conversion",
+    "export_dataset",
+    "import_dataset",
+    "import_recording",
+]

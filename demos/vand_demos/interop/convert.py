@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from vand_demos.episode import Episode
+from vand_demos.interop.deployment import RECORDING, import_recording
 from vand_demos.interop.extras import Extras, new_folder
 from vand_demos.storage.compatibility import require_env_args, require_fits, signature
 from vand_demos.storage.layout import require_new
@@ -86,7 +87,7 @@ def import_dataset(
     Args:
         folder: The folder.
         out: The data set to write.
-        format_name: One of `FORMATS`.
+        format_name: One of `FORMATS`, or `RECORDING`.
         overwrite: Whether to replace a data set that exists.
 
     Raises:
@@ -94,6 +95,8 @@ def import_dataset(
         VandError: The folder is damaged or is not from here, a package is missing, or the disk is
             full.
     """
+    if format_name == RECORDING:
+        return Conversion(file_path(out), *import_recording(folder, out, overwrite=overwrite), "")
     converter = _converter(format_name, folder)
     folder, out = expanded(folder), file_path(out)
     if not folder.is_dir():
@@ -134,7 +137,7 @@ def _converter(format_name: str, path: str | Path) -> ModuleType:
             f" what vand-robot records as it is"
         )
     if format_name not in FORMATS:
-        raise unknown_name("format", format_name, FORMATS)
+        raise unknown_name("format", format_name, (*FORMATS, RECORDING))
     try:
         return import_module(f"vand_demos.interop.{format_name}")
     except ModuleNotFoundError as error:
