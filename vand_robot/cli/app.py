@@ -10,8 +10,10 @@ from vand_envs import load_plugins
 from vand_envs.errors import UsageError, did_you_mean
 from vand_robot.cli.compare import compare_command
 from vand_robot.cli.demos import demos
+from vand_robot.cli.deploy import deploy_command
 from vand_robot.cli.evaluate import evaluate_command
 from vand_robot.cli.experiments import experiments
+from vand_robot.cli.export import export_command
 from vand_robot.cli.options import PROGRAM, example
 from vand_robot.cli.quickstart import quickstart_command
 from vand_robot.cli.record import record_command
@@ -64,6 +66,8 @@ for _name, _command, _example in (
     ("train", train_command, "train gru-vand data=wipe.hdf5 updates=2000 --out runs/wipe"),
     ("evaluate", evaluate_command, "evaluate runs/wipe --suite robustness"),
     ("compare", compare_command, "compare runs --out comparison"),
+    ("export", export_command, "export runs/wipe --out policy.onnx"),
+    ("deploy", deploy_command, "deploy policy.onnx --driver simulation --instruction wipe"),
     ("replay", replay_command, "replay runs/wipe --task wipe --viewer web"),
     ("quickstart", quickstart_command, "quickstart --out quickstart"),
 ):

@@ -106,6 +106,8 @@ class ImageEncoder(nn.Module):
         With gradients, the activations of each chunk are computed anew in the backward pass: a
         batch of whole episodes has thousands of images.
         """
+        if torch.compiler.is_exporting():  # whatever number of images comes, all at once
+            return self._encode(images)
         if not torch.is_grad_enabled() or len(images) <= CHUNK:
             return torch.cat([self._encode(part) for part in torch.split(images, CHUNK)])
         return torch.cat(

@@ -42,4 +42,4 @@ class ObjectAttention(nn.Module):
 
     def weights(self, output: Tensor) -> Tensor:
         """How much each head looks at each object, (N, K, J); sums to 1 over objects."""
-        return torch.softmax(self.choice.forward(output).view(len(output), self.heads, -1), -1)
+        return torch.softmax(self.choice.forward(output).view(output.shape[0], self.heads, -1), -1)

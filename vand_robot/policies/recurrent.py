@@ -267,29 +267,53 @@ class RecurrentPolicy(nn.Module):
             state = self.initial_state(len(x))
         elif self.config.reset_every is not None and state.steps % self.config.reset_every == 0:
             state = dataclasses.replace(state, core=torch.zeros_like(state.core))
-        # `forward` and not a call: a module's hooks would cost a tenth of a control step
-        features = self.normalizer.forward(x)  # (n, D + close-range view)
+        images = {}
         if self.spec.images:
-            images = _images(self.spec, observation, len(x))
-            seen = self._look({k: rgb.to(device) for k, rgb in images.items()})  # (n, 2 C) each
-            features = torch.cat([features, *seen], -1)
-        encoded = features
-        for layer in self.encoder:
-            encoded = layer.forward(encoded)  # (n, F) in the end
-        output, core = self.core.step(encoded, state.core)  # (n, H), (num_layers, n, S)
-        read, seeds = self._read(output, features), state.seeds  # (n, H)
+            seen = _images(self.spec, observation, len(x))
+            images = {key: rgb.to(device) for key, rgb in seen.items()}
+        seeds, draws = state.seeds, None
         if self._draws and isinstance(self.head, GaussianMixtureHead):
             seeds = episode_seeds(flat) if seeds is None else seeds
-            mean = self.head.drawn_mean(read, uniform_draws(seeds, state.steps).to(device))
-        else:
-            mean = self.head.mean(read)
-        mean = mean.clamp_(-1.0, 1.0)  # (n, A)
+            draws = uniform_draws(seeds, state.steps).to(device)
+        mean, core = self.advance(x, images, state.core, draws)
         actions = mean.numpy() if device.type == "cpu" else mean.cpu().numpy()
         if not math.isfinite(np.vdot(actions, actions)):
             raise VandError("the policy's action is not finite, its observation is")
         if self.spec.action_low:
             actions = self.spec.in_own_units(actions)
         return actions, PolicyState(core, state.steps + 1, seeds)
+
+    def advance(
+        self,
+        x: Tensor,
+        images: Mapping[str, Tensor],
+        core: Tensor,
+        draws: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Answer checked observations: `act` on tensors, which is what an export holds.
+
+        Args:
+            x: (n, D) observations side by side.
+            images: Camera -> (n, H, W, 3) uint8.
+            core: (num_layers, n, S) state of the recurrent core.
+            draws: (n,) numbers in [0, 1) that choose the component of a mixture; None: the most
+                likely one.
+
+        Returns:
+            (n, A) actions in [-1, 1], and the next state of the core.
+        """
+        # `forward` and not a call: a module's hooks would cost a tenth of a control step
+        features = self.normalizer.forward(x)  # (n, D + close-range view)
+        if images:
+            features = torch.cat([features, *self._look(images)], -1)
+        encoded = features
+        for layer in self.encoder:
+            encoded = layer.forward(encoded)  # (n, F) in the end
+        output, core = self.core.step(encoded, core)  # (n, H), (num_layers, n, S)
+        read = self._read(output, features)  # (n, H)
+        if draws is not None and isinstance(self.head, GaussianMixtureHead):
+            return self.head.drawn_mean(read, draws).clamp(-1.0, 1.0), core
+        return self.head.mean(read).clamp(-1.0, 1.0), core
 
     def _read(self, output: Tensor, seen: Tensor) -> Tensor:
         """The features (N, H) that the head reads the action off: memory and attention.
@@ -301,7 +325,7 @@ class RecurrentPolicy(nn.Module):
         if self.object_attention is None:
             return output
         d, ranges = self.spec.observation_size, len(self.config.near_field_scales_m)
-        close = seen[:, d : self.normalizer.width].reshape(len(seen), ranges, self._objects, -1)
+        close = seen[:, d : self.normalizer.width].reshape(seen.shape[0], ranges, self._objects, -1)
         return self.object_attention.forward(output, close.transpose(1, 2).flatten(2))
 
     def _look(self, images: Mapping[str, Tensor]) -> list[Tensor]:

@@ -5,6 +5,16 @@ gets it beside what its own readers see, so that the way back gives the same arr
 """
 
 from vand_demos.interop.convert import FOLDERS, FORMATS, Conversion, export_dataset, import_dataset
+from vand_demos.interop.deployment import RECORDING, import_recording
 from vand_demos.interop.source import ImportOptions
 
-__all__ = ["FOLDERS", "FORMATS", "Conversion", "ImportOptions", "export_dataset", "import_dataset"]
+__all__ = [
+    "FOLDERS",
+    "FORMATS",
+    "RECORDING",
+    "Conversion",
+    "ImportOptions",
+    "export_dataset",
+    "import_dataset",
+    "import_recording",
+]

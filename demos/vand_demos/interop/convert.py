@@ -9,6 +9,7 @@ from types import ModuleType
 
 from vand_demos.episode import Episode
 from vand_demos.interop import robomimic
+from vand_demos.interop.deployment import RECORDING, import_recording
 from vand_demos.interop.extras import Extras, new_folder
 from vand_demos.interop.intake import take_in
 from vand_demos.interop.source import ImportOptions
@@ -115,7 +116,7 @@ def import_dataset(
     Args:
         source: The file or folder.
         out: The data set to write.
-        format_name: One of `FORMATS`.
+        format_name: One of `FORMATS`, or `RECORDING`.
         options: What is chosen of a data set of others; all by default.
         overwrite: Whether to replace a data set that exists.
 
@@ -125,6 +126,8 @@ def import_dataset(
         VandError: The source is damaged or of another version, a package is missing, or the disk
             is full.
     """
+    if format_name == RECORDING:
+        return Conversion(file_path(out), *import_recording(source, out, overwrite=overwrite), "")
     converter = _converter(format_name)
     source, out = expanded(source), file_path(out)
     _require_there(source, format_name)
@@ -183,7 +186,7 @@ def _converter(format_name: str) -> ModuleType:
         VandError: A package that it needs is not installed.
     """
     if format_name not in FORMATS:
-        raise unknown_name("format", format_name, FORMATS)
+        raise unknown_name("format", format_name, (*FORMATS, RECORDING))
     try:
         return import_module(f"vand_demos.interop.{format_name}")
     except ModuleNotFoundError as error:

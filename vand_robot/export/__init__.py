@@ -1,0 +1,1 @@
+"""Export of policies: ONNX for `vand_robot.runtime`, and `torch.export`."""

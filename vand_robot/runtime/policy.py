@@ -1,0 +1,178 @@
+"""A policy on a robot: an observation in, an action out, the memory inside."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vand_robot.runtime.errors import PolicyError
+from vand_robot.runtime.interface import INSTRUCTION, Interface
+from vand_robot.runtime.network import Network
+
+Observation = Mapping[str, Any]
+"""Key -> array; images (H, W, 3) uint8, the rest (d,) numbers."""
+
+
+class Actor(Protocol):
+    """Anything that acts in one episode at a time: `Policy`, `RemotePolicy`."""
+
+    @property
+    def interface(self) -> Interface:
+        """Its observations, actions, rate and instructions."""
+        ...
+
+    def reset(self, instruction: str | None = None) -> None:
+        """Begin an episode."""
+        ...
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """Choose the next action (A,)."""
+        ...
+
+
+class Policy:
+    """An exported policy, ready to act in one episode after the other.
+
+    Example:
+        policy = Policy.load("policy.onnx")
+        policy.reset(instruction="wipe")
+        action = policy.act(observation)  # (A,) float32, once every policy.interface.control_dt_s
+
+    Args:
+        network: The model; several policies may share one.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.interface = network.interface
+        """Its observations, actions, rate and instructions."""
+        self._told = False
+        self._obs = np.zeros((1, self.interface.observation_size), np.float32)
+        self._parts = _slots(self.interface, self._obs[0])
+        self._instruction = self._parts.pop(INSTRUCTION, None)
+        self.reset()
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Load an exported policy, `policy.onnx`.
+
+        Raises:
+            PolicyError: The file is damaged or foreign, or ONNX Runtime is not installed.
+            PolicyUsageError: There is no such file.
+        """
+        return cls(Network.load(path))
+
+    def reset(self, instruction: str | None = None) -> None:
+        """Begin an episode: the memory is empty.
+
+        Args:
+            instruction: Name of the instruction. None leaves it to the observations, which then
+                hold its code; a policy that knows a single one needs none.
+
+        Raises:
+            PolicyUsageError: There is no such instruction.
+        """
+        code = None if instruction is None else self.interface.code(instruction)
+        if code is None and len(self.interface.instructions) == 1:
+            code = 0
+        self._state = self.network.initial_state()
+        self._steps = 0
+        self._tell(code)
+
+    def instruct(self, instruction: str) -> None:
+        """Give another instruction; the memory goes on.
+
+        Raises:
+            PolicyUsageError: There is no such instruction.
+        """
+        self._tell(self.interface.code(instruction))
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """Choose the next action.
+
+        Args:
+            observation: Key -> (d,), images (H, W, 3) uint8; keys that the policy does not use
+                are ignored.
+
+        Returns:
+            (A,) float32, within the bounds of the interface.
+
+        Raises:
+            PolicyError: An observation is missing, of another size, or not finite.
+        """
+        for key, slot in self._parts.items():
+            try:
+                value = observation[key]
+                if value.shape != slot.shape:  # a broadcast would hide it
+                    raise ValueError
+                slot[:] = value
+            except (KeyError, ValueError, TypeError, AttributeError):
+                self._put_anyhow(key, slot, observation)
+        if self._instruction is not None and not self._told:
+            self._put_anyhow(INSTRUCTION, self._instruction, observation)
+        obs = self._obs
+        if not np.isfinite(np.vdot(obs, obs)):  # tells it faster than `isfinite` of each
+            self._require_finite()
+        every = self.interface.reset_every
+        if every is not None and self._steps % every == 0:
+            self._state = self.network.initial_state()
+        images = self._images(observation) if self.interface.images else {}
+        actions, self._state = self.network.step(obs, images, self._state)
+        self._steps += 1
+        action: NDArray[np.float32] = actions[0]
+        return action
+
+    def _tell(self, code: int | None) -> None:
+        self._told = code is not None
+        if self._instruction is not None:
+            self._instruction[:] = 0
+            if code is not None:
+                self._instruction[code] = 1
+
+    def _put_anyhow(self, key: str, slot: NDArray[np.float32], observation: Observation) -> None:
+        """Put a value that is no array of the right shape in its place, or say what is wrong."""
+        if key not in observation:
+            there = ", ".join(map(str, observation)) or "none"
+            told = " (or reset(instruction=...))" if key == INSTRUCTION else ""
+            raise PolicyError(f"observation {key!r} is missing{told}; there are: {there:.300}")
+        try:
+            value = np.asarray(observation[key], np.float32)
+        except (ValueError, TypeError):
+            raise PolicyError(f"observation {key!r}: expected {slot.size} numbers") from None
+        if value.shape != slot.shape:
+            shapes = f"expected shape {slot.shape}, got {value.shape}"
+            raise PolicyError(f"observation {key!r}: {shapes}")
+        slot[:] = value
+
+    def _require_finite(self) -> None:
+        for key, slot in self._parts.items():
+            if not np.isfinite(slot).all():
+                raise PolicyError(f"observation {key!r} is not finite")
+        if not np.isfinite(self._obs).all():
+            raise PolicyError(f"observation {INSTRUCTION!r} is not finite")
+
+    def _images(self, observation: Observation) -> dict[str, NDArray[np.uint8]]:
+        images = {}
+        for key, (height, width) in self.interface.images.items():
+            if key not in observation:
+                there = ", ".join(map(str, observation)) or "none"
+                raise PolicyError(f"observation {key!r} is missing (a camera); there are: {there}")
+            image = np.asarray(observation[key])
+            if image.shape != (height, width, 3) or image.dtype != np.uint8:
+                expected = f"expected ({height}, {width}, 3) uint8"
+                raise PolicyError(
+                    f"observation {key!r}: {expected}, got {image.shape} {image.dtype}"
+                )
+            images[key] = image[None]
+        return images
+
+
+def _slots(interface: Interface, flat: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """The place of each observation in the flat one (D,), views of it."""
+    slots, start = {}, 0
+    for key, size in interface.observations.items():
+        slots[key] = flat[start : start + size]
+        start += size
+    return slots
