@@ -12,6 +12,7 @@ from vand_robot.cli.compare import compare_command
 from vand_robot.cli.demos import demos
 from vand_robot.cli.evaluate import evaluate_command
 from vand_robot.cli.experiments import experiments
+from vand_robot.cli.main import INTERRUPTED
 from vand_robot.cli.options import PROGRAM, example
 from vand_robot.cli.quickstart import quickstart_command
 from vand_robot.cli.record import record_command
@@ -94,6 +95,8 @@ def run_app(arguments: Sequence[str]) -> int:
         if not message:  # a group without a command: its help was printed
             return UsageError.exit_code
         raise UsageError(message) from None
+    if result == INTERRUPTED:  # typer's answer to Ctrl-C; who has said more has left already
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
 
 
