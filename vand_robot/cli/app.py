@@ -1,6 +1,7 @@
 """The tree of commands, and mistakes in how they are written."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ import vand_robot
 from vand_envs import load_plugins
 from vand_envs.errors import UsageError, did_you_mean
 from vand_robot.cli.compare import compare_command
+from vand_robot.cli.console import only_json
 from vand_robot.cli.demos import demos
 from vand_robot.cli.evaluate import evaluate_command
 from vand_robot.cli.experiments import experiments
@@ -84,7 +86,8 @@ def run_app(arguments: Sequence[str]) -> int:
     """
     try:
         words = list(arguments)  # also as obj, for commands that name themselves
-        result: Any = app(words, prog_name=PROGRAM, standalone_mode=False, obj=[*words])
+        with only_json() if "--json" in words else nullcontext():
+            result: Any = app(words, prog_name=PROGRAM, standalone_mode=False, obj=[*words])
     except typer.Abort:
         raise KeyboardInterrupt from None
     except Exception as error:
