@@ -1,5 +1,6 @@
 """Recording sessions: a task is demonstrated until enough good episodes are in the data set."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
@@ -20,10 +21,11 @@ from vand_demos.recording_options import (
 )
 from vand_demos.storage.augment import with_images
 from vand_demos.storage.guard import require_readable
-from vand_demos.storage.layout import part_files
+from vand_demos.storage.layout import part_files, parts_folder
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.storage.recorder import Recorder, repair
 from vand_demos.system.files import file_path
+from vand_demos.system.interrupt import saying
 from vand_demos.teleop import TELEOP_DEVICES, TeleopSession, run
 from vand_envs import TaskBatch, get_task
 from vand_envs.cameras import Cameras
@@ -305,6 +307,7 @@ class _Session:
         elif self._resume and self._path.is_file():
             require_readable(self._path)
         with ExitStack() as stack:
+            stack.enter_context(saying(lambda: _kept(self._path)))
             batch, options = self._batch, self._options
             self._cameras = stack.enter_context(closing(Cameras(batch.model, batch.image_sizes)))
             self.recorder = stack.enter_context(
@@ -380,6 +383,16 @@ def episodes_missing(
     seeds = RecordingOptions(session=session).seeds
     there = sum(success or keep_failures for _, success in _session_episodes(path, task_id, seeds))
     return max(episodes - there, 0)
+
+
+def _kept(path: Path) -> str | None:
+    """Where the episodes are that a session leaves which ends before they are packed."""
+    if not (waiting := len(part_files(path))):
+        return None
+    return (
+        f"{waiting} recorded episodes wait in {parts_folder(path)}; to put them into the data set:"
+        f" vand-robot demos repair {shlex.quote(str(path))}"
+    )
 
 
 def _operate(session: TeleopSession, connect: Connect) -> bool:

@@ -89,7 +89,7 @@ def measure(
         watch = Stopwatch(device, seconds)
         drive = TeleopSession(batch, recorder, device="web", seed=0, wanted=1)
         page = threading.Thread(
-            target=_page, args=(device.port, seconds, sent, presses), daemon=True
+            target=_page, args=(device.address, seconds, sent, presses), daemon=True
         )
         page.start()
         run(drive, watch)
@@ -119,12 +119,13 @@ def _recorder(batch: TaskBatch) -> Iterator[Recorder]:
         yield recorder
 
 
-def _page(port: int, seconds: float, sent: list[float], presses: list[float]) -> None:
+def _page(page: str, seconds: float, sent: list[float], presses: list[float]) -> None:
     """Does what the page does: says what is held twenty times a second, and when that changes."""
     rng = random.Random(0)
-    address = f"127.0.0.1:{port}"
+    origin, _, token = page.removesuffix("/").rpartition("/")
+    line_address = f"{origin.replace('http', 'ws')}/{token}/{'0' * 16}/pilot"
     said = {"held": [], "event": "start", "speed": 1.0, "slow": False, "visible": True}
-    with connect(f"ws://{address}/pilot", origin=f"http://{address}") as line:  # type: ignore[arg-type]
+    with connect(line_address, origin=origin) as line:  # type: ignore[arg-type]
         drain = threading.Thread(target=lambda: list(line), daemon=True)
         drain.start()
         end = time.perf_counter() + seconds - 1.0

@@ -1,5 +1,10 @@
 """The tables that the command prints."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.helpers.results import evaluation_result, perturbation_result, task_result
@@ -35,3 +40,17 @@ def test_two_training_seeds_have_no_interval_in_the_table():
     table = comparison_table(Comparison("2", ("nominal",), ("wipe",), methods, (), ()))
     assert table[1][0] == ["few", "2", "67 % (2 seeds: no interval)"]
     assert table[1][1] == ["many", "3", "50 % (0 to 100)"]
+
+
+def test_json_stands_alone_on_standard_output_whatever_libraries_print(tmp_path):
+    (tmp_path / "chatty.py").write_text("print('hello from a library')\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-m", "vand_robot", "--plugin", "chatty", "tasks", "--json"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "wipe" in str(json.loads(done.stdout))
+    assert "hello from a library" in done.stderr

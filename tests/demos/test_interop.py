@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.helpers.disk import small_disk
 from tests.helpers.episodes import ENV_ARGS, env_args, episode, same
 from vand_demos import DemoDataset, Episode, write_dataset
 from vand_demos.interop import FOLDERS, FORMATS, export_dataset, import_dataset
@@ -296,3 +297,12 @@ def test_frames_that_were_edited_elsewhere_are_not_taken_for_ours(source, tmp_pa
     pq.write_table(pq.read_table(place).slice(0, 2), place)
     with pytest.raises(VandError, match="expected 3 episodes, got 2"):
         import_dataset(folder, tmp_path / "a.hdf5", "lerobot")
+
+
+@pytest.mark.parametrize("size", ["48k", "200k"])
+def test_a_full_disk_is_one_line_and_nothing_is_left(demos, tmp_path, size):
+    """HDF5 crashes the process that writes, or raises, as the room ends here or there."""
+    with small_disk(tmp_path, size) as disk:
+        with pytest.raises(VandError, match=r"^cannot write .*wipe-v0: .*disk.* full"):
+            export_dataset(demos, disk / "wipe-v0", "minari")
+        assert list(disk.iterdir()) == []

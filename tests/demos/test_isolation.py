@@ -1,8 +1,13 @@
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from tests.helpers.browser import until
 from vand_demos import DemoDataset
 from vand_demos.system.isolation import LostProcessError, UnstartedProcessError, run_apart
 from vand_envs.errors import VandError
@@ -79,3 +84,37 @@ def test_a_guarded_data_set_opens_and_one_that_hangs_is_refused(demos, tmp_path,
     damaged.write_bytes(content)
     with pytest.raises(VandError, match="HDF5 did not come back within 3 s"):
         DemoDataset.open(damaged, guarded=True)
+
+
+def say_who():
+    yield os.getpid()
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_other_process_dies_with_the_one_that_began_it(number):
+    script = (
+        "from vand_demos.system.isolation import run_apart;"
+        "[print(pid, flush=True) for pid in run_apart('tests.demos.test_isolation:say_who', [])]"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as one:
+        other = int(one.stdout.readline())
+        assert Path(f"/proc/{other}").exists()
+        one.send_signal(number)
+    until(lambda: not _lives(other), 20)
+
+
+def _lives(pid):
+    """Whether a process is there and has not ended, though nobody may have asked for its end."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_ctrl_c_in_the_terminal_is_not_a_fault_of_what_is_read():
+    items = run_apart("tests.demos.test_isolation:say_who", [], patience_s=3.0)
+    pid = next(items)
+    assert os.getpgid(pid) != os.getpgid(0)
+    items.close()
+    assert not _lives(pid)

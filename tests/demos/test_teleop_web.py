@@ -1,34 +1,26 @@
 """The page in a real browser, as a person uses it; and whom its server does not talk to."""
 
-import contextlib
 import http.server
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from tests.helpers.browser import browser, serving, until
+from tests.helpers.pages import PILOT, line, number
 from tests.helpers.teleop import TASK
 from vand_demos import DemoDataset, check_file
 from vand_demos.recording import record
 from vand_demos.teleop import DeviceOptions, Status, open_device
 from vand_demos.ui.frames import PoseInterpolator
-from vand_demos.ui.web_server import invitation, web_server
 from vand_envs import TaskBatch
-from vand_envs.errors import UsageError
 from vand_envs.world import make_world
 from vand_robot.config.library import find_config
 from vand_robot.workflows.train import run_training
@@ -229,7 +221,7 @@ def test_the_page_counts_circles(chromium):
         total=0,
     )
     try:
-        page = chromium(f"http://127.0.0.1:{device.port}")
+        page = chromium(device.address)
         for cycles, shown in ((-0.02, "0.0"), (1.26, "1.3"), (-1.0, "-1.0")):
             wound = replace(status, cycles=cycles)
 
@@ -275,13 +267,13 @@ def test_a_page_of_another_origin_cannot_drive(chromium):
     device = open_device("web", DeviceOptions(make_world(), announce=lambda text: None))
     script = """<script>
       const outcome = [];
-      for (const path of ["/", "/pilot"])
+      for (const path of ["", "/pilot"])
         for (const protocols of [[], ["viser-v1.1.1"]]) {
-          const socket = new WebSocket("ws://127.0.0.1:PORT" + path, protocols);
+          const socket = new WebSocket("ADDRESS" + path, protocols);
           socket.onopen = () => outcome.push("open");
           socket.onerror = () => outcome.push("refused");
         }
-    </script>""".replace("PORT", str(device.port))
+    </script>""".replace("ADDRESS", device.address.replace("http", "ws") + number())
 
     class Other(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -306,93 +298,25 @@ def test_a_page_of_another_origin_cannot_drive(chromium):
         device.close()
 
 
-@pytest.mark.parametrize("path", ["/", "/pilot"])
-@pytest.mark.parametrize(
-    ("host", "origin", "allowed"),
-    [
-        ("127.0.0.1:{port}", "http://127.0.0.1:{port}", True),
-        ("localhost:9000", "http://localhost:9000", True),  # through ssh
-        ("127.0.0.1:{port}", None, False),
-        ("127.0.0.1:{port}", "null", False),
-        ("127.0.0.1:{port}", "http://127.0.0.1:1", False),
-        ("127.0.0.1:{port}", "http://evil.example", False),
-        ("127.0.0.1:{port}", "http://127.0.0.1:{port}.evil.example", False),
-        ("evil.example:{port}", "http://evil.example:{port}", False),  # DNS rebinding
-    ],
-)
-def test_web_sockets_are_for_the_servers_own_page(path, host, origin, allowed):
-    async def greet(connection):
-        await connection.send("welcome")
-
-    with web_server(channels={"/pilot": greet}) as server:
-        port = server.get_port()
-        host, origin = host.format(port=port), origin and origin.format(port=port)
-        with contextlib.ExitStack() as stack:
-            if not allowed:
-                refused = stack.enter_context(pytest.raises(InvalidStatus))
-            stream = socket.create_connection(("127.0.0.1", port))
-            stack.enter_context(stream)
-            stack.enter_context(
-                connect(
-                    f"ws://{host}{path}", sock=stream, origin=origin, subprotocols=["viser-v1.1.1"]
-                )
-            )
-        assert allowed or refused.value.response.status_code == 403
-
-
-def test_the_page_is_not_given_to_names_of_others_nor_into_frames():
-    with web_server(overlay="<p id=added></p>") as server:
-        address = f"http://127.0.0.1:{server.get_port()}/"
-        with urllib.request.urlopen(address, timeout=10) as answer:
-            assert b"<p id=added></p></body>" in answer.read()
-            assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
-        request = urllib.request.Request(address, headers={"Host": "evil.example"})
-        with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(request, timeout=10)
-
-
-def test_the_server_is_on_loopback_alone_unless_told_otherwise():
-    with web_server() as server:
-        port = server.get_port()
-        text = invitation(server, "127.0.0.1")
-        assert f"http://127.0.0.1:{port}" in text
-        assert f"ssh -L {port}:127.0.0.1:{port}" in text
-        with Path("/proc/net/tcp").open(encoding="ascii") as table:
-            addresses = [line.split()[1] for line in table if f":{port:04X} 00000000:0000" in line]
-        assert addresses == [f"0100007F:{port:04X}"]
-    with web_server(host="0.0.0.0") as server:
-        assert "warning: whoever can reach" in invitation(server, "0.0.0.0")
-
-
-def test_a_taken_port_and_a_foreign_host_are_usage_errors():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with (
-            pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}"),
-            web_server(port=port),
-        ):
-            pass
-    with (
-        pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.1:0"),
-        web_server("192.0.2.1"),
-    ):
-        pass
-
-
 def test_nonsense_on_the_line_is_ignored():
     device = open_device("web", DeviceOptions(make_world(), announce=lambda text: None))
-    address = f"127.0.0.1:{device.port}"
-    good = {"held": ["ahead", "nothing"], "event": "start", "speed": 0.5}
-    good |= {"slow": True, "visible": True, "sent_ms": 0.0}
+    good = {**PILOT, "held": ["ahead", "nothing"], "event": "start", "slow": True}
     try:
         assert not device.read().present
-        with connect(f"ws://{address}/pilot", origin=f"http://{address}") as line:
-            assert json.loads(line.recv()) == {"speed": 0.6}
-            for bad in (b"\xff", "{", "[]", "3", json.dumps({**good, "speed": 7})):
-                line.send(bad)
+        with line(device.address, number(), "pilot") as pilot:
+            assert json.loads(pilot.recv()) == {"speed": 0.6}
+            for bad in (b"\xff", "{", "[]", "3", "[" * 10_000, json.dumps({**good, "speed": 7})):
+                pilot.send(bad)
+            for change in (
+                {"sent_ms": float("nan")},
+                {"speed": "1"},
+                {"slow": 1},
+                {"visible": None},
+            ):
+                pilot.send(json.dumps({**good, **change}))
             for change in ({"held": 3}, {"held": [[]]}, {"event": "explode"}, {"event": []}):
-                line.send(json.dumps({**good, **change}))
-            line.send(json.dumps(good))
+                pilot.send(json.dumps({**good, **change}))
+            pilot.send(json.dumps(good))
             command = until(lambda: (c := device.read()).present and c)
             assert command.events == ("start",)
             assert command.base_twist == (1.0, 0.0, 0.0)

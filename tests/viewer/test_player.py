@@ -133,6 +133,26 @@ def test_another_instruction_takes_effect_at_the_shown_frame(live):
         live.instruct("wip")
 
 
+def test_an_interference_before_the_switch_of_an_episode_leaves_the_switch(run):
+    player = watch(run, task="wipe", perturbation="switch")
+    (switch,) = player.source._changes
+    player.seek((switch + 2) * DT)
+    assert player.frame.task == "wipe"
+    player.seek(1.0)
+    first = player.frame.task
+    assert first != "wipe"
+    player.push("base", "left")
+    player.seek((switch - 1) * DT)
+    assert player.frame.task == first
+    player.seek((switch + 2) * DT)
+    assert player.frame.task == "wipe"
+    player.seek(1.0)
+    player.instruct("wipe")  # until the episode's own instruction comes, which is the same here
+    assert player.live.touched
+    player.seek((switch + 2) * DT)
+    assert player.source._changes == {10: "wipe", switch: "wipe"}
+
+
 def test_a_push_moves_the_base_to_where_it_was_pushed(live):
     live.seek(2.0)
     undisturbed = live.source.frames[15].state

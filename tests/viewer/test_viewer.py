@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.disk import small_disk
 from vand_envs.errors import UsageError, VandError
 from vand_envs.rendering import Renderer, default_gl_backend
 from vand_robot.viewer import write_html, write_video
@@ -211,6 +212,25 @@ def page(model, motion, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "a.html"
     write_html(model, motion, DT, path, title="turn <the> arm", caption="seed 3 & more", camera=0)
     return path
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".webm", ".gif"])
+def test_a_video_on_a_full_disk_is_an_error_and_the_old_file_stays(model, motion, tmp_path, ending):
+    with small_disk(tmp_path, "90k") as disk:
+        path = disk / f"a{ending}"
+        path.write_bytes(b"old")
+        (disk / "other").write_bytes(bytes(75_000))
+        with pytest.raises(VandError, match=f"^cannot write {path}: the disk is full$"):
+            write_video(model, np.tile(motion, (2, 1)), DT, path, size=(320, 240), fps=30)
+        assert path.read_bytes() == b"old"
+        assert sorted(disk.iterdir()) == [path, disk / "other"]
+
+
+def test_a_video_that_lost_pictures_is_refused(model, motion, tmp_path, monkeypatch):
+    monkeypatch.setattr("imageio_ffmpeg.count_frames_and_secs", lambda path: (3, 1.0))
+    with pytest.raises(VandError, match=r"3 of .* pictures could be read back"):
+        write_video(model, motion, DT, tmp_path / "a.mp4", size=(64, 48))
+    assert list(tmp_path.iterdir()) == []
 
 
 FULL_DISK = """#!/bin/sh

@@ -1,6 +1,7 @@
 """The tree of commands, and mistakes in how they are written."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -9,11 +10,13 @@ import vand_robot
 from vand_envs import load_plugins
 from vand_envs.errors import UsageError, did_you_mean
 from vand_robot.cli.compare import compare_command
+from vand_robot.cli.console import only_json
 from vand_robot.cli.demos import demos
 from vand_robot.cli.deploy import deploy_command
 from vand_robot.cli.evaluate import evaluate_command
 from vand_robot.cli.experiments import experiments
 from vand_robot.cli.export import export_command
+from vand_robot.cli.main import INTERRUPTED
 from vand_robot.cli.options import PROGRAM, example
 from vand_robot.cli.quickstart import quickstart_command
 from vand_robot.cli.record import record_command
@@ -89,7 +92,8 @@ def run_app(arguments: Sequence[str]) -> int:
     """
     try:
         words = list(arguments)  # also as obj, for commands that name themselves
-        result: Any = app(words, prog_name=PROGRAM, standalone_mode=False, obj=[*words])
+        with only_json() if "--json" in words else nullcontext():
+            result: Any = app(words, prog_name=PROGRAM, standalone_mode=False, obj=[*words])
     except typer.Abort:
         raise KeyboardInterrupt from None
     except Exception as error:
@@ -100,6 +104,8 @@ def run_app(arguments: Sequence[str]) -> int:
         if not message:  # a group without a command: its help was printed
             return UsageError.exit_code
         raise UsageError(message) from None
+    if result == INTERRUPTED:  # typer's answer to Ctrl-C; who has said more has left already
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
 
 

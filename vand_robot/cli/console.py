@@ -3,8 +3,8 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -22,9 +22,27 @@ err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 """Progress and errors: kept apart, so that results can be piped."""
 
 
+_for_scripts: TextIO | None = None
+
+
+@contextmanager
+def only_json() -> Iterator[None]:
+    """Keep standard output for `print_json`: whatever else is printed goes to standard error.
+
+    Libraries print what they like, and a script would take it for the result.
+    """
+    global _for_scripts  # noqa: PLW0603  (there is one standard output)
+    _for_scripts = sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _for_scripts = None
+
+
 def print_json(content: Any) -> None:
     """Print something as indented JSON."""
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+    (_for_scripts or sys.stdout).write(json.dumps(content, indent=2) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

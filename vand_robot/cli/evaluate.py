@@ -96,7 +96,7 @@ def evaluate_command(
             )
     except KeyboardInterrupt:
         console.err.print(_interrupted(folder, resuming(context)))
-        raise typer.Exit(INTERRUPTED) from None
+        raise SystemExit(INTERRUPTED) from None
     if json:
         console.print_json(result.to_json())
         return

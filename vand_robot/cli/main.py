@@ -1,9 +1,12 @@
 """The entry point of `vand-robot`: every failure becomes one line and an exit code."""
 
+import contextlib
 import errno
 import io
 import os
+import signal
 import sys
+from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130
@@ -20,18 +23,44 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: Words after the program's name; those of this process by default.
     """
+    if arguments is None:
+        _end_at_signals()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
         sys.stdout.reconfigure(errors="backslashreplace")
-    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+    own_process = arguments is None
+    sys.exit(_run(sys.argv[1:] if arguments is None else arguments, own_process=own_process))
 
 
-def _run(arguments: list[str]) -> int:
+def _end_at_signals() -> None:
+    """End the process at once when it is asked to stop, unless the signal is ignored.
+
+    Before the command there is nothing to put away, and after it nothing is left.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (given by signal)
+    with contextlib.suppress(OSError, ValueError):  # the terminal may be closed
+        sys.stderr.write("error: interrupted\n")
+        sys.stderr.flush()
+        sys.stdout.flush()
+    os._exit(INTERRUPTED)
+
+
+def _run(arguments: list[str], *, own_process: bool) -> int:
     try:
         # Here and not above: the import itself raises where MUJOCO_GL cannot be used.
+        from vand_demos.system.interrupt import end_in_time, interruptible  # noqa: PLC0415
         from vand_robot.cli.app import run_app  # noqa: PLC0415
 
-        return run_app(arguments)
+        if own_process:
+            end_in_time()
+        with interruptible():
+            return run_app(arguments)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except OSError as error:

@@ -126,7 +126,7 @@ def record_command(
             console.out.print(_summary(task, report, device))
         if report.interrupted:
             console.err.print(f"to go on: {resuming(context)}")
-            raise typer.Exit(INTERRUPTED)
+            raise SystemExit(INTERRUPTED)
 
 
 def _driver(

@@ -8,6 +8,7 @@ import typer
 from vand_demos.ui import LOOPBACK
 from vand_envs.cameras import parse_size
 from vand_robot.cli import console
+from vand_robot.cli.main import INTERRUPTED
 from vand_robot.cli.options import Force
 
 if TYPE_CHECKING:
@@ -99,14 +100,23 @@ def replay_command(
 
 
 def _show(request: "ReplayRequest") -> None:
-    from vand_robot.viewer.open import open_player  # noqa: PLC0415
     from vand_robot.viewer.replay import replay  # noqa: PLC0415
 
     if request.out is not None:
         with console.progress_bar(f"writing {request.out.name}") as progress:
             summary = replay(request, progress)
         console.out.print(f"{request.out}: {summary}")
-    elif request.viewer == "native":
+        return
+    try:
+        _open(request)
+    except KeyboardInterrupt:  # the way to end it; there is nothing to put away
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _open(request: "ReplayRequest") -> None:
+    from vand_robot.viewer.open import open_player  # noqa: PLC0415
+
+    if request.viewer == "native":
         from vand_robot.viewer.native import show  # noqa: PLC0415
 
         show(open_player(request))

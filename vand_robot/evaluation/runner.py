@@ -226,7 +226,10 @@ _run_job: Callable[[Any, Progress | None], Any] | VandError | None = None
 def _begin(work: Work[Any, Any]) -> None:
     """Set a worker process up."""
     global _run_job  # noqa: PLW0603  (made once in each process)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process decides
+    # Ctrl-C, and the end of a terminal, go to all processes; the first one decides.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:

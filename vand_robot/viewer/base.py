@@ -38,7 +38,7 @@ class BaseViewer(ABC):
         Raises:
             KeyboardInterrupt: After Ctrl-C, when the frame in progress is drawn.
         """
-        with Interrupt() as interrupt:
+        with Interrupt(limited=True) as interrupt:
             try:
                 self.open()
                 self._loop(interrupt, stop or threading.Event())

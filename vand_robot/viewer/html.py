@@ -60,7 +60,8 @@ def write_html(
         VandError: The motion does not fit the model, or the disk fails.
     """
     steps = max(1, math.ceil(FRAMES_PER_S * dt - 1e-9))
-    with web_server() as server:
+    with web_server() as page_server:
+        server = page_server.viser
         scene = add_scene(server, model)
         frames = poses(model, motion, steps)
         first = next(frames)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from vand_demos.system.interrupt import obey_interrupt
 from vand_envs import get_task
 from vand_envs.errors import UsageError, unknown_name
 from vand_envs.robot import ROBOT_PREFIX
@@ -198,12 +199,17 @@ class LiveEpisodes:
             raise UsageError(f"moment: expected 0 to {latest}, got {step}")
         if step == latest:
             return
-        self._changes = {at: task for at, task in self._changes.items() if at <= step}
+        own = _switch(self._job)  # what the episode itself brings later is not forgotten
+        self._changes = {
+            **{at: task for at, task in self._changes.items() if at <= step},
+            **{at: task for at, task in own.items() if at > step},
+        }
         self._wrenches = {at: wrench for at, wrench in self._wrenches.items() if at < step}
         before = self._stepper
         self._begin_rollout()
         before.close()
         while len(self.frames) <= step:
+            obey_interrupt()
             self.extend()
 
     def _frame(self) -> Frame:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+from vand_demos.system.interrupt import obey_interrupt
 from vand_envs.errors import UsageError, VandError
 from vand_envs.typing import FloatArray
 from vand_robot.viewer.episodes import EpisodeSource, Frame
@@ -109,7 +110,13 @@ class Player:
         self._move_to(float(start + steps))
 
     def seek(self, time_s: float) -> None:
-        """Go to a time of the episode, and go on as before."""
+        """Go to a time of the episode, and go on as before.
+
+        Raises:
+            UsageError: It is no finite number.
+        """
+        if not math.isfinite(time_s):
+            raise UsageError(f"time: expected seconds, got {time_s}")
         self._move_to(time_s / self.source.control_dt_s)
 
     def set_speed(self, speed: float) -> None:
@@ -209,4 +216,5 @@ class Player:
             # episode out anew.
             wanted = min(math.ceil(self._at) + 1, source.length)
             while len(source.frames) < wanted:
+                obey_interrupt()
                 source.extend()

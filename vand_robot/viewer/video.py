@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from vand_demos.system.files import library_errors, replacing
+from vand_demos.system.files import is_full, library_errors, replacing
 from vand_envs.errors import UsageError, VandError, did_you_mean
 from vand_envs.rendering import Renderer
 from vand_robot.viewer.motion import even_places, poses_at, timed_places
@@ -28,9 +27,6 @@ MAX_FRAMES_PER_S = 120.0
 """Highest frame rate that can be asked for."""
 
 _FULL = "the disk is full"
-_LEAST_BYTES = 64 * 1024
-"""A disk with less free space than this is full [bytes]."""
-
 _SUPERSAMPLING = 2  # In software rendering cheaper and smoother than multisampling.
 _QUALITY = 7  # Of 10, as imageio counts.
 
@@ -144,7 +140,7 @@ def write_video(
     width, height = (side * scale for side in size)
     with (
         Renderer(model, width, height, camera, fast=not shadows) as renderer,
-        _encoder(Path(path), written_as, size, fps) as encode,
+        _encoder(path, written_as, size, fps, len(places)) as encode,
     ):
         for frame, data in enumerate(poses_at(model, motion, places)):
             picture = Image.fromarray(renderer.render(data))
@@ -161,7 +157,7 @@ def write_video(
 
 @contextlib.contextmanager
 def _encoder(
-    path: Path, written_as: VideoFormat, size: tuple[int, int], fps: float
+    path: Path, written_as: VideoFormat, size: tuple[int, int], fps: float, pictures: int
 ) -> Iterator[Callable[[Image.Image], None]]:
     """A function that adds a picture to the video, which appears at `path` when the block ends."""
     with replacing(path, path.parent) as temporary:
@@ -187,8 +183,20 @@ def _encoder(
             yield encode
         finally:
             ffmpeg.close()  # waits until all is written
-        if not temporary.exists() or _is_full(path):  # FFmpeg may say it too late for a picture
-            raise VandError(f"cannot write {path}: {_FULL if _is_full(path) else 'FFmpeg failed'}")
+        _require_whole(path, temporary, pictures)
+
+
+def _require_whole(path: Path, temporary: Path, pictures: int) -> None:
+    """Raise VandError unless a video holds all its pictures: FFmpeg may not say what it lost."""
+    try:
+        found, _ = imageio_ffmpeg.count_frames_and_secs(str(temporary))
+    except (RuntimeError, OSError):
+        found = 0
+    if found != pictures:
+        why = (
+            _FULL if is_full(path.parent) else f"{found} of {pictures} pictures could be read back"
+        )
+        raise VandError(f"cannot write {path}: {why}")
 
 
 @contextlib.contextmanager
@@ -199,16 +207,11 @@ def _ffmpeg_errors(path: Path) -> Iterator[None]:
             yield
     except VandError as error:
         text = str(error.__cause__ or error)
-        if "No space left" in text or _is_full(path):
+        if "No space left" in text or is_full(path.parent):
             raise VandError(f"cannot write {path}: {_FULL}") from error
         if "FFMPEG COMMAND" not in text:
             raise
         raise VandError(f"cannot write {path}: FFmpeg stopped") from error
-
-
-def _is_full(path: Path) -> bool:
-    """Whether the disk of a file has no room for another picture."""
-    return shutil.disk_usage(path.parent).free < _LEAST_BYTES
 
 
 def _captioned(picture: Image.Image, text: str, time: str) -> Image.Image:

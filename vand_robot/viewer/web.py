@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from vand_demos.ui import LOOPBACK
+from vand_demos.ui.markdown import plain
 from vand_demos.ui.web_scene import HAND_VIEWS, add_scene, hand_view, look, place_camera
-from vand_demos.ui.web_server import invitation, web_server
+from vand_demos.ui.web_server import web_server
 from vand_envs import get_task
 from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.robots.base_reader import heading
@@ -27,6 +28,11 @@ _ALL = "all"
 
 _STYLE = """<title>vand-robot: replay</title>
 <style>.mantine-Notifications-root { display: none; }</style>"""
+
+_OBEY_S = 1.0 / 30.0
+"""Time in a frame for what was asked for; one thing is done in any case [s]."""
+_MOST_COMMANDS = 64
+"""Requests that wait for the loop; a person does not make so many."""
 
 _OWN_S = 0.6
 """The time bar does not move by itself for so long after somebody moved it [s]."""
@@ -45,6 +51,8 @@ class WebViewer(BaseViewer):
     """
 
     is_open = True  # until the process is interrupted
+    address = ""
+    """Where the page is, once it is served."""
 
     def __init__(
         self,
@@ -68,12 +76,12 @@ class WebViewer(BaseViewer):
 
     def open(self) -> None:
         """Begin to serve the page, and say where it is."""
-        server = web_server(self._host, self._port, overlay=_STYLE)
-        self._server = self._opened.enter_context(server)
+        page = self._opened.enter_context(web_server(self._host, self._port, overlay=_STYLE))
+        self._server, self.address = page.viser, page.address
         self.change_scene()
         self._add_controls()
         self._refresh()
-        self._announce(invitation(self._server, self._host))
+        self._announce(page.invitation)
 
     def change_scene(self) -> None:
         """Put `self.scene` on the page."""
@@ -92,11 +100,16 @@ class WebViewer(BaseViewer):
         ]
 
     def obey(self) -> None:
-        """Do what was asked for since the last call."""
+        """Do what was asked for, as much of it as there is time for in a frame."""
+        end = time.perf_counter() + _OBEY_S
         while not self._commands.empty():
             self.player.attempt(self._commands.get())
             self._values.clear()
             self.refresh_soon()
+            if (
+                time.perf_counter() > end
+            ):  # the rest in the next frame, unless the process is to end
+                break
 
     def sync(self) -> None:
         """Draw the pose where it changed; now and then texts, controls and the plot."""
@@ -181,7 +194,9 @@ class WebViewer(BaseViewer):
             gui.add_command(label, hotkey=key).on_trigger(lambda _, act=act: self._ask(act))
 
     def _ask(self, command: Callable[[], object]) -> None:
-        self._commands.put(command)
+        """Have the loop do something; what it cannot keep up with is not asked for."""
+        if self._commands.qsize() < _MOST_COMMANDS:
+            self._commands.put(command)
 
     @staticmethod
     def _changed(event: Any) -> bool:
@@ -311,18 +326,18 @@ def _heading(player: Player) -> str:
     now = player.frame
     time_s = f"{player.time_s:.1f} of {player.length_s:.1f} s"
     lines = [
-        f"#### {now.instruction[0].upper()}{now.instruction[1:]}",
-        f"**{now.standing}** · {time_s}",
+        f"#### {plain(now.instruction[:1].upper() + now.instruction[1:])}",
+        f"**{plain(now.standing)}** · {time_s}",
     ]
     title = player.source.title
     if player.live and player.live.touched:
         title += ", interfered with: not the evaluated episode"
-    lines.append(title)
+    lines.append(plain(title))
     if player.beside is not None:
         then, _, _ = player.around(player.beside)
-        lines.append(f"On the right: {player.beside.title}: {then.progress_text}")
+        lines.append(f"On the right: {plain(player.beside.title)}: {plain(then.progress_text)}")
     if player.message:
-        lines.append(f"**{player.message}**")
+        lines.append(f"**{plain(player.message)}**")
     return "\n\n".join(lines)
 
 

@@ -24,7 +24,8 @@ from vand_demos.storage.writer import (
     rewriting,
     write_splits,
 )
-from vand_demos.system.files import expanded, file_path
+from vand_demos.system.files import expanded, file_path, is_full
+from vand_demos.system.isolation import LostProcessError
 from vand_envs.errors import UsageError, VandError, unknown_name
 
 FORMATS = ("lerobot", "minari", "robomimic")
@@ -73,9 +74,12 @@ def export_dataset(path: str | Path, out: str | Path, format_name: str) -> Conve
         if not dataset.names:
             raise VandError(f"{path}: the data set is empty")
         with new_folder(out, "h5py", "minari", "pyarrow", "imageio", "PIL") as folder:
-            converter.write(
-                dataset, folder.resolve(), _name(out)
-            )  # Minari joins relative ones twice
+            try:  # Minari joins relative paths twice
+                converter.write(dataset, folder.resolve(), _name(out))
+            except LostProcessError as error:
+                why = f"the process that does it {error}; is the disk full?"
+                why = "the disk is full" if is_full(folder) else why
+                raise VandError(f"cannot write {out}: {why}") from error
         return Conversion(out, len(dataset), dataset.total, str(converter.NOTE))
 
 

@@ -46,37 +46,69 @@ _METADATA, _ARRAYS = Path("data/metadata.json"), Path("data/main_data.hdf5")
 TRIAL_MEMORY_BYTES = 1 << 30
 """Limit of memory for opening a folder for trial [bytes]."""
 
+EPISODE_S = 600.0
+"""Time that writing one episode may take [s]."""
+
 _OURS = "vand_robot"
 _STATES, _PARTS, _DISTURBED = "states", "action_dict", "disturbed"
 
 
 def write(dataset: DemoDataset, folder: Path, name: str) -> None:
-    """Write a data set that has episodes into an empty folder.
+    """Write a data set that has episodes into an empty folder, from another process.
+
+    HDF5 crashes the process that writes a file where the disk refuses it: Minari's own calls have
+    no way to claim the space before.
 
     Raises:
         UsageError: The name is none that Minari gives to a data set.
-        VandError: The data set is damaged.
+        VandError: The data set is damaged, or the disk is full or fails.
     """
     try:
         parse_dataset_id(name)
     except (ValueError, TypeError) as error:  # the latter where the version is missing
         raise UsageError(f"Minari names data sets like 'wipe-v0', not {name!r}") from error
-    extras = Extras.of(dataset)
-    first = dataset.episode(dataset.names[0], states=False, next_observations=False)
-    storage = MinariStorage.new(
-        folder / "data",
-        observation_space=spaces.Dict(
-            {key: _space(key, rows) for key, rows in first.observations.items()}
-        ),
-        action_space=_action_space(first),
-        env_spec=_env_spec(dataset.env_args),
-        jpeg_encoding=False,  # it would change the images
-    )
-    about = {"dataset_id": name, "minari_version": minari.__version__, _OURS: extras.to_json()}
-    storage.update_metadata(about)
-    for index, episode in enumerate(dataset):
-        storage.update_episodes([_buffer(episode)])
-        storage.update_episode_metadata([_metadata(episode)], [index])
+    for _ in run_apart(
+        "vand_demos.interop.minari:iterate_written",
+        [str(dataset.path), str(folder), name],
+        patience_s=EPISODE_S,
+    ):
+        pass
+
+
+def iterate_written(path: str, folder: str, name: str) -> Iterator[int]:
+    """Write the data set at a path into an empty folder, and look whether it is whole.
+
+    Yields:
+        The number of episodes that are written.
+
+    Raises:
+        VandError: See `write`.
+    """
+    data = Path(folder) / "data"
+    with (
+        DemoDataset.open(path) as dataset,
+        library_errors("write", Path(name), *_LIBRARIES, "gymnasium", "numpy"),
+    ):
+        extras = Extras.of(dataset)
+        first = dataset.episode(dataset.names[0], states=False, next_observations=False)
+        storage = MinariStorage.new(
+            data,
+            observation_space=spaces.Dict(
+                {key: _space(key, rows) for key, rows in first.observations.items()}
+            ),
+            action_space=_action_space(first),
+            env_spec=_env_spec(dataset.env_args),
+            jpeg_encoding=False,  # it would change the images
+        )
+        about = {"dataset_id": name, "minari_version": minari.__version__, _OURS: extras.to_json()}
+        storage.update_metadata(about)
+        for index, episode in enumerate(dataset):
+            storage.update_episodes([_buffer(episode)])
+            storage.update_episode_metadata([_metadata(episode)], [index])
+            yield index + 1
+        there = MinariStorage.read(data).get_episodes(range(len(dataset)))
+        if sum(len(content["actions"]) for content in there) != dataset.total:
+            raise VandError(f"cannot write {name}: what is on the disk is not whole")
 
 
 def _space(key: str, rows: NDArray[Any]) -> spaces.Box:

@@ -20,6 +20,9 @@ TEMPORARY_SUFFIX = ".tmp"
 _BLOCK_BYTES = 1 << 20
 """Written at once where a file has to be filled [bytes]."""
 
+_LEAST_BYTES = 64 * 1024
+"""A disk with less free space than this is full [bytes]."""
+
 _ATTEMPTS = 100
 """How often to try for a lock file that others keep deleting, before giving up."""
 
@@ -138,12 +141,19 @@ def _origin(error: Exception, libraries: tuple[str, ...]) -> str:
 
 def _reason(error: Exception) -> str:
     """The gist of an error, on one line."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in text:
         return "the disk is full"
+    if os.strerror(errno.EFBIG) in text:  # HDF5 says much more
+        return os.strerror(errno.EFBIG)
     if isinstance(error, OSError) and error.errno and error.strerror:
         return error.strerror
-    text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of a folder has hardly any room."""
+    return shutil.disk_usage(folder).free < _LEAST_BYTES
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Runs a function in a process of its own, which a damaged or hostile file may crash or stop."""
 
+import ctypes
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -58,9 +60,11 @@ def run_apart(
     with subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", _CHILD, function, str(memory_bytes or 0), *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdin=subprocess.PIPE,  # which ends with this process
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # Ctrl-C in the terminal is for this process to deal with
     ) as process:
         error, started = None, False
         try:
@@ -96,6 +100,7 @@ _CHILD = "import sys; from vand_demos.system.isolation import serve; serve(*sys.
 
 def serve(function: str, memory_bytes: str, *arguments: str) -> None:
     """The other end of `run_apart`: prints one JSON message a line."""
+    _end_with_parent()
     module, _, name = function.partition(":")
     generator = getattr(import_module(module), name)
     # Where memory cannot be limited, the time limit must do.
@@ -108,6 +113,27 @@ def serve(function: str, memory_bytes: str, *arguments: str) -> None:
             _send({"item": item})
     except (VandError, MemoryError) as error:
         _send({"error": str(error) or "out of memory"})
+
+
+_PR_SET_PDEATHSIG = 1
+"""Linux: the signal that a process gets when its parent ends; see prctl(2)."""
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that began it is gone, in whatever way.
+
+    The kernel does it on Linux, even while a library hangs; elsewhere a thread that waits for the
+    end of standard input, which the parent alone holds open.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_await_end, daemon=True).start()
+
+
+def _await_end() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(1)  # nobody is left to hear of it
 
 
 def _send(message: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def run(
     begun: deque[float] = deque(maxlen=round(3.0 / dt) + 1)  # of the last three seconds
     switch_s = sys.getswitchinterval()
     sys.setswitchinterval(THREAD_SWITCH_S)
-    with Interrupt() as interrupt:
+    with Interrupt(limited=True) as interrupt:
         try:
             while not session.finished:
                 interrupt.obey()

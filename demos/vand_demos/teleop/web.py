@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from concurrent.futures import Future, wait
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from threading import Lock
 from typing import Any, cast
@@ -20,12 +20,14 @@ import numpy as np
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from vand_demos.system.json_record import JsonRecord, parse_json
 from vand_demos.teleop.device import EVENTS, SLOW, START_SPEED, Command, Event
 from vand_demos.teleop.devices import DeviceOptions
 from vand_demos.teleop.gizmo import product, pull, rotation_between
 from vand_demos.teleop.status import Status, Vector3
 from vand_demos.ui.web_scene import HAND_VIEWS, add_scene, hand_view, look, place_camera
-from vand_demos.ui.web_server import invitation, web_server
+from vand_demos.ui.web_server import web_server
+from vand_envs.errors import VandError
 from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.robots.base_reader import heading
 from vand_envs.typing import FloatArray, IntArray
@@ -53,6 +55,14 @@ HOLDS: dict[str, tuple[int, float]] = {
 }
 """Button that can be held -> index into the twist (9,), and the sign."""
 
+GOODBYE_S = 0.3
+"""Time that pages are given to hear that the session is over [s]."""
+SLOWEST = 0.01
+"""Least speed that a page may ask for [of full speed]."""
+
+_SOURCE = "page"
+_MOST_EVENTS = 16
+"""Events that wait for the loop; more than a person can ask for in a control step."""
 _CAMERA = "overview"
 _VIEW_EVENTS = tuple(f"view {name}" for name in (*HAND_VIEWS, _CAMERA))
 
@@ -82,9 +92,10 @@ class WebDevice:
         self._model = options.world.model
         self._speed = START_SPEED
         self._lock = Lock()  # what follows is shared with the server's thread
-        self._pages: list[ServerConnection] = []
+        self._pages: list[ServerConnection] = []  # the first one drives
+        self._numbers: dict[ServerConnection, str] = {}
         self._heard = -np.inf  # when the driving page was last heard of, monotonic [s]
-        self._page: dict[str, Any] = {}  # what it said last
+        self._page = _PageState()  # what it said last
         self._telling: dict[ServerConnection, Future[None]] = {}
         self._events: list[Event] = []
         self._gripper = 1.0
@@ -95,11 +106,19 @@ class WebDevice:
 
         self._open = contextlib.ExitStack()
         overlay = files("vand_demos").joinpath("teleop", "page.html").read_text("utf-8")
-        self._server = self._open.enter_context(
+        page = self._open.enter_context(
             web_server(
-                options.host, options.port, overlay=overlay, channels={"/pilot": self._converse}
+                options.host,
+                options.port,
+                overlay=overlay,
+                channels={"pilot": self._converse},
+                drives=self._drives,
+                left=self._let_go,
             )
         )
+        self.address = page.address
+        """Where the page is."""
+        self._server = page.viser
         self._site = int(self._model.site(ROBOT_PREFIX + self._robot.ee_site).id)
         data = mujoco.MjData(self._model)
         mujoco.mj_forward(self._model, data)
@@ -113,7 +132,6 @@ class WebDevice:
             _GIZMO, scale=_GIZMO_SCALE, depth_test=False, line_width=4.0
         )
         self._gizmo.on_update(self._on_drag)
-        self.port: int = self._server.get_port()
         self._target_mark = self._server.scene.add_mesh_simple(
             "/target",
             *_arrow(),
@@ -123,20 +141,20 @@ class WebDevice:
             receive_shadow=False,
             visible=False,
         )
-        options.announce(invitation(self._server, options.host))
+        options.announce(page.invitation)
 
     def read(self) -> Command:
         """Command of the page now."""
         with self._lock:
             events, self._events = tuple(self._events), []
             silence = time.monotonic() - self._heard
-            present = silence < GONE_S and self._page["visible"]
+            present = silence < GONE_S and self._page.visible
             if not present:
                 self._dragged = False
             if not present or silence > SILENCE_S:
                 return Command(gripper=self._gripper, events=events, present=present)
             twist = np.zeros(9)
-            for name in self._page["held"]:
+            for name in self._page.held:
                 index, sign = HOLDS[name]
                 twist[index] += sign
             if self._dragged:
@@ -153,7 +171,7 @@ class WebDevice:
                 ee_linear=_vector(twist[3:6]),
                 ee_angular=_vector(twist[6:]),
                 gripper=self._gripper,
-                speed=self._page["speed"] * (SLOW if self._page["slow"] else 1.0),
+                speed=self._page.speed * (SLOW if self._page.slow else 1.0),
                 events=events,
             )
 
@@ -172,7 +190,7 @@ class WebDevice:
             self._look(self._view)
             self._view = None
         with self._lock:
-            pages, sent_ms = list(self._pages), self._page.get("sent_ms")
+            pages, sent_ms = list(self._pages), self._page.sent_ms
         content = {
             **asdict(status),
             "next_step": status.next_step,
@@ -191,7 +209,7 @@ class WebDevice:
         with self._lock:
             pages = list(self._pages)
         goodbye = {"ended": "The session is over. You can close this page."}
-        wait([self._tell(page, goodbye) for page in pages], timeout=1.0)
+        wait([self._tell(page, goodbye) for page in pages], timeout=GOODBYE_S)
         self._open.close()
 
     def _observe(self, pose: Any) -> None:
@@ -224,12 +242,26 @@ class WebDevice:
             self._target_quat = np.array(event.target.wxyz, np.float64)
             if event.phase == "start":
                 self._grab_quat, self._grab_ee_quat = self._target_quat, self._ee_quat
-            self._dragged = event.phase != "end"
+                self._dragged = True
+            elif event.phase == "end":
+                self._dragged = False
 
-    async def _converse(self, page: ServerConnection) -> None:
+    def _drives(self, number: str) -> bool:
+        """Whether the page of that number is the one that drives; on the server's thread."""
+        with self._lock:
+            return bool(self._pages) and self._numbers[self._pages[0]] == number
+
+    def _let_go(self, number: str) -> None:
+        """End what a page drags that is gone; on the server's thread."""
+        if self._drives(number):
+            with self._lock:
+                self._dragged = False
+
+    async def _converse(self, page: ServerConnection, number: str) -> None:
         """Listen to one page until it goes; on the server's thread."""
         with self._lock:
             self._pages.append(page)
+            self._numbers[page] = number
         try:
             await page.send(json.dumps({"speed": self._speed}))
             async for text in page:
@@ -241,11 +273,12 @@ class WebDevice:
                 if self._pages[0] is page:
                     self._heard, self._dragged = -np.inf, False
                 self._pages.remove(page)
+                del self._numbers[page]
 
     def _hear(self, page: ServerConnection, text: str | bytes) -> None:
         try:
-            said = _checked(json.loads(text))
-        except (ValueError, TypeError, KeyError, RecursionError):
+            said = _PageState.of(text)
+        except VandError:
             return  # not from our page
         with self._lock:
             if self._pages[0] is not page:
@@ -253,13 +286,14 @@ class WebDevice:
                     return
                 self._pages.remove(page)
                 self._pages.insert(0, page)
+                self._dragged = False  # by the page before
             self._page, self._heard = said, time.monotonic()
-            if said["event"] == "gripper":
+            if said.event == "gripper":
                 self._gripper = -self._gripper
-            elif str(said["event"]).startswith("view "):
-                self._view = said["event"].removeprefix("view ")
-            elif said["event"] is not None:
-                self._events.append(cast("Event", said["event"]))
+            elif said.event in _VIEW_EVENTS:
+                self._view = said.event.removeprefix("view ")
+            elif said.event and len(self._events) < _MOST_EVENTS:
+                self._events.append(cast("Event", said.event))
 
     def _tell(self, page: ServerConnection, content: dict[str, Any]) -> Future[None]:
         """Send to a page without waiting for it."""
@@ -285,23 +319,36 @@ def _arrow() -> tuple[FloatArray, IntArray]:
     return vertices, np.concatenate([side, lid])
 
 
-def _checked(said: Any) -> dict[str, Any]:
-    """Read a message of the page, and check it.
+@dataclass(frozen=True)
+class _PageState:
+    """What a page says: what is held there, and what was asked for."""
 
-    Raises:
-        ValueError: It is something else; also TypeError and KeyError.
-    """
-    event, speed = said["event"], float(said["speed"])
-    if event not in (None, "gripper", *_VIEW_EVENTS, *EVENTS) or not 0.0 < speed <= 1.0:
-        raise ValueError(said)
-    return {
-        "held": [name for name in said["held"] if name in HOLDS],
-        "event": event,
-        "speed": speed,
-        "slow": bool(said["slow"]),
-        "visible": bool(said["visible"]),
-        "sent_ms": float(said["sent_ms"]),
-    }
+    held: tuple[str, ...] = ()
+    event: str = ""
+    speed: float = START_SPEED
+    slow: bool = False
+    visible: bool = False
+    sent_ms: float | None = None
+
+    @classmethod
+    def of(cls, text: str | bytes) -> "_PageState":
+        """Read a message of the page.
+
+        Raises:
+            VandError: It is something else.
+        """
+        said = JsonRecord.of(_SOURCE, parse_json(text, _SOURCE))
+        event = said.optional_text("event") or ""
+        if event not in ("", "gripper", *_VIEW_EVENTS, *EVENTS):
+            raise said.mistake("event", "an event")
+        return cls(
+            tuple(name for name in said.text_list("held") if name in HOLDS),
+            event,
+            said.number("speed", SLOWEST, 1.0),
+            said.flag("slow"),
+            said.flag("visible"),
+            said.number("sent_ms"),
+        )
 
 
 def _vector(array: FloatArray) -> Vector3:

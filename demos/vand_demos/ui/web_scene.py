@@ -1,5 +1,6 @@
 """A MuJoCo world on a viser page: geometry, light, floor and camera."""
 
+import contextlib
 import copy
 import math
 from collections.abc import Mapping
@@ -130,7 +131,8 @@ def hand_view(view: str, hand: FloatArray, yaw: float) -> tuple[FloatArray, Floa
 def look(server: Any, position: FloatArray, target: FloatArray) -> None:
     """Move the camera of every page of a `viser.ViserServer`."""
     for client in server.get_clients().values():
-        with client.atomic():
+        # viser refuses a place that a page has its camera at already.
+        with contextlib.suppress(ValueError), client.atomic():
             client.camera.position, client.camera.look_at = position, target
 
 

@@ -1,17 +1,25 @@
-"""A viser server that only its own page may talk to.
+"""A viser server that only its own pages may talk to.
 
 viser answers whoever reaches its port. A page of any web site can try every port of this machine,
 so each request must say that it comes from the page that was served here: its `Origin` is the
 `Host` that it asks for. And that host must be an address or a name of this machine, or else a name
-that somebody points at it (DNS rebinding) would be an origin like any other.
+that somebody points at it (DNS rebinding) would be an origin like any other. Other programs of this
+machine are kept out by a random token in the address. Behind it, each page that is opened gets a
+number of its own in its address, which tells its connections from those of other pages.
 """
 
+import asyncio
 import contextlib
+import hmac
 import io
 import ipaddress
 import logging
+import re
+import secrets
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from threading import Lock
 from typing import Any
@@ -24,15 +32,67 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from vand_demos.ui import LOOPBACK
+from vand_demos.ui.web_gate import MAX_MESSAGE_BYTES, PageMessages
 from vand_envs.errors import UsageError, VandError
 
-Channel = Callable[[ServerConnection], Awaitable[None]]
-"""Talks to the page over a web socket of its own, on the server's thread, until it returns."""
+Channel = Callable[[ServerConnection, str], Awaitable[None]]
+"""Talks to a page, whose number it is told, over a web socket of its own, on the server's thread,
+until it returns."""
 
-CLOSE_TIMEOUT_S = 1.0
+CLOSE_TIMEOUT_S = 0.5
 """How long a browser that hangs may delay the end of a session [s]."""
 
+_TOKEN_BYTES, _PAGE_BYTES = 16, 8
 _one_at_a_time = Lock()
+
+
+def _nobody(page: str) -> bool:  # noqa: ARG001
+    return False
+
+
+def _ignore(page: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class WebServer:
+    """A page that is served."""
+
+    viser: viser.ViserServer
+    """What draws it."""
+    host: str
+    """Address or name that it listens on."""
+    token: str
+    """What an address must begin with."""
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        return self.viser.get_port()
+
+    @property
+    def address(self) -> str:
+        """The address to open."""
+        name = self.host
+        if name in ("0.0.0.0", "::", ""):  # noqa: S104
+            name = socket.gethostname()
+        name = f"[{name}]" if ":" in name else name
+        return f"http://{name}:{self.port}/{self.token}/"
+
+    @property
+    def invitation(self) -> str:
+        """Text that tells a person how to open the page: its address, and the way there by ssh."""
+        if self.host != LOOPBACK:
+            return (
+                f"open {self.address}\n"
+                "warning: whoever can reach this machine and sees that address can open it;"
+                " without --host only this machine can"
+            )
+        return (
+            f"open {self.address}\n"
+            f"from another machine: ssh -L {self.port}:{self.host}:{self.port}"
+            f" {socket.gethostname()}, then open the same address there"
+        )
 
 
 @contextlib.contextmanager
@@ -42,14 +102,18 @@ def web_server(
     *,
     overlay: str = "",
     channels: Mapping[str, Channel] | None = None,
-) -> Iterator[viser.ViserServer]:
+    drives: Callable[[str], bool] = _nobody,
+    left: Callable[[str], None] = _ignore,
+) -> Iterator[WebServer]:
     """Serve a page.
 
     Args:
         host: Address or name to listen on.
-        port: Port; 0 takes a free one, see `server.get_port()`.
+        port: Port; 0 takes a free one.
         overlay: HTML that is added to viser's page; its scripts run.
-        channels: Path -> who answers a web socket of that path, beside viser's own.
+        channels: Name, the end of a path -> who answers its web sockets, beside viser's own.
+        drives: Whether the page of a number may move what is in the scene; asked each time.
+        left: Told the number of a page whose connection to viser has ended.
 
     Yields:
         The server. It says nothing on the terminal, and stops at the end of the block.
@@ -61,10 +125,11 @@ def web_server(
         socket.create_server((host, port)).close()  # viser would try other ports, without end
     except (OSError, OverflowError) as error:
         raise UsageError(f"cannot listen on {host}:{port}: {error}") from error
-    with _through(_Gate(host, overlay, channels or {})), _silence():
-        server = viser.ViserServer(host=host, port=port, verbose=False)
+    gate = _Gate(host, overlay, channels or {}, drives, left)
+    with _through(gate), _silence():
+        server = gate.server = viser.ViserServer(host=host, port=port, verbose=False)
     try:
-        yield server
+        yield WebServer(server, host, gate.token)
     finally:
         with _silence():  # it announces its end
             server.stop()
@@ -77,31 +142,95 @@ def _silence() -> contextlib.redirect_stdout[io.StringIO]:
 class _Gate:
     """Stands before viser: refuses strangers, extends the page, and serves further channels."""
 
-    def __init__(self, host: str, overlay: str, channels: Mapping[str, Channel]) -> None:
+    def __init__(
+        self,
+        host: str,
+        overlay: str,
+        channels: Mapping[str, Channel],
+        drives: Callable[[str], bool],
+        left: Callable[[str], None],
+    ) -> None:
         self._host, self._overlay, self._channels = host, overlay.encode(), channels
+        self._drives, self._left = drives, left
+        self.token = secrets.token_urlsafe(_TOKEN_BYTES)
+        self.server: viser.ViserServer | None = None
         self.used = False
+        self._connections: Counter[str] = Counter()  # of each page
 
-    def serve(self, handler: Channel, host: str, port: int, **options: Any) -> Any:
+    def serve(self, handler: Any, host: str, port: int, **options: Any) -> Any:
         """Take the place of `websockets.asyncio.server.serve`."""
         self.used = True
         answer = options.pop("process_request")
         options["logger"] = _logger
         options["close_timeout"] = CLOSE_TIMEOUT_S
+        options["max_size"] = MAX_MESSAGE_BYTES
 
         def process_request(connection: ServerConnection, request: Request) -> Response | None:
-            if (reason := refusal(request, self._host)) is not None:
-                return connection.respond(HTTPStatus.FORBIDDEN, f"{reason}\n")
-            is_page = request.path.partition("?")[0] in ("/", "/index.html")
-            if is_page and "Accept-Encoding" in request.headers:
-                del request.headers["Accept-Encoding"]  # nothing can be added to gzip
-            response: Response | None = answer(connection, request)
-            return self._extended(response) if response is not None and is_page else response
+            return self._answer(connection, request, answer)
 
         async def handle(connection: ServerConnection) -> None:
-            path = connection.request.path if connection.request else ""
-            await self._channels.get(path, handler)(connection)
+            await self._handle(connection, handler)
 
         return _serve(handle, host, port, process_request=process_request, **options)
+
+    def _answer(
+        self, connection: ServerConnection, request: Request, answer: Any
+    ) -> Response | None:
+        """The response to a request; None where it opens a web socket."""
+        if (refused := refusal(request, self._host)) is not None:
+            return connection.respond(refused[0], f"{refused[1]}\n")
+        path = request.path.partition("?")[0]
+        address = _Address.of(path, self.token)
+        if address is None:
+            return connection.respond(
+                HTTPStatus.NOT_FOUND, "open the address that was printed, as a whole\n"
+            )
+        if "Upgrade" in request.headers:
+            return self._upgrade(connection, request, address)
+        if address.channel:
+            return connection.respond(HTTPStatus.NOT_FOUND, "there is no such page\n")
+        if not address.page or self._connections[address.page] or not path.endswith("/"):
+            return self._to_new_page(connection)
+        whole = Request("/", Headers(Host="localhost"))  # nothing can be added to gzip
+        response: Response | None = answer(connection, whole)
+        return None if response is None else self._extended(response)
+
+    def _upgrade(
+        self, connection: ServerConnection, request: Request, address: "_Address"
+    ) -> Response | None:
+        if not address.page or address.channel not in ("", *self._channels):
+            return connection.respond(HTTPStatus.NOT_FOUND, "there is no such page\n")
+        protocols = ",".join(request.headers.get_all("Sec-WebSocket-Protocol"))
+        if not address.channel and _PROTOCOL not in re.split(r"[\s,]+", protocols):
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"expected {_PROTOCOL}\n")
+        return None
+
+    def _to_new_page(self, connection: ServerConnection) -> Response:
+        """Send a browser on to a page of its own, without what another page wrote behind a `?`."""
+        response = connection.respond(HTTPStatus.FOUND, "")
+        response.headers["Location"] = f"/{self.token}/{secrets.token_hex(_PAGE_BYTES)}/"
+        return response
+
+    async def _handle(self, connection: ServerConnection, handler: Any) -> None:
+        """Serve a web socket of a page."""
+        path = connection.request.path if connection.request else ""
+        address = _Address.of(path.partition("?")[0], self.token)
+        if address is None:
+            return
+        page = address.page
+        self._connections[page] += 1
+        try:
+            if address.channel:
+                await self._channels[address.channel](connection, page)
+            else:
+                messages = PageMessages(lambda: self.server, lambda: self._drives(page))
+                await handler(_Guarded(connection, messages))
+        finally:
+            self._connections[page] -= 1
+            if not self._connections[page]:
+                del self._connections[page]
+            if not address.channel:
+                self._left(page)
 
     def _extended(self, response: Response) -> Response:
         head, end, tail = response.body.rpartition(b"</body>")
@@ -109,9 +238,54 @@ class _Gate:
         headers = Headers(response.headers)
         del headers["Content-Length"]
         headers["Content-Length"] = str(len(body))
-        # Nobody may show the page inside another one, and have a click there drive the robot.
+        # Nobody may show the page inside another one, and have a click there drive the robot; and
+        # nobody is told the address.
         headers["Content-Security-Policy"] = "frame-ancestors 'none'"
+        headers["Referrer-Policy"] = "no-referrer"
+        headers["Cache-Control"] = "no-store"
         return Response(response.status_code, response.reason_phrase, headers, body)
+
+
+@dataclass(frozen=True)
+class _Address:
+    """What a path asks for."""
+
+    page: str
+    """Number of the page; empty before it has one."""
+    channel: str
+    """Name of a further channel, or empty."""
+
+    @classmethod
+    def of(cls, path: str, token: str) -> "_Address | None":
+        """Read a path; None where it does not begin with the token, or is of another form."""
+        found = _PATH.fullmatch(path)
+        if found is None or not hmac.compare_digest(found["token"], token):
+            return None
+        return cls(found["page"] or "", found["channel"] or "")
+
+
+_PATH = re.compile(
+    rf"/(?P<token>[\w-]{{1,64}})"
+    rf"(?:/(?P<page>[0-9a-f]{{{2 * _PAGE_BYTES}}})(?:/(?P<channel>[a-z]{{1,16}}))?)?/?",
+    re.ASCII,
+)
+_PROTOCOL = f"viser-v{viser.__version__}"
+
+
+class _Guarded:
+    """A connection of which viser receives only what it may."""
+
+    def __init__(self, connection: ServerConnection, messages: PageMessages) -> None:
+        self._connection, self._messages = connection, messages
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def recv(self) -> str | bytes:
+        """The next message that is one of viser's page."""
+        while not self._messages.admits(raw := await self._connection.recv()):
+            await asyncio.sleep(0)  # who floods it must not keep the others waiting
+        return raw
 
 
 _serve = websockets.asyncio.server.serve
@@ -139,23 +313,30 @@ def _through(gate: _Gate) -> Iterator[None]:
         )
 
 
-def refusal(request: Request, host: str) -> str | None:
+def refusal(request: Request, host: str) -> tuple[HTTPStatus, str] | None:
     """Why a request is not answered, or None where it is.
 
     Args:
         request: What came, for the page or for a web socket.
         host: Name or address that the server listens on.
     """
-    asked = request.headers.get("Host", "")
-    if not _is_own(urlsplit(f"//{asked}").hostname or "", host):
-        return f"{asked!r} is not a name of this server"
-    origin = request.headers.get("Origin")
-    if origin is None:
+    hosts, origins = request.headers.get_all("Host"), request.headers.get_all("Origin")
+    if len(hosts) != 1 or len(origins) > 1:
+        return HTTPStatus.BAD_REQUEST, "expected one Host, and one Origin at most"
+    (asked,) = hosts
+    try:
+        name = urlsplit(f"//{asked}").hostname or ""
+    except ValueError:  # half an IPv6 address
+        return HTTPStatus.BAD_REQUEST, f"{asked!r} is no name of a server"
+    if not _is_own(name, host):
+        return HTTPStatus.FORBIDDEN, f"{asked!r} is not a name of this server"
+    if not origins:
         # A browser names the origin of every web socket; a page itself has none yet.
-        return "expected an Origin" if "Upgrade" in request.headers else None
-    scheme, _, rest = origin.partition("://")
+        lacks = "Upgrade" in request.headers
+        return (HTTPStatus.FORBIDDEN, "expected an Origin") if lacks else None
+    scheme, _, rest = origins[0].partition("://")
     if scheme not in ("http", "https") or rest != asked:
-        return f"pages of {origin!r} may not talk to {asked!r}"
+        return HTTPStatus.FORBIDDEN, f"pages of {origins[0]!r} may not talk to {asked!r}"
     return None
 
 
@@ -168,19 +349,3 @@ def _is_own(name: str, host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def invitation(server: viser.ViserServer, host: str) -> str:
-    """Text that tells a person how to open the page: its address, and the way there by ssh."""
-    port = server.get_port()
-    if host != LOOPBACK:
-        name = socket.gethostname() if host in ("0.0.0.0", "::", "") else host  # noqa: S104
-        return (
-            f"open http://{name}:{port}\n"
-            f"warning: whoever can reach {name} can open it; without --host only this machine can"
-        )
-    return (
-        f"open http://{host}:{port}\n"
-        f"from another machine: ssh -L {port}:{host}:{port} {socket.gethostname()},"
-        f" then open the same address there"
-    )
