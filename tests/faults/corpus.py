@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.faults import others
 from tests.faults.exports import export_of
 from tests.faults.runs import checkpoint, training_run
 from tests.faults.sound import Damaged, Sound
@@ -24,13 +25,15 @@ COUNTS: Mapping[str, int] = {
 
 def cases() -> Iterator[tuple[str, int]]:
     """Every damaged input: kind and index."""
-    return ((kind, index) for kind, count in COUNTS.items() for index in range(count))
+    counts = {**COUNTS, **others.COUNTS}
+    return ((kind, index) for kind, count in counts.items() for index in range(count))
 
 
 def damage(kind: str, index: int, sound: Sound, folder: Path, seed: int = SEED) -> Damaged:
     """Makes the damaged input of a kind and index in an empty folder."""
-    rng = np.random.default_rng([seed, list(COUNTS).index(kind), index])
-    return _KINDS[kind](rng, sound, folder)
+    kinds = {**_KINDS, **others.KINDS}
+    rng = np.random.default_rng([seed, list(kinds).index(kind), index])
+    return kinds[kind](rng, sound, folder)
 
 
 _KINDS: Mapping[str, Callable[[np.random.Generator, Sound, Path], Damaged]] = {
