@@ -16,6 +16,7 @@ from vand_robot.cli.options import PROGRAM, example
 from vand_robot.cli.quickstart import quickstart_command
 from vand_robot.cli.record import record_command
 from vand_robot.cli.replay import replay_command
+from vand_robot.cli.reproduce import reproduce_command
 from vand_robot.cli.tasks import tasks_command
 from vand_robot.cli.train import train_command
 
@@ -63,6 +64,7 @@ for _name, _command, _example in (
     ("evaluate", evaluate_command, "evaluate runs/wipe --suite robustness"),
     ("compare", compare_command, "compare runs --out comparison"),
     ("replay", replay_command, "replay runs/wipe --task wipe --viewer web"),
+    ("reproduce", reproduce_command, "reproduce runs/wipe --out runs/wipe-again"),
     ("quickstart", quickstart_command, "quickstart --out quickstart"),
 ):
     app.command(_name, epilog=example(f"{PROGRAM} {_example}"))(_command)

@@ -8,6 +8,7 @@ from rich.console import Console
 from vand_demos.storage.layout import waiting_note
 from vand_demos.storage.reader import DemoDataset
 from vand_robot.config.loading import load_config
+from vand_robot.config.schema import TrainConfig
 from vand_robot.evaluation.evaluate import ValidationScore
 from vand_robot.evaluation.reference import references_from_datasets, to_extras
 from vand_robot.training.trainer import TrainResult, train
@@ -40,6 +41,18 @@ def run_training(
         VandError: Unusable data; see `train`.
     """
     config = load_config(config_path, overrides)
+    return train_configured(config, out, resume=resume, force=force, console=console)
+
+
+def train_configured(
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    console: Console | None = None,
+) -> TrainResult:
+    """As `run_training`, of a configuration that was read already."""
     if console is not None:
         for note in _notes(config.data):
             console.print(note)

@@ -50,12 +50,15 @@ def _libraries() -> Iterator[str]:
 def differing_facts(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """The facts that two machines or environments do not share, each in words.
 
-    A fact that is known of one alone is left out: nothing can be said about it.
+    A fact that is known of one alone is left out: nothing can be said about it. An environment
+    variable that is not there is known not to be set.
     """
+    unset = dict.fromkeys(_VARIABLES, "not set")
+    old, new = ({**unset, **facts} for facts in (before, now))
     return [
-        f"{name} differs ({before[name]!r:.80}; {now[name]!r:.80})"
-        for name in before
-        if name in now and before[name] != now[name]
+        f"{name} differs ({old[name]!r:.80}; {new[name]!r:.80})"
+        for name in old
+        if name in new and old[name] != new[name]
     ]
 
 
