@@ -12,6 +12,8 @@ CONFIG_FILE = "config.yaml"
 CONFIG_HEADER = "# A vand-robot training run"
 """First line of a run's configuration, by which a run's folder is told from any other."""
 METRICS_FILE = "metrics.jsonl"
+PROVENANCE_FILE = "provenance.json"
+"""The machine, software and data that produced a run."""
 TENSORBOARD_FOLDER = "tensorboard"
 NON_FINITE = "non-finite.safetensors"
 """The batch of an update whose loss or gradient was not finite."""
@@ -48,6 +50,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """Metrics of the updates, a line of JSON each."""
         return self.path / METRICS_FILE
+
+    @property
+    def provenance(self) -> Path:
+        """The machine, software and data that produced the run."""
+        return self.path / PROVENANCE_FILE
 
     @property
     def tensorboard(self) -> Path:
@@ -119,11 +126,9 @@ class RunFolder:
         """
         checkpoints = (self.best, self.last)
         halves = [half for folder in checkpoints for half in leftovers(folder)]
+        files = (self.metrics, self.provenance, self.tensorboard, self.non_finite)
         config = () if keep_config else (self.config,)
-        remove_entries(
-            self.path,
-            (*config, self.metrics, self.tensorboard, *checkpoints, *halves, self.non_finite),
-        )
+        remove_entries(self.path, (*config, *files, *checkpoints, *halves))
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ class Episode:
     recorded_at: str | None = None
     """ISO 8601, UTC."""
     versions: Mapping[str, str]
-    """Software -> version that recorded it."""
+    """Software -> version that recorded it; and fact -> value of the machine that did."""
     uid: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Identity of this recording (32 hex digits), the same wherever it is copied."""
     disturbed: NDArray[np.bool_] | None = None

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vand_demos.episode import ACTION_MODES, Episode, utc_now
-from vand_demos.system.version import software_version
+from vand_demos.system.version import made_by
 from vand_envs import TaskBatch
 from vand_envs.controller import ActionMode
 
@@ -110,5 +110,5 @@ class EpisodeBuilder:
             robot=batch.world.robot.id,
             recorded_at=utc_now(),
             disturbed=None if None in disturbed else np.array(disturbed, np.bool_),
-            versions={name: software_version(name) for name in ("vand-robot", "mujoco", "numpy")},
+            versions=made_by(),
         )

@@ -1,7 +1,7 @@
 """Verifies a demonstration: how exactly it agrees with what is computed from it again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,12 @@ class Resimulation:
     """Steps at which something else than the recorded action was executed."""
     divergence: tuple[Divergence, ...]
     """After each of `REPORTED_S` that the demonstration lasts, and at the end."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the simulation agrees with the recording, as far as `divergence` shows it."""
+        apart = (distance for at in self.divergence for distance in astuple(at)[1:])
+        return self.same_start and not any(apart)
 
 
 def load_verifiable(path: str | Path, name: str | None = None) -> Episode:

@@ -3,9 +3,13 @@
 import pytest
 
 from tests.conftest import TINY
-from tests.helpers.faults import COUNT, MEMORY_BYTES, answer, corrupt
+from tests.faults.answers import answer
+from tests.faults.datasets import COUNT, corrupt
 from vand_demos import DemoDataset
 from vand_demos.storage.editing import select
+
+MEMORY_BYTES = 1 << 30
+"""Most memory that a command may hold on a damaged data set [bytes]."""
 
 SAMPLE = (7, 60, 97, 143, 183)
 INDICES = [

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import fault_of
-from tests.helpers.faults import answer
-from tests.helpers.run_faults import COUNTS, damage, make_sound
+from tests.faults.answers import answer, fault_of
+from tests.faults.corpus import COUNTS, damage
+from tests.faults.runs import renew_hashes
+from tests.faults.sound import make_sound
 from vand_envs.errors import VandError
 from vand_robot.config.schema import PolicyConfig
 from vand_robot.evaluation.results import EvaluationResult
@@ -108,14 +109,12 @@ def test_a_value_of_the_training_state_that_does_not_fit_is_named(run, path, val
 def test_an_optimizer_entry_of_another_shape_is_named(run):
     import safetensors.torch  # noqa: PLC0415
 
-    from tests.helpers.run_faults import _hashes  # noqa: PLC0415
-
     file = run / "last" / "optimizer.safetensors"
     tensors = safetensors.torch.load_file(file)
     name = next(name for name, tensor in tensors.items() if tensor.ndim == 2)
     tensors[name] = tensors[name][:-1].clone()
     safetensors.torch.save_file(tensors, file)
-    _hashes(run / "last")
+    renew_hashes(run / "last")
     config = load_checkpoint(run / "last").config
     with pytest.raises(VandError, match=f"{file}: tensor '{name}': expected shape"):
         train(config, run, resume=True)

@@ -22,6 +22,7 @@ from vand_robot.cli.quickstart import quickstart_command
 from vand_robot.cli.record import record_command
 from vand_robot.cli.replay import replay_command
 from vand_robot.cli.robots import robots
+from vand_robot.cli.reproduce import reproduce_command
 from vand_robot.cli.tasks import tasks_command
 from vand_robot.cli.train import train_command
 
@@ -72,6 +73,7 @@ for _name, _command, _example in (
     ("export", export_command, "export runs/wipe --out policy.onnx"),
     ("deploy", deploy_command, "deploy policy.onnx --driver simulation --instruction wipe"),
     ("replay", replay_command, "replay runs/wipe --task wipe --viewer web"),
+    ("reproduce", reproduce_command, "reproduce runs/wipe --out runs/wipe-again"),
     ("quickstart", quickstart_command, "quickstart --out quickstart"),
 ):
     app.command(_name, epilog=example(f"{PROGRAM} {_example}"))(_command)

@@ -93,6 +93,7 @@ def evaluate_command(
                 resume=resume,
                 force=force,
                 progress=progress,
+                note=console.err.print,
             )
     except KeyboardInterrupt:
         console.err.print(_interrupted(folder, resuming(context)))

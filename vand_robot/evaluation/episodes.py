@@ -17,6 +17,9 @@ MOST_DIGITS = 20
 EpisodeKey = tuple[str, str, int]
 """Perturbation, task, seed: the same episode for every policy."""
 
+EpisodeRows = Mapping[EpisodeKey, Mapping[str, str]]
+"""Episode -> column of `episodes.csv` -> text."""
+
 
 @dataclass(frozen=True)
 class EpisodeMetrics:
@@ -86,7 +89,12 @@ def csv_text(episodes: Sequence[EpisodeMetrics]) -> str:
 
 
 def read_successes(folder: Path) -> dict[EpisodeKey, bool]:
-    """Which episodes of an evaluation succeeded, from its `episodes.csv`.
+    """Which episodes of an evaluation succeeded, from its `episodes.csv`; errors as `read_rows`."""
+    return {key: row["success"] == "True" for key, row in read_rows(folder).items()}
+
+
+def read_rows(folder: Path) -> dict[EpisodeKey, dict[str, str]]:
+    """The lines of an evaluation's `episodes.csv`: episode -> column -> text.
 
     Raises:
         VandError: The file cannot be read, lacks a column, or holds another value in one.
@@ -98,12 +106,14 @@ def read_successes(folder: Path) -> dict[EpisodeKey, bool]:
         for column in ("perturbation", "task", "seed", "success"):
             if column not in (reader.fieldnames or ()):
                 raise VandError(f"{file}: column {column} is missing")
-        return dict(_success(file, number, row) for number, row in enumerate(reader, start=2))
+        return dict(_row(file, number, row) for number, row in enumerate(reader, start=2))
     except csv.Error as error:
         raise VandError(f"{file}: expected a table: {error}") from error
 
 
-def _success(file: Path, number: int, row: Mapping[str, str | None]) -> tuple[EpisodeKey, bool]:
+def _row(
+    file: Path, number: int, row: Mapping[str, str | None]
+) -> tuple[EpisodeKey, dict[str, str]]:
     seed, success = row["seed"] or "", row["success"] or ""
     if not (seed.isdecimal() and len(seed) <= MOST_DIGITS):
         raise VandError(f"{file}: line {number}: seed: expected an integer, got {seed!r:.60}")
@@ -111,4 +121,5 @@ def _success(file: Path, number: int, row: Mapping[str, str | None]) -> tuple[Ep
         raise VandError(
             f"{file}: line {number}: success: expected True or False, got {success!r:.60}"
         )
-    return (row["perturbation"] or "", row["task"] or "", int(seed)), success == "True"
+    texts = {name: text for name, text in row.items() if isinstance(text, str)}
+    return (row["perturbation"] or "", row["task"] or "", int(seed)), texts

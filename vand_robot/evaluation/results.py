@@ -236,10 +236,16 @@ class PolicyFacts:
     """The run's configuration; empty where nothing was trained."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Software -> version."""
+    machine: Mapping[str, str] = field(default_factory=dict)
+    """Fact -> value of the machine that evaluated it, see `policies.provenance.machine`; empty
+    where it is not known."""
+    digest: str = ""
+    """Digest that no other policy has; empty where it is not known."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**vars(self), "config": dict(self.config), "versions": dict(self.versions)}
+        mappings = {name: dict(getattr(self, name)) for name in ("config", "versions", "machine")}
+        return {**vars(self), **mappings}
 
     @classmethod
     def from_json(cls, record: JsonRecord) -> Self:
@@ -251,6 +257,9 @@ class PolicyFacts:
             checkpoint_update=record.optional_integer("checkpoint_update"),
             config=record.record("config").values,
             versions=record.texts("versions"),
+            # results of earlier versions lack both
+            machine=record.texts("machine") if "machine" in record.values else {},
+            digest=record.text("digest") if "digest" in record.values else "",
         )
 
 

@@ -6,6 +6,8 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+import torch
+
 from vand_demos import DemoDataset
 from vand_demos.native import NATIVE
 from vand_demos.system.files import read_regular
@@ -24,6 +26,7 @@ from vand_robot.policies.checkpoint import (
 )
 from vand_robot.policies.device import CPU, find_device
 from vand_robot.policies.expert import ExpertPolicy
+from vand_robot.policies.provenance import machine
 from vand_robot.policies.recurrent import RecurrentPolicy
 
 
@@ -76,6 +79,8 @@ def load_target(source: Path, *, expert: bool = False, device: str = CPU) -> Eva
                 path=clean_text(str(source)),
                 expert=True,
                 versions=software_versions(),
+                machine=_machine(CPU),
+                digest=_expert_digest(dt),
             ),
         )
     folder = named(source)
@@ -108,8 +113,15 @@ def load_target(source: Path, *, expert: bool = False, device: str = CPU) -> Eva
         checkpoint_update=None if expert else checkpoint.update,
         config={} if expert else validation.to_dict(checkpoint.config),
         versions=software_versions(),
+        machine=_machine(place),
+        digest=digest,
     )
     return EvaluationTarget(make_policy, digest, references, dt, facts)
+
+
+def _machine(place: str) -> dict[str, str]:
+    """What bits depend on; jobs run with one thread of torch each."""
+    return {**machine(torch.device(place)), "threads": "1"}
 
 
 def _control_dt_s(file: Path) -> float:

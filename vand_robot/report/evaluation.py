@@ -291,6 +291,7 @@ def _configuration(result: EvaluationResult) -> dict[str, Mapping[str, Any]]:
     blocks = {
         "How it was evaluated": {k: v for k, v in how.items() if v not in (None, "")},
         "Versions": policy.versions,
+        "Machine": policy.machine,
         "Configuration of the run": flatten(policy.config),
     }
     return {title: values for title, values in blocks.items() if values}

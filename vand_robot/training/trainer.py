@@ -39,6 +39,7 @@ from vand_robot.policies.checkpoint import (
     save_checkpoint,
 )
 from vand_robot.policies.device import find_device
+from vand_robot.policies.provenance import note_start
 from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.training.device import on_cpu, with_device
 from vand_robot.training.logging import MetricsLogger, ProgressDisplay, RunningMeans, note_unscored
@@ -148,6 +149,7 @@ def train(
                 folder.clear()
             # of a resumed run too: its harmless keys may have changed
             write_bytes(folder.config, f"{CONFIG_HEADER}\n{to_yaml(config)}".encode())
+            note_start(folder, config.data, device, from_update=trainer.update)
             _run(trainer, folder, score, console, on_update)
     return TrainResult(folder.path, trainer.update, trainer.best, time.monotonic() - began)
 

@@ -9,8 +9,9 @@ from vand_envs import task_ids
 from vand_envs.errors import UsageError, unknown_name
 from vand_robot import figures
 from vand_robot.evaluation.cache import JobFolder
-from vand_robot.evaluation.episodes import EpisodeKey
+from vand_robot.evaluation.episodes import EpisodeKey, read_rows
 from vand_robot.evaluation.jobs import RolloutWork, plan_jobs
+from vand_robot.evaluation.repeated import EarlierEvaluation
 from vand_robot.evaluation.results import EvaluationResult
 from vand_robot.evaluation.runner import Processes, processors, run_cached
 from vand_robot.evaluation.suites import find_suite
@@ -47,6 +48,7 @@ def run_evaluation(
     force: bool = False,
     links: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    note: Callable[[str], object] | None = None,
 ) -> EvaluationResult:
     """Evaluate the policy of a run on held-out seeds and write results, figures and a report.
 
@@ -66,6 +68,8 @@ def run_evaluation(
         force: Replace an evaluation that is there.
         links: Pages to link from the report: title -> address relative to it.
         progress: Called with the steps done and all steps.
+        note: Called with a line where the same policy gave other numbers in the evaluation that
+            `force` replaces.
 
     Raises:
         UsageError: No such run, an unknown suite, perturbation or task, a number out of range, an
@@ -91,6 +95,7 @@ def run_evaluation(
         control_dt_s=target.control_dt_s,
     )
     folder = JobFolder(out / JOBS_FOLDER, target.digest, target.references)
+    earlier = EarlierEvaluation.read(out) if force and note is not None else None
     EvaluationFolder(out).claim(resume=resume, force=force)
     work = RolloutWork(target.make_policy, target.references)
     finished = run_cached(jobs, work, folder, Processes(processes or processors()), progress)
@@ -103,6 +108,9 @@ def run_evaluation(
         result, rollouts, target, curve if curve.exists() and not expert else None
     )
     write_evaluation(result, out, pictures, links or {})
+    if earlier is not None and note is not None:
+        if line := earlier.difference(result, read_rows(out)):
+            note(line)
     # only now, so that a replay that fails costs nothing but itself; resuming makes it anew
     if pages := write_replays(target, result, rollouts, out, replays):
         _write_report(out, result, pictures, links or {}, pages)

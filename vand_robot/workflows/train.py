@@ -42,6 +42,18 @@ def run_training(
         VandError: Unusable data; see `train`.
     """
     config = load_config(config_path, overrides)
+    return train_configured(config, out, resume=resume, force=force, console=console)
+
+
+def train_configured(
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    console: Console | None = None,
+) -> TrainResult:
+    """As `run_training`, of a configuration that was read already."""
     if console is not None:
         for note in _notes(config.data):
             console.print(note)

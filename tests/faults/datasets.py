@@ -1,14 +1,7 @@
-"""Two hundred ways to damage a data set, and what a command answers to one of them."""
+"""Two hundred ways to damage a data set."""
 
-import contextlib
 import json
-import multiprocessing
-import os
-import resource
-import sys
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,8 +10,6 @@ import h5py
 import numpy as np
 
 COUNT = 200
-MEMORY_BYTES = 1 << 30
-PATIENCE_S = 120.0
 
 ARRAYS = ["actions", "action_dict/gripper", "obs/ee_pos", "next_obs/ee_pos", "states"]
 ARRAYS += ["rewards", "dones"]
@@ -220,62 +211,3 @@ STRUCTURAL: list[tuple[str, Callable[[Any], None]]] = [
     ),
 ]
 np.random.default_rng(3).shuffle(STRUCTURAL)  # type: ignore[arg-type]
-
-
-# ------------------------------------------------------------------ what a command answers
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int | None
-    """Exit code; negative: killed by that signal; None: it did not come back."""
-    out: str
-    err: str
-    memory_bytes: int
-    """Most that the process, or one that it started, held at a time."""
-
-
-_PRELOADED = [
-    *("vand_robot.cli.app", "vand_robot.workflows.evaluate", "vand_robot.workflows.train"),
-    *("vand_robot.workflows.compare", "vand_demos.interop.lerobot", "vand_demos.interop.minari"),
-    *("torch.utils.tensorboard", "tests.helpers.faults"),
-]
-"""What most commands import; imported once, in the process that the others are forked from."""
-
-
-def answer(arguments: list[str], folder: Path, patience_s: float = PATIENCE_S) -> Answer:
-    """Runs the command in a process of its own."""
-    files = [folder / name for name in ("out", "err", "memory")]
-    for file in files:
-        file.write_text("0")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    process = context.Process(target=_run, args=(arguments, *map(str, files)))
-    process.start()
-    process.join(patience_s)
-    code = process.exitcode
-    process.kill()
-    process.join()
-    out, err, memory = (file.read_text() for file in files)
-    return Answer(code, out, err, int(memory))
-
-
-def _run(arguments: list[str], out: str, err: str, memory: str) -> None:
-    from vand_robot.cli.main import main  # noqa: PLC0415  (here, in the process that was preloaded)
-
-    for stream, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_TRUNC), stream)
-    code: Any = 1
-    try:
-        main(arguments)
-    except SystemExit as exit_:
-        code = exit_.code
-    except BaseException:  # noqa: BLE001  (whatever it is, the test shall see it)
-        traceback.print_exc()
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    most = max(resource.getrusage(who).ru_maxrss for who in both) * 1024
-    Path(memory).write_text(str(most))
-    os._exit(code if isinstance(code, int) else 1)

@@ -1,0 +1,1 @@
+"""Damaged inputs, and what commands answer to them."""

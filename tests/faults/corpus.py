@@ -1,0 +1,46 @@
+"""A thousand ways to damage everything that a command reads besides a data set."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tests.faults import others
+from tests.faults.exports import export_of
+from tests.faults.runs import checkpoint, training_run
+from tests.faults.sound import Damaged, Sound
+from tests.faults.texts import results, yaml
+
+SEED = 15
+COUNTS: Mapping[str, int] = {
+    "checkpoint": 300,
+    "run": 160,
+    "results": 180,
+    "yaml": 160,
+    "lerobot": 100,
+    "minari": 100,
+}
+"""Kind -> number of damaged inputs; with the 200 data sets of `datasets` more than a thousand."""
+
+
+def cases() -> Iterator[tuple[str, int]]:
+    """Every damaged input: kind and index."""
+    counts = {**COUNTS, **others.COUNTS}
+    return ((kind, index) for kind, count in counts.items() for index in range(count))
+
+
+def damage(kind: str, index: int, sound: Sound, folder: Path, seed: int = SEED) -> Damaged:
+    """Makes the damaged input of a kind and index in an empty folder."""
+    kinds = {**_KINDS, **others.KINDS}
+    rng = np.random.default_rng([seed, list(kinds).index(kind), index])
+    return kinds[kind](rng, sound, folder)
+
+
+_KINDS: Mapping[str, Callable[[np.random.Generator, Sound, Path], Damaged]] = {
+    "checkpoint": checkpoint,
+    "run": training_run,
+    "results": results,
+    "yaml": yaml,
+    "lerobot": export_of("lerobot"),
+    "minari": export_of("minari"),
+}
