@@ -26,7 +26,7 @@ from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS
 from vand_robot.evaluation.rollout import rollout
 from vand_robot.evaluation.scoring import achieved_tasks, score
 from vand_robot.evaluation.suites import find_suite
-from vand_robot.evaluation.summary import NONE, confusion, summarize, worst
+from vand_robot.evaluation.summary import NONE, closeness, confusion, summarize, worst
 from vand_robot.evaluation.target import load_target
 from vand_robot.policies.checkpoint import load_policy
 from vand_robot.policies.expert import ExpertPolicy
@@ -144,6 +144,21 @@ def test_confusion_counts_each_behavior_and_none():
 
 def achieving(*tasks):
     return EpisodeMetrics("a", "nominal", 0, success=False, achieved=tasks)
+
+
+def test_of_two_rhythms_that_are_kept_the_nearer_one_scores_higher():
+    def rhythm(**metrics: float | None) -> EpisodeMetrics:
+        near = {"frequency_error": 0.02, "amplitude_error": 0.02, "orbit_error": 0.05}
+        found = {"in_tolerance": 1.0, **near, **metrics}
+        return EpisodeMetrics("wipe", "nominal", 0, success=True, metrics=found)
+
+    assert closeness(rhythm()) == pytest.approx((0.8 + 0.9 + 0.8) / 3)
+    assert closeness(rhythm(frequency_error=0.04)) == pytest.approx((0.6 + 0.9 + 0.8) / 3)
+    assert closeness(rhythm(frequency_error=3.0)) == pytest.approx((0 + 0.9 + 0.8) / 3)
+    assert closeness(rhythm(orbit_error=None)) < closeness(rhythm())  # it cannot be told
+    assert closeness(rhythm(in_tolerance=0.5)) == pytest.approx(closeness(rhythm()) / 2)
+    done = EpisodeMetrics("stow-cube", "nominal", 0, success=True, metrics={"stage_fraction": 0.75})
+    assert closeness(done) == 0.75
 
 
 def test_summary_has_stages_shares_and_the_worst_episodes():

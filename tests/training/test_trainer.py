@@ -28,6 +28,7 @@ from tests.helpers.runs import (
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config.loading import load_config
 from vand_robot.config.schema import OptimizerConfig
+from vand_robot.nn import Vand
 from vand_robot.policies.checkpoint import load_checkpoint, load_policy
 from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.training.optim import learning_rate
@@ -36,7 +37,11 @@ from vand_robot.training.trainer import TrainingInterruptedError, train
 
 VARIANTS = {
     "plain": (),
-    "vand": ("policy.regularizer={name: vand, budget: 5.0}", "truncate_steps=3"),
+    "vand": (
+        "policy.regularizer={name: vand, budget: 5.0}",
+        "optimizer.strength_rate=10",
+        "truncate_steps=3",
+    ),
     "averaged": ("ema_decay=0.9", "policy.regularizer.name=dropout", "policy.cell=lstm"),
     "reset": ("policy.reset_every=4", "input_noise_std=0.1", "policy.num_layers=2"),
 }
@@ -223,6 +228,19 @@ def test_without_rollouts_the_lowest_validation_loss_is_best(tmp_path: Path):
     result = train(config, tmp_path / "run")
     lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert result.best["valid/nll"] == min(x["valid/nll"] for x in lines if "valid/nll" in x)
+
+
+def test_strengths_have_a_rate_of_their_own_and_do_not_decay(tmp_path: Path):
+    data = write_random(tmp_path / "d.hdf5")
+    moved = {}
+    for rate in (0, 1, 10):
+        options = ("policy.regularizer.name=vand", "optimizer.weight_decay=1")
+        train(small_config(data, *options, f"optimizer.strength_rate={rate}"), tmp_path / f"{rate}")
+        sampler = load_policy(tmp_path / f"{rate}" / "last").core.regularizer
+        begun = Vand().bind(1, 8, 8)
+        moved[rate] = (sampler.log_sigma - begun.log_sigma).abs().mean().item()
+    assert moved[0] == 0
+    assert 5 * moved[1] < moved[10] < 20 * moved[1]
 
 
 def test_extras_are_stored_in_checkpoints_and_kept_on_resume(tmp_path: Path):

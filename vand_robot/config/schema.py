@@ -165,7 +165,10 @@ class OptimizerConfig:
     warmup_updates: Annotated[int, Range(0)] = 100
     """Updates over which the learning rate rises from zero."""
     weight_decay: Amount = 1e-4
-    """Decoupled decay of weight matrices; biases, gains and regularizers are left alone."""
+    """Decoupled decay of weight matrices; biases, gains and what a regularizer learns have none."""
+    strength_rate: Amount = 1.0
+    """Learning rate of what regularizers learn (sigma and d of VAND) as a multiple of the weights'.
+    With a budget, 10 meets it soon."""
     clip_norm: Annotated[float, Range(1e-6)] = 1.0
     """Gradients longer than this are shortened to it."""
 

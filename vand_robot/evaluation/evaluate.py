@@ -15,12 +15,12 @@ from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS, Perturba
 from vand_robot.evaluation.reference import TaskReference
 from vand_robot.evaluation.results import EvaluationResult, PolicyFacts
 from vand_robot.evaluation.runner import ThisProcess, run_cached
-from vand_robot.evaluation.summary import collect, join_jobs, share_done
+from vand_robot.evaluation.summary import closeness, collect, join_jobs
 from vand_robot.evaluation.target import load_target
 from vand_robot.interface import Policy, State
 
 PARTIAL_CREDIT = 0.01
-"""Weight of partial progress in the validation score: it decides between equal success rates."""
+"""Weight of `closeness` in the validation score: it decides between equal success rates."""
 
 
 def evaluate(
@@ -107,7 +107,8 @@ class ValidationScore:
     def __call__(self, policy: Policy[State]) -> dict[str, float]:
         """Mean success rate over tasks as `score`, and each task's as `success/<task>`.
 
-        The score has a small share of partial progress: stages done, or time in tolerance.
+        The score has a small share of partial progress: stages done, or how near a rhythm is to
+        the demonstrated one (`closeness`).
         """
         result = evaluate(
             policy,
@@ -120,7 +121,7 @@ class ValidationScore:
         )
         rates = {task: entry.success_rate for task, entry in result.tasks.items()}
         partial = [
-            float(np.mean([share_done(episode) for episode in entry.nominal.episodes]))
+            float(np.mean([closeness(episode) for episode in entry.nominal.episodes]))
             for entry in result.tasks.values()
         ]
         score = (1 - PARTIAL_CREDIT) * float(np.mean(list(rates.values())))

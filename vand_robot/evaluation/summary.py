@@ -20,6 +20,7 @@ from vand_robot.evaluation.results import (
     WorstEpisode,
 )
 from vand_robot.metrics.evaluation_metrics import IN_TOLERANCE, SHARES, STAGE_FRACTION, STAGES_DONE
+from vand_robot.metrics.periodic import PeriodicTolerances
 from vand_robot.metrics.sequential import success_at_k
 from vand_robot.metrics.statistics import SuccessRate
 
@@ -167,6 +168,26 @@ def share_done(episode: EpisodeMetrics) -> float:
     """Progress of an episode: the share of its stages, or of the scored time in tolerance."""
     name = STAGE_FRACTION if STAGE_FRACTION in episode.metrics else IN_TOLERANCE
     return episode.metrics[name] or 0.0
+
+
+def closeness(episode: EpisodeMetrics) -> float:
+    """How near an episode came to the demonstrations, 0 to 1.
+
+    Of a sequential task its progress; of a rhythm the share of the time in tolerance, times how
+    small the errors of frequency, amplitude and orbit are beside their tolerances, in the mean.
+    """
+    tolerances = PeriodicTolerances()
+    errors = {
+        "frequency_error": tolerances.frequency,
+        "amplitude_error": tolerances.amplitude,
+        "orbit_error": tolerances.orbit,
+    }
+    near = [
+        max(0.0, 1 - error / tolerance)
+        for name, tolerance in errors.items()
+        if (error := episode.metrics.get(name)) is not None
+    ]
+    return share_done(episode) * (sum(near) / len(errors) if IN_TOLERANCE in episode.metrics else 1)
 
 
 def worst(episodes: Sequence[EpisodeMetrics], limit: int = WORST) -> tuple[WorstEpisode, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vand_envs.errors import VandError
 from vand_robot.config.schema import OptimizerConfig
+from vand_robot.nn import parameter_groups
 from vand_robot.policies.checkpoint import require_tensors
 from vand_robot.policies.recurrent import RecurrentPolicy
 
@@ -20,17 +21,20 @@ WEIGHTS = "weights"
 
 
 def make_optimizer(policy: RecurrentPolicy, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW that decays weight matrices only: learned noise must not drift to zero."""
-    decayed: list[Tensor] = []
-    free: list[Tensor] = []
-    for name, parameter in policy.named_parameters():
-        matrix = parameter.ndim >= 2 and "regularizer" not in name
-        (decayed if matrix else free).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+    """AdamW over `vand_robot.nn.parameter_groups`: weight matrices decay, and nothing else."""
+    groups = parameter_groups(
+        policy,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        strength_rate=config.strength_rate,
+    )
+    return torch.optim.AdamW(groups, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of an update in every group, times the group's own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["rate"]
 
 
 def require_training_tensors(

@@ -48,6 +48,7 @@ from vand_robot.training.optim import (
     learning_rate,
     make_optimizer,
     require_training_tensors,
+    set_learning_rate,
 )
 from vand_robot.training.threads import fastest_threads, torch_settings
 from vand_robot.training.update_metrics import UpdateMetrics, not_finite
@@ -183,8 +184,7 @@ class Trainer:
         update, config = self.update + 1, self.config
         torch.manual_seed(_torch_seed(config.seed, update))
         rate = learning_rate(update, config.updates, config.optimizer)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, rate)
         for policy in {self.policy, self.averaged}:
             apply_schedules(policy, config.ramps, update)
         self.policy.train()
