@@ -16,6 +16,7 @@ from vand_robot.cli.options import PROGRAM, example
 from vand_robot.cli.quickstart import quickstart_command
 from vand_robot.cli.record import record_command
 from vand_robot.cli.replay import replay_command
+from vand_robot.cli.sweep import sweep_command
 from vand_robot.cli.tasks import tasks_command
 from vand_robot.cli.train import train_command
 
@@ -62,6 +63,7 @@ for _name, _command, _example in (
     ("train", train_command, "train gru-vand data=wipe.hdf5 updates=2000 --out runs/wipe"),
     ("evaluate", evaluate_command, "evaluate runs/wipe --suite robustness"),
     ("compare", compare_command, "compare runs --out comparison"),
+    ("sweep", sweep_command, "sweep regularizers data=demos.hdf5 --jobs 2 --out sweep"),
     ("replay", replay_command, "replay runs/wipe --task wipe --viewer web"),
     ("quickstart", quickstart_command, "quickstart --out quickstart"),
 ):

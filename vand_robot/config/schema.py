@@ -158,6 +158,9 @@ class TrainConfig:
     """Task ids to learn; empty: all that the files hold."""
     only_successful: bool = True
     """Whether failed demonstrations are left out."""
+    demonstrations: Count | None = None
+    """Demonstrations of each task to train on, the first ones in the files; null: all. Those that
+    are held back for validation stay."""
     valid_fraction: Fraction = 0.1
     """Share of each task's demonstrations kept for validation where a file has no masks."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
