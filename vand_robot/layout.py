@@ -13,6 +13,8 @@ CONFIG_HEADER = "# A vand-robot training run"
 """First line of a run's configuration, by which a run's folder is told from any other."""
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
+TRACKING_FILE = "tracking.json"
+"""The identifier by which trackers know a run."""
 NON_FINITE = "non-finite.safetensors"
 """The batch of an update whose loss or gradient was not finite."""
 BEST, LAST = "best", "last"
@@ -53,6 +55,11 @@ class RunFolder:
     def tensorboard(self) -> Path:
         """Folder of TensorBoard's files."""
         return self.path / TENSORBOARD_FOLDER
+
+    @property
+    def tracking(self) -> Path:
+        """The identifier by which trackers know the run."""
+        return self.path / TRACKING_FILE
 
     @property
     def best(self) -> Path:
@@ -122,7 +129,15 @@ class RunFolder:
         config = () if keep_config else (self.config,)
         remove_entries(
             self.path,
-            (*config, self.metrics, self.tensorboard, *checkpoints, *halves, self.non_finite),
+            (
+                *config,
+                self.metrics,
+                self.tensorboard,
+                self.tracking,
+                *checkpoints,
+                *halves,
+                self.non_finite,
+            ),
         )
 
 

@@ -184,6 +184,9 @@ class TrainConfig:
     """Updates between two validations; `last/` is saved at each."""
     rollouts: RolloutConfig = field(default_factory=RolloutConfig)
     """Validation rollouts in simulation, which choose the best checkpoint."""
+    trackers: tuple[str, ...] = ("tensorboard",)
+    """Where metrics are reported beside `metrics.jsonl`: tensorboard, wandb, mlflow, trackio, or a
+    tracker of a plugin; empty: nowhere."""
     seed: Annotated[int, Range(0)] = 0
     """Everything random follows from it: split, initial weights, batches, noise."""
     threads: Annotated[int, Range(1, 1024, open_high=False)] | Literal["auto"] = 1
