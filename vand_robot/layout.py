@@ -15,6 +15,8 @@ METRICS_FILE = "metrics.jsonl"
 PROVENANCE_FILE = "provenance.json"
 """The machine, software and data that produced a run."""
 TENSORBOARD_FOLDER = "tensorboard"
+TRACKING_FILE = "tracking.json"
+"""The identifier by which trackers know a run."""
 NON_FINITE = "non-finite.safetensors"
 """The batch of an update whose loss or gradient was not finite."""
 BEST, LAST = "best", "last"
@@ -60,6 +62,11 @@ class RunFolder:
     def tensorboard(self) -> Path:
         """Folder of TensorBoard's files."""
         return self.path / TENSORBOARD_FOLDER
+
+    @property
+    def tracking(self) -> Path:
+        """The identifier by which trackers know the run."""
+        return self.path / TRACKING_FILE
 
     @property
     def best(self) -> Path:
@@ -126,7 +133,7 @@ class RunFolder:
         """
         checkpoints = (self.best, self.last)
         halves = [half for folder in checkpoints for half in leftovers(folder)]
-        files = (self.metrics, self.provenance, self.tensorboard, self.non_finite)
+        files = (self.metrics, self.provenance, self.tensorboard, self.tracking, self.non_finite)
         config = () if keep_config else (self.config,)
         remove_entries(self.path, (*config, *files, *checkpoints, *halves))
 

@@ -23,6 +23,7 @@ from vand_robot.cli.record import record_command
 from vand_robot.cli.replay import replay_command
 from vand_robot.cli.robots import robots
 from vand_robot.cli.reproduce import reproduce_command
+from vand_robot.cli.sweep import sweep_command
 from vand_robot.cli.tasks import tasks_command
 from vand_robot.cli.train import train_command
 
@@ -72,6 +73,7 @@ for _name, _command, _example in (
     ("compare", compare_command, "compare runs --out comparison"),
     ("export", export_command, "export runs/wipe --out policy.onnx"),
     ("deploy", deploy_command, "deploy policy.onnx --driver simulation --instruction wipe"),
+    ("sweep", sweep_command, "sweep regularizers data=demos.hdf5 --jobs 2 --out sweep"),
     ("replay", replay_command, "replay runs/wipe --task wipe --viewer web"),
     ("reproduce", reproduce_command, "reproduce runs/wipe --out runs/wipe-again"),
     ("quickstart", quickstart_command, "quickstart --out quickstart"),

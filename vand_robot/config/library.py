@@ -1,5 +1,6 @@
 """The ready-made configurations, and the command that records demonstrations for one of them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from vand_envs.errors import UsageError, did_you_mean
@@ -32,15 +33,27 @@ def find_config(name: str) -> Path:
     Raises:
         UsageError: It is neither.
     """
+    return _find("configuration", name, ready_made())
+
+
+def find_sweep(name: str) -> Path:
+    """The sweep's YAML file that a user means by a path or by the name of a ready-made one.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    folder = ready_made_folder() / "sweeps"
+    return _find("sweep", name, {path.stem: path for path in sorted(folder.glob("*.yaml"))})
+
+
+def _find(kind: str, name: str, known: Mapping[str, Path]) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    known = ready_made()
     if name in known:
         return known[name]
     raise UsageError(
-        f"no configuration file {name!r}{did_you_mean(path.stem, known)};"
-        f" ready-made: {', '.join(known)}"
+        f"no {kind} file {name!r}{did_you_mean(path.stem, known)}; ready-made: {', '.join(known)}"
     )
 
 

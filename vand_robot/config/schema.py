@@ -218,6 +218,9 @@ class TrainConfig:
     """Whether failed demonstrations are left out; those of unknown outcome are not."""
     only_known: bool = False
     """Whether demonstrations of unknown outcome are left out: others may not have recorded it."""
+    demonstrations: Count | None = None
+    """Demonstrations of each task to train on, the first ones in the files; null: all. Those that
+    are held back for validation stay."""
     valid_fraction: Fraction = 0.1
     """Share of each task's demonstrations kept for validation where a file has no masks."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -244,6 +247,9 @@ class TrainConfig:
     """Updates between two validations; `last/` is saved at each."""
     rollouts: RolloutConfig = field(default_factory=RolloutConfig)
     """Validation rollouts in simulation, which choose the best checkpoint."""
+    trackers: tuple[str, ...] = ("tensorboard",)
+    """Where metrics are reported beside `metrics.jsonl`: tensorboard, wandb, mlflow, trackio, or a
+    tracker of a plugin; empty: nowhere."""
     seed: Annotated[int, Range(0)] = 0
     """Everything random follows from it: split, initial weights, batches, noise."""
     threads: Annotated[int, Range(1, 1024, open_high=False)] | Literal["auto"] = 1

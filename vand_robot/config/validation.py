@@ -149,6 +149,8 @@ def _convert_list(hint: Any, value: Any, key: str) -> tuple[Any, ...]:
 def _convert_union(hint: Any, value: Any, key: str) -> Any:
     """Return the value as the first member of the union that accepts it."""
     for member in typing.get_args(hint):
+        if is_dataclass(member) and isinstance(value, Mapping):
+            return _convert(member, value, key)  # its own message says more
         if member is not type(None):
             try:
                 return _convert(member, value, key)

@@ -1,5 +1,6 @@
 """The demonstrations of a run: read from files, checked against each other, and split."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -106,6 +107,7 @@ def load_data(config: TrainConfig) -> TrainingData:
         for task in config.tasks:
             if task not in tasks:
                 raise unknown_name("task", task, sorted(tasks))
+        train = _first_of_each_task(train, config)
         data = _assemble(config, env_args, keys, train, valid)
         return replace(data, files=files.pop_all()) if data.spec.images else data
 
@@ -132,6 +134,32 @@ def _assemble(
     images = image_sizes(train[0].dataset, train[0].episode.name, config.policy.images.keys)
     spec = PolicySpec.of(env_args, sizes, train[0].episode.actions.shape[1], images)
     return TrainingData(spec, _pack(train, spec), _pack(valid, spec) if valid else None)
+
+
+def _first_of_each_task(
+    demos: Sequence[_Demonstration], config: TrainConfig
+) -> list[_Demonstration]:
+    """The first demonstrations of each task, as many as the run is to learn from.
+
+    Raises:
+        VandError: There are fewer.
+    """
+    wanted = config.demonstrations
+    if wanted is None:
+        return list(demos)
+    counts: Counter[str] = Counter()
+    kept = []
+    for demo in demos:
+        counts[demo.episode.task] += 1
+        if counts[demo.episode.task] <= wanted:
+            kept.append(demo)
+    for task, count in counts.items():
+        if count < wanted:
+            raise VandError(
+                f"{', '.join(config.data)}: demonstrations: expected {wanted} of task {task!r} to"
+                f" train on, got {count}"
+            )
+    return kept
 
 
 def _sizes(demo: _Demonstration, keys: Sequence[str]) -> dict[str, int]:

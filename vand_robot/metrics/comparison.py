@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vand_robot.metrics.statistics import (
+    Improvement,
     PairedComparison,
     bootstrap_interval,
     interquartile_mean,
@@ -79,6 +80,8 @@ class MethodPair:
     """Episodes that both were evaluated on."""
     result: PairedComparison
     """McNemar's test."""
+    improvement: Improvement
+    """Probability that a run of the first does better on a task than one of the second."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,8 @@ class Comparison:
                     "perturbation": pair.perturbation,
                     "episodes": pair.episodes,
                     **vars(pair.result),
+                    "probability_of_improvement": pair.improvement.probability,
+                    "improvement_95": pair.improvement.interval and list(pair.improvement.interval),
                 }
                 for pair in self.pairs
             ],

@@ -126,6 +126,71 @@ def bootstrap_interval(
 
 
 @dataclass(frozen=True)
+class Improvement:
+    """How likely a run of one method does better than a run of another."""
+
+    probability: float
+    """Mean over the strata of P(first > second) + P(first = second) / 2."""
+    interval: tuple[float, float] | None
+    """Its stratified bootstrap 95 % interval; None for fewer than three runs of a method."""
+
+
+def probability_of_improvement(
+    first: Sequence[npt.ArrayLike],
+    second: Sequence[npt.ArrayLike],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Improvement:
+    """Probability that a run of the first method has the higher value, mean over the strata.
+
+    It is the Mann-Whitney statistic of each stratum (a task), divided by the number of pairs of
+    runs; see Agarwal et al. (2021), section 4.3. Equal values count one half.
+
+    Args:
+        first: Values of the first method per stratum, each of shape (runs,).
+        second: Values of the second method, in the same strata.
+        resamples: How often the runs are drawn again for the interval.
+        seed: The same seed gives the same interval.
+
+    Raises:
+        ValueError: The methods have other strata, or a stratum is empty.
+    """
+    groups = [
+        (np.asarray(a, dtype=np.float64).ravel(), np.asarray(b, dtype=np.float64).ravel())
+        for a, b in zip(first, second, strict=True)
+    ]
+    if not groups or any(not len(a) or not len(b) for a, b in groups):
+        raise ValueError("a probability of improvement needs a value of both in every stratum")
+    probability = float(np.mean([_share_above(a, b) for a, b in groups]))
+    if min(min(len(a), len(b)) for a, b in groups) < _LEAST_RUNS:
+        return Improvement(probability, None)
+    rng = np.random.default_rng(seed)
+    drawn = np.mean(
+        [
+            _share_above(
+                a[rng.integers(len(a), size=(resamples, len(a)))],
+                b[rng.integers(len(b), size=(resamples, len(b)))],
+            )
+            for a, b in groups
+        ],
+        axis=0,
+    )  # (resamples,)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Improvement(probability, (float(low), float(high)))
+
+
+_LEAST_RUNS = 3
+
+
+def _share_above(a: FloatArray, b: FloatArray) -> FloatArray:
+    """P(a > b) + P(a = b) / 2 over the last axes of (..., n) and (..., m)."""
+    signs = np.sign(a[..., :, None] - b[..., None, :])
+    share: FloatArray = (0.5 * (signs + 1)).mean(axis=(-2, -1))
+    return share
+
+
+@dataclass(frozen=True)
 class PairedComparison:
     """Two policies on the same episodes."""
 

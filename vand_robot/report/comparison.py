@@ -1,17 +1,31 @@
 """The report of a comparison of methods."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vand_robot.metrics.comparison import Comparison
 from vand_robot.report.page import Picture, percent, plural, render
 
 
-def comparison_html(comparison: Comparison, pictures: Sequence[Picture]) -> str:
-    """The text of the page that compares methods."""
+def comparison_html(
+    comparison: Comparison,
+    pictures: Sequence[Picture],
+    *,
+    name: str = "",
+    failed: Mapping[str, str] | None = None,
+) -> str:
+    """The text of the page that compares methods.
+
+    Args:
+        comparison: The methods.
+        pictures: Figures.
+        name: Name of the sweep that the runs are from; empty where there was none.
+        failed: Trials that failed -> why.
+    """
     return render(
         "comparison.html.j2",
-        title="Comparison",
-        name="",
+        title="Sweep" if name else "Comparison",
+        name=name,
+        failed=failed or {},
         contents=(),
         comparison=comparison,
         headline=headline(comparison),

@@ -1,4 +1,4 @@
-"""Metrics of a training run: on the console, in TensorBoard and in `metrics.jsonl`."""
+"""Metrics of a training run: on the console, in `metrics.jsonl` and to trackers."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -26,6 +26,7 @@ from vand_robot.metrics.training_metrics import (
     VALID_NLL,
 )
 from vand_robot.progress import TimeLeft
+from vand_robot.tracking import Trackers
 
 PLAIN_INTERVAL_S = 10.0
 """Time between two lines where there is no terminal to draw a bar on [s]."""
@@ -72,29 +73,27 @@ class RunningMeans:
 
 
 class MetricsLogger:
-    """Writes metrics down; a context manager.
+    """Writes metrics down, and reports them to trackers; a context manager.
 
     Args:
         folder: Folder of the run.
         update: Updates already done. What a stopped run wrote beyond them is cut off, so that a
             resumed run says everything once.
+        trackers: Trackers.
     """
 
-    def __init__(self, folder: RunFolder, update: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (takes a second)
-
+    def __init__(self, folder: RunFolder, update: int, trackers: Trackers) -> None:
+        self._trackers = trackers
         self._path = folder.metrics
         _cut_off(self._path, update)
         self._file = self._path.open("a", encoding="utf-8")
-        self._board: Any = SummaryWriter(str(folder.tensorboard), purge_step=update + 1)
 
     def write(self, update: int, metrics: Mapping[str, float]) -> None:
         """Write the metrics of one update."""
         with disk_errors("write", self._path):
             self._file.write(json.dumps({UPDATE: update, **metrics}) + "\n")
             self._file.flush()
-        for name, value in metrics.items():
-            self._board.add_scalar(name, value, update)
+        self._trackers.log(update, metrics)
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +105,6 @@ class MetricsLogger:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-        self._board.close()
 
 
 class _TwoLines(Progress):

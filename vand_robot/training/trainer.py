@@ -41,6 +41,7 @@ from vand_robot.policies.checkpoint import (
 from vand_robot.policies.device import find_device
 from vand_robot.policies.provenance import note_start
 from vand_robot.policies.recurrent import RecurrentPolicy
+from vand_robot.tracking import open_trackers, require_trackers
 from vand_robot.training.device import on_cpu, with_device
 from vand_robot.training.logging import MetricsLogger, ProgressDisplay, RunningMeans, note_unscored
 from vand_robot.training.optim import (
@@ -53,7 +54,9 @@ from vand_robot.training.optim import (
 from vand_robot.training.threads import fastest_threads, torch_settings
 from vand_robot.training.update_metrics import UpdateMetrics, not_finite
 
-MAY_CHANGE_ON_RESUME = ("data", "device", "updates", "validation_interval", "rollouts.interval")
+MAY_CHANGE_ON_RESUME = frozenset(
+    ("data", "device", "updates", "validation_interval", "rollouts.interval", "trackers")
+)
 """Keys that may change when a run is resumed. The demonstrations themselves may not."""
 
 LOG_INTERVAL = 10
@@ -129,6 +132,7 @@ def train(
     began, folder = time.monotonic(), RunFolder(Path(out))
     # built anew, so that bounds hold however the configuration was made
     config = validation.build(TrainConfig, validation.to_dict(config))
+    require_trackers(config.trackers)
     folder.claim(resume=resume, force=force)
     config = with_device(config, folder, console, resume=resume)
     device = find_device(config.device)
@@ -325,14 +329,18 @@ def _run(
     on_update: OnUpdate | None,
 ) -> None:
     """Make the updates that are left."""
+    config = trainer.config
+    named = validation.flatten(validation.to_dict(config))
     with (
-        closing(_batches(trainer.config, trainer.data)) as batches,
-        MetricsLogger(folder, trainer.update) as log,
-        ProgressDisplay(console, trainer.update, trainer.config.updates) as display,
+        open_trackers(config.trackers, folder.path, named, trainer.update) as trackers,
+        closing(_batches(config, trainer.data)) as batches,
+        MetricsLogger(folder, trainer.update, trackers) as log,
+        ProgressDisplay(console, trainer.update, config.updates) as display,
         Interrupt() as interrupt,
     ):
         reporter = _Reporter(log, display, on_update)
         _loop(trainer, folder, score, batches, reporter=reporter, interrupt=interrupt)
+        trackers.finish(folder.best)
 
 
 def _loop(
@@ -418,7 +426,7 @@ def _resumed(config: TrainConfig, data: TrainingData, folder: RunFolder) -> Trai
     saved, state = load_checkpoint(folder.last), load_trainer_state(folder.last)
     before = validation.flatten(validation.to_dict(saved.config))
     now = validation.flatten(validation.to_dict(config))
-    for key in sorted((before.keys() | now.keys()) - set(MAY_CHANGE_ON_RESUME)):
+    for key in sorted((before.keys() | now.keys()) - MAY_CHANGE_ON_RESUME):
         if before.get(key) != now.get(key):
             change = f"{key} was {before.get(key)!r}, now it is {now.get(key)!r}"
             raise UsageError(f"cannot resume {out}: {change}")

@@ -7,7 +7,7 @@ strata. Methods that were evaluated on the same test seeds are also compared epi
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -26,7 +26,7 @@ from vand_robot.metrics.comparison import (
     MethodResult,
     MethodScore,
 )
-from vand_robot.metrics.statistics import compare_paired
+from vand_robot.metrics.statistics import compare_paired, probability_of_improvement
 from vand_robot.report import Picture, comparison_html
 
 _SEED_SUFFIX = re.compile(r"(?:[-_.]seed[-_]?|(?<!\d[eE])[-_])\d+$")
@@ -75,9 +75,40 @@ def run_comparison(folders: Sequence[Path], out: Path, *, force: bool = False) -
     if (out / COMPARISON_FILE).exists() and not force:
         raise UsageError(f"{out}: there is a comparison already; --force replaces it")
     comparison = compare(find_runs(folders))
+    write_comparison(
+        comparison,
+        out,
+        [],
+        lambda pictures: comparison_html(comparison, pictures),
+        page=COMPARISON_REPORT_FILE,
+    )
+    return comparison
+
+
+def write_comparison(
+    comparison: Comparison,
+    out: Path,
+    others: Sequence[Picture],
+    html: Callable[[Sequence[Picture]], str],
+    *,
+    page: str,
+) -> None:
+    """Write a comparison: `comparison.json`, a page, and figures as PNG.
+
+    Args:
+        comparison: The comparison.
+        out: Folder.
+        others: Figures beside those of the methods.
+        html: Makes the page of the figures.
+        page: Its file's name.
+
+    Raises:
+        VandError: The disk is full or fails.
+    """
     pictures = [
         Picture("methods", "Methods", figures.method_chart(comparison)),
         Picture("tasks", "Methods by task", figures.method_matrix(comparison)),
+        *others,
     ]
     with disk_errors("write", out):
         out.mkdir(parents=True, exist_ok=True)
@@ -85,8 +116,7 @@ def run_comparison(folders: Sequence[Path], out: Path, *, force: bool = False) -
     write_bytes(out / COMPARISON_FILE, text.encode())
     for picture in pictures:
         figures.write_png(picture.figure, out / f"{picture.name}.png")
-    write_bytes(out / COMPARISON_REPORT_FILE, comparison_html(comparison, pictures).encode())
-    return comparison
+    write_bytes(out / page, html(pictures).encode())
 
 
 def find_runs(folders: Sequence[Path]) -> list[EvaluatedRun]:
@@ -145,11 +175,12 @@ def _read_run(file: Path) -> EvaluatedRun | None:
     return EvaluatedRun(method, seed, file.parent, result, read_successes(file.parent))
 
 
-def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
+def compare(runs: Sequence[EvaluatedRun], pairs_among: Collection[str] | None = None) -> Comparison:
     """Compare runs on the perturbations and tasks that all of them share.
 
     Args:
         runs: At least one.
+        pairs_among: Methods of which every two are compared; None: all.
 
     Raises:
         UsageError: The runs share no task under any perturbation.
@@ -169,7 +200,9 @@ def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
         },
         pairs=tuple(
             pair
-            for first, second in combinations(methods, 2)
+            for first, second in combinations(
+                [m for m in methods if pairs_among is None or m in pairs_among], 2
+            )
             for perturbation in perturbations
             if (pair := _pair(runs, first, second, perturbation, cells)) is not None
         ),
@@ -227,4 +260,13 @@ def _pair(
     if not pairs:
         return None
     result = compare_paired([a for a, _ in pairs], [b for _, b in pairs])
-    return MethodPair(first, second, perturbation, len(pairs), result)
+    strata = [
+        [
+            [run.result.success_rates()[name][task].rate for run in runs if run.method == method]
+            for name, task in cells
+            if name == perturbation
+        ]
+        for method in (first, second)
+    ]
+    improvement = probability_of_improvement(*strata)
+    return MethodPair(first, second, perturbation, len(pairs), result, improvement)

@@ -7,6 +7,7 @@ from pathlib import Path
 from vand_demos.system.files import disk_errors, write_bytes
 from vand_envs import task_ids
 from vand_envs.errors import UsageError, unknown_name
+from vand_envs.seeds import TEST_SEED
 from vand_robot import figures
 from vand_robot.evaluation.cache import JobFolder
 from vand_robot.evaluation.episodes import EpisodeKey, read_rows
@@ -44,6 +45,7 @@ def run_evaluation(
     expert: bool = False,
     replays: int = 0,
     device: str = CPU,
+    first_seed: int = TEST_SEED,
     resume: bool = False,
     force: bool = False,
     links: Mapping[str, str] | None = None,
@@ -64,6 +66,8 @@ def run_evaluation(
         replays: Pages to write beside the report, of so many of the worst episodes.
         device: Where the policy acts: auto, cpu, cuda, cuda:N or mps. The simulations are on the
             CPU, and few rows at a time are faster there; a large image network is not.
+        first_seed: Seed of the first episode of each task; `VALIDATION_SEED` while settings are
+            still chosen.
         resume: Go on with an evaluation that was interrupted.
         force: Replace an evaluation that is there.
         links: Pages to link from the report: title -> address relative to it.
@@ -93,6 +97,7 @@ def run_evaluation(
         target.references,
         episodes=wanted.episodes,
         control_dt_s=target.control_dt_s,
+        first_seed=first_seed,
     )
     folder = JobFolder(out / JOBS_FOLDER, target.digest, target.references)
     earlier = EarlierEvaluation.read(out) if force and note is not None else None

@@ -1,8 +1,8 @@
 """Registries: names of things to the things, those of plugins included.
 
-A plugin is a Python module that registers tasks, experts, devices, robots or regularizers when it
-is imported. It is found by an entry point of an installed package, in a group of `GROUPS`, or by
-its name (`load_plugins`, `--plugin`, or the variable `VAND_PLUGINS`).
+A plugin is a Python module that registers tasks, experts, devices, robots, regularizers or trackers
+when it is imported. It is found by an entry point of an installed package, in a group of `GROUPS`,
+or by its name (`load_plugins`, `--plugin`, or the variable `VAND_PLUGINS`).
 """
 
 import importlib
@@ -20,7 +20,7 @@ PLUGINS_VARIABLE = "VAND_PLUGINS"
 """Environment variable with the modules of plugins, with commas between. `load_plugins` writes it,
 so that processes started later load them as well."""
 
-KINDS = ("tasks", "experts", "devices", "robots", "regularizers")
+KINDS = ("tasks", "experts", "devices", "robots", "regularizers", "trackers")
 """Kinds of things that a plugin can register."""
 
 GROUPS = tuple(f"vand_robot.{kind}" for kind in KINDS)

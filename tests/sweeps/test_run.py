@@ -1,0 +1,116 @@
+"""A whole sweep: real training and evaluation, the same numbers in every back end."""
+
+import json
+import shutil
+
+import pytest
+
+from vand_envs.errors import UsageError, VandError
+from vand_robot.sweeps import SweepOptions, load_sweep, run_sweep
+from vand_robot.sweeps.backends import open_backend
+
+SMALL = """
+base: single-task
+overrides:
+  updates: 4
+  validation_interval: 2
+  rollouts: {interval: 0, episodes: 1}
+  policy.hidden_size: 8
+  policy.encoder.sizes: [8]
+methods:
+  none: {policy.regularizer: {name: none}}
+  vand: {policy.regularizer: {name: vand}}
+seeds: [0]
+evaluation: {episodes: 1}
+slurm: {cluster: local}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def sweep(file, out, *overrides, **options):
+    return run_sweep(load_sweep(file, overrides), file, out, SweepOptions(**options))
+
+
+def numbers(out):
+    """What training and evaluation gave, to the bit, by trial."""
+    return {
+        trial.name: (
+            next(trial.glob("*/best/policy.safetensors")).read_bytes(),
+            (trial / "evaluation/episodes.csv").read_text(),
+        )
+        for trial in (out / "trials").iterdir()
+    }
+
+
+def test_a_sweep_trains_evaluates_compares_and_goes_on(file, tmp_path):
+    out = tmp_path / "sweep"
+    result = sweep(file, out, "methods={vand: {}}", "demonstrations=[1,2]")
+    assert result.failed == 0
+    assert list(result.comparison.methods) == ["vand, 1 demonstrations", "vand, 2 demonstrations"]
+    assert (out / "axis-demonstrations.png").stat().st_size > 0
+    assert "Success over demonstrations" in (out / "report.html").read_text()
+    trial = next((out / "trials").iterdir())
+    assert (trial / "evaluation/results.json").exists()
+    assert "10000000" in (trial / "evaluation/episodes.csv").read_text()  # a validation seed
+    with pytest.raises(UsageError, match="--resume goes on"):
+        sweep(file, out)
+    before = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/*/best/*")}
+    again = sweep(file, out, "methods={vand: {}}", "demonstrations=[1,2]", resume=True)
+    assert again.comparison == result.comparison
+    assert before == {path: path.stat().st_mtime_ns for path in out.glob("trials/*/*/best/*")}
+
+
+def test_a_trial_that_cannot_be_trained_is_reported(file, tmp_path):
+    out = tmp_path / "sweep"
+    result = sweep(file, out, "methods={vand: {}}", "demonstrations=[500]")
+    assert result.comparison is None
+    ((_, outcome),) = result.ended
+    assert "expected 500 of task 'wipe'" in outcome.result.error
+    line = json.loads((out / "outcomes.jsonl").read_text())
+    assert line["result"]["error"] == outcome.result.error
+
+
+def test_force_replaces_a_sweep_and_nothing_else(file, tmp_path):
+    out = tmp_path / "sweep"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not a sweep's folder"):
+        sweep(file, out, force=True)
+    with pytest.raises(UsageError, match="nothing to resume"):
+        sweep(file, out, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "options", "words"),
+    [
+        ("lokal", {}, "did you mean 'local'"),
+        ("local", {"address": "ray://here:1"}, "--address is for --on ray"),
+        ("slurm", {"slurm": {"cluster": "slrm"}}, "did you mean 'slurm'"),
+    ],
+)
+def test_a_back_end_that_cannot_be_used_is_one_line(place, options, words, tmp_path):
+    given = {"address": None, "folder": tmp_path, "slurm": {}, **options}
+    with pytest.raises(UsageError, match=words):
+        open_backend(place, 1, **given)
+
+
+@pytest.mark.skipif(shutil.which("sbatch") is not None, reason="there is a Slurm here")
+def test_slurm_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(VandError, match=r"--on slurm: .*(sbatch|slurm)"):
+        open_backend("slurm", 1, address=None, folder=tmp_path, slurm={})
+
+
+@pytest.mark.slow
+def test_every_back_end_gives_the_same_numbers(file, tmp_path):
+    outs = {place: tmp_path / place for place in ("local", "ray", "slurm")}
+    for place, out in outs.items():
+        assert sweep(file, out, "seeds=[0,1]", place=place, slots=2).failed == 0
+    local, *others = (numbers(out) for out in outs.values())
+    assert len(local) == 4
+    assert all(other == local for other in others)
