@@ -210,7 +210,7 @@ def _experts(robot: RobotSpec, tasks: Sequence[str] | None, episodes: int) -> It
         parallel = min(episodes, 16)
         noise = Disturbance()
         shown = list(demonstrate(task, seeds, disturbance=noise, parallel=parallel, robot=robot))
-        done = sum(episode.success for episode in shown)
+        done = sum(bool(episode.success) for episode in shown)
         length = np.median([len(episode) * episode.control_dt_s for episode in shown])
         yield Finding(
             f"task {task}: the expert succeeded in {done} of {episodes} episodes,"

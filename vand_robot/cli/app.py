@@ -21,8 +21,8 @@ from vand_robot.cli.options import PROGRAM, example
 from vand_robot.cli.quickstart import quickstart_command
 from vand_robot.cli.record import record_command
 from vand_robot.cli.replay import replay_command
-from vand_robot.cli.robots import robots
 from vand_robot.cli.reproduce import reproduce_command
+from vand_robot.cli.robots import robots
 from vand_robot.cli.sweep import sweep_command
 from vand_robot.cli.tasks import tasks_command
 from vand_robot.cli.train import train_command

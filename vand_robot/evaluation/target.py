@@ -80,7 +80,7 @@ def load_target(source: Path, *, expert: bool = False, device: str = CPU) -> Eva
                 expert=True,
                 versions=software_versions(),
                 machine=_machine(CPU),
-                digest=_expert_digest(dt),
+                digest=_expert_digest(dt, robot),
             ),
         )
     folder = named(source)

@@ -140,7 +140,7 @@ def write_video(
     width, height = (side * scale for side in size)
     with (
         Renderer(model, width, height, camera, fast=not shadows) as renderer,
-        _encoder(path, written_as, size, fps, len(places)) as encode,
+        _encoder(Path(path), written_as, size, fps, len(places)) as encode,
     ):
         for frame, data in enumerate(poses_at(model, motion, places)):
             picture = Image.fromarray(renderer.render(data))

@@ -113,9 +113,8 @@ def run_evaluation(
         result, rollouts, target, curve if curve.exists() and not expert else None
     )
     write_evaluation(result, out, pictures, links or {})
-    if earlier is not None and note is not None:
-        if line := earlier.difference(result, read_rows(out)):
-            note(line)
+    if earlier and note and (line := earlier.difference(result, read_rows(out))):
+        note(line)
     # only now, so that a replay that fails costs nothing but itself; resuming makes it anew
     if pages := write_replays(target, result, rollouts, out, replays):
         _write_report(out, result, pictures, links or {}, pages)
