@@ -16,6 +16,7 @@ from vand_robot.cli.deploy import deploy_command
 from vand_robot.cli.evaluate import evaluate_command
 from vand_robot.cli.experiments import experiments
 from vand_robot.cli.export import export_command
+from vand_robot.cli.hub import pull_command, push_command
 from vand_robot.cli.main import INTERRUPTED
 from vand_robot.cli.options import PROGRAM, example
 from vand_robot.cli.quickstart import quickstart_command
@@ -75,6 +76,8 @@ for _name, _command, _example in (
     ("deploy", deploy_command, "deploy policy.onnx --driver simulation --instruction wipe"),
     ("sweep", sweep_command, "sweep regularizers data=demos.hdf5 --jobs 2 --out sweep"),
     ("replay", replay_command, "replay runs/wipe --task wipe --viewer web"),
+    ("push", push_command, "push runs/wipe me/wipe-gru"),
+    ("pull", pull_command, "pull me/wipe-gru --out wipe-gru"),
     ("reproduce", reproduce_command, "reproduce runs/wipe --out runs/wipe-again"),
     ("quickstart", quickstart_command, "quickstart --out quickstart"),
 ):
