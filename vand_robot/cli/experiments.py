@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from vand_robot.cli import console
-from vand_robot.cli.options import Json, example
+from vand_robot.cli.options import Force, Json, Overrides, example
 
 Cells = Annotated[
     str | None, typer.Option(help="Cells with commas, or all, each on every signal asked for.")
@@ -74,3 +74,40 @@ def _row(entry: Mapping[str, Any]) -> list[str]:
         *(entry[key] for key in ("cell", "signals", "method")),
         *("{iqm:.2f} ({low:.2f}-{high:.2f})".format(**entry[score]) for score in scores),
     ]
+
+
+@experiments.command(
+    epilog=example("vand-robot experiments language noisin-small text=austen --out austen")
+)
+def language(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="YAML file, or the name of a ready-made one.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
+    overrides: Overrides = None,
+    texts: Annotated[Path, typer.Option(help="Folder where fetched texts are kept.")] = Path(
+        "texts"
+    ),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the last finished epoch, exactly.")
+    ] = False,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Train a language model on a text, with any cell and regularizer."""
+    from vand_robot.experiments.language.config import load_language_config  # noqa: PLC0415
+    from vand_robot.experiments.language.study import perplexity, run_language  # noqa: PLC0415
+
+    def show(epoch: Any) -> None:
+        train, valid = perplexity(epoch.train_nll), perplexity(epoch.valid_nll)
+        console.err.print(
+            f"epoch {epoch.epoch}: perplexity {train:.1f} in training, {valid:.1f} in validation,"
+            f" {epoch.seconds:.0f} s"
+        )
+
+    chosen = load_language_config(config, overrides or [])
+    results = run_language(chosen, out, cache=texts, resume=resume, force=force, on_epoch=show)
+    if json:
+        console.print_json(results)
+        return
+    console.out.print(f"{out}: test perplexity {results['test']['perplexity']:.2f}")

@@ -139,7 +139,7 @@ def _split_sums(a: Tensor, b: Tensor | None, keep: Tensor) -> tuple[Tensor, Tens
 
 def _seed() -> int:
     """Draw a seed of 63 bits from torch's generator."""
-    return int(torch.empty((), dtype=torch.int64).random_())
+    return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
 
 
 def _library() -> Library:
