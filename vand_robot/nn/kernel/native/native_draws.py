@@ -34,7 +34,7 @@ def usable(like: Tensor) -> bool:
 
 def draw_normals(shape: Sequence[int]) -> Tensor:
     """Draw standard normals, float32; call it where `usable`."""
-    normals = torch.empty(*shape)
+    normals = torch.empty(*shape, device="cpu")
     _library().normals(_seed(), normals.numel(), normals.data_ptr())
     return normals
 
@@ -81,8 +81,8 @@ class _Mixture(torch.autograd.Function):
         steps, mask_steps, batch, size = shape
         ctx.set_materialize_grads(False)
         levels = (drawn_probability(drop) * RESOLUTION).int()
-        keep = torch.empty(mask_steps, batch, size)
-        noise = None if sigma is None else torch.empty(steps, batch, size)
+        keep = torch.empty(mask_steps, batch, size, device="cpu")
+        noise = None if sigma is None else torch.empty(steps, batch, size, device="cpu")
         scales = scale.expand(size).contiguous()
         _library().mixture(
             _seed(),
@@ -120,7 +120,7 @@ class _Mixture(torch.autograd.Function):
 def _split_sums(a: Tensor, b: Tensor | None, keep: Tensor) -> tuple[Tensor, Tensor]:
     """Sum a, or a b, (T, B, S), over steps and batch: all of it, and where keep is 0; (S,) each."""
     size = a.shape[-1]
-    sums = torch.empty(2, size, dtype=torch.float64)
+    sums = torch.empty(2, size, dtype=torch.float64, device="cpu")
     a = a.contiguous()
     done = _library().split_sums(
         a.numel() // size,
