@@ -156,7 +156,7 @@ def _check_number(option: OptionInfo, value: Any) -> None:
         raise ValueError(  # noqa: TRY004  (as for all that is wrong with an option)
             f"{option.name} must be {wanted}{bounds}; got {value!r}"
         )
-    if option.range is not None and float(value) not in option.range:
+    if option.range is not None and value not in option.range:
         raise ValueError(f"{option.name} must lie{bounds}; got {value!r}")
 
 
