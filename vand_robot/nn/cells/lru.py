@@ -139,7 +139,7 @@ class LRU(LinearRecurrent):
         return Recurrence(factor.view(*lead, -1), turn.view(*lead, -1), drive)
 
     def readout(self, layer: int, states: Tensor, x: Tensor) -> Tensor:
-        """See `Recurrent.readout`: the real part of C h, as [Re C, -Im C] [Re h; Im h]."""
+        """See `LayerPass.readout`: the real part of C h, as [Re C, -Im C] [Re h; Im h]."""
         bias = self.weight(f"bias_out_l{layer}") if self.bias else None
         to_output = self.weight(f"weight_out_l{layer}")
         y = linear(states, to_output, bias) + linear(x, self.weight(f"weight_skip_l{layer}"))
