@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vand_robot.nn import Vand, make_cell
+from vand_robot.nn import Vand, layer_pass, make_cell
 from vand_robot.nn.kernel.affine import IDENTITY
 from vand_robot.nn.kernel.fused import prefers_fused, run_fused
 from vand_robot.nn.kernel.scan import scan
