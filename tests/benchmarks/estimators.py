@@ -1,9 +1,9 @@
 """How well the gradient of VAND's d is estimated: `python -m tests.benchmarks.estimators`.
 
-At networks trained with d of 0.02 or 0.1 and sigma = 0.1: the estimated gradient of the loss in the logit of
-d beside a finite difference with common random numbers, and the standard deviation of the default
-estimator at a batch of 32 with masks drawn in other ways. Then pairs of trainings that differ in
-the estimator alone. Some six minutes of one core.
+At networks trained with d of 0.02 or 0.1 and sigma = 0.1: the estimated gradient of the loss in the
+logit of d beside a finite difference with common random numbers, and the standard deviation of the
+default estimator at a batch of 32 with masks drawn in other ways. Then pairs of trainings that
+differ in the estimator alone. Some six minutes of one core.
 """
 
 import itertools
