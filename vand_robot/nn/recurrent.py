@@ -54,7 +54,7 @@ class Recurrent(LayerPass, Generic[Hx]):
         dtype: torch.dtype | None = None,
     ) -> Tensor:
         """Return the zero state (num_layers, batch, S); type and device are the weights' own."""
-        like = self.weight("weight_ih_l0")
+        like = self.current_weight("weight_ih_l0")
         return like.new_zeros(self.num_layers, batch, self.state_size, device=device, dtype=dtype)
 
     def run(
@@ -83,7 +83,7 @@ class Recurrent(LayerPass, Generic[Hx]):
             ValueError: if a shape, a type or a length does not fit.
             TypeError: if something is no tensor.
         """
-        name, own = type(self).__name__, self.weight("weight_ih_l0").dtype
+        name, own = type(self).__name__, self.current_weight("weight_ih_l0").dtype
         state = None if state is None else self.merge_state(state)
         if isinstance(x, Tensor) and _in_autocast(x):
             with torch.autocast(x.device.type, enabled=False):
@@ -228,7 +228,7 @@ class Recurrent(LayerPass, Generic[Hx]):
             checks.check_resets(type(self).__name__, resets, x.shape[:1])
             state = state.masked_fill(resets.to(state.device).unsqueeze(-1), 0.0)
         if _in_autocast(x):
-            own = self.weight("weight_ih_l0").dtype
+            own = self.current_weight("weight_ih_l0").dtype
             with torch.autocast(x.device.type, enabled=False):
                 return self.step(x.to(own), state.to(own), deterministic)
         if not deterministic:
@@ -263,7 +263,7 @@ class Recurrent(LayerPass, Generic[Hx]):
         """
         state = self.merge_state(state)
         if _in_autocast(x):
-            own = self.weight("weight_ih_l0").dtype
+            own = self.current_weight("weight_ih_l0").dtype
             with torch.autocast(x.device.type, enabled=False):
                 return self.transition(x.to(own), state.to(own))
         if state.shape[0] != self.num_layers:

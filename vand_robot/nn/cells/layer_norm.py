@@ -124,7 +124,7 @@ class _LayerNorm:
         """Return the cell with a layer's gains and biases, and its weights of input and state."""
 
         def weight(name: str) -> Tensor:
-            found: Tensor = self.weight(f"{name}_l{layer}")  # type: ignore[attr-defined]  # the plain layer's
+            found: Tensor = self.current_weight(f"{name}_l{layer}")  # type: ignore[attr-defined]  # the plain layer's
             return found.to(dtype)
 
         def norm(part: str) -> tuple[Tensor, Tensor | None]:
