@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -166,6 +166,16 @@ def test_a_chosen_study_runs_its_cells_on_its_signals_with_learning_rates_of_the
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png") == 1
     assert "mingru van-der-pol, sum-of-sines; lru" in page
+
+
+def test_a_schedule_acts_in_a_trial_and_trials_without_one_keep_their_names():
+    plain = Trial("sum-of-sines", "elman", 0, 4, {"name": "gaussian_noise", "scale": 0.5})
+    assert plain.key == "8979f9dbc56ded714ac1"
+    falling = replace(plain, schedule={"option": "scale", "start": 0.5, "end": 0.0})
+    steady = replace(plain, schedule={"option": "scale", "start": 0.5, "end": 0.5})
+    assert len({trial.key for trial in (plain, falling, steady)}) == 3
+    losses = [run_trial(trial)["training"]["nll"] for trial in (plain, falling, steady)]
+    assert losses[0] == losses[2] != losses[1]
 
 
 def test_what_is_asked_for_by_name():

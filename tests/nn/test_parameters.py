@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vand_robot.nn import (
+    CELLS,
     GRU,
     LSTM,
     Chain,
@@ -177,3 +178,9 @@ def test_the_trapezoid_is_finite_at_either_end_of_d(drop, dtype):
     (result.output.float().square().mean() + result.terms.penalty).backward()
     for name, parameter in layer.named_parameters():
         assert parameter.grad.isfinite().all(), name
+
+
+def test_a_layer_has_no_attribute_that_tools_take_for_a_weight():
+    """Loops over modules draw `module.weight` anew where there is one; torch's layers have none."""
+    for name in CELLS:
+        assert not hasattr(make_cell(name, 2, 3), "weight")

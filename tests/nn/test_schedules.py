@@ -25,6 +25,7 @@ def test_a_ramp_is_constant_before_and_after_and_exact_at_its_ends():
     assert [linear(u) for u in (0, 10)] == [0.1, 0.1]
     assert linear(11) == pytest.approx(0.3)
     assert [linear(u) for u in (13, 1000)] == [0.7, 0.7]
+    assert Ramp(0.0, 1.0, updates=10**400, begin=10**400)(5) == 0
     cosine = Ramp(1.0, 0.0, updates=4, shape="cosine")
     assert [cosine(u) for u in range(5)] == pytest.approx(
         [(1 + math.cos(math.pi * u / 4)) / 2 for u in range(5)]

@@ -52,7 +52,7 @@ def export_onnx(layer: Recurrent[Any], file: str | Path, form: Form = "step") ->
     require_known("form", form, ("sequence", "step"))
     batch = torch.export.Dim("batch")
     dynamic: dict[str, dict[int, Any]] = {"x": {0: batch}, "state": {1: batch}}
-    like = layer.weight("weight_ih_l0")
+    like = layer.current_weight("weight_ih_l0")
     x = like.new_zeros(2, layer.input_size)
     model: nn.Module = _Step(layer)
     if form == "sequence":

@@ -119,13 +119,13 @@ class Parameters(nn.Module):
         """Weights of one layer, as they are now: parametrized, pruned or replaced ones too."""
         suffix = f"_l{layer}"
         return Weights(
-            self.weight("weight_ih" + suffix),
-            self.weight("weight_hh" + suffix),
-            self.weight("bias_ih" + suffix) if self.bias else None,
-            self.weight("bias_hh" + suffix) if self.bias else None,
+            self.current_weight("weight_ih" + suffix),
+            self.current_weight("weight_hh" + suffix),
+            self.current_weight("bias_ih" + suffix) if self.bias else None,
+            self.current_weight("bias_hh" + suffix) if self.bias else None,
         )
 
-    def weight(self, name: str) -> Tensor:
+    def current_weight(self, name: str) -> Tensor:
         """Return a weight by its name, as it is now."""
         # An attribute's way through nn.Module would cost a tenth of a control step.
         found = self._parameters.get(name)

@@ -11,23 +11,18 @@ from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
-from torch.nn.functional import dropout, linear
+from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from vand_robot.nn import checks
 from vand_robot.nn.kernel.formula import in_transform
-from vand_robot.nn.kernel.fused import prefers_fused, run_fused
 from vand_robot.nn.kernel.packed import in_order, packed_like, padded
-from vand_robot.nn.kernel.scan import scan
-from vand_robot.nn.parameters import Parameters
+from vand_robot.nn.layer_pass import LayerPass
 from vand_robot.nn.regularizers.base import RegularizerTerms, Sample
 from vand_robot.nn.resets import Pieces, find_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from vand_robot.nn.kernel.affine import AffineMap
-    from vand_robot.nn.kernel.formula import Trajectory
 
 Hx = TypeVar("Hx")
 
@@ -46,7 +41,7 @@ class ScanResult:
     """The regularizer's terms of the loss; zero when it does not act."""
 
 
-class Recurrent(Parameters, Generic[Hx]):
+class Recurrent(LayerPass, Generic[Hx]):
     """Base of the three layers. Use `Elman`, `GRU` or `LSTM`.
 
     S is the size of a layer's state: H, or 2H for the LSTM, [hidden; cell].
@@ -59,7 +54,7 @@ class Recurrent(Parameters, Generic[Hx]):
         dtype: torch.dtype | None = None,
     ) -> Tensor:
         """Return the zero state (num_layers, batch, S); type and device are the weights' own."""
-        like = self.weight("weight_ih_l0")
+        like = self.current_weight("weight_ih_l0")
         return like.new_zeros(self.num_layers, batch, self.state_size, device=device, dtype=dtype)
 
     def run(
@@ -81,15 +76,14 @@ class Recurrent(Parameters, Generic[Hx]):
                 zeros. Gradients flow into it: detach it to truncate.
             lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all. What
                 padding holds, even NaN, changes nothing. In descending order it costs little.
-            resets: (T, B) booleans, True where a sequence starts anew at this step, from zeros; see
-                `vand_robot.nn.resets`. None for no resets.
+            resets: (T, B) booleans, where a sequence starts anew; see `vand_robot.nn.resets`.
             deterministic: no samples of the regularizer and no dropout; None: not in training.
 
         Raises:
             ValueError: if a shape, a type or a length does not fit.
             TypeError: if something is no tensor.
         """
-        name, own = type(self).__name__, self.weight("weight_ih_l0").dtype
+        name, own = type(self).__name__, self.current_weight("weight_ih_l0").dtype
         state = None if state is None else self.merge_state(state)
         if isinstance(x, Tensor) and _in_autocast(x):
             with torch.autocast(x.device.type, enabled=False):
@@ -196,45 +190,6 @@ class Recurrent(Parameters, Generic[Hx]):
                 output = _without_padding(output, valid)
         return output, torch.stack(finals), kl
 
-    def run_identity(self, layer: int, x: Tensor, start: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Run one layer by torch's own kernel, where nothing acts on the state.
-
-        Args:
-            layer: which layer.
-            x: (T, B, I) its inputs.
-            start: (B, S) the state before the first step.
-
-        Returns:
-            (T, B, H) outputs and the (B, S) final state; None where there is no kernel, or the scan
-            is faster.
-        """
-        weights = self.weights(layer)
-        if not prefers_fused(self.cell, x, weights, start):
-            return None
-        return run_fused(self.cell, x, weights, start)
-
-    def scan_layer(
-        self,
-        layer: int,
-        x: Tensor,
-        start: Tensor,
-        affine: AffineMap,
-        lengths: Tensor | None = None,
-    ) -> Trajectory:
-        """Run one layer through time; see `vand_robot.nn.kernel.scan.scan`."""
-        return scan(self.cell, x, self.weights(layer), start, affine, lengths)
-
-    def readout(self, layer: int, states: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002  (of most cells a part of the state)
-        """Return a layer's output (..., H) for states (..., S) and its inputs (..., I)."""
-        return states[..., : self.hidden_size]
-
-    def answer(self, layer: int, x: Tensor, previous: Tensor) -> Tensor:
-        """Return a layer's answer mu (B, S) for inputs (B, I) and the states before (B, S)."""
-        weights = self.weights(layer)
-        gates = linear(x, weights.ih, weights.bias_ih)
-        recurrent = linear(previous[:, : self.hidden_size], weights.hh, weights.bias_hh)
-        return self.cell.transition(gates, recurrent, previous)
-
     def _draw(self, layer: int, steps: int, like: Tensor, sampled: bool) -> Sample:
         """Draw one layer's map, or the deterministic one; like (B, S)."""
         if sampled:
@@ -273,7 +228,7 @@ class Recurrent(Parameters, Generic[Hx]):
             checks.check_resets(type(self).__name__, resets, x.shape[:1])
             state = state.masked_fill(resets.to(state.device).unsqueeze(-1), 0.0)
         if _in_autocast(x):
-            own = self.weight("weight_ih_l0").dtype
+            own = self.current_weight("weight_ih_l0").dtype
             with torch.autocast(x.device.type, enabled=False):
                 return self.step(x.to(own), state.to(own), deterministic)
         if not deterministic:
@@ -308,7 +263,7 @@ class Recurrent(Parameters, Generic[Hx]):
         """
         state = self.merge_state(state)
         if _in_autocast(x):
-            own = self.weight("weight_ih_l0").dtype
+            own = self.current_weight("weight_ih_l0").dtype
             with torch.autocast(x.device.type, enabled=False):
                 return self.transition(x.to(own), state.to(own))
         if state.shape[0] != self.num_layers:

@@ -53,7 +53,7 @@ class Ramp:
 
     def __call__(self, update: int) -> float:
         """Return the value at an update."""
-        part = min(max((update - self.begin) / self.updates, 0.0), 1.0)
+        part = min(max(update - self.begin, 0), self.updates) / self.updates
         if self.shape == "cosine":
             part = (1 - math.cos(math.pi * part)) / 2
         return self.start * (1 - part) + self.end * part  # exactly the end at the end

@@ -24,6 +24,19 @@ def _regularized(name: str, option: str, values: Sequence[Any], **fixed: Any) ->
     return [{"regularizer": {"name": name, **fixed, option: value}} for value in values]
 
 
+def _scheduled(
+    name: str, option: str, values: Sequence[float], start: float, end: float
+) -> list[Setting]:
+    """Settings whose option goes from one share of each value to another."""
+    return [
+        {
+            "regularizer": {"name": name, option: value},
+            "schedule": {"option": option, "start": start * value, "end": end * value},
+        }
+        for value in values
+    ]
+
+
 BETAS = (1e-5, 1e-4, 1e-3)
 """VAND's weights of the KL [per nat] to choose from."""
 
@@ -49,17 +62,20 @@ METHODS: Mapping[str, Sequence[Setting]] = {
     "VAND, dropout only, fixed": _regularized(
         "vand", "drop", (0.02, 0.05, 0.15), adaptive=False, noise=False
     ),
+    "VAND, beta rising": _scheduled("vand", "beta", BETAS, 0.0, 1.0),
+    "Gaussian noise, falling": _scheduled("gaussian_noise", "scale", (0.03, 0.1, 0.2), 1.0, 0.0),
 }
 """Method -> its three settings. "none" has no strength of its own: it tunes the learning rate.
 
 VAND adapts both its noise and its dropout; those after it leave one of the two out, or adapt
-neither (d is then 0.02). Noise alone, not adapted, is Gaussian noise.
+neither (d is then 0.02). Noise alone, not adapted, is Gaussian noise. The last two have a strength
+that rises or falls over the first half of the training.
 
 Weakly unbiased Noisin is Gaussian noise, and dropout, under another name; so Noisin is strong here.
 """
 
 MAIN_METHODS = tuple(list(METHODS)[: list(METHODS).index("VAND") + 1])
-"""Methods that are compared unless others are asked for: all but the ablation of VAND."""
+"""Methods that are compared unless others are asked for: not VAND's ablation, nor schedules."""
 
 RATES: Mapping[bool, Sequence[float]] = {
     False: (0.003, 0.02),

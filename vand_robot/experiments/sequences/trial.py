@@ -22,7 +22,9 @@ from vand_robot.experiments.sequences.signals import DT_S, STEPS_PER_CYCLE, draw
 from vand_robot.metrics.periodic import score_periodic
 from vand_robot.nn import (
     GaussianHead,
+    Ramp,
     Recurrent,
+    apply_schedules,
     dual_step,
     make_cell,
     make_regularizer,
@@ -76,10 +78,17 @@ class Trial:
     clip: float | None = None
     """Largest norm of the gradient; None for any."""
 
+    schedule: Mapping[str, Any] | None = None
+    """Option of the regularizer that goes from "start" to "end" along half a cosine over the first
+    half of the updates, `{"option": "beta", "start": 0.0, "end": 1e-3}`; None for none."""
+
     @property
     def key(self) -> str:
         """A name for it that no other trial has."""
-        return sha256(dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:20]
+        settings = asdict(self)
+        if self.schedule is None:  # as trials were named before there were schedules
+            del settings["schedule"]
+        return sha256(dumps(settings, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def run_trial(trial: Trial) -> dict[str, Any]:
@@ -127,7 +136,13 @@ def _train(
     parameters = [*layer.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=trial.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, trial.updates)
-    for _ in range(trial.updates):
+    ramps = {}
+    if trial.schedule is not None:
+        ends = (trial.schedule["start"], trial.schedule["end"])
+        half = max(1, trial.updates // 2)
+        ramps = {trial.schedule["option"]: Ramp(*ends, updates=half, shape="cosine")}
+    for update in range(1, trial.updates + 1):
+        apply_schedules(layer, ramps, update)
         result = layer.run(points[:-1])
         nll = head.nll(result.output, points[1:])
         optimizer.zero_grad()

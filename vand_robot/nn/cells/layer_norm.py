@@ -94,7 +94,7 @@ class _LayerNorm:
                 nn.init.constant_(parameter, float(name.startswith("gain_")))
 
     def run_identity(self, layer: int, x: Tensor, start: Tensor) -> None:
-        """See `Recurrent.run_identity`: torch has no kernel for these cells."""
+        """See `LayerPass.run_identity`: torch has no kernel for these cells."""
 
     def scan_layer(
         self,
@@ -104,7 +104,7 @@ class _LayerNorm:
         affine: AffineMap,
         lengths: Tensor | None = None,
     ) -> Trajectory:
-        """See `Recurrent.scan_layer`."""
+        """See `LayerPass.scan_layer`."""
         dtype = x.dtype
         single = torch.float32 if dtype in HALF else dtype
         cell, ih, hh = self._bound(layer, single)
@@ -114,7 +114,7 @@ class _LayerNorm:
         return Trajectory(path.states.to(dtype), path.gap)
 
     def answer(self, layer: int, x: Tensor, previous: Tensor) -> Tensor:
-        """See `Recurrent.answer`."""
+        """See `LayerPass.answer`."""
         cell, ih, hh = self._bound(layer, x.dtype)
         return cell.transition(
             linear(x, ih), linear(previous[..., : self.hidden_size], hh), previous
@@ -124,7 +124,7 @@ class _LayerNorm:
         """Return the cell with a layer's gains and biases, and its weights of input and state."""
 
         def weight(name: str) -> Tensor:
-            found: Tensor = self.weight(f"{name}_l{layer}")  # type: ignore[attr-defined]  # the plain layer's
+            found: Tensor = self.current_weight(f"{name}_l{layer}")  # type: ignore[attr-defined]  # the plain layer's
             return found.to(dtype)
 
         def norm(part: str) -> tuple[Tensor, Tensor | None]:

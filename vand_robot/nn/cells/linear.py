@@ -70,12 +70,12 @@ class LinearRecurrent(OneTensorState):
         """Return the coefficients of a layer for inputs (..., B, I)."""
 
     def answer(self, layer: int, x: Tensor, previous: Tensor) -> Tensor:
-        """See `Recurrent.answer`."""
+        """See `LayerPass.answer`."""
         found = self.recurrence(layer, x)
         return found.remembered(previous) + found.drive
 
     def run_identity(self, layer: int, x: Tensor, start: Tensor) -> None:
-        """See `Recurrent.run_identity`: torch has no kernel for these cells."""
+        """See `LayerPass.run_identity`: torch has no kernel for these cells."""
 
     def scan_layer(
         self,
@@ -85,7 +85,7 @@ class LinearRecurrent(OneTensorState):
         affine: AffineMap,
         lengths: Tensor | None = None,
     ) -> Trajectory:
-        """See `Recurrent.scan_layer`."""
+        """See `LayerPass.scan_layer`."""
         found = self.recurrence(layer, x)
         if x.dtype in HALF:  # products of hundreds of rounded factors would keep few digits
             found = Recurrence(*(None if c is None else c.float() for c in found))  # type: ignore[arg-type]  # None is in turn's place alone

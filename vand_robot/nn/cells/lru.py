@@ -115,7 +115,9 @@ class LRU(LinearRecurrent):
         """See `Parameters.reset_weights`: as in the paper, and the bias zero."""
         low, high = (radius**2 for radius in self.radii)
         for layer in range(self.num_layers):
-            part = {name: self.weight(f"{name}_l{layer}") for name in self.weight_shapes(layer)}
+            part = {
+                name: self.current_weight(f"{name}_l{layer}") for name in self.weight_shapes(layer)
+            }
             nn.init.normal_(part["weight_ih"], std=(2 * part["weight_ih"].shape[1]) ** -0.5)
             nn.init.normal_(part["weight_out"], std=self.hidden_size**-0.5)
             nn.init.normal_(part["weight_skip"], std=part["weight_skip"].shape[1] ** -0.5)
@@ -130,17 +132,19 @@ class LRU(LinearRecurrent):
 
     def recurrence(self, layer: int, x: Tensor) -> Recurrence:
         """See `LinearRecurrent.recurrence`."""
-        radius = torch.exp(-self.weight(f"log_nu_l{layer}").exp())
-        phase = self.weight(f"log_theta_l{layer}").exp()
-        gamma = self.weight(f"log_gamma_l{layer}").exp().repeat(2)
+        radius = torch.exp(-self.current_weight(f"log_nu_l{layer}").exp())
+        phase = self.current_weight(f"log_theta_l{layer}").exp()
+        gamma = self.current_weight(f"log_gamma_l{layer}").exp().repeat(2)
         lead = (1,) * (x.dim() - 1)
-        drive = gamma * linear(x, self.weight(f"weight_ih_l{layer}"))
+        drive = gamma * linear(x, self.current_weight(f"weight_ih_l{layer}"))
         factor, turn = radius * torch.cos(phase), radius * torch.sin(phase)
         return Recurrence(factor.view(*lead, -1), turn.view(*lead, -1), drive)
 
     def readout(self, layer: int, states: Tensor, x: Tensor) -> Tensor:
-        """See `Recurrent.readout`: the real part of C h, as [Re C, -Im C] [Re h; Im h]."""
-        bias = self.weight(f"bias_out_l{layer}") if self.bias else None
-        to_output = self.weight(f"weight_out_l{layer}")
-        y = linear(states, to_output, bias) + linear(x, self.weight(f"weight_skip_l{layer}"))
+        """See `LayerPass.readout`: the real part of C h, as [Re C, -Im C] [Re h; Im h]."""
+        bias = self.current_weight(f"bias_out_l{layer}") if self.bias else None
+        to_output = self.current_weight(f"weight_out_l{layer}")
+        y = linear(states, to_output, bias) + linear(
+            x, self.current_weight(f"weight_skip_l{layer}")
+        )
         return gelu(y) if self.readout_form == "gelu" else y

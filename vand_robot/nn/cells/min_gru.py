@@ -72,6 +72,6 @@ class MinGRU(LinearRecurrent):
 
     def recurrence(self, layer: int, x: Tensor) -> Recurrence:
         """See `LinearRecurrent.recurrence`."""
-        bias = self.weight(f"bias_ih_l{layer}") if self.bias else None
-        z, candidate = linear(x, self.weight(f"weight_ih_l{layer}"), bias).chunk(2, -1)
+        bias = self.current_weight(f"bias_ih_l{layer}") if self.bias else None
+        z, candidate = linear(x, self.current_weight(f"weight_ih_l{layer}"), bias).chunk(2, -1)
         return Recurrence(torch.sigmoid(-z), None, torch.sigmoid(z) * candidate)

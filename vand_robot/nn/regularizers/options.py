@@ -150,13 +150,14 @@ def check_value(option: OptionInfo, value: Any) -> None:
 
 
 def _check_number(option: OptionInfo, value: Any) -> None:
+    number = value  # as it is: an integer may be too large for a float
     kind, wanted = (Integral, "an integer") if option.type is int else (Real, "a number")
     bounds = "" if option.range is None else f" in {option.range}"
     if isinstance(value, bool) or not isinstance(value, kind):
         raise ValueError(  # noqa: TRY004  (as for all that is wrong with an option)
             f"{option.name} must be {wanted}{bounds}; got {value!r}"
         )
-    if option.range is not None and float(value) not in option.range:
+    if option.range is not None and number not in option.range:
         raise ValueError(f"{option.name} must lie{bounds}; got {value!r}")
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vand_robot.nn import Vand, make_cell, recurrent
+from vand_robot.nn import Vand, layer_pass, make_cell
 from vand_robot.nn.kernel.affine import IDENTITY
 from vand_robot.nn.kernel.fused import prefers_fused, run_fused
 from vand_robot.nn.kernel.scan import scan
@@ -59,7 +59,7 @@ def test_the_faster_way_is_chosen(name, steps, batch, learns, fused):
 @pytest.mark.parametrize("name", CELLS)
 def test_a_regularizer_that_acts_lengths_and_half_precision_go_by_the_scan(name, monkeypatch):
     calls = []
-    monkeypatch.setattr(recurrent, "run_fused", lambda *a: calls.append(a) or run_fused(*a))
+    monkeypatch.setattr(layer_pass, "run_fused", lambda *a: calls.append(a) or run_fused(*a))
     x = torch.randn(7, 4, INPUTS)
     with torch.no_grad():
         make_layer(name, Vand())(x)

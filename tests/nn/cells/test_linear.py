@@ -40,8 +40,8 @@ def test_the_scan_is_the_recurrence(kind, steps):
 
 @pytest.mark.parametrize("kind", ["real", "shared", "complex", "matrices"])
 def test_derivatives_of_the_scan_are_right_the_second_ones_too(kind):
-    a, b = factors(kind, 7)
-    a, b = a[..., :2].clone().requires_grad_(), b[..., :2].clone().requires_grad_()
+    a, b = factors(kind, 6)
+    a, b = a[..., :1].clone().requires_grad_(), b[..., :1].clone().requires_grad_()
     assert torch.autograd.gradcheck(linear_scan, (a, b))
     assert torch.autograd.gradgradcheck(linear_scan, (a, b))
 
