@@ -45,9 +45,9 @@ def over_ground(velocity: Vector, view: View) -> Vector:
     """The command to the hand that makes a velocity over ground, whatever the base does.
 
     The hand's reaction rocks the base, the more the softer its servos, which differ from world to
-    world. A hand that did not move against it would circle slower in one world than in another:
-    with it frequencies of wiping in 24 worlds had a standard deviation of 1.9 %, without 3.1 %, of
-    which the styles alone are 2.3 %.
+    world. A hand that did not move against it would circle slower in one world than in another.
+    Measured on wiping in 24 worlds: frequencies with a standard deviation of 1.9 % with this, and
+    of 3.1 % without.
 
     Args:
         velocity: Wanted velocity over ground, in the base's axes, (2,) [m/s].
