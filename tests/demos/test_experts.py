@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vand_demos.experts import EXPERTS, Disturbance, DisturbanceProcess, make_expert
+from vand_demos.experts.circles import over_ground
 from vand_demos.experts.demonstrate import demonstrate
 from vand_demos.experts.skills import OPEN
 from vand_envs import TaskBatch, task_ids
@@ -84,6 +85,19 @@ def test_the_drawer_is_pulled_and_pushed_to_its_stops():
         opening = CLOSED_KNOB_M[0] - (x + cos * ahead - sin * left)
         assert opening.max() > OPEN_M + 0.025
         assert opening[-1] < CLOSED_M - 0.005
+
+
+def test_a_circling_hand_moves_against_the_motion_of_its_base():
+    """What is commanded, and what the base does at the hand, are together what is wanted."""
+    view = {
+        "base_twist": np.array([0.02, -0.01, 0.05], np.float32),
+        "ee_pos": np.array([0.5, 0.1, 0.9], np.float32),
+    }
+    carried = np.array([0.02 - 0.05 * 0.1, -0.01 + 0.05 * 0.5])  # velocity of the base there [m/s]
+    wanted = np.array([0.2, -0.1])
+    assert over_ground(wanted, view) + carried == pytest.approx(wanted)
+    at_rest = view | {"base_twist": np.zeros(3, np.float32)}
+    assert over_ground(wanted, at_rest) == pytest.approx(wanted)
 
 
 def test_a_demonstration_does_not_depend_on_its_neighbors():

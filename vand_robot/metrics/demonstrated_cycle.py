@@ -13,6 +13,12 @@ typical is found for each part by itself, from its passages in all demonstration
 
 The parts together are the cycle: the sum of their durations is its period, and their points in
 turn are its orbit.
+
+Few demonstrations tell a rhythm only as well as they agree: styles and worlds differ. Frequencies
+of 25 draws of three demonstrations by the experts were off that of all 50 by 1.9 % (wiping), 1.7 %
+(stirring) and 3.2 % (patrol, two cycles each), root mean square. Means over time instead of parts,
+each demonstration weighing the same, were no better (1.7, 1.7 and 4.0 %), nor was a pace of its own
+for each demonstration (1.9, 1.7 and 2.8 %, the last too slow by 0.9 %). More demonstrations help.
 """
 
 import math

@@ -4,7 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vand_demos.experts.circles import FREQUENCY_SPREAD, RADIUS_SPREAD, Turns, circle_velocity
+from vand_demos.experts.circles import (
+    FREQUENCY_SPREAD,
+    RADIUS_SPREAD,
+    Turns,
+    circle_velocity,
+    over_ground,
+)
 from vand_demos.experts.expert import ENDLESS, Script, register_expert
 from vand_demos.experts.motion import HAND_GAIN, GoalController, Vector, View, position
 from vand_demos.experts.skills import CLOSED, FUNNEL_SLOPE, OPEN, Skill, drive, keep_place, reach
@@ -95,7 +101,8 @@ def _circle(view: View, wiping: Wiping, robot: RobotSpec) -> Vector:
         vertical = -float(np.clip(3.0 * gap, 0.06, 0.15))
     # No way round in the air: what is seen to be wiped is what counts.
     part = np.clip((NEAR_M - gap) / (NEAR_M - CONTACT_GAP_M), 0.0, 1.0)
-    return np.append(circle_velocity(offset, wiping.radius, part * wiping.rate), vertical)
+    round_it = circle_velocity(offset, wiping.radius, part * wiping.rate)
+    return np.append(over_ground(round_it, view), vertical)
 
 
 def _press(view: View) -> float:
