@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg  # type: ignore[import-untyped]  # ships no types
+import mujoco
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
@@ -102,7 +103,7 @@ def write_video(
     *,
     size: tuple[int, int] = SIZE,
     fps: float | None = None,
-    camera: str | int = -1,
+    camera: Any = -1,
     captions: str | Sequence[str] | None = None,
     shadows: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -117,7 +118,8 @@ def write_video(
         size: Width and height, both even [pixel].
         fps: Frames per second; by default `FRAMES_PER_S` or a little more, a whole number of
             frames for each sample.
-        camera: Name or number of a camera of the model; -1: the free camera.
+        camera: Name or number of a camera of the model, -1 for the free camera, or one's own
+            `mujoco.MjvCamera`.
         captions: Text in the picture beside the time: one (the instruction), or one
             per sample (with the stage); None: no caption, no time.
         shadows: Draw shadows, about five times more slowly in software.
@@ -142,12 +144,13 @@ def write_video(
         places = timed_places(samples, dt, fps)
     scale = 1 if shadows else _SUPERSAMPLING
     width, height = (side * scale for side in size)
+    own, named = (camera, -1) if isinstance(camera, mujoco.MjvCamera) else (None, camera)
     with (
-        Renderer(model, width, height, camera, fast=not shadows) as renderer,
+        Renderer(model, width, height, named, fast=not shadows) as renderer,
         _encoder(path, written_as, size, fps, len(places)) as encode,
     ):
         for frame, data in enumerate(poses_at(model, motion, places)):
-            picture = Image.fromarray(renderer.render(data))
+            picture = Image.fromarray(renderer.render(data, own))
             if scale > 1:
                 picture = picture.reduce(scale)
             if captions is not None:
