@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 
 
 @contextlib.contextmanager
-def browser(folder, size=(1100, 760)):
+def browser(folder, size=(1100, 760), *flags):
     """Starts one, with its profile in a folder; gives a function that opens an address."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if program is None:
@@ -34,6 +34,7 @@ def browser(folder, size=(1100, 760)):
             "--remote-debugging-port=0",
             f"--user-data-dir={profile}",
             f"--window-size={size[0]},{size[1]}",
+            *flags,
             "about:blank",
         ],
         stdout=subprocess.DEVNULL,
