@@ -15,6 +15,10 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
+COARSE = "--force-device-scale-factor=0.5"
+"""Flag for a page that is drawn with a quarter of its pixels: without a graphics card, drawing is
+most of the work."""
+
 
 @contextlib.contextmanager
 def browser(folder, size=(1100, 760), *flags):
