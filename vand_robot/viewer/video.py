@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vand_demos.system.files import is_full, library_errors, replacing
 from vand_envs.errors import UsageError, VandError, did_you_mean
 from vand_envs.rendering import Renderer
-from vand_robot.viewer.motion import even_places, poses_at, timed_places
+from vand_robot.viewer.motion import Places, even_places, poses_at, timed_places
 
 FRAMES_PER_S = 20.0
 """Least frame rate unless one is asked for; slower recordings get frames between their samples."""
@@ -116,12 +116,9 @@ def write_video(
         dt: Time between samples [s].
         path: The file; it appears when it is whole. Its ending is one of `VIDEO_FORMATS`.
         size: Width and height, both even [pixel].
-        fps: Frames per second; by default `FRAMES_PER_S` or a little more, a whole number of
-            frames for each sample.
-        camera: Name or number of a camera of the model, -1 for the free camera, or one's own
-            `mujoco.MjvCamera`.
-        captions: Text in the picture beside the time: one (the instruction), or one
-            per sample (with the stage); None: no caption, no time.
+        fps: Frames per second; by default a whole number a sample, at least `FRAMES_PER_S`.
+        camera: Name or number of a camera of the model, -1 for the free one, or an `MjvCamera`.
+        captions: Text beside the time: one, or one per sample; None: no caption, no time.
         shadows: Draw shadows, about five times more slowly in software.
         progress: Called after each frame with the frames done and their number.
 
@@ -132,22 +129,16 @@ def write_video(
         UsageError: No such format, size or rate, or the captions are not one per sample.
         VandError: The motion does not fit the model, nothing can be rendered, or the disk fails.
     """
-    path = Path(path)
-    samples = len(np.asarray(motion))
-    written_as = require_video(path, size, fps)
+    written_as, samples = require_video(Path(path), size, fps), len(np.asarray(motion))
     if captions is not None and not isinstance(captions, str) and len(captions) != samples:
         raise UsageError(f"{len(captions)} captions for {samples} samples")
-    if fps is None:
-        steps = max(1, math.ceil(FRAMES_PER_S * dt - 1e-9))
-        places, fps = even_places(samples, steps), steps / dt
-    else:
-        places = timed_places(samples, dt, fps)
+    places, fps = _places(samples, dt, fps)
     scale = 1 if shadows else _SUPERSAMPLING
     width, height = (side * scale for side in size)
     own, named = (camera, -1) if isinstance(camera, mujoco.MjvCamera) else (None, camera)
     with (
         Renderer(model, width, height, named, fast=not shadows) as renderer,
-        _encoder(path, written_as, size, fps, len(places)) as encode,
+        _encoder(Path(path), written_as, size, fps, len(places)) as encode,
     ):
         for frame, data in enumerate(poses_at(model, motion, places)):
             picture = Image.fromarray(renderer.render(data, own))
@@ -160,6 +151,14 @@ def write_video(
             if progress is not None:
                 progress(frame + 1, len(places))
     return len(places)
+
+
+def _places(samples: int, dt: float, fps: float | None) -> tuple[Places, float]:
+    """Times of the pictures in a motion, and their rate [1/s]."""
+    if fps is not None:
+        return timed_places(samples, dt, fps), fps
+    steps = max(1, math.ceil(FRAMES_PER_S * dt - 1e-9))
+    return even_places(samples, steps), steps / dt
 
 
 @contextlib.contextmanager
