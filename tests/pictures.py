@@ -1,7 +1,8 @@
-"""Pictures of the page to record with, for demos/README.md: `python -m tests.pictures FOLDER`.
+"""Pictures of the pages for demos/README.md: `python -m tests.pictures FOLDER [RUN]`.
 
-The page is that of a real session, in a headless Chromium; the scripted expert stands in for the
-person, so that every picture is of a good episode.
+The page to record with is that of a real session, in a headless Chromium; the scripted expert
+stands in for the person, so that every picture is of a good episode. Of a run, the viewer is shown
+as well.
 """
 
 import sys
@@ -17,11 +18,15 @@ from vand_demos.experts import make_expert
 from vand_demos.teleop import Command, DeviceOptions, open_device
 from vand_demos.ui.frames import PoseInterpolator
 from vand_envs import TaskBatch
+from vand_robot.viewer.open import open_player
+from vand_robot.viewer.replay import ReplayRequest
+from vand_robot.viewer.web import WebViewer
 
 TASK = "wipe"
 SIZE = (1000, 787)
 RATE_HZ = 10.0
 COLORS = 256
+WATCHED_S = 32.0
 
 
 class Photographer:
@@ -58,14 +63,33 @@ class Photographer:
         for _ in range(round(settled_s / 0.2)):
             self._show()
             self.page.run("new Promise((done) => setTimeout(done, 200))")
-        path = self._folder / f"teleop-{name}.png"
-        self.page.screenshot(path)
-        Image.open(path).convert("RGB").quantize(COLORS, Image.Quantize.MAXCOVERAGE).save(
-            path, optimize=True
-        )
+        photograph(self.page, self._folder / f"teleop-{name}.png")
 
 
-def main(folder):
+def photograph(page, path):
+    """Write a picture of a page, in few colors."""
+    page.screenshot(path)
+    picture = Image.open(path).convert("RGB")
+    picture.quantize(COLORS, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+
+
+def watch(folder, go, run):
+    """Takes a picture of the viewer in the middle of an episode of a policy."""
+    player = open_player(ReplayRequest(run, viewer="web", task=TASK, index=1))
+    viewer = WebViewer(player, announce=lambda text: None)
+    viewer.open()
+    page = go(viewer.address)
+    until(lambda: "Play" in page.run("(document.body || {}).innerText || ''"), 90)
+    player.seek(WATCHED_S)
+    for _ in range(15):
+        viewer.refresh_soon()
+        viewer.update()
+        page.run("new Promise((done) => setTimeout(done, 200))")
+    photograph(page, folder / "teleop-learnt.png")
+    viewer.close()
+
+
+def main(folder, run=None):
     """Takes the pictures of before, in the middle of and after an episode."""
     folder.mkdir(parents=True, exist_ok=True)
     batch = TaskBatch(TASK, 1)
@@ -86,7 +110,9 @@ def main(folder):
         drive.follow(Command(events=("start",)))
         shown.take("done", "above")
         shown.device.close()
+        if run is not None:
+            watch(folder, go, run)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))
