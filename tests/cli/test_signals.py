@@ -58,9 +58,7 @@ def run(*arguments, **options):
     ("number", "module", "arguments"),
     [
         (signal.SIGINT, "typing_extensions", ["tasks"]),  # before there is a command
-        (signal.SIGTERM, "mujoco", ["tasks"]),
         (signal.SIGHUP, "mujoco", ["tasks"]),
-        (signal.SIGINT, "stopped_here", ["--plugin", "stopped_here", "tasks"]),
         (signal.SIGTERM, "stopped_here", ["--plugin", "stopped_here", "tasks"]),
     ],
 )

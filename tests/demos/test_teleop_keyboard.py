@@ -81,7 +81,8 @@ def test_no_key_is_one_of_the_viewers_own():
     geom_groups = set("012345")
     others = {glfw.KEY_SPACE, glfw.KEY_BACKSPACE, glfw.KEY_TAB, glfw.KEY_ESCAPE}
     others |= {glfw.KEY_PAGE_UP, *(glfw.KEY_F1 + i for i in range(7))}
-    others |= {ord(key) for key in (*geom_groups, *"-=[]", *filter(None, shortcuts))}
+    others |= {ord(key) for key in (*geom_groups, *"[]", *filter(None, shortcuts))}
+    # - and = choose a speed that a window uses only where it runs the simulation itself
     ours = [
         *keyboard.MOTION_KEYS,
         *EVENT_KEYS,
@@ -125,6 +126,17 @@ def test_presses_add_up_and_the_opposite_one_stops(window, device):
     assert device.read().base_twist == (-0.25, 0.0, 0.25)
     window.keys = [keyboard.STOP_KEY]
     assert not device.read().moves
+
+
+def test_laptops_have_a_key_for_everything(window, device):
+    for laptop, other in ((glfw.KEY_MINUS, glfw.KEY_HOME), (glfw.KEY_EQUAL, glfw.KEY_END)):
+        turns = []
+        for key in (laptop, other):
+            window.keys = [keyboard.STOP_KEY, key]
+            turns.append(device.read().base_twist[2])
+        assert turns[0] == turns[1] != 0.0
+    window.keys = [glfw.KEY_F11]
+    assert device.read().events == ("save",)
 
 
 def test_velocities_end_when_nobody_presses_any_more(window, device, monkeypatch):

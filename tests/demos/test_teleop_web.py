@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.browser import browser, serving, until
+from tests.helpers.browser import COARSE, browser, serving, until
 from tests.helpers.pages import PILOT, line, number
 from tests.helpers.teleop import TASK
 from vand_demos import DemoDataset, check_file
@@ -32,7 +32,7 @@ HAND_VIEW = (np.array([-0.75, 0.55, 0.65]), np.array([0.05, 0.0, -0.05]))
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    with browser(tmp_path_factory.mktemp("browser"), SIZE) as go:
+    with browser(tmp_path_factory.mktemp("browser"), SIZE, COARSE) as go:
         yield go
 
 

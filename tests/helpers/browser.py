@@ -15,9 +15,13 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
+COARSE = "--force-device-scale-factor=0.5"
+"""Flag for a page that is drawn with a quarter of its pixels: without a graphics card, drawing is
+most of the work."""
+
 
 @contextlib.contextmanager
-def browser(folder, size=(1100, 760)):
+def browser(folder, size=(1100, 760), *flags):
     """Starts one, with its profile in a folder; gives a function that opens an address."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if program is None:
@@ -34,6 +38,7 @@ def browser(folder, size=(1100, 760)):
             "--remote-debugging-port=0",
             f"--user-data-dir={profile}",
             f"--window-size={size[0]},{size[1]}",
+            *flags,
             "about:blank",
         ],
         stdout=subprocess.DEVNULL,

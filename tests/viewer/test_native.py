@@ -73,6 +73,9 @@ def test_every_key_has_one_action_and_quit_is_the_same_everywhere(run, demos):
     live, recorded = (key_actions(open_player(request)) for request in requests)
     assert len({name for name, _, _ in live.values()}) == len(live)
     assert set(recorded) == set(live) - {glfw.KEY_6, glfw.KEY_7}
+    for laptop, other in ((glfw.KEY_EQUAL, glfw.KEY_INSERT), (glfw.KEY_MINUS, glfw.KEY_DELETE)):
+        assert live[laptop][2] == live[other][2]
+        assert live[other][0] in live[laptop][0]  # the help names both
     quits = {key for key, (event, _) in EVENT_KEYS.items() if event == "quit"}
     assert quits == {QUIT_KEY}  # as in the window for driving
 

@@ -1,10 +1,8 @@
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
-from contextlib import suppress
 
 import imageio_ffmpeg
 import mujoco
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.browser import browser, until
 from tests.helpers.disk import small_disk
 from vand_envs.errors import UsageError, VandError
 from vand_envs.rendering import Renderer, default_gl_backend
@@ -302,37 +301,16 @@ def test_writing_a_page_is_silent_and_leaves_no_server(model, motion, tmp_path, 
 
 
 def test_page_draws_the_scene_in_a_browser_without_network(page, tmp_path):
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if browser is None:
-        pytest.skip("chromium is not installed")
     picture = tmp_path / "page.png"
-    for attempt in range(5):  # on a busy machine the browser's virtual time may never begin
-        with suppress(subprocess.TimeoutExpired):
-            _take_screenshot(browser, page, picture, profile=tmp_path / f"profile-{attempt}")
-            break
-    pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)[60:240]
-    red, green, blue = np.moveaxis(pixels, -1, 0)
-    assert ((red > blue + 60) & (red > green + 30)).sum() > 200  # the orange arm
-    assert ((blue > red + 40) & (blue > green + 20)).sum() > 200  # the blue cube
 
+    def shows_the_scene():
+        shown.screenshot(picture)
+        pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)[60:240]
+        red, green, blue = np.moveaxis(pixels, -1, 0)
+        arm = (red > blue + 60) & (red > green + 30)  # orange
+        cube = (blue > red + 40) & (blue > green + 20)
+        return arm.sum() > 200 and cube.sum() > 200
 
-def _take_screenshot(browser, page, picture, profile):
-    subprocess.run(
-        [
-            browser,
-            "--headless",
-            "--no-sandbox",
-            "--use-angle=swiftshader",
-            "--enable-unsafe-swiftshader",
-            "--disable-background-networking",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
-            f"--user-data-dir={profile}",
-            "--virtual-time-budget=1000",
-            "--window-size=300,280",
-            f"--screenshot={picture}",
-            page.as_uri(),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=25,
-    )
+    with browser(tmp_path, (300, 380), "--host-resolver-rules=MAP * ~NOTFOUND") as go:
+        shown = go(page.as_uri())
+        until(shows_the_scene, 60, every_s=0.5)

@@ -11,7 +11,7 @@ from PIL import Image
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.helpers.browser import browser, serving
+from tests.helpers.browser import COARSE, browser, serving
 from tests.helpers.browser import until as until_often
 from vand_demos.ui.web_scene import hand_view
 from vand_envs import get_task
@@ -27,7 +27,7 @@ def until(condition):
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    with browser(tmp_path_factory.mktemp("browser"), (900, 900)) as go:
+    with browser(tmp_path_factory.mktemp("browser"), (900, 900), COARSE) as go:
         yield go
 
 
@@ -138,10 +138,19 @@ def test_a_policy_is_watched_and_interfered_with(chromium, run, demos, tmp_path)
         assert complaints == ""
 
 
-def test_demonstrations_are_chosen_and_the_page_of_another_origin_is_refused(chromium, demos):
-    with viewer(demos) as (_, address):
-        controls = Controls(chromium(address))
+def test_demonstrations_are_chosen_and_the_page_of_another_origin_is_refused(
+    chromium, demos, tmp_path
+):
+    script = "<script>parent.document.title='run'<&#47;script>"
+    named = tmp_path / f'a {{1}} *b* <iframe srcdoc="{script}"><img src=x>.hdf5'
+    named.write_bytes(demos.read_bytes())
+    with viewer(named) as (_, address):
+        page = chromium(address)
+        controls = Controls(page)
         until(lambda: "demo_0" in controls.text)
+        assert f"{named.name} demo_0" in controls.text  # as it is, and nothing of it ran
+        assert page.run("document.querySelectorAll('iframe, img[src=x]').length") == 0
+        assert page.run("document.title") != "run"
         assert "Instruction" not in controls.text  # nobody listens
         controls.click("Next demonstration")
         until(lambda: "demo_1" in controls.text)

@@ -45,7 +45,8 @@ Beside = Annotated[
     ),
 ]
 Camera = Annotated[
-    str | None, typer.Option(help="html, video: camera of the scene; default: overview.")
+    str | None,
+    typer.Option(help="html, video: camera of the scene; default: one that sees the motion."),
 ]
 Size = Annotated[
     str | None, typer.Option(help="video: WIDTHxHEIGHT in pixels, both even; default: 640x480.")

@@ -37,7 +37,7 @@ def write_html(
     *,
     title: str = "replay",
     caption: str = "",
-    camera: str | int = -1,
+    camera: Any = -1,
 ) -> int:
     """Write a recorded motion as a page that needs no server and no network.
 
@@ -49,8 +49,8 @@ def write_html(
         path: The file; it appears when it is whole.
         title: Heading of the page and name of its tab.
         caption: Text below the heading; may have several lines.
-        camera: Where to look from at first: name or number of a camera of the model; -1: the free
-            camera.
+        camera: Where to look from at first: name or number of a camera of the model, -1 for the
+            free camera, or one's own free `mujoco.MjvCamera`.
 
     Returns:
         The size of the page [bytes].

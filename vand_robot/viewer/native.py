@@ -11,6 +11,7 @@ from typing import Any
 import glfw
 import mujoco
 import numpy as np
+from PIL import Image
 
 from vand_demos.ui.native import BOTTOM_LEFT, TOP_LEFT, NativeWindow, require_display
 from vand_envs.typing import FloatArray
@@ -22,6 +23,12 @@ SKIP_S = 5.0
 """How far a key skips [s]."""
 
 QUIT_KEY = glfw.KEY_F12
+HIDE_KEY = glfw.KEY_PERIOD
+
+_LABEL_LETTERS = 99
+"""Longest label that MuJoCo draws."""
+_PLOT_SHARE = 0.2
+"""Width of the plot of the memory [of the window's]."""
 
 
 class NativeViewer(BaseViewer):
@@ -30,11 +37,12 @@ class NativeViewer(BaseViewer):
     def __init__(self, player: Player) -> None:
         super().__init__(player)
         self._keys = key_actions(player)
-        self._help = {name: action for name, _, action in self._keys.values()}
+        by_action = {action: name for name, _, action in self._keys.values()}  # the last name
+        self._help = {name: action for action, name in by_action.items()}
         self._window: NativeWindow | None = None
         self._plot = MemoryPlot()
         self._pulled = 0  # frames that were known when the mouse last pulled
-        self._has_quit = False
+        self._has_quit = self._is_bare = False
 
     @property
     def window(self) -> NativeWindow:
@@ -52,9 +60,11 @@ class NativeViewer(BaseViewer):
         """Open a window."""
         self._window = window = NativeWindow(self.scene.model)
         camera = self.scene.camera
-        if camera != -1:
-            with window.viewer.lock():
-                window.viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FREE
+        with window.viewer.lock():
+            window.viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FREE
+            if camera == -1:
+                mujoco.mjv_defaultFreeCamera(window.model, window.viewer.cam)
+            else:
                 _look_as(window.viewer.cam, window.model, self.scene.pose(), str(camera))
 
     def change_scene(self) -> None:
@@ -68,12 +78,20 @@ class NativeViewer(BaseViewer):
             if key in self._keys:
                 self.player.attempt(self._keys[key][1])
             self._has_quit |= key == QUIT_KEY
+            if key == HIDE_KEY:
+                self._is_bare = not self._is_bare
+                self.refresh_soon()
 
     def sync(self) -> None:
         """Let the mouse pull; draw the pose, how the player stands, and what the keys do."""
         self._pull()
         window, player = self.window, self.player
-        window.put(self.scene.pose(), {TOP_LEFT: _lines(player), BOTTOM_LEFT: self._help})
+        texts = {TOP_LEFT: _lines(player), BOTTOM_LEFT: self._help}
+        if self._is_bare:
+            texts = {TOP_LEFT: dict([*_lines(player).items()][:1])}
+        window.put(self.scene.pose(), texts)
+        with window.viewer.lock():
+            _write_labels(window.viewer.user_scn, self.scene.labels)
         if player.live is not None and self.refresh_is_due():
             self._show_memory()
         window.viewer.sync()
@@ -94,13 +112,18 @@ class NativeViewer(BaseViewer):
             self.player.attempt(partial(self.player.pull, wrenches))
 
     def _show_memory(self) -> None:
-        picture = self._plot.draw(self.player.source.frames, self.player.step)
-        height, width = picture.shape[:2]
         viewer = self.window.viewer
-        port = viewer.viewport
-        if port is not None and port.width > 1.6 * width:
-            place = mujoco.MjrRect(port.left + port.width - width, port.bottom, width, height)
-            viewer.set_images((place, np.ascontiguousarray(picture)))
+        frames = self.player.source.frames
+        if self._is_bare or frames[-1].memory is None:  # hidden, or there is none
+            viewer.clear_images()
+            return
+        if (port := viewer.viewport) is None:
+            return
+        drawn = Image.fromarray(self._plot.draw(frames, self.player.step))
+        width = round(_PLOT_SHARE * port.width)
+        picture = np.asarray(drawn.resize((width, round(width * drawn.height / drawn.width))))
+        place = mujoco.MjrRect(port.left + port.width - width, port.bottom, *picture.shape[1::-1])
+        viewer.set_images((place, np.ascontiguousarray(picture)))
 
 
 def show(player: Player) -> None:
@@ -120,7 +143,8 @@ def show(player: Player) -> None:
 def key_actions(player: Player) -> dict[int, tuple[str, Callable[[], object], str]]:
     """Key (glfw code) -> its name, its action, and the action in words.
 
-    MuJoCo's viewer uses none of these keys.
+    MuJoCo's viewer uses none of these keys, but - and =, which change a speed that it does not use
+    here. Where laptops lack a key, another does the same.
     """
 
     def instruct() -> None:
@@ -140,9 +164,12 @@ def key_actions(player: Player) -> dict[int, tuple[str, Callable[[], object], st
         glfw.KEY_9: ("9", lambda: player.seek(player.time_s + SKIP_S), f"{SKIP_S:g} s on"),
         glfw.KEY_8: ("8", lambda: player.seek(player.time_s - SKIP_S), f"{SKIP_S:g} s back"),
         glfw.KEY_INSERT: ("Insert", player.faster, "faster"),
+        glfw.KEY_EQUAL: ("= or Insert", player.faster, "faster"),
         glfw.KEY_DELETE: ("Delete", partial(player.faster, -1), "slower"),
+        glfw.KEY_MINUS: ("- or Delete", partial(player.faster, -1), "slower"),
         glfw.KEY_F8: ("F8", player.next, "next episode"),
         glfw.KEY_F9: ("F9", other_task, "next task"),
+        HIDE_KEY: (".", lambda: None, "hide or show these texts"),
         QUIT_KEY: ("F12", player.pause, "quit"),
     }
     if player.live is not None:
@@ -162,6 +189,21 @@ def _mouse_wrenches(window: NativeWindow, bodies: int) -> FloatArray | None:
         wrenches: FloatArray = data.xfrc_applied[:bodies].copy()
         data.xfrc_applied[:] = 0.0
     return wrenches
+
+
+def _write_labels(scene: Any, labels: list[tuple[str, FloatArray]]) -> None:
+    """Write texts at places into what the viewer draws besides the model."""
+    scene.ngeom = len(labels)
+    for geom, (title, place) in zip(scene.geoms, labels, strict=False):
+        mujoco.mjv_initGeom(
+            geom,
+            int(mujoco.mjtGeom.mjGEOM_LABEL),
+            np.full(3, 0.01),
+            place,
+            np.eye(3).ravel(),
+            np.ones(4, np.float32),
+        )
+        geom.label = title[:_LABEL_LETTERS]
 
 
 def _look_as(view: Any, model: Any, data: Any, camera: str) -> None:

@@ -10,11 +10,14 @@ import numpy as np
 
 from vand_envs import get_task, make_world
 from vand_envs.errors import UsageError, unknown_name
+from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.seeds import TEST_SEED
 from vand_envs.typing import FloatArray
+from vand_envs.world import World
 from vand_robot.evaluation.jobs import RolloutJob, plan_jobs, play
 from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS
 from vand_robot.evaluation.target import EvaluationTarget, load_target
+from vand_robot.viewer.camera import motion_camera
 from vand_robot.viewer.html import write_html
 from vand_robot.viewer.recorded_episodes import RecordedEpisodes
 from vand_robot.viewer.video import SIZE, VIDEO_FORMATS, require_video, write_video
@@ -26,8 +29,6 @@ INTERACTIVE = ("native", "web")
 VIEWERS = (*INTERACTIVE, *FILES)
 EXPERT = "expert"
 """In place of a data set beside a policy: the scripted expert, on the same seed."""
-CAMERA = "overview"
-"""Camera of the scene unless another is asked for."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class RecordedMotion:
     """Text in the picture at each sample, T."""
     outcome: str
     """How it ended."""
+    hand: str
+    """Name of the end effector's site."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class ReplayRequest:
     beside: str | None = None
     """`web`, `native`: a data set whose demonstrations are shown beside, or `EXPERT`."""
     camera: str | None = None
-    """`html`, `video`: camera of the scene; `overview` by default."""
+    """`html`, `video`: camera of the scene; by default one from where the motion is seen."""
     size: tuple[int, int] | None = None
     """`video`: width and height [pixel]."""
     fps: float | None = None
@@ -195,7 +198,7 @@ def replay(request: ReplayRequest, progress: Callable[[int, int], None] | None =
         motion,
         request.out,
         request.viewer,
-        camera=request.camera or CAMERA,
+        camera=request.camera,
         size=request.size or SIZE,
         fps=request.fps,
         progress=progress,
@@ -208,7 +211,7 @@ def write_motion(
     out: Path,
     viewer: str,
     *,
-    camera: str = CAMERA,
+    camera: str | None = None,
     size: tuple[int, int] = SIZE,
     fps: float | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -219,11 +222,12 @@ def write_motion(
         motion: The motion.
         out: The file.
         viewer: `html` or `video`.
-        camera: Camera of the scene.
+        camera: Camera of the scene; by default one from where the motion is seen.
         size: Width and height of a video [pixel].
         fps: Frames per second of a video; None for the default.
         progress: Called with the frames of a video that are drawn and all of them.
     """
+    view = camera or motion_camera(motion.model, motion.path, motion.hand)
     if viewer == "html":
         write_html(
             motion.model,
@@ -232,7 +236,7 @@ def write_motion(
             out,
             title=motion.title,
             caption=motion.outcome,
-            camera=camera,
+            camera=view,
         )
     else:
         write_video(
@@ -242,7 +246,7 @@ def write_motion(
             out,
             size=size,
             fps=fps,
-            camera=camera,
+            camera=view,
             captions=motion.captions,
             progress=progress,
         )
@@ -338,8 +342,9 @@ def job_motion(target: EvaluationTarget, job: RolloutJob) -> RecordedMotion:
     perturbation = "" if job.perturbation == NOMINAL else f", {job.perturbation.name}"
     number = job.seeds[0] - TEST_SEED
     title = f"{target.facts.run}: {task.instruction} (held-out episode {number}{perturbation})"
+    world = make_world(played.robot)
     return RecordedMotion(
-        make_world(played.robot).model, path, dt, title, captions[: len(path)], outcome
+        world.model, path, dt, title, captions[: len(path)], outcome, _hand(world)
     )
 
 
@@ -357,7 +362,12 @@ def demonstration_motion(file: Path, task: str | None, episode: str | None) -> R
         f"{shown.title}: {frames[-1].instruction}",
         captions,
         outcome,
+        _hand(shown.world),
     )
+
+
+def _hand(world: World) -> str:
+    return ROBOT_PREFIX + world.robot.ee_site
 
 
 def _caption(instruction: str, stage: str) -> str:

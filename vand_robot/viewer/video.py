@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg  # type: ignore[import-untyped]  # ships no types
+import mujoco
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
@@ -15,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vand_demos.system.files import is_full, library_errors, replacing
 from vand_envs.errors import UsageError, VandError, did_you_mean
 from vand_envs.rendering import Renderer
-from vand_robot.viewer.motion import even_places, poses_at, timed_places
+from vand_robot.viewer.motion import Places, even_places, poses_at, timed_places
 
 FRAMES_PER_S = 20.0
 """Least frame rate unless one is asked for; slower recordings get frames between their samples."""
@@ -102,7 +103,7 @@ def write_video(
     *,
     size: tuple[int, int] = SIZE,
     fps: float | None = None,
-    camera: str | int = -1,
+    camera: Any = -1,
     captions: str | Sequence[str] | None = None,
     shadows: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -116,7 +117,7 @@ def write_video(
         path: The file; it appears when it is whole. Its ending is one of `VIDEO_FORMATS`.
         size: Width and height, both even [pixel].
         fps: Frames per second; by default a whole number a sample, at least `FRAMES_PER_S`.
-        camera: Name or number of a camera of the model; -1: the free camera.
+        camera: Name or number of a camera of the model, -1 for the free one, or an `MjvCamera`.
         captions: Text beside the time: one, or one per sample; None: no caption, no time.
         shadows: Draw shadows, about five times more slowly in software.
         progress: Called after each frame with the frames done and their number.
@@ -131,19 +132,16 @@ def write_video(
     written_as, samples = require_video(Path(path), size, fps), len(np.asarray(motion))
     if captions is not None and not isinstance(captions, str) and len(captions) != samples:
         raise UsageError(f"{len(captions)} captions for {samples} samples")
-    if fps is None:
-        steps = max(1, math.ceil(FRAMES_PER_S * dt - 1e-9))
-        places, fps = even_places(samples, steps), steps / dt
-    else:
-        places = timed_places(samples, dt, fps)
+    places, fps = _places(samples, dt, fps)
     scale = 1 if shadows else _SUPERSAMPLING
     width, height = (side * scale for side in size)
+    own, named = (camera, -1) if isinstance(camera, mujoco.MjvCamera) else (None, camera)
     with (
-        Renderer(model, width, height, camera, fast=not shadows) as renderer,
+        Renderer(model, width, height, named, fast=not shadows) as renderer,
         _encoder(Path(path), written_as, size, fps, len(places)) as encode,
     ):
         for frame, data in enumerate(poses_at(model, motion, places)):
-            picture = Image.fromarray(renderer.render(data))
+            picture = Image.fromarray(renderer.render(data, own))
             if scale > 1:
                 picture = picture.reduce(scale)
             if captions is not None:
@@ -153,6 +151,14 @@ def write_video(
             if progress is not None:
                 progress(frame + 1, len(places))
     return len(places)
+
+
+def _places(samples: int, dt: float, fps: float | None) -> tuple[Places, float]:
+    """Times of the pictures in a motion, and their rate [1/s]."""
+    if fps is not None:
+        return timed_places(samples, dt, fps), fps
+    steps = max(1, math.ceil(FRAMES_PER_S * dt - 1e-9))
+    return even_places(samples, steps), steps / dt
 
 
 @contextlib.contextmanager

@@ -201,7 +201,7 @@ def _install(handler: Callable[[int, FrameType | None], None]) -> dict[signal.Si
     return {
         number: signal.signal(number, handler)
         for number in SIGNALS
-        if signal.getsignal(number) != signal.SIG_IGN
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)  # None: not one of Python
     }
 
 

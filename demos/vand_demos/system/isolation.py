@@ -89,10 +89,14 @@ def run_apart(
     if not started:
         reason = " ".join(last_words) or f"exit code {process.returncode}"
         raise UnstartedProcessError(f"another process could not start: {reason}")
-    if process.returncode < 0:
-        raise LostProcessError(f"crashed (signal {-process.returncode})")
-    if process.returncode > 0:
-        raise LostProcessError(f"failed ({' '.join(last_words) or process.returncode})")
+    _require_good_end(process.returncode, last_words)
+
+
+def _require_good_end(code: int, last_words: Sequence[str]) -> None:
+    if code < 0:
+        raise LostProcessError(f"crashed (signal {-code})")
+    if code > 0:
+        raise LostProcessError(f"failed ({' '.join(last_words) or code})")
 
 
 _CHILD = "import sys; from vand_demos.system.isolation import serve; serve(*sys.argv[1:])"

@@ -32,6 +32,8 @@ MOTION_KEYS: Mapping[int, tuple[int, float]] = {
     glfw.KEY_6: (2, -1.0),
     glfw.KEY_HOME: (3, 1.0),
     glfw.KEY_END: (3, -1.0),
+    glfw.KEY_MINUS: (3, 1.0),  # laptops have no Home and End
+    glfw.KEY_EQUAL: (3, -1.0),
 }
 """Key -> ahead, left, up or turn, and its direction."""
 
@@ -46,7 +48,7 @@ _HELP = {
     "ahead, back": "Up, Down",
     "left, right": "Left, Right",
     "hand up, down": "9, 6",
-    "turn left, right": "Home, End",
+    "turn left, right": "Home, End or - =",
     "base or hand": ".",
     "gripper": "8",
     "stop": "7",
@@ -107,9 +109,10 @@ class KeyboardDevice:
         ahead, left, up, turn = self._velocity
         state = {
             f"driving the {'hand' if self._hand else 'base'}": "slow" if self._slow else "",
-            "velocity": f"ahead {ahead:+.2f}  left {left:+.2f}  up {up:+.2f}  turn {turn:+.2f}",
+            "ahead, left": f"{ahead:+.2f} {left:+.2f}",
+            "up, turn": f"{up:+.2f} {turn:+.2f}",
         }
-        self._window.show(status, pose, {**state, **_HELP})
+        self._window.show(status, pose, state, _HELP)
 
     def close(self) -> None:
         """Close the window."""

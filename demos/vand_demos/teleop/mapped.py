@@ -57,9 +57,8 @@ class MappedDevice:
     def show(self, status: Status, pose: Any) -> None:
         """Draw the robot, and say what does what."""
         state = "slow" if self._slow else "full speed"
-        self._window.show(
-            status, pose, {"device": state if self._plugged else "UNPLUGGED", **self._mapping.help}
-        )
+        state = state if self._plugged else "UNPLUGGED"
+        self._window.show(status, pose, {"device": state}, self._mapping.help)
 
     def close(self) -> None:
         """Let go of device and window."""

@@ -17,8 +17,9 @@ EVENT_KEYS: Mapping[int, tuple[Event, str]] = {
     glfw.KEY_F8: ("reset", "F8"),
     glfw.KEY_F9: ("undo", "F9"),
     glfw.KEY_F12: ("quit", "F12"),
+    glfw.KEY_F11: ("save", "Insert, F11"),  # laptops have no Insert
 }
-"""Key -> what it asks for, and how it is called. The viewer uses none of them."""
+"""Key -> what it asks for, and how all keys for it are called. The viewer uses none of them."""
 
 _CAMERA = "chase"
 
@@ -40,17 +41,21 @@ class Window(NativeWindow):
             self.viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FIXED
             self.viewer.cam.fixedcamid = model.camera(f"robot/{_CAMERA}").id
 
-    def show(self, status: Status, pose: Any, controls: Mapping[str, str]) -> None:
+    def show(
+        self, status: Status, pose: Any, controls: Mapping[str, str], keys: Mapping[str, str]
+    ) -> None:
         """Draw the robot, and say what to do.
 
         Args:
             status: How the session stands.
             pose: The robot, as `mujoco.MjData`.
-            controls: What the device's parts do, or how they stand, line by line.
+            controls: How the device's parts stand, line by line.
+            keys: What they do; shown unless the robot is driven, when it would hide the work.
         """
-        help_ = dict(controls)
-        help_.update(EVENT_KEYS.values())
-        self.put(pose, {TOP_LEFT: _lines(status), BOTTOM_RIGHT: help_})
+        below = {**controls, "keys": "shown while it is paused (Enter)"}
+        if status.phase != "driving":
+            below = {**controls, **keys, **dict(EVENT_KEYS.values())}
+        self.put(pose, {TOP_LEFT: _lines(status), BOTTOM_RIGHT: below})
         self.viewer.sync()
 
 

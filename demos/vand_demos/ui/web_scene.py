@@ -76,22 +76,25 @@ def _lay_floor(server: Any, model: Any) -> None:
         )
 
 
-def place_camera(server: Any, model: Any, data: Any, camera: str | int) -> None:
+def place_camera(server: Any, model: Any, data: Any, camera: Any) -> None:
     """Have the page look at the scene as MuJoCo's own viewer would.
 
     Args:
         server: The `viser.ViserServer`.
         model: The `mujoco.MjModel`.
         data: A pose, with its cameras up to date.
-        camera: Name or number of a camera of the model; -1: the free camera.
+        camera: Name or number of a camera of the model, -1 for the free camera, or one's own free
+            `mujoco.MjvCamera`.
 
     Raises:
         UsageError: The model has no such camera.
     """
     view = server.initial_camera
-    if camera == -1:
-        free = mujoco.MjvCamera()
-        mujoco.mjv_defaultFreeCamera(model, free)
+    if isinstance(camera, mujoco.MjvCamera) or camera == -1:
+        free = camera
+        if camera == -1:
+            free = mujoco.MjvCamera()
+            mujoco.mjv_defaultFreeCamera(model, free)
         turn, tilt = np.radians([free.azimuth, free.elevation])
         ahead = np.array([np.cos(tilt) * np.cos(turn), np.cos(tilt) * np.sin(turn), np.sin(tilt)])
         target, distance, fov = np.array(free.lookat), free.distance, model.vis.global_.fovy
