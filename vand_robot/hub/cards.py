@@ -1,6 +1,6 @@
 """Cards: the README of a repository on the Hub, with the facts that a reader asks for first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ def _success(result: EvaluationResult | None) -> list[str]:
     return [*_table(("task", "perturbation", "success", "95 % interval"), rows), "", note]
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     lines = [head, tuple("---" for _ in head), *rows]
     return ["| " + " | ".join(map(_plain, line)) + " |" for line in lines]
 
