@@ -114,12 +114,10 @@ class Recurrent(Parameters, Generic[Hx]):
         output = scanned
         if sampled:
             output = _without_padding(self.regularizer.perturb_output(output), valid)
-        if valid is None and output is scanned and output.requires_grad:
-            # The scan keeps its states for the backward pass; the caller may write on a copy.
-            output = output.clone(memory_format=torch.contiguous_format)
-        terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.metrics())
         if sampled and self.training:
             terms = self.regularizer.terms(kl)
+        else:
+            terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.metrics())
         if not in_transform():  # whose tensors must not outlive it
             object.__setattr__(self, "terms", terms)  # past nn.Module's checks, which cost more
             if sampled and self.training and torch.is_grad_enabled():
@@ -152,7 +150,7 @@ class Recurrent(Parameters, Generic[Hx]):
         steps, batch, _ = x.shape
         kl = x.new_zeros(())
         finals = []
-        output = x
+        output, apart = x, False
         for layer in range(self.num_layers):
             if layer and drop:
                 output = dropout(output, drop)
@@ -165,19 +163,24 @@ class Recurrent(Parameters, Generic[Hx]):
                 if prefers_fused(self.cell, output, weights, start):
                     output, final = run_fused(self.cell, output, weights, start)
                     finals.append(final)
+                    apart = False
                     continue
             path = scan(self.cell, output, weights, state[layer], sample.affine, lengths)
             # A batch of no sequences pays nothing; its mean would be NaN, and so the parameters.
             if sample.kl is not None and path.gap is not None and self.training and batch:
                 kl = kl + sample.kl(path.gap, valid)
             states = path.states  # (T, B, S)
-            output = states[..., : self.hidden_size]  # (T, B, H)
+            apart = path.output is not None
+            output = states[..., : self.hidden_size] if path.output is None else path.output
             if valid is None or lengths is None:
                 finals.append(states[-1])
             else:
                 last = (lengths - 1).view(1, batch, 1).expand(1, batch, self.state_size)
                 finals.append(states.gather(0, last)[0])
                 output = _without_padding(output, valid)
+        if valid is None and not apart and output.requires_grad:
+            # The scan keeps its states for the backward pass; the caller may write on a copy.
+            output = output.clone(memory_format=torch.contiguous_format)
         return output, torch.stack(finals), kl
 
     def _draw(self, layer: int, steps: int, like: Tensor, sampled: bool) -> Sample:

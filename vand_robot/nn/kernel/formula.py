@@ -33,6 +33,9 @@ class Trajectory(NamedTuple):
     gap: Tensor | None
     """(T, B, S) mu - m, what memory adds to the answer; None unless the map drops memory."""
 
+    output: Tensor | None = None
+    """(T, B, H) the hidden part of the states, as a tensor by itself, where the scan makes one."""
+
 
 def in_transform() -> bool:
     """Tell whether a transform of `torch.func`, forward mode or `torch.export` is at work."""
