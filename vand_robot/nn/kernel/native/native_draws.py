@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+CPU = torch.device("cpu")
+
 NO_MEMORY = "no memory for the sums of a regularizer"
 
 
@@ -36,7 +38,7 @@ def usable(like: Tensor) -> bool:
 
 def draw_normals(shape: Sequence[int]) -> Tensor:
     """Draw standard normals, float32; call it where `usable`."""
-    normals = torch.empty(*shape)
+    normals = torch.empty(shape, device=CPU)
     _library().normals(_seed(), normals.numel(), normals.data_ptr())
     return normals
 
@@ -83,8 +85,8 @@ class _Mixture(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None]:
         steps, mask_steps, batch, size = shape
         ctx.set_materialize_grads(False)
-        keep = torch.empty(mask_steps, batch, size)
-        noise = None if sigma is None else torch.empty(steps, batch, size)
+        keep = torch.empty(mask_steps, batch, size, device=CPU)
+        noise = None if sigma is None else torch.empty(steps, batch, size, device=CPU)
         given = [None if v is None else v.contiguous() for v in (drop, sigma, scale)]
         rows = (steps * batch, mask_steps * batch, size)
         addresses = map(_address, (*given, keep, noise))
@@ -99,7 +101,7 @@ class _Mixture(torch.autograd.Function):
     def backward(ctx: Any, d_keep: Tensor | None, d_noise: Tensor | None) -> tuple[Any, ...]:
         incoming = [None if v is None else v.contiguous() for v in (d_keep, d_noise)]
         saved = ctx.saved_tensors
-        by_drop, by_sigma, by_scale = torch.zeros(3, ctx.rows[2])
+        by_drop, by_sigma, by_scale = torch.zeros(3, ctx.rows[2], device=CPU)
         addresses = map(_address, (*incoming, *saved, by_drop, by_sigma, by_scale))
         if not _library().mixture_backward(*ctx.rows, ctx.trapezoid, *addresses):
             raise MemoryError(NO_MEMORY)
@@ -115,7 +117,7 @@ def mean_square(values: Tensor) -> Tensor:
     """Average squares of values (T, B, S), without a gradient, to (S,); call it where `usable`."""
     size = values.shape[-1]
     rows = values.numel() // size
-    sums = torch.empty(size, dtype=torch.float64)
+    sums = torch.empty(size, dtype=torch.float64, device=CPU)
     values = values.contiguous()
     if not _library().square_sums(rows, size, values.data_ptr(), sums.data_ptr()):
         raise MemoryError(NO_MEMORY)
@@ -124,7 +126,7 @@ def mean_square(values: Tensor) -> Tensor:
 
 def _seed() -> int:
     """Draw a seed of 63 bits from torch's generator."""
-    return int(torch.empty((), dtype=torch.int64).random_())
+    return int(torch.empty((), dtype=torch.int64, device=CPU).random_())
 
 
 def _library() -> Library:
