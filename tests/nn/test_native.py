@@ -159,6 +159,24 @@ def test_every_regularizer_has_the_same_scan(name, regularizer, native, use):
 
 
 @pytest.mark.parametrize("name", CELLS)
+def test_gradients_at_padding_go_nowhere(name, native):
+    cell = CELLS[name]
+    torch.manual_seed(0)
+    lengths = torch.tensor([6, 5, 5, 3, 3, 2, 1, 1, 4])
+    x, start = torch.randn(STEPS, BATCH, INPUTS), torch.zeros(BATCH, cell.parts * UNITS)
+    weights = draw_weights(cell)
+    valid = (torch.arange(STEPS)[:, None] < lengths)[..., None].float()
+    direction = torch.randn(STEPS, BATCH, UNITS)
+    found = []
+    for along in (direction, direction * valid):
+        output = scan(cell, x, weights, start, AffineMap(), lengths).output
+        found.append(torch.autograd.grad((output * along).sum(), weights))
+    assert not (output * (1 - valid)).any()
+    for ours, expected in zip(*found, strict=True):
+        assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("name", CELLS)
 def test_threads_and_repetition_change_no_bit(name, native):
     cell = CELLS[name]
     torch.manual_seed(0)

@@ -113,7 +113,8 @@ class Recurrent(Parameters, Generic[Hx]):
         scanned, finals, kl = self._run_layers(x, state, lengths, valid, sampled, drop)
         output = scanned
         if sampled:
-            output = _without_padding(self.regularizer.perturb_output(output), valid)
+            output = self.regularizer.perturb_output(output)
+            output = output if output is scanned else _without_padding(output, valid)
         if sampled and self.training:
             terms = self.regularizer.terms(kl)
         else:
@@ -177,7 +178,7 @@ class Recurrent(Parameters, Generic[Hx]):
             else:
                 last = (lengths - 1).view(1, batch, 1).expand(1, batch, self.state_size)
                 finals.append(states.gather(0, last)[0])
-                output = _without_padding(output, valid)
+                output = output if apart else _without_padding(output, valid)
         if valid is None and not apart and output.requires_grad:
             # The scan keeps its states for the backward pass; the caller may write on a copy.
             output = output.clone(memory_format=torch.contiguous_format)

@@ -34,7 +34,8 @@ class Trajectory(NamedTuple):
     """(T, B, S) mu - m, what memory adds to the answer; None unless the map drops memory."""
 
     output: Tensor | None = None
-    """(T, B, H) the hidden part of the states, as a tensor by itself, where the scan makes one."""
+    """(T, B, H) the hidden part of the states by itself, zero and without gradient at padding;
+    None where the scan does not make it."""
 
 
 def in_transform() -> bool:

@@ -222,6 +222,7 @@ static void map_backward(const Scan *s, int64_t t, int64_t first, int64_t rows,
     float *restrict g = s->d_path + here + s->batch * units;
     if (s->d_output)
         for (int64_t i = 0; i < rows; i++) {
+            if (s->lengths && t >= s->lengths[first + i]) continue; /* padding is zero, whatever */
             const float *restrict more = s->d_output + (t * s->batch + first + i) * s->hidden;
             EACH for (int64_t j = 0; j < s->hidden; j++) g[i * units + j] += more[j];
         }

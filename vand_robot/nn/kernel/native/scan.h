@@ -15,7 +15,7 @@ typedef struct {
     const float *x, *weight_ih, *weight_hh, *bias_ih, *bias_hh;
     const float *A, *B, *C, *keep; /* (T or 1, B, S) or NULL */
     float *path;  /* (T + 1, B, S) from h_0 on */
-    float *output; /* (T, B, H) the hidden part of the states */
+    float *output; /* (T, B, H) the hidden part of the states, zero at padding */
     float *acts;  /* (R, ACTS * H) packed: sum of the counts, or T B, rows */
     float *gates; /* (R, G) packed; NULL without keep, and where m is found by mu and the gap */
     float *gap;   /* (T, B, S) mu - m; NULL without keep */
