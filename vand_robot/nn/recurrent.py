@@ -110,18 +110,16 @@ class Recurrent(LayerPass, Generic[Hx]):
         scanned, finals, kl = self._run_layers(x, state, lengths, valid, sampled, drop)
         output = scanned if not sampled else self.regularizer.perturb_output(scanned)
         if sampled:
-            output = _without_padding(output, valid)
-        if valid is None and output is scanned and output.requires_grad:
-            # The scan keeps its states for the backward pass; the caller may write on a copy.
-            output = output.clone(memory_format=torch.contiguous_format)
+            output = output if output is scanned else _without_padding(output, valid)
         count = steps * batch if lengths is None else lengths.sum()
         return ScanResult(output, finals, self._keep_terms(kl, count, sampled))
 
     def _keep_terms(self, kl: Tensor, steps: Tensor | int, sampled: bool) -> RegularizerTerms:
         """Return the terms of a pass of so many valid steps, and keep them where they are found."""
-        terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.metrics())
         if sampled and self.training:
             terms = self.regularizer.terms(kl)
+        else:
+            terms = RegularizerTerms(kl, torch.zeros_like(kl), self.regularizer.metrics())
         if not in_transform():  # whose tensors must not outlive it
             object.__setattr__(self, "terms", terms)  # past nn.Module's checks, which cost more
             if sampled and self.training and torch.is_grad_enabled():
@@ -162,7 +160,7 @@ class Recurrent(LayerPass, Generic[Hx]):
         steps, batch, _ = x.shape
         kl = x.new_zeros(())
         finals = []
-        output = x
+        output, apart = x, False
         for layer in range(self.num_layers):
             if layer and drop:
                 output = dropout(output, drop)
@@ -175,19 +173,24 @@ class Recurrent(LayerPass, Generic[Hx]):
                 if fused is not None:
                     output, final = fused
                     finals.append(final)
+                    apart = False
                     continue
             path = self.scan_layer(layer, output, start, sample.affine, lengths)
             # A batch of no sequences pays nothing; its mean would be NaN, and so the parameters.
             if sample.kl is not None and path.gap is not None and self.training and batch:
                 kl = kl + sample.kl(path.gap, valid)
             states = path.states  # (T, B, S)
-            output = self.readout(layer, states, output)  # (T, B, H)
+            apart = path.output is not None
+            output = self.readout(layer, states, output) if path.output is None else path.output
             if valid is None or lengths is None:
                 finals.append(states[-1])
             else:
                 last = (lengths - 1).view(1, batch, 1).expand(1, batch, self.state_size)
                 finals.append(states.gather(0, last)[0])
-                output = _without_padding(output, valid)
+                output = output if apart else _without_padding(output, valid)
+        if valid is None and not apart and output.requires_grad:
+            # The scan keeps its states for the backward pass; the caller may write on a copy.
+            output = output.clone(memory_format=torch.contiguous_format)
         return output, torch.stack(finals), kl
 
     def _draw(self, layer: int, steps: int, like: Tensor, sampled: bool) -> Sample:

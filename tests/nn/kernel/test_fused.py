@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from vand_robot.nn import Vand, layer_pass, make_cell
+from vand_robot.nn.kernel import fused
 from vand_robot.nn.kernel.affine import IDENTITY
 from vand_robot.nn.kernel.fused import prefers_fused, run_fused
+from vand_robot.nn.kernel.native import native_scan
 from vand_robot.nn.kernel.scan import scan
 
 CELLS = {"tanh": ("elman", {}), "relu": ("elman", {"nonlinearity": "relu"})}
@@ -37,6 +39,12 @@ def test_both_ways_have_the_same_states_and_gradients(name, bias):
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.fixture
+def without_c(monkeypatch):
+    """The scan by torch, whether or not there is one in C."""
+    monkeypatch.setattr(native_scan, "library", lambda: None)
+
+
 @pytest.mark.parametrize(
     ("name", "steps", "batch", "learns", "fused"),
     [
@@ -49,15 +57,43 @@ def test_both_ways_have_the_same_states_and_gradients(name, bias):
         ("tanh", 100, 8, False, True),
     ],
 )
-def test_the_faster_way_is_chosen(name, steps, batch, learns, fused):
+def test_the_faster_way_is_chosen(name, steps, batch, learns, fused, without_c):
     layer = make_layer(name)
     x, start = torch.zeros(steps, batch, INPUTS), torch.zeros(batch, layer.state_size)
     with torch.set_grad_enabled(learns):
         assert prefers_fused(layer.cell, x, layer.weights(0), start) is fused
 
 
+@pytest.mark.parametrize(
+    ("name", "steps", "learns", "fused"),
+    [
+        ("lstm", 100, True, False),
+        ("lstm", 100, False, True),
+        ("gru", 100, False, False),
+        ("gru", 1, False, True),
+        ("gru", 1, True, False),
+        ("tanh", 100, True, False),
+    ],
+)
+def test_the_scan_in_c_is_preferred_where_it_is_faster(name, steps, learns, fused, monkeypatch):
+    monkeypatch.setattr(native_scan, "library", lambda: "there")
+    layer = make_layer(name)
+    x, start = torch.zeros(steps, 256, INPUTS), torch.zeros(256, layer.state_size)
+    with torch.set_grad_enabled(learns):
+        assert prefers_fused(layer.cell, x, layer.weights(0), start) is fused
+
+
+def test_a_large_lstm_goes_by_torch(monkeypatch):
+    monkeypatch.setattr(native_scan, "library", lambda: "there")
+    layer = make_cell("lstm", INPUTS, fused.MANY_UNITS)
+    x, start = torch.zeros(9, 2, INPUTS), torch.zeros(2, layer.state_size)
+    assert prefers_fused(layer.cell, x, layer.weights(0), start) is fused.ONE_DNN
+
+
 @pytest.mark.parametrize("name", CELLS)
-def test_a_regularizer_that_acts_lengths_and_half_precision_go_by_the_scan(name, monkeypatch):
+def test_a_regularizer_that_acts_lengths_and_half_precision_go_by_the_scan(
+    name, monkeypatch, without_c
+):
     calls = []
     monkeypatch.setattr(layer_pass, "run_fused", lambda *a: calls.append(a) or run_fused(*a))
     x = torch.randn(7, 4, INPUTS)

@@ -33,6 +33,10 @@ class Trajectory(NamedTuple):
     gap: Tensor | None
     """(T, B, S) mu - m, what memory adds to the answer; None unless the map drops memory."""
 
+    output: Tensor | None = None
+    """(T, B, H) the hidden part of the states by itself, zero and without gradient at padding;
+    None where the scan does not make it."""
+
 
 def in_transform() -> bool:
     """Tell whether a transform of `torch.func`, forward mode or `torch.export` is at work."""

@@ -1,9 +1,13 @@
 """torch's own recurrent kernels, for layers where nothing acts on the state.
 
-The scan here is the faster one where gradients are kept, for torch's backward pass of GRU and RNN
-is slow on the CPU; but not for the LSTM, which oneDNN computes in one piece, and not without
-gradients. Time of the scan over torch's, forward and backward / forward alone (PyTorch 2.13, one
-thread of an AMD EPYC):
+The scan in C is the faster one, or as fast, where gradients are kept; without them torch's LSTM is
+faster (0.8 to 1.5 of its time here, by size), and all of torch's kernels for a few steps of a few
+sequences, where a call costs more than its work.
+
+Where there is no C, the scan by torch is the faster one where gradients are kept, for torch's
+backward pass of GRU and RNN is slow on the CPU; but not for the LSTM, which oneDNN computes in one
+piece, and not without gradients. Time of that scan over torch's, forward and backward / forward
+alone (PyTorch 2.13, one thread of an AMD EPYC):
 
     batch, steps, inputs, units     Elman          GRU            LSTM
     1, 1, 48, 64                    2.27 / 4.53    1.99 / 4.11    1.51 / 2.06
@@ -21,8 +25,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vand_robot.nn.kernel.affine import IDENTITY
 from vand_robot.nn.kernel.cells import ElmanCell, GRUCell, LSTMCell
 from vand_robot.nn.kernel.formula import in_transform
+from vand_robot.nn.kernel.native import native_scan
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,14 +39,17 @@ ONE_DNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-
 """Whether torch has the fused LSTM; without it the scan is the faster one."""
 
 FEW_STEPS = 4
-"""Steps up to which torch's kernels win for every cell: the scan's preparation is not repaid."""
+"""Steps up to which torch's kernels win for every cell: a scan's preparation is not repaid."""
+
+MANY_UNITS = 256
+"""Units from which torch's LSTM is faster than the scan in C: by 1.03 to 1.10; at 650, by 1.26."""
 
 MANY_SEQUENCES = 128
 """Batch from which torch's kernel wins for the Elman cell."""
 
 
 def prefers_fused(cell: Transition, x: Tensor, weights: Weights, initial: Tensor) -> bool:
-    """Tell whether torch's kernel is there, and the faster one, by the table above.
+    """Tell whether torch's kernel is there, and the faster one, as said above.
 
     Args:
         cell: the transition.
@@ -59,11 +68,15 @@ def prefers_fused(cell: Transition, x: Tensor, weights: Weights, initial: Tensor
         return False
     tensors = (x, initial, *weights)
     learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    if not learns or x.shape[0] <= FEW_STEPS:
-        return True
+    few = x.shape[0] <= FEW_STEPS
+    if native_scan.usable(cell, x, weights, initial, IDENTITY):
+        large = isinstance(cell, LSTMCell) and weights.hh.shape[1] >= MANY_UNITS and ONE_DNN
+        return large or (not learns and (few or isinstance(cell, LSTMCell)))
     if isinstance(cell, LSTMCell):
-        return x.dtype == torch.float32 and ONE_DNN
-    return isinstance(cell, ElmanCell) and x.shape[1] >= MANY_SEQUENCES
+        wins = x.dtype == torch.float32 and ONE_DNN
+    else:
+        wins = isinstance(cell, ElmanCell) and x.shape[1] >= MANY_SEQUENCES
+    return not learns or few or wins
 
 
 def run_fused(

@@ -66,14 +66,15 @@ def scan(
     """
     if x.dtype in HALF:
         return _scan_in_single(cell, x, weights, initial, affine, lengths)
-    if in_transform() or not isinstance(cell, Cell):
+    transformed = in_transform()
+    if not transformed and native_scan.usable(cell, x, weights, initial, affine):
+        valid_steps = None if lengths is None else lengths.tolist()
+        return native_scan.native_scan(cell, x, weights, initial, affine, valid_steps)
+    if transformed or not isinstance(cell, Cell):
         return scan_by_formula(cell, x, weights, initial, affine, lengths)
     if gpu_scan.usable(cell, x):
         return Trajectory(*gpu_scan.gpu_scan(cell, x, weights, initial, affine, lengths))
     valid_steps = None if lengths is None else lengths.tolist()
-    if native_scan.usable(cell, x, weights, initial, affine):
-        found = native_scan.native_scan(cell, x, weights, initial, affine, valid_steps)
-        return Trajectory(*found)
     shape = (x.shape[0], *initial.shape)
     coefficients = (
         None if value is None else value.expand(shape)
@@ -100,7 +101,7 @@ def _scan_in_single(
     """
     ih, hh, *biases = weights
     given = (affine.A, affine.B, affine.C, affine.keep)
-    states, gap = scan(
+    states, gap, output = scan(
         cell,
         x.float(),
         Weights(ih.float(), hh.float(), *(_as_type(bias, torch.float32) for bias in biases)),
@@ -108,7 +109,8 @@ def _scan_in_single(
         AffineMap(*(_as_type(value, torch.float32) for value in given)),
         lengths,
     )
-    return Trajectory(states.to(x.dtype), gap)  # whose squares are summed: in float32
+    output = None if output is None else output.to(x.dtype)
+    return Trajectory(states.to(x.dtype), gap, output)  # gap: its squares are summed, in float32
 
 
 def _as_type(value: Tensor | None, dtype: torch.dtype) -> Tensor | None:

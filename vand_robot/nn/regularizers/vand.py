@@ -80,7 +80,6 @@ from vand_robot.nn.regularizers.vand_posterior import (
     kl_bound,
     mean_square,
     relaxed_bernoulli,
-    trapezoid_shares,
     wide,
 )
 
@@ -322,10 +321,8 @@ class VandSampler(Sampler):
             uniform = torch.rand(mask_steps, *like.shape, **options)
             keep = relaxed_bernoulli(1 - drop, uniform, self.vand.temperature)
             return keep, formula_noise(sigma, scale, keep, eps)
-        shares = like.new_ones((2, 1))
-        if self.vand.estimator == "trapezoid":
-            shares = trapezoid_shares(drop).to(like.dtype)
-        return draw_mixture(sigma, scale, drop, shares, (steps, mask_steps), like)
+        trapezoid = self.vand.estimator == "trapezoid"
+        return draw_mixture(sigma, scale, drop, trapezoid, (steps, mask_steps), like)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> VandSampler:
         """Move or convert the module; but beta not to half precision, where it could not move."""

@@ -44,7 +44,7 @@ def draw_mixture(
     sigma: Tensor | None,
     scale: Tensor,
     drop: Tensor,
-    shares: Tensor,
+    trapezoid: bool,
     steps: tuple[int, int],
     like: Tensor,
 ) -> tuple[Tensor, Tensor | None]:
@@ -54,7 +54,7 @@ def draw_mixture(
         sigma: (S,) scale of a kept unit's noise; None for no noise.
         scale: (S,) or scalar, scale of a dropped unit's noise.
         drop: (S,) ratio d.
-        shares: (2, S) or (2, 1) weights of what kept and dropped samples say of d.
+        trapezoid: whether kept and dropped samples each count half in the gradient of d.
         steps: T, and the steps of the mask: T, or 1 for one mask per sequence.
         like: (B, S) gives batch, size, type and device.
 
@@ -63,8 +63,9 @@ def draw_mixture(
         straight through the mask to d.
     """
     if native_draws.usable(like):
-        return native_draws.draw_mixture(sigma, scale, drop, shares, steps, like)
+        return native_draws.draw_mixture(sigma, scale, drop, trapezoid, steps, like)
     count, mask_steps = steps
+    shares = trapezoid_shares(drop).to(like.dtype) if trapezoid else like.new_ones((2, 1))
     eps = None if sigma is None else draw_normals((count, *like.shape), like)
     if in_transform():  # for which the functions below have no rules
         uniform = torch.rand(mask_steps, *like.shape, dtype=like.dtype, device=like.device)
@@ -207,6 +208,8 @@ def mean_square(gap: Tensor, valid: Tensor | None, kept: Tensor | None) -> Tenso
     """
     gap, kept = wide(gap), None if kept is None else wide(kept)
     if valid is None and kept is None:
+        if native_draws.usable(gap) and not gap.requires_grad:
+            return native_draws.mean_square(gap)
         # In pieces small enough for the cache, of which no square needs memory of its own.
         total = torch.stack(
             [piece.square().sum((0, 1)) for piece in torch.split(gap, STEPS_AT_ONCE)]

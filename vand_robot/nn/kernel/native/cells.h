@@ -146,6 +146,17 @@ static void cell_backward(int cell, int units, const float *acts, const float *b
     if (cell == LSTM) lstm_backward(units, acts, before, d_mu, d_pre, d_before);
 }
 
+/* Add the derivative of m to d_gates where m = mu - gap gives the slope: tanh and sigmoid. */
+static void memoryless_by_gap(int cell, int units, const float *restrict acts,
+                              const float *restrict gap, const float *restrict d_m,
+                              float *restrict d_gates) {
+    if (cell == TANH)
+        EACH for (int i = 0; i < units; i++) d_gates[i] += d_m[i] * slope(TANH, acts[i] - gap[i]);
+    else
+        EACH for (int i = 0; i < units; i++)
+            d_gates[i] += d_m[i] * slope(SIGMOID, acts[i] - gap[i]);
+}
+
 /* `count` units of the derivative of m, of which `units` there are; see below. */
 INLINE void memoryless_units(int cell, int units, int count, const float *restrict gates,
                              const float *restrict inner, const float *restrict d_m,
@@ -169,14 +180,8 @@ INLINE void memoryless_units(int cell, int units, int count, const float *restri
             d_gates[2 * units + i] += d_c * in * (1.0f - g * g);
             d_gates[3 * units + i] += d_m[i] * squashed * (o - o * o);
         }
-    else if (cell == RELU)
-        EACH for (int i = 0; i < count; i++) d_gates[i] += d_m[i] * slope(RELU, gates[i]);
-    else if (cell == SIGMOID)
-        EACH for (int i = 0; i < count; i++)
-            d_gates[i] += d_m[i] * slope(SIGMOID, activation(SIGMOID, gates[i]));
     else
-        EACH for (int i = 0; i < count; i++)
-            d_gates[i] += d_m[i] * slope(TANH, activation(TANH, gates[i]));
+        EACH for (int i = 0; i < count; i++) d_gates[i] += d_m[i] * slope(RELU, gates[i]);
 }
 
 /* Add the derivative of m to d_gates, and to d_inner (GRU). Where no unit of a vector has a

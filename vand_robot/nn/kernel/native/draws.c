@@ -97,30 +97,46 @@ static void to_normals(const uint32_t *restrict words, float *restrict normals, 
     }
 }
 
-/* Write `count` normal draws. */
-void EXPORT(normals)(uint64_t seed, int64_t count, float *out) {
+/* Write the normal draws of one block, or as many of them as are asked for. */
+static void draw_block(uint64_t seed, int64_t start, int64_t stop, float *out) {
     uint32_t words[BLOCK];
     float block[BLOCK];
-    for (int64_t start = 0; start < count; start += BLOCK) {
-        Generator generator = make_generator(seed, start / BLOCK);
-        draw_words(&generator, words, BLOCK);
-        int64_t now = count - start < BLOCK ? count - start : BLOCK;
-        to_normals(words, now == BLOCK ? out + start : block, BLOCK);
-        if (now < BLOCK) memcpy(out + start, block, sizeof(float) * now);
-    }
+    Generator generator = make_generator(seed, start / BLOCK);
+    draw_words(&generator, words, BLOCK);
+    int64_t count = stop - start;
+    to_normals(words, count == BLOCK ? out : block, BLOCK);
+    if (count < BLOCK) memcpy(out, block, sizeof(float) * count);
+}
+
+/* Write `count` normal draws. */
+void EXPORT(normals)(uint64_t seed, int64_t count, float *out) {
+    for (int64_t start = 0; start < count; start += BLOCK)
+        draw_block(seed, start, start + BLOCK < count ? start + BLOCK : count, out + start);
+}
+
+#define RESOLUTION 65536 /* of the probabilities that masks are drawn with */
+
+/* How many of RESOLUTION draws drop a unit: rounded; all of them for d = 1 alone. */
+static int32_t level_of(float drop) {
+    double level = drop * (double)RESOLUTION, rounded = rint(level);
+    if (level >= RESOLUTION) return RESOLUTION;
+    return rounded < RESOLUTION ? (int32_t)rounded : RESOLUTION - 1;
 }
 
 /* Kept and dropped units, and their noise, of `rows` rows of `size` units.
 
-   levels (size,): of 65536 draws those that drop a unit. keep: ones and zeros. noise: sigma eps of
-   kept, scale eps of dropped units; NULL for none. Rows of the mask: `rows`, or fewer, which are
-   then those of the first rows, repeated. */
-void EXPORT(mixture)(uint64_t seed, int64_t rows, int64_t mask_rows, int64_t size,
-                     const int32_t *levels, const float *sigma, const float *scale, float *keep,
-                     float *noise) {
+   drop (size,): ratio d. keep: ones and zeros. noise: sigma eps of kept, scale eps of dropped
+   units; NULL for none. Rows of the mask: `rows`, or fewer, which are then those of the first
+   rows, repeated. Returns whether there was memory enough. */
+int EXPORT(mixture)(uint64_t seed, int64_t rows, int64_t mask_rows, int64_t size,
+                    const float *drop, const float *sigma, const float *scale, float *keep,
+                    float *noise) {
     uint32_t words[BLOCK / 2];
     uint16_t drawn[BLOCK];
     int64_t count = mask_rows * size;
+    int32_t *levels = malloc(sizeof(int32_t) * size);
+    if (!levels) return 0;
+    for (int64_t i = 0; i < size; i++) levels[i] = level_of(drop[i]);
     for (int64_t start = 0; start < count; start += BLOCK) {
         Generator generator = make_generator(~seed, start / BLOCK);
         draw_words(&generator, words, BLOCK / 2);
@@ -134,20 +150,47 @@ void EXPORT(mixture)(uint64_t seed, int64_t rows, int64_t mask_rows, int64_t siz
             unit = 0;
         }
     }
-    if (!noise) return;
-    EXPORT(normals)(seed, rows * size, noise);
-    for (int64_t row = 0; row < rows; row++) {
-        const float *restrict kept = keep + row % mask_rows * size;
-        float *restrict here = noise + row * size;
-        EACH for (int64_t j = 0; j < size; j++) here[j] *= kept[j] != 0.0f ? sigma[j] : scale[j];
+    free(levels);
+    for (int64_t start = 0; noise && start < rows * size; start += BLOCK) {
+        int64_t stop = start + BLOCK < rows * size ? start + BLOCK : rows * size;
+        draw_block(seed, start, stop, noise + start);
+        for (int64_t i = start; i < stop;) { /* while they are in the cache */
+            int64_t row = i / size, unit = i % size;
+            int64_t run = size - unit < stop - i ? size - unit : stop - i;
+            const float *restrict kept = keep + row % mask_rows * size + unit;
+            const float *restrict if_kept = sigma + unit, *restrict if_dropped = scale + unit;
+            float *restrict here = noise + i;
+            EACH for (int64_t j = 0; j < run; j++)
+                here[j] *= kept[j] != 0.0f ? if_kept[j] : if_dropped[j];
+            i += run;
+        }
     }
+    return 1;
 }
 
 #define SUM_ROWS 256 /* rows that are summed in float before they are added in double */
 
+/* Sum squares of a, (rows, size), down the columns: sums (size,). */
+int EXPORT(square_sums)(int64_t rows, int64_t size, const float *a, double *sums) {
+    float *restrict part = malloc(sizeof(float) * size);
+    if (!part) return 0;
+    memset(sums, 0, sizeof(double) * size);
+    for (int64_t start = 0; start < rows; start += SUM_ROWS) {
+        int64_t stop = start + SUM_ROWS < rows ? start + SUM_ROWS : rows;
+        memset(part, 0, sizeof(float) * size);
+        for (int64_t row = start; row < stop; row++) {
+            const float *restrict value = a + row * size;
+            EACH for (int64_t j = 0; j < size; j++) part[j] += value[j] * value[j];
+        }
+        for (int64_t j = 0; j < size; j++) sums[j] += part[j];
+    }
+    free(part);
+    return 1;
+}
+
 /* Sum a, or a b, (rows, size), down the columns: sums (2, size) of all, and where keep is 0. */
-int EXPORT(split_sums)(int64_t rows, int64_t keep_rows, int64_t size, const float *a,
-                       const float *b, const float *keep, double *sums) {
+static int split_sums(int64_t rows, int64_t keep_rows, int64_t size, const float *a,
+                      const float *b, const float *keep, double *sums) {
     float *part = malloc(sizeof(float) * 2 * size);
     if (!part) return 0;
     float *restrict every = part, *restrict dropped = part + size;
@@ -156,7 +199,8 @@ int EXPORT(split_sums)(int64_t rows, int64_t keep_rows, int64_t size, const floa
         int64_t stop = start + SUM_ROWS < rows ? start + SUM_ROWS : rows;
         memset(part, 0, sizeof(float) * 2 * size);
         for (int64_t row = start; row < stop; row++) {
-            const float *restrict left = a + row * size, *restrict right = b + row * size;
+            const float *restrict left = a + row * size;
+            const float *restrict right = b ? b + row * size : NULL;
             const float *restrict kept = keep + row % keep_rows * size;
             if (b)
                 EACH for (int64_t j = 0; j < size; j++) {
@@ -174,4 +218,42 @@ int EXPORT(split_sums)(int64_t rows, int64_t keep_rows, int64_t size, const floa
     }
     free(part);
     return 1;
+}
+
+/* What kept and dropped samples of a unit say of d: 1, or so that each kind counts half, however
+   many there are of it; where only one kind is ever drawn, it counts alone. */
+static void shares_of(float drop, int trapezoid, double *kept, double *dropped) {
+    double p = level_of(drop) / (double)RESOLUTION;
+    *kept = *dropped = 1.0;
+    if (!trapezoid) return;
+    *kept = p > 0.0 && p < 1.0 ? 0.5 / (1.0 - p) : 1.0 - p;
+    *dropped = p > 0.0 && p < 1.0 ? 0.5 / p : p;
+}
+
+/* Gradients of a mixture's parameters, (size,) each: d keep / d d = -1, straight through the mask,
+   d noise / d keep = (sigma - scale) eps. What there is no gradient of is NULL. */
+int EXPORT(mixture_backward)(int64_t rows, int64_t keep_rows, int64_t size, int trapezoid,
+                             const float *d_keep, const float *d_noise, const float *keep,
+                             const float *noise, const float *drop, const float *sigma,
+                             const float *scale, float *by_drop, float *by_sigma,
+                             float *by_scale) {
+    double *sums = calloc(4 * size, sizeof(double)), *noisy = sums + 2 * size;
+    int done = sums != NULL;
+    if (done && d_keep) done = split_sums(keep_rows, keep_rows, size, d_keep, NULL, keep, sums);
+    if (done && d_noise) done = split_sums(rows, keep_rows, size, d_noise, noise, keep, noisy);
+    for (int64_t i = 0; done && i < size; i++) {
+        double if_kept, if_dropped, gradient;
+        shares_of(drop[i], trapezoid, &if_kept, &if_dropped);
+        gradient = -(if_kept * (sums[i] - sums[size + i]) + if_dropped * sums[size + i]);
+        if (d_noise) {
+            double kept = (noisy[i] - noisy[size + i]) / sigma[i];
+            double dropped = noisy[size + i] / scale[i];
+            gradient += (scale[i] - sigma[i]) * (if_kept * kept + if_dropped * dropped);
+            by_sigma[i] = (float)kept;
+            by_scale[i] = (float)dropped;
+        }
+        by_drop[i] = (float)gradient;
+    }
+    free(sums);
+    return done;
 }

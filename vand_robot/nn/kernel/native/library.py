@@ -27,13 +27,27 @@ SUFFIXES = {"avx512": "v4", "avx2": "v3", "any": "any"}
 """Variant -> suffix of its functions."""
 
 INTEGERS = (
-    *("cell", "steps", "batch", "inputs", "hidden", "threads"),
+    *("cell", "steps", "batch", "inputs", "hidden", "threads", "fresh"),
     *("stride_A", "stride_B", "stride_C", "stride_keep"),
 )
 POINTERS = (
     *("lengths", "counts", "offsets"),
     *("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "A", "B", "C", "keep"),
-    *("path", "acts", "gates", "gap", "mu", "d_path", "d_gap", "d_x", "d_A", "d_C", "d_keep"),
+    *(
+        "path",
+        "output",
+        "acts",
+        "gates",
+        "gap",
+        "mu",
+        "d_path",
+        "d_output",
+        "d_gap",
+        "d_x",
+        "d_A",
+        "d_C",
+        "d_keep",
+    ),
     *("d_weight_ih", "d_weight_hh", "d_bias_ih", "d_bias_hh"),
 )
 
@@ -71,10 +85,14 @@ class Library:
     """normals(seed, count, out)."""
 
     mixture: Any
-    """mixture(seed, rows, mask_rows, size, levels, sigma, scale, keep, noise)."""
+    """mixture(seed, rows, mask_rows, size, drop, sigma, scale, keep, noise) -> the same."""
 
-    split_sums: Any
-    """split_sums(rows, keep_rows, size, a, b, keep, sums) -> whether there was memory enough."""
+    mixture_backward: Any
+    """mixture_backward(rows, keep_rows, size, trapezoid, d_keep, d_noise, keep, noise, drop, sigma,
+    scale, by_drop, by_sigma, by_scale) -> the same."""
+
+    square_sums: Any
+    """square_sums(rows, size, a, sums) -> the same."""
 
 
 def backend() -> str:
@@ -157,6 +175,9 @@ def _functions(shared: ctypes.CDLL, variant: str) -> Library:
         forward=function("forward", c_int, c_void_p),
         backward=function("backward", c_int, c_void_p),
         normals=function("normals", None, c_uint64, c_int64, c_void_p),
-        mixture=function("mixture", None, c_uint64, *[c_int64] * 3, *[c_void_p] * 5),
-        split_sums=function("split_sums", c_int, *[c_int64] * 3, *[c_void_p] * 4),
+        mixture=function("mixture", c_int, c_uint64, *[c_int64] * 3, *[c_void_p] * 5),
+        mixture_backward=function(
+            "mixture_backward", c_int, *[c_int64] * 3, c_int, *[c_void_p] * 10
+        ),
+        square_sums=function("square_sums", c_int, *[c_int64] * 2, *[c_void_p] * 2),
     )

@@ -15,10 +15,14 @@ from torch import Tensor
 from vand_robot.nn.kernel.first_order import first_order
 from vand_robot.nn.kernel.formula import in_transform
 from vand_robot.nn.kernel.native.library import Library, library
-from vand_robot.nn.kernel.random_mask import RESOLUTION, drawn_probability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+CPU = torch.device("cpu")
+
+NO_MEMORY = "no memory for the sums of a regularizer"
 
 
 def usable(like: Tensor) -> bool:
@@ -34,7 +38,7 @@ def usable(like: Tensor) -> bool:
 
 def draw_normals(shape: Sequence[int]) -> Tensor:
     """Draw standard normals, float32; call it where `usable`."""
-    normals = torch.empty(*shape, device="cpu")
+    normals = torch.empty(shape, device=CPU)
     _library().normals(_seed(), normals.numel(), normals.data_ptr())
     return normals
 
@@ -43,7 +47,7 @@ def draw_mixture(
     sigma: Tensor | None,
     scale: Tensor,
     drop: Tensor,
-    shares: Tensor,
+    trapezoid: bool,
     steps: tuple[int, int],
     like: Tensor,
 ) -> tuple[Tensor, Tensor | None]:
@@ -53,7 +57,7 @@ def draw_mixture(
         sigma: (S,) scale of a kept unit's noise; None for no noise.
         scale: (S,) or scalar, scale of a dropped unit's noise.
         drop: (S,) ratio d.
-        shares: (2, S) or (2, 1) weights of what kept and dropped samples say of d.
+        trapezoid: whether kept and dropped samples each count half in the gradient of d.
         steps: T, and the steps of the mask: T, or 1 for one mask per sequence.
         like: (B, S) gives batch and size.
 
@@ -62,7 +66,8 @@ def draw_mixture(
         straight through the mask to d.
     """
     shape = (*steps, *like.shape)
-    keep, noise = _Mixture.apply(sigma, scale, drop, shares, shape)  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
+    scale = scale.expand(drop.shape)
+    keep, noise = _Mixture.apply(sigma, scale, drop, trapezoid, shape)  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
     return keep, noise
 
 
@@ -75,71 +80,53 @@ class _Mixture(torch.autograd.Function):
         sigma: Tensor | None,
         scale: Tensor,
         drop: Tensor,
-        shares: Tensor,
+        trapezoid: bool,
         shape: tuple[int, int, int, int],
     ) -> tuple[Tensor, Tensor | None]:
         steps, mask_steps, batch, size = shape
         ctx.set_materialize_grads(False)
-        levels = (drawn_probability(drop) * RESOLUTION).int()
-        keep = torch.empty(mask_steps, batch, size, device="cpu")
-        noise = None if sigma is None else torch.empty(steps, batch, size, device="cpu")
-        scales = scale.expand(size).contiguous()
-        _library().mixture(
-            _seed(),
-            steps * batch,
-            mask_steps * batch,
-            size,
-            levels.data_ptr(),
-            None if sigma is None else sigma.contiguous().data_ptr(),
-            scales.data_ptr(),
-            keep.data_ptr(),
-            None if noise is None else noise.data_ptr(),
-        )
-        ctx.save_for_backward(sigma, scale, shares, keep, noise)
+        keep = torch.empty(mask_steps, batch, size, device=CPU)
+        noise = None if sigma is None else torch.empty(steps, batch, size, device=CPU)
+        given = [None if v is None else v.contiguous() for v in (drop, sigma, scale)]
+        rows = (steps * batch, mask_steps * batch, size)
+        addresses = map(_address, (*given, keep, noise))
+        if not _library().mixture(_seed(), *rows, *addresses):
+            raise MemoryError(NO_MEMORY)
+        ctx.rows, ctx.trapezoid = rows, trapezoid
+        ctx.save_for_backward(keep, noise, *given)
         return keep, noise
 
     @staticmethod
     @first_order
     def backward(ctx: Any, d_keep: Tensor | None, d_noise: Tensor | None) -> tuple[Any, ...]:
-        sigma, scale, (share_kept, share_dropped), keep, noise = ctx.saved_tensors
-        by_drop, by_sigma, by_scale = None, None, None
-        if d_keep is not None:  # d keep / d d = -1
-            every, dropped = _split_sums(d_keep, None, keep)
-            by_drop = -(share_kept * (every - dropped) + share_dropped * dropped)
-        if d_noise is not None and noise is not None:
-            every, dropped = _split_sums(d_noise, noise, keep)
-            by_sigma, by_scale = (every - dropped) / sigma, dropped / scale
-            # d noise / d keep = (sigma - s) eps, where eps is noise / sigma or noise / s
-            mean = (scale - sigma) * (share_kept * by_sigma + share_dropped * by_scale)
-            by_drop = mean if by_drop is None else by_drop + mean
-        if not ctx.needs_input_grad[1]:
-            by_scale = None
-        return by_sigma, by_scale, by_drop, None, None
+        incoming = [None if v is None else v.contiguous() for v in (d_keep, d_noise)]
+        saved = ctx.saved_tensors
+        by_drop, by_sigma, by_scale = torch.zeros(3, ctx.rows[2], device=CPU)
+        addresses = map(_address, (*incoming, *saved, by_drop, by_sigma, by_scale))
+        if not _library().mixture_backward(*ctx.rows, ctx.trapezoid, *addresses):
+            raise MemoryError(NO_MEMORY)
+        noisy = saved[1] is not None
+        return by_sigma if noisy else None, by_scale if noisy else None, by_drop, None, None
 
 
-def _split_sums(a: Tensor, b: Tensor | None, keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum a, or a b, (T, B, S), over steps and batch: all of it, and where keep is 0; (S,) each."""
-    size = a.shape[-1]
-    sums = torch.empty(2, size, dtype=torch.float64, device="cpu")
-    a = a.contiguous()
-    done = _library().split_sums(
-        a.numel() // size,
-        keep.numel() // size,
-        size,
-        a.data_ptr(),
-        None if b is None else b.data_ptr(),
-        keep.data_ptr(),
-        sums.data_ptr(),
-    )
-    if not done:
-        raise MemoryError("no memory for the sums of a regularizer's gradients")
-    every, dropped = sums.float()
-    return every, dropped
+def _address(value: Tensor | None) -> int | None:
+    return None if value is None else value.data_ptr()
+
+
+def mean_square(values: Tensor) -> Tensor:
+    """Average squares of values (T, B, S), without a gradient, to (S,); call it where `usable`."""
+    size = values.shape[-1]
+    rows = values.numel() // size
+    sums = torch.empty(size, dtype=torch.float64, device=CPU)
+    values = values.contiguous()
+    if not _library().square_sums(rows, size, values.data_ptr(), sums.data_ptr()):
+        raise MemoryError(NO_MEMORY)
+    return (sums / rows).float()
 
 
 def _seed() -> int:
     """Draw a seed of 63 bits from torch's generator."""
-    return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
+    return int(torch.empty((), dtype=torch.int64, device=CPU).random_())
 
 
 def _library() -> Library:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vand_robot.nn.kernel.cells import ElmanCell, GRUCell, LSTMCell
 from vand_robot.nn.kernel.first_order import first_order
+from vand_robot.nn.kernel.formula import Trajectory
 from vand_robot.nn.kernel.native.library import Arguments, library
 from vand_robot.nn.kernel.time_blocks import running_sequences
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vand_robot.nn.kernel.affine import AffineMap
-    from vand_robot.nn.kernel.cells import Cell, Transition, Weights
+    from vand_robot.nn.kernel.cells import Transition, Weights
 
 ELMAN = {"tanh": 0, "relu": 1, "sigmoid": 2}
 GRU, LSTM = 3, 4
@@ -66,13 +67,13 @@ def usable(
 
 
 def native_scan(
-    cell: Cell,
+    cell: Transition,
     x: Tensor,
     weights: Weights,
     initial: Tensor,
     affine: AffineMap,
     lengths: Sequence[int] | None = None,
-) -> tuple[Tensor, Tensor | None]:
+) -> Trajectory:
     """Run a cell through time; see `scan`.
 
     Args:
@@ -84,12 +85,12 @@ def native_scan(
         lengths: the valid steps of each sequence; None for all.
 
     Returns:
-        States (T, B, S), and mu - m (T, B, S) if the map drops memory.
+        The trajectory, its output by itself.
     """
     coefficients = (affine.A, affine.B, affine.C, affine.keep)
     shape = (x.shape[0], *initial.shape)
-    return cast(
-        "tuple[Tensor, Tensor | None]",
+    found = cast(
+        "tuple[Tensor, Tensor | None, Tensor]",
         _NativeScan.apply(  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
             _number(cell),
             lengths,
@@ -99,6 +100,7 @@ def native_scan(
             *(None if value is None else value.expand(shape) for value in coefficients),
         ),
     )
+    return Trajectory(*found)
 
 
 def _number(cell: Transition) -> int | None:
@@ -141,7 +143,7 @@ class _NativeScan(torch.autograd.Function):
         bias_hh: Tensor | None,
         initial: Tensor,
         *coefficients: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
         ctx.set_materialize_grads(False)
         steps, batch, _ = x.shape
         width, hidden = weight_hh.shape
@@ -154,8 +156,10 @@ class _NativeScan(torch.autograd.Function):
         path[0] = initial
         gap = blank(shape) if keeps else None
         mu = blank(shape) if ctx.needs_input_grad[8] else None
+        output = blank((steps, batch, hidden))
         acts = x.new_empty((rows, KEPT.get(cell, 1) * hidden))
-        gates = x.new_empty((rows, width)) if keeps else None
+        by_gap = cell in {ELMAN["tanh"], ELMAN["sigmoid"]}
+        gates = x.new_empty((rows, width)) if keeps and not by_gap else None
         ctx.cell, ctx.padding = cell, padding
         ctx.strides = [
             0 if c is None or c.stride(0) == 0 else c.shape[1] * c.shape[2] for c in coefficients
@@ -166,13 +170,15 @@ class _NativeScan(torch.autograd.Function):
             for c, s in zip(coefficients, ctx.strides, strict=True)
         ]
         saved = (*given, *maps, path, acts, gates, gap, mu)
-        _call("forward", ctx, saved)
+        _call("forward", ctx, saved, output=output)
         ctx.save_for_backward(*saved)
-        return path[1:], gap
+        return path[1:], gap, output
 
     @staticmethod
     @first_order
-    def backward(ctx: Any, d_states: Tensor | None, d_gap: Tensor | None) -> tuple[Any, ...]:
+    def backward(
+        ctx: Any, d_states: Tensor | None, d_gap: Tensor | None, d_output: Tensor | None
+    ) -> tuple[Any, ...]:
         saved = ctx.saved_tensors
         x, weight_ih, weight_hh, bias, *_ = saved
         path = saved[9]
@@ -181,8 +187,10 @@ class _NativeScan(torch.autograd.Function):
         )
         blank = x.new_empty if ctx.padding is None else x.new_zeros
         d_path = torch.empty_like(path)
-        d_path[0] = 0
-        d_path[1:] = 0 if d_states is None else d_states
+        fresh = d_states is None and ctx.padding is None
+        if not fresh:
+            d_path[0] = 0
+            d_path[1:] = 0 if d_states is None else d_states
         d_x = blank(x.shape) if needs_x else None
         d_A, d_C, d_keep = (
             blank(path[1:].shape) if needed else None for needed in (needs_A, needs_C, needs_keep)
@@ -191,6 +199,7 @@ class _NativeScan(torch.autograd.Function):
         d_bias_ih, d_bias_hh = x.new_empty((2, weight_hh.shape[0]))
         gradients = {
             "d_path": d_path,
+            "d_output": _dense(d_output),
             "d_gap": _dense(d_gap),
             "d_x": d_x,
             "d_A": d_A,
@@ -201,7 +210,7 @@ class _NativeScan(torch.autograd.Function):
             "d_bias_ih": d_bias_ih,
             "d_bias_hh": d_bias_hh,
         }
-        _call("backward", ctx, saved, **gradients)
+        _call("backward", ctx, saved, fresh, **gradients)
         return (
             None,
             None,
@@ -229,7 +238,13 @@ def _dense(value: Tensor | None) -> Tensor | None:
     return None if value is None else value.contiguous()
 
 
-def _call(name: str, ctx: Any, saved: Sequence[Tensor | None], **more: Tensor | None) -> None:
+def _call(
+    name: str,
+    ctx: Any,
+    saved: Sequence[Tensor | None],
+    fresh: bool = False,
+    **more: Tensor | None,
+) -> None:
     """Call "forward" or "backward" of the library.
 
     Raises:
@@ -246,6 +261,7 @@ def _call(name: str, ctx: Any, saved: Sequence[Tensor | None], **more: Tensor | 
         *x.shape,
         weight_hh.shape[1],
         torch.get_num_threads(),
+        fresh,
         *ctx.strides,
         **{name: value.data_ptr() for name, value in tensors.items() if value is not None},
         **({} if ctx.padding is None else ctx.padding.addresses()),

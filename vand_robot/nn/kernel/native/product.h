@@ -10,6 +10,8 @@
 
 #define DEPTH 512 /* inner indices that are done at once: a panel of them fits the second cache */
 
+#define EVEN_SPLIT (TILE_ROWS / 3 * 4) /* rows that are two tiles of a half, not a whole and a rest */
+
 /* A matrix (depth, width), panel after panel of PANEL columns, zero past its width. */
 typedef struct {
     const float *panels;
@@ -122,6 +124,7 @@ static void column_of_tiles(int rows, int depth, const float *a, size_t stride_a
         else                                                                                   \
             edge_tile(n, columns, depth, from, stride_a, b, here, to, stride_out);             \
     }
+        if (left == EVEN_SPLIT) left = EVEN_SPLIT / 2;
         ROWS(TILE_ROWS)
         else ROWS(TILE_ROWS * 2 / 3)
         else ROWS(4)
@@ -159,25 +162,38 @@ static void product(int rows, const float *a, size_t stride_a, Packed b, Base ba
                 out[i * stride_out + j] = base.rows ? base.rows[i * base.stride + j] : 0.0f;
 }
 
-/* One tile of out += a' b: `rows` columns of a, one packed panel of b. */
-INLINE void outer_tile(const int rows, int depth, const float *a, size_t stride_a, const float *b,
-                       float *out, size_t stride_out) {
+/* One tile of out += a' b: `rows` columns of a, one packed panel of b, or one half of it. */
+INLINE void outer_tile(const int rows, const int vectors, int depth, const float *a,
+                       size_t stride_a, const float *b, float *out, size_t stride_out) {
     vec sum[TILE_ROWS][2];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < 2; j++) sum[i][j] = load(out + i * stride_out + j * LANES);
+        for (int j = 0; j < vectors; j++) sum[i][j] = load(out + i * stride_out + j * LANES);
     for (int k = 0; k < depth; k++) {
-        vec left = load(b + (size_t)k * PANEL), right = load(b + (size_t)k * PANEL + LANES);
+        vec left = load(b + (size_t)k * PANEL), right = left;
+        if (vectors > 1) right = load(b + (size_t)k * PANEL + LANES);
         const float *row = a + k * stride_a;
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
             sum[i][0] += row[i] * left;
-            sum[i][1] += row[i] * right;
+            if (vectors > 1) sum[i][1] += row[i] * right;
         }
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < 2; j++) store(out + i * stride_out + j * LANES, sum[i][j]);
+        for (int j = 0; j < vectors; j++) store(out + i * stride_out + j * LANES, sum[i][j]);
+}
+
+/* A column of such tiles. */
+INLINE void outer_column(const int vectors, int depth, const float *a, size_t stride_a, int height,
+                         const float *b, float *out, size_t stride_out) {
+    int i = 0;
+    for (; i + TILE_ROWS <= height; i += TILE_ROWS)
+        outer_tile(TILE_ROWS, vectors, depth, a + i, stride_a, b, out + i * stride_out, stride_out);
+    for (; i + 4 <= height; i += 4)
+        outer_tile(4, vectors, depth, a + i, stride_a, b, out + i * stride_out, stride_out);
+    for (; i < height; i++)
+        outer_tile(1, vectors, depth, a + i, stride_a, b, out + i * stride_out, stride_out);
 }
 
 #define OUTER_DEPTH 128 /* rows whose panel fits the first cache */
@@ -194,22 +210,20 @@ static void outer_product(int depth, const float *a, size_t stride_a, int height
             int columns = width - j < PANEL ? width - j : PANEL;
             for (int k = 0; k < now; k++) {
                 const float *from = b[start + k] + j;
+                float *to = panel + k * PANEL;
                 if (columns == PANEL) {
-                    store(panel + k * PANEL, load(from));
-                    store(panel + k * PANEL + LANES, load(from + LANES));
+                    store(to, load(from));
+                    store(to + LANES, load(from + LANES));
                 } else {
-                    for (int c = 0; c < PANEL; c++) panel[k * PANEL + c] = c < columns ? from[c] : 0;
+                    memset(to + columns, 0, sizeof(float) * (PANEL - columns));
+                    memcpy(to, from, sizeof(float) * columns);
                 }
             }
             const float *rows = a + start * stride_a;
-            int i = 0;
-            for (; i + TILE_ROWS <= height; i += TILE_ROWS)
-                outer_tile(TILE_ROWS, now, rows + i, stride_a, panel, out + i * stride_out + j,
-                           stride_out);
-            for (; i + 4 <= height; i += 4)
-                outer_tile(4, now, rows + i, stride_a, panel, out + i * stride_out + j, stride_out);
-            for (; i < height; i++)
-                outer_tile(1, now, rows + i, stride_a, panel, out + i * stride_out + j, stride_out);
+            if (columns > LANES)
+                outer_column(2, now, rows, stride_a, height, panel, out + j, stride_out);
+            else
+                outer_column(1, now, rows, stride_a, height, panel, out + j, stride_out);
         }
     }
 }

@@ -12,6 +12,7 @@
 
 #define BLOCK_ROWS 256 /* steps times sequences that are projected, and summed, at once */
 #define MOST_THREADS 64
+#define GROUP 1024 /* numbers of a step that the map is applied to at once */
 
 /* Weights of the recurrence and of the input, packed; the GRU's candidate by itself. */
 typedef struct {
@@ -24,6 +25,8 @@ typedef struct {
     const Scan *scan;
     const Layer *layer;
     int64_t first, stop;
+    float *gates; /* of a block, where the scan keeps none; NULL where it needs none */
+    int64_t block; /* its first step */
     float *d_ih, *d_hh, *d_gates_sum, *d_pre_sum; /* padded gradients of this part */
     int failed;
 } Part;
@@ -59,17 +62,26 @@ static const float *at(const float *values, int64_t stride, int64_t t, int64_t r
     return values ? values + t * stride + row : NULL;
 }
 
+/* The input's part of the pre-activations of a step, by itself; NULL where it is in the acts. */
+static float *gates_at(const Part *part, int64_t t) {
+    const Scan *s = part->scan;
+    int64_t width = GATES(s->cell) * s->hidden;
+    if (s->gates) return s->gates + (row_at(s, t) + part->first) * width;
+    if (part->gates) return part->gates + (t - part->block) * (part->stop - part->first) * width;
+    return NULL;
+}
+
 /* Write the input's part of the pre-activations of `rows` sequences in a row. */
 static void project(const Part *part, int64_t t, int64_t rows) {
     const Scan *s = part->scan;
     const Layer *layer = part->layer;
     int64_t acts = ACTS(s->cell) * s->hidden, row = row_at(s, t) + part->first;
     const float *x = s->x + (t * s->batch + part->first) * s->inputs;
-    float *out = s->gates ? s->gates + row * GATES(s->cell) * s->hidden : s->acts + row * acts;
-    size_t stride = s->gates ? GATES(s->cell) * s->hidden : acts;
+    float *gates = gates_at(part, t), *out = gates ? gates : s->acts + row * acts;
+    size_t stride = gates ? GATES(s->cell) * s->hidden : acts;
     product(rows, x, s->inputs, layer->input[0], (Base){layer->bias, 0}, out, stride);
     if (s->cell != GRU) return;
-    float *candidate = out + (s->gates ? 2 : 3) * s->hidden;
+    float *candidate = out + (gates ? 2 : 3) * s->hidden;
     product(rows, x, s->inputs, layer->input[1], (Base){layer->bias + 2 * s->hidden, 0}, candidate,
             stride);
 }
@@ -81,15 +93,16 @@ static void recur(const Part *part, int64_t t, int64_t rows) {
     int64_t width = GATES(s->cell) * s->hidden, size = PARTS(s->cell) * s->hidden;
     const float *h = s->path + (t * s->batch + part->first) * size;
     float *out = s->acts + row * acts;
+    const float *gates = gates_at(part, t);
     Base base = {out, acts};
-    if (s->gates) base = (Base){s->gates + row * width, width};
+    if (gates) base = (Base){gates, width};
     product(rows, h, size, part->layer->recurrent[0], base, out, acts);
     if (s->cell != GRU) return;
     product(rows, h, size, part->layer->recurrent[1], (Base){part->layer->inner, 0},
             out + 2 * s->hidden, acts);
-    if (s->gates)
+    if (gates)
         for (int64_t i = 0; i < rows; i++)
-            memcpy(out + i * acts + 3 * s->hidden, s->gates + (row + i) * width + 2 * s->hidden,
+            memcpy(out + i * acts + 3 * s->hidden, gates + i * width + 2 * s->hidden,
                    sizeof(float) * s->hidden);
 }
 
@@ -112,41 +125,70 @@ static void map_forward(int64_t size, const float *restrict mu, const float *res
         EACH for (int64_t i = 0; i < size; i++) state[i] += C[i] * before[i];
 }
 
-/* One sequence, one step: mu and m are scratch. */
-static void step_forward(const Part *part, int64_t t, int64_t sequence, float *mu, float *m) {
-    const Scan *s = part->scan;
+/* Forget what was computed past a sequence's end: nothing may come of it. */
+static void forget(const Scan *s, int64_t t, int64_t sequence) {
     int64_t acts = ACTS(s->cell) * s->hidden, size = PARTS(s->cell) * s->hidden;
     int64_t width = GATES(s->cell) * s->hidden, row = row_at(s, t) + sequence;
-    int64_t in_step = sequence * size, here = t * s->batch * size + in_step;
-    const float *before = s->path + here;
+    int64_t here = (t * s->batch + sequence) * size;
+    memset(s->path + here + s->batch * size, 0, sizeof(float) * size);
+    memset(s->acts + row * acts, 0, sizeof(float) * acts);
+    if (s->gates) memset(s->gates + row * width, 0, sizeof(float) * width);
+    if (s->gap) memset(s->gap + here, 0, sizeof(float) * size);
+    if (s->mu) memset(s->mu + here, 0, sizeof(float) * size);
+}
+
+/* Some sequences in a row, one step; mu and m are scratch. */
+static void step_forward(const Part *part, int64_t t, int64_t first, int64_t rows, float *mu,
+                         float *m) {
+    const Scan *s = part->scan;
+    int64_t acts = ACTS(s->cell) * s->hidden, size = PARTS(s->cell) * s->hidden;
+    int64_t width = GATES(s->cell) * s->hidden, row = row_at(s, t) + first;
+    int64_t in_step = first * size, here = t * s->batch * size + in_step;
+    const float *before = s->path + here, *gates = gates_at(part, t);
+    if (gates) gates += (first - part->first) * width;
     float *state = s->path + here + s->batch * size;
-    float *gap = s->gap ? s->gap + here : NULL;
-    if (s->lengths && t >= s->lengths[sequence]) { /* padding: nothing may come of it */
-        memset(state, 0, sizeof(float) * size);
-        memset(s->acts + row * acts, 0, sizeof(float) * acts);
-        if (s->gates) memset(s->gates + row * width, 0, sizeof(float) * width);
-        if (gap) memset(gap, 0, sizeof(float) * size);
-        if (s->mu) memset(s->mu + here, 0, sizeof(float) * size);
-        return;
+    if (s->cell < GRU)
+        cell_forward(s->cell, rows * s->hidden, s->acts + row * acts, before, mu);
+    else
+        for (int64_t i = 0; i < rows; i++)
+            cell_forward(s->cell, s->hidden, s->acts + (row + i) * acts, before + i * size,
+                         mu + i * size);
+    if (s->keep && s->cell < GRU)
+        memoryless_forward(s->cell, rows * s->hidden, gates, NULL, m);
+    else if (s->keep)
+        for (int64_t i = 0; i < rows; i++)
+            memoryless_forward(s->cell, s->hidden, gates + i * width, part->layer->inner,
+                               m + i * size);
+    map_forward(rows * size, mu, m, at(s->A, s->stride_A, t, in_step),
+                at(s->B, s->stride_B, t, in_step), at(s->C, s->stride_C, t, in_step),
+                at(s->keep, s->stride_keep, t, in_step), before, s->gap ? s->gap + here : NULL,
+                state);
+    if (s->mu) memcpy(s->mu + here, mu, sizeof(float) * rows * size);
+    for (int64_t i = 0; i < rows; i++) {
+        if (s->lengths && t >= s->lengths[first + i]) forget(s, t, first + i);
+        memcpy(s->output + (t * s->batch + first + i) * s->hidden, state + i * size,
+               sizeof(float) * s->hidden);
     }
-    cell_forward(s->cell, s->hidden, s->acts + row * acts, before, mu);
-    if (s->keep)
-        memoryless_forward(s->cell, s->hidden, s->gates + row * width, part->layer->inner, m);
-    map_forward(size, mu, m, at(s->A, s->stride_A, t, in_step), at(s->B, s->stride_B, t, in_step),
-                at(s->C, s->stride_C, t, in_step), at(s->keep, s->stride_keep, t, in_step), before,
-                gap, state);
-    if (s->mu) memcpy(s->mu + here, mu, sizeof(float) * size);
+}
+
+/* Sequences that are done at once, in a cache that is near. */
+static int64_t group(const Scan *s) {
+    int64_t size = PARTS(s->cell) * s->hidden;
+    return size < GROUP ? GROUP / size : 1;
 }
 
 static void *run_forward(void *argument) {
     Part *part = argument;
     const Scan *s = part->scan;
-    int64_t size = PARTS(s->cell) * s->hidden, steps = block_steps(part);
-    float *scratch = new_floats(2 * size);
+    int64_t size = PARTS(s->cell) * s->hidden, steps = block_steps(part), some = group(s);
+    int64_t rows_kept = s->keep && !s->gates ? steps * (part->stop - part->first) : 0;
+    float *scratch = new_floats(2 * some * size + rows_kept * GATES(s->cell) * s->hidden);
     part->failed = !scratch;
     if (!scratch) return NULL;
+    part->gates = rows_kept ? scratch + 2 * some * size : NULL;
     for (int64_t start = 0; start < s->steps; start += steps) {
         int64_t stop = start + steps < s->steps ? start + steps : s->steps;
+        part->block = start;
         if (whole(part))
             project(part, start, (stop - start) * s->batch);
         else
@@ -154,8 +196,9 @@ static void *run_forward(void *argument) {
         for (int64_t t = start; t < stop; t++) {
             int64_t rows = rows_at(part, t);
             recur(part, t, rows);
-            for (int64_t i = 0; i < rows; i++)
-                step_forward(part, t, part->first + i, scratch, scratch + size);
+            for (int64_t i = 0; i < rows; i += some)
+                step_forward(part, t, part->first + i, rows - i < some ? rows - i : some, scratch,
+                             scratch + some * size);
         }
     }
     free(scratch);
@@ -167,16 +210,22 @@ typedef struct {
     float *d_pre;   /* (rows, G) gradient of W_hh h, later of the input's part */
     float *d_n;     /* (rows, H) GRU: gradient of the input's part of the candidate */
     float *d_m;     /* (rows, S) gradient of m */
-    float *d_mu;    /* (S,) */
-    const float **h, **x, **gates; /* (rows,) where they lie */
+    float *d_mu;    /* (group, S) */
+    const float **h, **x, **gates; /* (rows,) where they lie; gates: acts where those are not kept */
 } Work;
 
-/* From g = d state to d_mu and d_m, and the gradients of the coefficients. */
-static void map_backward(const Scan *s, int64_t t, int64_t sequence, float *restrict d_mu,
-                         float *restrict d_m) {
-    int64_t size = PARTS(s->cell) * s->hidden, in_step = sequence * size;
-    int64_t here = t * s->batch * size + in_step;
-    const float *restrict g = s->d_path + here + s->batch * size;
+/* From g = d state of some sequences in a row to d_mu and d_m, and the coefficients' gradients. */
+static void map_backward(const Scan *s, int64_t t, int64_t first, int64_t rows,
+                         float *restrict d_mu, float *restrict d_m) {
+    int64_t units = PARTS(s->cell) * s->hidden, in_step = first * units, size = rows * units;
+    int64_t here = t * s->batch * units + in_step;
+    float *restrict g = s->d_path + here + s->batch * units;
+    if (s->d_output)
+        for (int64_t i = 0; i < rows; i++) {
+            if (s->lengths && t >= s->lengths[first + i]) continue; /* padding is zero, whatever */
+            const float *restrict more = s->d_output + (t * s->batch + first + i) * s->hidden;
+            EACH for (int64_t j = 0; j < s->hidden; j++) g[i * units + j] += more[j];
+        }
     float *restrict d_before = s->d_path + here;
     const float *restrict A = at(s->A, s->stride_A, t, in_step);
     const float *restrict C = at(s->C, s->stride_C, t, in_step);
@@ -209,24 +258,28 @@ static int64_t recur_backward(const Part *part, const Work *work, Packed weights
                               int64_t stop) {
     const Scan *s = part->scan;
     int64_t size = PARTS(s->cell) * s->hidden, width = GATES(s->cell) * s->hidden, first = 0;
-    int64_t acts = ACTS(s->cell) * s->hidden, total = 0;
+    int64_t acts = ACTS(s->cell) * s->hidden, total = 0, some = group(s);
     for (int64_t t = start; t < stop; t++) total += rows_at(part, t);
     first = total;
     for (int64_t t = stop - 1; t >= start; t--) {
         int64_t rows = rows_at(part, t);
+        float *d_h = s->d_path + (t * s->batch + part->first) * size;
         first -= rows;
+        if (s->fresh) memset(d_h, 0, sizeof(float) * rows * size);
         for (int64_t i = 0; i < rows; i++) {
             int64_t sequence = part->first + i, row = row_at(s, t) + sequence, here = first + i;
             const float *before = s->path + (t * s->batch + sequence) * size;
-            map_backward(s, t, sequence, work->d_mu, work->d_m + (s->keep ? here * size : 0));
-            cell_backward(s->cell, s->hidden, s->acts + row * acts, before, work->d_mu,
-                          work->d_pre + here * width, work->d_n + here * s->hidden,
+            if (i % some == 0)
+                map_backward(s, t, sequence, rows - i < some ? rows - i : some, work->d_mu,
+                             work->d_m + (s->keep ? here * size : 0));
+            cell_backward(s->cell, s->hidden, s->acts + row * acts, before,
+                          work->d_mu + i % some * size, work->d_pre + here * width,
+                          work->d_n + here * s->hidden,
                           s->d_path + (t * s->batch + sequence) * size);
             work->h[here] = before;
             work->x[here] = s->x + (t * s->batch + sequence) * s->inputs;
-            work->gates[here] = s->gates ? s->gates + row * width : NULL;
+            work->gates[here] = s->gates ? s->gates + row * width : s->acts + row * acts;
         }
-        float *d_h = s->d_path + (t * s->batch + part->first) * size;
         product(rows, work->d_pre + first * width, width, weights, (Base){d_h, size}, d_h, size);
     }
     return total;
@@ -251,7 +304,12 @@ static void sum_block(const Part *part, const Work *work, int64_t rows) {
             memcpy(work->d_pre + i * width + 2 * s->hidden, work->d_n + i * s->hidden,
                    sizeof(float) * s->hidden);
     }
-    if (s->keep)
+    if (s->keep && !s->gates)
+        for (int64_t i = 0; i < rows; i++)
+            memoryless_by_gap(s->cell, s->hidden, work->gates[i],
+                              s->gap + (work->h[i] - s->path), work->d_m + i * size,
+                              work->d_pre + i * width);
+    else if (s->keep)
         for (int64_t i = 0; i < rows; i++)
             memoryless_backward(s->cell, s->hidden, work->gates[i], part->layer->inner,
                                 work->d_m + i * size, work->d_pre + i * width, d_inner);
@@ -282,8 +340,8 @@ static void free_work(Work *work) {
 /* Make room for a block of `rows` rows; returns whether there is. */
 static int make_work(Work *work, const Scan *s, int64_t rows) {
     int64_t size = PARTS(s->cell) * s->hidden, width = GATES(s->cell) * s->hidden;
-    size_t d_m = s->keep ? rows * size : size;
-    work->d_pre = new_floats(rows * (width + s->hidden) + d_m + size);
+    size_t d_m = s->keep ? rows * size : 0;
+    work->d_pre = new_floats(rows * (width + s->hidden) + d_m + group(s) * size);
     work->h = malloc(sizeof(float *) * 3 * rows);
     if (!work->d_pre || !work->h) return 0;
     work->d_n = work->d_pre + rows * width;
@@ -300,7 +358,11 @@ static void *run_backward(void *argument) {
     const Layer *layer = part->layer;
     int64_t steps = block_steps(part), batch = part->stop - part->first;
     Work work = {0};
+    int64_t size = PARTS(s->cell) * s->hidden;
     part->failed = !make_work(&work, s, steps * batch);
+    if (s->fresh)
+        memset(s->d_path + (s->steps * s->batch + part->first) * size, 0,
+               sizeof(float) * batch * size);
     for (int64_t stop = s->steps; !part->failed && stop > 0; stop -= steps) {
         int64_t start = stop > steps ? stop - steps : 0;
         int64_t rows = recur_backward(part, &work, layer->recurrent[0], start, stop);

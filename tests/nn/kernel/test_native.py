@@ -82,14 +82,16 @@ def draw_coefficients(presence, size, steps=STEPS):
     return [c.requires_grad_() if p else None for c, p in zip(drawn, presence, strict=True)]
 
 
-def outcome(cell, x, weights, start, coefficients, lengths=None):
+def outcome(cell, x, weights, start, coefficients, lengths=None, through_states=True):
     """States, gap and all gradients of a scan, by name."""
     path = scan(cell, x, weights, start, AffineMap(*coefficients), lengths)
     valid = torch.ones(x.shape[:2])
     if lengths is not None:
         valid = (torch.arange(len(x))[:, None] < lengths).float()
     direction = torch.linspace(-1, 1, start.shape[1]) * valid[..., None]
-    loss = (path.states * direction).mean()
+    loss = (path.states * direction).mean() if through_states else 0.0
+    hidden = path.states[..., : weights.hh.shape[1]] if path.output is None else path.output
+    loss = loss + (hidden * valid[..., None]).square().mean()
     if path.gap is not None:
         loss = loss + (path.gap * valid[..., None]).square().mean()
     names = ("x", *Weights._fields, "start", "A", "B", "C", "keep")
@@ -99,7 +101,7 @@ def outcome(cell, x, weights, start, coefficients, lengths=None):
         if value is not None and value.requires_grad
     }
     gradients = torch.autograd.grad(loss, list(given.values()))
-    paths = {"states": path.states, "gap": path.gap}
+    paths = {"states": path.states, "gap": path.gap, "output": hidden}
     return {
         **{k: v for k, v in paths.items() if v is not None},
         **dict(zip(given, gradients, strict=True)),
@@ -110,7 +112,11 @@ def assert_same(ours, expected):
     """Equal to a millionth of the largest number of the kind, or of 1 for states."""
     assert ours.keys() == expected.keys()
     for name, value in expected.items():
-        scale = max(1.0, value.abs().max()) if name in {"states", "gap"} else value.abs().max()
+        scale = (
+            max(1.0, value.abs().max())
+            if name in {"states", "gap", "output"}
+            else value.abs().max()
+        )
         assert (ours[name] - value).abs().max() <= 1e-6 * scale + 1e-9, name
 
 
@@ -127,7 +133,7 @@ def test_states_and_gradients_are_those_of_the_scan_in_torch(name, lengths, vari
         x = torch.randn(STEPS, BATCH, INPUTS, requires_grad=True)
         start = (0.5 * torch.randn(BATCH, size)).requires_grad_()
         weights = draw_weights(cell, bias=presence != PRESENCE[-1])
-        given = (cell, x, weights, start, draw_coefficients(presence, size), lengths)
+        given = (cell, x, weights, start, draw_coefficients(presence, size), lengths, presence[1])
         use(variant)
         assert native_scan.usable(cell, x, weights, start, AffineMap())
         ours = outcome(*given)
@@ -150,6 +156,24 @@ def test_every_regularizer_has_the_same_scan(name, regularizer, native, use):
     ours = outcome(layer.cell, x, layer.weights(0), start, found)
     use(None)
     assert_same(ours, outcome(layer.cell, x, layer.weights(0), start, found))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_gradients_at_padding_go_nowhere(name, native):
+    cell = CELLS[name]
+    torch.manual_seed(0)
+    lengths = torch.tensor([6, 5, 5, 3, 3, 2, 1, 1, 4])
+    x, start = torch.randn(STEPS, BATCH, INPUTS), torch.zeros(BATCH, cell.parts * UNITS)
+    weights = draw_weights(cell)
+    valid = (torch.arange(STEPS)[:, None] < lengths)[..., None].float()
+    direction = torch.randn(STEPS, BATCH, UNITS)
+    found = []
+    for along in (direction, direction * valid):
+        output = scan(cell, x, weights, start, AffineMap(), lengths).output
+        found.append(torch.autograd.grad((output * along).sum(), weights))
+    assert not (output * (1 - valid)).any()
+    for ours, expected in zip(*found, strict=True):
+        assert torch.equal(ours, expected)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -240,9 +264,7 @@ def test_masks_and_noise_have_their_ratios_and_scales(mask_steps, variant, use):
     drop = torch.tensor([0.0, 0.02, 0.5, 1.0])
     sigma, scale = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([1.0, 2.0, 3.0, 4.0])
     like = torch.zeros(100, 4)
-    keep, noise = native_draws.draw_mixture(
-        sigma, scale, drop, torch.ones(2, 1), (700, mask_steps), like
-    )
+    keep, noise = native_draws.draw_mixture(sigma, scale, drop, False, (700, mask_steps), like)
     assert keep.shape == (mask_steps, 100, 4)
     dropped = (1 - keep).mean((0, 1))
     assert dropped[0] == 0
@@ -254,15 +276,16 @@ def test_masks_and_noise_have_their_ratios_and_scales(mask_steps, variant, use):
     assert abs(eps.square().mean() - 1) < 4 * math.sqrt(2 / eps.numel())
 
 
+@pytest.mark.parametrize("trapezoid", [True, False])
 @pytest.mark.parametrize("mask_steps", [1, 20])
-def test_gradients_of_the_draw_are_those_of_the_reference(mask_steps, native):
+def test_gradients_of_the_draw_are_those_of_the_reference(mask_steps, trapezoid, native):
     torch.manual_seed(0)
     sigma = (0.1 + torch.rand(UNITS)).requires_grad_()
     scale = (0.5 + torch.rand(UNITS)).requires_grad_()
     drop = (0.1 + 0.5 * torch.rand(UNITS)).requires_grad_()
-    shares = vand_posterior.trapezoid_shares(drop).float()
+    shares = vand_posterior.trapezoid_shares(drop).float() if trapezoid else torch.ones(2, 1)
     like = torch.zeros(BATCH, UNITS)
-    keep, noise = native_draws.draw_mixture(sigma, scale, drop, shares, (20, mask_steps), like)
+    keep, noise = native_draws.draw_mixture(sigma, scale, drop, trapezoid, (20, mask_steps), like)
     dropped = keep == 0
     eps = (noise / torch.where(dropped, scale, sigma)).detach()
     expected = (
