@@ -12,7 +12,7 @@ help:
 	@echo "make quickstart   record, train, evaluate and replay, end to end (OUT=folder)"
 	@echo "make test         the test suite"
 	@echo "make slow         the long variants of tests, kills and faults among them"
-	@echo "make faults       the 1,200 damaged inputs that the suite takes a few of"
+	@echo "make faults       the 1,400 damaged inputs that the suite takes a few of"
 	@echo "make kills        recording, killed at 50 moments (the suite: at 10)"
 	@echo "make check        format, lint, types, the API reference builds"
 	@echo "make docs         the API reference as pages (DOCS=folder)"
