@@ -6,13 +6,14 @@ READY := $(VENV)/.ready
 OUT ?= quickstart
 DOCS ?= build/docs
 
-.PHONY: quickstart test slow kills faults check docs bench bench-gpu demos gallery clean help
+.PHONY: quickstart test test-versions slow kills faults check docs bench bench-gpu demos gallery clean help
 
 help:
 	@echo "make quickstart   record, train, evaluate and replay, end to end (OUT=folder)"
 	@echo "make test         the test suite"
+	@echo "make test-versions  the oldest and newest versions of what is depended on (downloads GBs)"
 	@echo "make slow         the long variants of tests, kills and faults among them"
-	@echo "make faults       the 1,200 damaged inputs that the suite takes a few of"
+	@echo "make faults       the 1,400 damaged inputs that the suite takes a few of"
 	@echo "make kills        recording, killed at 50 moments (the suite: at 10)"
 	@echo "make check        format, lint, types, the API reference builds"
 	@echo "make docs         the API reference as pages (DOCS=folder)"
@@ -33,6 +34,10 @@ quickstart: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-versions: $(READY)
+	$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	PATH="$(BIN):$$PATH" $(BIN)/python -m tests.versions
 
 slow: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow

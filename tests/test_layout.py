@@ -69,3 +69,11 @@ def test_an_evaluation_is_claimed_anew_resumed_or_by_force(tmp_path: Path):
     (tmp_path / "notes.txt").touch()
     evaluation.claim(resume=False, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_unfinished_files_of_an_evaluation_that_was_killed_are_removed(tmp_path: Path):
+    for name in ("results.json.tmp", "wipe-phase.png.tmp", "replay-push-wipe-0.html.tmp"):
+        (tmp_path / name).touch()
+    (tmp_path / "notes.txt.tmp").touch()
+    EvaluationFolder(tmp_path).claim(resume=False, force=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt.tmp"]

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vand_demos.system.files import disk_errors, folder_aside, leftovers
+from vand_demos.system.files import TEMPORARY_SUFFIX, disk_errors, folder_aside, leftovers
 from vand_envs.errors import UsageError
 
 CONFIG_FILE = "config.yaml"
@@ -185,6 +185,14 @@ class EvaluationFolder:
             raise UsageError(
                 f"{self.path}: an evaluation was interrupted; --resume goes on, --force begins anew"
             )
+        self._remove_unfinished()
+
+    def _remove_unfinished(self) -> None:
+        """Remove the unfinished files of an evaluation that was killed."""
+        own = [path.name for path in (self.results, self.episodes, self.report)]
+        names = (*own, "*.png", "replay-*.html")
+        halves = (half for name in names for half in self.path.glob(f"{name}{TEMPORARY_SUFFIX}"))
+        remove_entries(self.path, tuple(halves))
 
     def clear(self) -> None:
         """Remove the numbers and the report of an evaluation; pictures are written anew anyway.

@@ -1,9 +1,11 @@
 """Finished jobs on disk: in several processes, after an interruption, and when damaged."""
 
 import dataclasses
+import io
 import json
 import shutil
 from functools import partial
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -78,6 +80,51 @@ def test_a_damaged_job_is_run_again(run, references, tmp_path):
     file.write_bytes(whole[:-40])
     again = run_jobs(partial(load_policy, run), [job], folder)
     assert json.dumps(again[0].rows) == kept
+
+
+ROW = {"task": "wipe", "perturbation": "nominal", "success": True}
+
+
+def archive(**arrays):
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "make",
+    {
+        "nothing": lambda kept: b"",
+        "a text": lambda kept: b"hello",
+        "no arrays": lambda kept: archive(),
+        "pickled objects": lambda kept: archive(**{**kept, "rows": np.array([{}], object)}),
+        "rows no list": lambda kept: archive(**{**kept, "rows": np.array("3")}),
+        "rows deep": lambda kept: archive(**{**kept, "rows": np.array("[" * 10**5)}),
+        "rows empty": lambda kept: archive(**{**kept, "rows": np.array("[]")}),
+        "rows of other episodes": lambda kept: archive(
+            **{**kept, "rows": np.array(json.dumps([{**ROW, "seed": 1}, {**ROW, "seed": 2}]))}
+        ),
+        "times of another shape": lambda kept: archive(**{**kept, "stage_times_s": np.zeros(3)}),
+        "texts for times": lambda kept: archive(**{**kept, "stage_times_s": np.array(["x"] * 2)}),
+        "a signal of another shape": lambda kept: archive(**{**kept, "signal": np.zeros((2, 2))}),
+        "gigabytes of zeros": lambda kept: archive(**{**kept, "more": np.zeros(2**30, np.int8)}),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_a_job_that_was_written_by_hand_is_run_again(make, run, references, tmp_path, monkeypatch):
+    monkeypatch.setenv("VAND_MAX_BYTES", str(2**29))
+    (job,) = jobs_of(references, ["nominal"])[1:]
+    folder = JobFolder(tmp_path, "policy", references)
+    run_jobs(partial(load_policy, run), [job], folder)
+    (file,) = tmp_path.iterdir()
+    with np.load(io.BytesIO(file.read_bytes()[32:])) as arrays:
+        kept = dict(arrays)
+    packed = archive(**kept)
+    file.write_bytes(sha256(packed).digest() + packed)
+    assert folder.load(job) is not None
+    packed = make[1](kept)
+    file.write_bytes(sha256(packed).digest() + packed)
+    assert folder.load(job) is None
 
 
 def test_a_bug_in_unpacking_is_not_taken_for_damage(run, references, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ import numpy as np
 
 from tests.faults.runs import renew_hashes
 from tests.faults.sound import Damaged, Sound, evaluate, resume
+from vand_envs.seeds import TEST_SEED
 from vand_robot.evaluation.cache import JobFolder
 from vand_robot.evaluation.jobs import plan_jobs
 from vand_robot.evaluation.perturbations import NOMINAL
@@ -194,6 +195,8 @@ def _archive(**arrays: Any) -> bytes:
     return file.getvalue()
 
 
+_ROW = {"task": "wipe", "perturbation": "nominal", "seed": TEST_SEED}
+
 _ARCHIVES: Mapping[str, Callable[[], bytes]] = {
     "no archive": lambda: b"hello",
     "empty": lambda: b"",
@@ -205,6 +208,9 @@ _ARCHIVES: Mapping[str, Callable[[], bytes]] = {
     "rows without keys": lambda: _archive(rows=np.array("[{}]"), stage_times_s=np.zeros((1, 4))),
     "rows of zeros": lambda: _archive(
         rows=np.array('[{"task": 0, "success": "x"}]'), stage_times_s=np.zeros(3)
+    ),
+    "few keys": lambda: _archive(
+        rows=np.array(json.dumps([{**_ROW, "success": True}])), stage_times_s=np.zeros((1, 0))
     ),
     "gigabytes of zeros": lambda: _archive(
         rows=np.array("[]"), stage_times_s=np.zeros(3 * 10**8, np.int8)

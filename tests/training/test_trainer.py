@@ -25,6 +25,7 @@ from tests.helpers.runs import (
     write,
     write_random,
 )
+from vand_demos.system.interrupt import obey_interrupt
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config.loading import load_config
 from vand_robot.config.schema import OptimizerConfig
@@ -450,3 +451,30 @@ def test_a_bad_schedule_is_one_line(tmp_path: Path, schedules: str, expected: st
         )
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_stopped_in_its_validation_rollouts_goes_on_exactly(tmp_path):
+    data = write_random(tmp_path / "demos.hdf5")
+    asked = []
+
+    def score(policy, stop=False):
+        weight = float(next(policy.parameters()).detach().flatten()[0])
+        asked.append(weight)
+        if stop and len(asked) == 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            obey_interrupt()
+        return {"score": weight}
+
+    config = small_config(data)
+    whole = train(config, tmp_path / "whole", score=score)
+    expected, asked = asked, []
+    with pytest.raises(TrainingInterruptedError, match="update 2 of 4"):
+        train(config, tmp_path / "run", score=lambda policy: score(policy, stop=True))
+    assert len(asked) == 1
+    resumed = train(config, tmp_path / "run", score=score, resume=True)
+    assert asked[1:] == expected
+    assert resumed.best == whole.best
+    weights = [(tmp_path / n / "last/policy.safetensors").read_bytes() for n in ("whole", "run")]
+    assert weights[0] == weights[1]
+    lines = [(tmp_path / n / "metrics.jsonl").read_text() for n in ("whole", "run")]
+    assert lines[0] == lines[1]

@@ -1,10 +1,13 @@
 """A comparison: runs grouped by method, compared over seeds and episode by episode."""
 
 import csv
+import itertools
 import json
+import shutil
 
 import pytest
 
+from tests.helpers.kills import killed_before_rename, left_behind
 from tests.helpers.results import evaluation_result, perturbation_result, task_result
 from vand_envs.errors import UsageError, VandError
 from vand_robot.evaluation.results import PolicyFacts
@@ -92,6 +95,20 @@ def test_a_comparison_is_written_and_not_overwritten(folder, tmp_path):
     assert "3 training seeds each · 2 tasks · suite version 2" in page
     assert page.count("data:image/png") == 2
     assert "Left out" not in page
+    with pytest.raises(UsageError, match="--force replaces it"):
+        run_comparison([folder], out)
+
+
+def test_a_comparison_that_was_killed_is_made_anew_without_force(folder, tmp_path):
+    out = tmp_path / "comparison"
+    for number in itertools.count():
+        shutil.rmtree(out, ignore_errors=True)
+        if not killed_before_rename(number, lambda: run_comparison([folder], out)):
+            break
+        assert left_behind(out)
+        run_comparison([folder], out)
+        assert not left_behind(out)
+    assert number == 4  # the numbers, two pictures, the page
     with pytest.raises(UsageError, match="--force replaces it"):
         run_comparison([folder], out)
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.episodes import ENV_ARGS, episode
+from tests.helpers.kills import killed_before_rename, left_behind
 from vand_demos import DemoDataset, write_dataset
 from vand_envs import TaskBatch
 from vand_envs.errors import UsageError, VandError
@@ -31,6 +32,13 @@ def test_every_task_gets_a_picture_and_none_is_replaced_unasked(demos, tmp_path)
     with pytest.raises(UsageError, match=r"durations\.png exists already"):
         write_figures(demos, out)
     assert write_figures(demos, out, force=True) == written
+
+
+def test_pictures_that_a_kill_left_half_written_go_with_the_next_run(demos, tmp_path):
+    assert killed_before_rename(0, lambda: write_figures(demos, tmp_path))
+    assert left_behind(tmp_path) == ["durations.png.tmp"]
+    write_figures(demos, tmp_path)
+    assert not left_behind(tmp_path)
 
 
 def test_histograms_hold_every_step_once():

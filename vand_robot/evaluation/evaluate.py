@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vand_demos.system.interrupt import obey_interrupt
 from vand_envs import task_ids
 from vand_envs.errors import UsageError, unknown_name
 from vand_envs.seeds import TEST_SEED, VALIDATION_SEED
@@ -93,6 +94,10 @@ def _perturbation(given: str | Perturbation) -> Perturbation:
     return PERTURBATIONS[given]
 
 
+def _stop_if_asked(done: int, total: int) -> None:  # noqa: ARG001  (called with the progress)
+    obey_interrupt()
+
+
 @dataclass(frozen=True)
 class ValidationScore:
     """Scores a policy by rollouts on validation seeds, to choose among checkpoints."""
@@ -117,6 +122,7 @@ class ValidationScore:
             episodes=self.episodes,
             first_seed=VALIDATION_SEED,
             behaviors=False,
+            progress=_stop_if_asked,
             num_threads=self.num_threads,
         )
         rates = {task: entry.success_rate for task, entry in result.tasks.items()}

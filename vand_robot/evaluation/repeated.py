@@ -1,5 +1,6 @@
 """An evaluation that is made again: whether its episodes are those of the first time."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,24 +32,26 @@ class EarlierEvaluation:
             return cls(EvaluationResult.read(files.results), read_rows(folder))
         return None
 
-    def difference(self, result: EvaluationResult, rows: EpisodeRows) -> str | None:
-        """A line that says how the episodes of the same policy differ now, and the likely reason.
+    def compare(
+        self, result: EvaluationResult, rows: EpisodeRows, note: Callable[[str], object]
+    ) -> None:
+        """Say where the same policy has other episodes now, and the likely reason.
 
-        None where they do not, or where another policy or suite was evaluated.
+        Args:
+            result: The new result. Nothing is said where it is of another policy or suite.
+            rows: Its episodes.
+            note: Called with the line.
         """
         before, now = self.result.policy, result.policy
         if not now.digest or before.digest != now.digest:
-            return None
+            return
         if self.result.suite_version != result.suite_version:
-            return None
+            return
         shared = [key for key in rows if key in self.rows]
         other = [key for key in shared if self.rows[key] != rows[key]]
-        if not other:
-            return None
-        reason = likely_reason(
-            {**before.versions, **before.machine}, {**now.versions, **now.machine}
-        )
-        return (
-            f"note: {len(other)} of {len(shared)} episodes differ from those of the evaluation that"
-            f" was here, of the same policy; {reason}"
-        )
+        if other:
+            facts = [{**policy.versions, **policy.machine} for policy in (before, now)]
+            note(
+                f"note: {len(other)} of {len(shared)} episodes differ from those of the evaluation"
+                f" that was here, of the same policy; {likely_reason(*facts)}"
+            )

@@ -63,6 +63,8 @@ class TrainerState:
     """Sum of each metric since the means were last taken."""
     mean_count: int = 0
     """Updates in these sums."""
+    validation_pending: bool = False
+    """Whether it was stopped in the validation rollouts that follow the last update."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of `trainer.json`: all but the tensors."""
@@ -72,6 +74,7 @@ class TrainerState:
             "fingerprint": self.fingerprint,
             "valid_fingerprint": self.valid_fingerprint,
             "means": {"sums": dict(self.mean_sums), "count": self.mean_count},
+            "validation_pending": self.validation_pending,
         }
 
     @classmethod
@@ -96,6 +99,8 @@ class TrainerState:
             knows_valid=knows_valid,
             mean_sums={} if means is None else means.numbers("sums"),
             mean_count=0 if means is None else means.integer("count", 0),
+            validation_pending="validation_pending" in record.values
+            and record.flag("validation_pending"),
         )
 
 

@@ -7,9 +7,8 @@ are given (`score`), they choose the best checkpoint.
 
 import copy
 import dataclasses
-import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +20,13 @@ from rich.console import Console
 from torch import Tensor
 
 from vand_demos.system.files import disk_errors, exclusive, write_bytes
-from vand_demos.system.interrupt import Interrupt
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config import validation
 from vand_robot.config.loading import to_yaml
 from vand_robot.config.schema import AUTO, TrainConfig
-from vand_robot.data.batches import Batch, BatchStream, EpisodeBuffer
+from vand_robot.data.batches import Batch
 from vand_robot.data.loading import TrainingData, load_data
 from vand_robot.layout import CONFIG_HEADER, TRAINER_JSON, TRAINER_TENSORS, RunFolder
-from vand_robot.metrics.training_metrics import ROLLOUTS, SCORE, TRAIN, UPDATE, VALID_NLL
 from vand_robot.nn import apply_schedules, dual_step
 from vand_robot.policies.checkpoint import (
     Checkpoint,
@@ -41,9 +38,10 @@ from vand_robot.policies.checkpoint import (
 from vand_robot.policies.device import find_device
 from vand_robot.policies.provenance import note_start
 from vand_robot.policies.recurrent import RecurrentPolicy
-from vand_robot.tracking import open_trackers, require_trackers
-from vand_robot.training.device import on_cpu, with_device
-from vand_robot.training.logging import MetricsLogger, ProgressDisplay, RunningMeans, note_unscored
+from vand_robot.tracking import require_trackers
+from vand_robot.training.device import with_device
+from vand_robot.training.logging import RunningMeans, note_unscored
+from vand_robot.training.loop import OnUpdate, PolicyScorer, batch_stream, run_updates
 from vand_robot.training.optim import (
     WEIGHTS,
     learning_rate,
@@ -59,26 +57,11 @@ MAY_CHANGE_ON_RESUME = frozenset(
 )
 """Keys that may change when a run is resumed. The demonstrations themselves may not."""
 
-LOG_INTERVAL = 10
-"""Updates between two lines of `metrics.jsonl`."""
-
 TORCH_STREAM = 0x70C4
 """Keeps torch's random numbers apart from those that draw batches."""
 
 EMA_WARMUP = 10
 """The average forgets quickly at first: its decay is at most (1 + update) / (10 + update)."""
-
-PolicyScorer = Callable[[RecurrentPolicy], Mapping[str, float]]
-"""Rolls a policy out: metrics, of which `"score"` ranks checkpoints, the higher the better."""
-OnUpdate = Callable[[int, Mapping[str, float]], object]
-"""Called with the number of an update and its metrics, by the names in
-`vand_robot.metrics.training_metrics`."""
-
-
-class TrainingInterruptedError(VandError):
-    """Training was stopped by Ctrl-C, and can be resumed."""
-
-    exit_code = 130
 
 
 @dataclass(frozen=True)
@@ -155,7 +138,7 @@ def train(
             # of a resumed run too: its harmless keys may have changed
             write_bytes(folder.config, f"{CONFIG_HEADER}\n{to_yaml(config)}".encode())
             note_start(folder, config.data, device, from_update=trainer.update)
-            _run(trainer, folder, score, console, on_update)
+            run_updates(trainer, folder, score, console, on_update)
     return TrainResult(folder.path, trainer.update, trainer.best, time.monotonic() - began)
 
 
@@ -177,6 +160,7 @@ class Trainer:
         self.update = 0
         self.means = RunningMeans()
         self.best: dict[str, float] = {}
+        self.validation_pending = False
         self.extras: Mapping[str, Any] = {}
 
     def step(self, batch: Batch, folder: RunFolder) -> UpdateMetrics:
@@ -234,6 +218,7 @@ class Trainer:
                 valid_fingerprint=None if valid is None else valid.fingerprint,
                 mean_sums=self.means.sums,
                 mean_count=self.means.count,
+                validation_pending=self.validation_pending,
             )
         save_checkpoint(folder, saved, state)
 
@@ -263,6 +248,7 @@ class Trainer:
         if weights:
             self.policy.load_state_dict(weights)
         self.update, self.best = state.update, dict(state.best)
+        self.validation_pending = state.validation_pending
         self.means = RunningMeans(state.mean_sums, state.mean_count)
         self.extras = saved.extras
 
@@ -279,124 +265,6 @@ class Trainer:
         return {**moments, **{f"{WEIGHTS}/{name}": tensor for name, tensor in weights.items()}}
 
 
-@torch.no_grad()
-def validation_nll(
-    policy: RecurrentPolicy, demonstrations: EpisodeBuffer, batch_size: int
-) -> dict[str, float]:
-    """Negative log likelihood of demonstrations, without noise [nats per step].
-
-    Returns:
-        `"valid/nll"`, the mean over tasks, and `"valid/nll/<task>"`, means over steps.
-    """
-    policy.eval()
-    totals: dict[str, float] = {}
-    steps: dict[str, int] = {}
-    for task, batch in demonstrations.per_task(batch_size):
-        nll = float(policy.loss(batch).nll)
-        totals[task] = totals.get(task, 0.0) + nll * batch.steps
-        steps[task] = steps.get(task, 0) + batch.steps
-    by_task = {task: total / steps[task] for task, total in totals.items()}
-    mean = sum(by_task.values()) / len(by_task)
-    return {VALID_NLL: mean, **{f"{VALID_NLL}/{task}": nll for task, nll in by_task.items()}}
-
-
-@dataclass(frozen=True)
-class _Reporter:
-    """Where the metrics of an update go."""
-
-    log: MetricsLogger
-    display: ProgressDisplay
-    on_update: OnUpdate | None
-
-    def write(self, update: int, metrics: Mapping[str, float]) -> None:
-        """Write down and show metrics, if there are any."""
-        if metrics:
-            self.log.write(update, metrics)
-            self.display.show(update, metrics)
-
-    def call(self, update: int, now: UpdateMetrics, metrics: Mapping[str, float]) -> None:
-        """Hand an update's own metrics, and those of a validation, to the caller of `train`."""
-        if self.on_update is not None:
-            validated = {k: v for k, v in metrics.items() if not k.startswith(TRAIN)}
-            self.on_update(update, {**_prefixed(TRAIN, now.named()), **validated})
-
-
-def _run(
-    trainer: Trainer,
-    folder: RunFolder,
-    score: PolicyScorer | None,
-    console: Console | None,
-    on_update: OnUpdate | None,
-) -> None:
-    """Make the updates that are left."""
-    config = trainer.config
-    named = validation.flatten(validation.to_dict(config))
-    with (
-        open_trackers(config.trackers, folder.path, named, trainer.update) as trackers,
-        closing(_batches(config, trainer.data)) as batches,
-        MetricsLogger(folder, trainer.update, trackers) as log,
-        ProgressDisplay(console, trainer.update, config.updates) as display,
-        Interrupt() as interrupt,
-    ):
-        reporter = _Reporter(log, display, on_update)
-        _loop(trainer, folder, score, batches, reporter=reporter, interrupt=interrupt)
-        trackers.finish(folder.best)
-
-
-def _loop(
-    trainer: Trainer,
-    folder: RunFolder,
-    score: PolicyScorer | None,
-    batches: BatchStream,
-    *,
-    reporter: _Reporter,
-    interrupt: Interrupt,
-) -> None:
-    config, interval = trainer.config, trainer.config.rollouts.interval
-    while trainer.update < config.updates:
-        now = trainer.step(batches.batch(trainer.update + 1), folder)
-        trainer.means.add(now.named())
-        update = trainer.update
-        last = update == config.updates
-        validate = last or update % config.validation_interval == 0
-        roll_out = score is not None and (last or (interval > 0 and update % interval == 0))
-        metrics: dict[str, float] = {}
-        if last or update % LOG_INTERVAL == 0:
-            metrics |= _prefixed(TRAIN, trainer.means.take())
-        if (validate or roll_out) and trainer.data.valid is not None:
-            metrics |= validation_nll(trainer.averaged, trainer.data.valid, config.batch_size)
-        if score is not None and roll_out:
-            with reporter.display.rolling_out(update):
-                scored = score(on_cpu(trainer.averaged.eval()))
-            metrics |= _prefixed(
-                ROLLOUTS, {k: float(v) for k, v in scored.items() if math.isfinite(v)}
-            )
-        reporter.write(update, metrics)
-        chooses = validate if score is None else roll_out
-        if chooses and (not trainer.best or _rank(metrics) >= _rank(trainer.best)):
-            trainer.best = {UPDATE: update, **metrics}
-            trainer.save(folder.best, metrics)
-        if validate or roll_out or interrupt.requested:
-            trainer.save(folder.last, metrics, trainer=True)
-        reporter.call(update, now, metrics)
-        if interrupt.requested and not last:
-            done = f"stopped after update {update} of {config.updates}"
-            raise TrainingInterruptedError(f"{done}; to go on: the same command with --resume")
-
-
-def _prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    return {f"{prefix}{name}": value for name, value in metrics.items()}
-
-
-def _rank(metrics: Mapping[str, float]) -> tuple[float, float]:
-    """The order of checkpoints, the best last: by rollouts, then by the validation loss."""
-    return metrics.get(SCORE, -math.inf), -metrics.get(VALID_NLL, 0.0)
-
-
-def _batches(config: TrainConfig, data: TrainingData) -> BatchStream:
-    return BatchStream(data.train, config.batch_size, config.seed, config.updates)
-
-
 def _with_threads(
     config: TrainConfig, data: TrainingData, folder: RunFolder, max_threads: int, *, resume: bool
 ) -> TrainConfig:
@@ -408,7 +276,7 @@ def _with_threads(
         torch.set_num_threads(int(threads))
         return dataclasses.replace(config, threads=threads)
     trial = _new_trainer(config, data)
-    with closing(_batches(config, data)) as batches:
+    with closing(batch_stream(config, data)) as batches:
         batch = batches.batch(1)
     threads = fastest_threads(lambda: trial.step(batch, folder), max_threads)
     return dataclasses.replace(config, threads=threads)

@@ -72,7 +72,8 @@ def run_comparison(folders: Sequence[Path], out: Path, *, force: bool = False) -
         UsageError: Nothing to compare, or a comparison that is there.
         VandError: Evaluations cannot be read, or the disk is full.
     """
-    if (out / COMPARISON_FILE).exists() and not force:
+    # the page is written last: without it, a comparison was stopped, and is made anew
+    if all((out / n).exists() for n in (COMPARISON_FILE, COMPARISON_REPORT_FILE)) and not force:
         raise UsageError(f"{out}: there is a comparison already; --force replaces it")
     comparison = compare(find_runs(folders))
     write_comparison(

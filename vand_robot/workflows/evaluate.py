@@ -11,11 +11,11 @@ from vand_envs.seeds import TEST_SEED
 from vand_robot import figures
 from vand_robot.evaluation.cache import JobFolder
 from vand_robot.evaluation.episodes import EpisodeKey, read_rows
-from vand_robot.evaluation.jobs import RolloutWork, plan_jobs
+from vand_robot.evaluation.jobs import RolloutJob, RolloutWork, plan_jobs
 from vand_robot.evaluation.repeated import EarlierEvaluation
 from vand_robot.evaluation.results import EvaluationResult
 from vand_robot.evaluation.runner import Processes, processors, run_cached
-from vand_robot.evaluation.suites import find_suite
+from vand_robot.evaluation.suites import Suite, find_suite
 from vand_robot.evaluation.summary import Rollouts, collect, join_jobs
 from vand_robot.evaluation.target import EvaluationTarget, load_target
 from vand_robot.layout import (
@@ -88,17 +88,7 @@ def run_evaluation(
             raise UsageError(f"{name}: expected 0 or more, got {number}")
     wanted = find_suite(suite, perturbations, episodes)
     target = load_target(source, expert=expert, device=device)
-    for task in tasks:
-        if task not in target.references:
-            raise unknown_name("task", task, target.references)
-    jobs = plan_jobs(
-        tuple(tasks) or [task for task in task_ids() if task in target.references],
-        wanted.perturbations,
-        target.references,
-        episodes=wanted.episodes,
-        control_dt_s=target.control_dt_s,
-        first_seed=first_seed,
-    )
+    jobs = _plan(target, wanted, tasks, first_seed)
     folder = JobFolder(out / JOBS_FOLDER, target.digest, target.references)
     earlier = EarlierEvaluation.read(out) if force and note is not None else None
     EvaluationFolder(out).claim(resume=resume, force=force)
@@ -109,17 +99,33 @@ def run_evaluation(
         rollouts, control_dt_s=target.control_dt_s, suite=wanted.name, policy=target.facts
     )
     curve = source / METRICS_FILE
-    pictures = draw_evaluation(
-        result, rollouts, target, curve if curve.exists() and not expert else None
-    )
+    shown = curve if curve.exists() and not expert else None
+    pictures = draw_evaluation(result, rollouts, target, shown)
     write_evaluation(result, out, pictures, links or {})
-    if earlier and note and (line := earlier.difference(result, read_rows(out))):
-        note(line)
+    if note is not None and earlier is not None:
+        earlier.compare(result, read_rows(out), note)
     # only now, so that a replay that fails costs nothing but itself; resuming makes it anew
     if pages := write_replays(target, result, rollouts, out, replays):
         _write_report(out, result, pictures, links or {}, pages)
     folder.clear()
     return result
+
+
+def _plan(
+    target: EvaluationTarget, suite: Suite, tasks: Sequence[str], first_seed: int
+) -> list[RolloutJob]:
+    """The jobs of an evaluation, of all tasks that the policy was trained on by default."""
+    for task in tasks:
+        if task not in target.references:
+            raise unknown_name("task", task, target.references)
+    return plan_jobs(
+        tuple(tasks) or [task for task in task_ids() if task in target.references],
+        suite.perturbations,
+        target.references,
+        episodes=suite.episodes,
+        control_dt_s=target.control_dt_s,
+        first_seed=first_seed,
+    )
 
 
 def evaluation_folder(source: Path, *, expert: bool = False) -> Path:

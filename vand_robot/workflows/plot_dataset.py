@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from vand_demos import ACTION_MODES, DemoDataset
-from vand_demos.system.files import expanded
+from vand_demos.system.files import expanded, write_bytes
 from vand_envs.errors import UsageError, VandError
 from vand_envs.geometry import hand_path
 from vand_envs.typing import IntArray
-from vand_robot.figures import write_png
+from vand_robot.figures import png_bytes
 from vand_robot.figures.demonstrations import (
     BINS,
     Trajectory,
@@ -56,12 +56,14 @@ def write_figures(file: str | Path, out: str | Path, *, force: bool = False) -> 
         seconds = {
             task: [_duration_s(dataset, name) for name in names] for task, names in of_task.items()
         }
-        write_png(durations(seconds), pictures[0])
-        write_png(action_histograms(_count_actions(dataset)), pictures[1])
-        for picture, (task, names) in zip(pictures[2:], of_task.items(), strict=True):
-            write_png(
-                trajectories([read_trajectory(dataset, name) for name in names], task), picture
-            )
+        drawn = [png_bytes(durations(seconds))]
+        drawn.append(png_bytes(action_histograms(_count_actions(dataset))))
+        for task, names in of_task.items():
+            paths = [read_trajectory(dataset, name) for name in names]
+            drawn.append(png_bytes(trajectories(paths, task)))
+    # all at the end, so that a kill does not leave some of them for --force to replace
+    for picture, content in zip(pictures, drawn, strict=True):
+        write_bytes(picture, content)
     return tuple(pictures)
 
 

@@ -249,7 +249,8 @@ def read(folder: Path, extras: Extras) -> Iterator[Episode]:
     """
     with library_errors("read", folder, *_LIBRARIES):
         storage = _open(folder)
-        for index in range(storage.total_episodes):
+        count = JsonRecord.read(folder / _METADATA).integer("total_episodes", 0)
+        for index in range(count):
             (about,) = storage.get_episode_metadata([index])
             (content,) = storage.get_episodes([index])
             _require_complete(folder, index, about, content, extras)
@@ -274,6 +275,10 @@ def _require_complete(folder: Path, index: int, about: Any, content: Any, extras
         for name in names:
             if not isinstance(owner, Mapping) or name not in owner:
                 raise VandError(f"cannot read {folder}: episode {index}: {name!r} is missing")
+            if owner is not about and not (
+                isinstance(owner[name], np.ndarray) and owner[name].ndim
+            ):
+                raise VandError(f"cannot read {folder}: episode {index}: {name!r} is no array")
 
 
 def _episode(

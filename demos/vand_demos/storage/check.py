@@ -22,6 +22,7 @@ from vand_demos.storage.decode import (
     require_format,
     split_names,
     steps_of,
+    stored_arrays,
     stray_faults,
 )
 from vand_demos.storage.guard import PATIENCE_S, require_readable
@@ -144,10 +145,11 @@ def _episode_messages(
     for name in names:
         yield "at", name
         demo = demo_group(file, name)
-        for fault in demo_faults(demo):
+        arrays = stored_arrays(demo)
+        for fault in demo_faults(demo, arrays):
             yield "fault", f"{name}: {fault}"
         try:
-            episode = Episode(name=name, robot=robot, **read_demo(demo))
+            episode = Episode(name=name, robot=robot, **read_demo(demo, arrays))
         except EpisodeError as error:
             for fault in error.faults:
                 yield "fault", f"{name}: {fault}"

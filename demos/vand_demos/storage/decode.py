@@ -1,7 +1,7 @@
 """From HDF5 groups, arrays and attributes to values, within limits."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
@@ -134,46 +134,69 @@ def read_split(file: Any, split: str) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda n: (demo_number(n) if DEMO_NAME.fullmatch(n) else -1, n)))
 
 
-def read_demo(
+def stored_arrays(
     demo: Any, want: Callable[[str, str], bool] = lambda _group, _key: True
 ) -> dict[str, Any]:
+    """What a demo group holds where arrays belong, each looked up once: opening one takes time.
+
+    Args:
+        demo: The group.
+        want: (group, key) -> whether to look it up; group is "" for those at the top.
+
+    Returns:
+        Path -> identifier of a dataset, or of what else is there in this file; None where a link
+        leads elsewhere or nowhere.
+
+    Raises:
+        VandError: A group of arrays is no group of this file.
+    """
+    found = {name: _opened(demo, name) for name in ARRAYS if name in demo and want("", name)}
+    for name in (name for name in GROUPS if name in demo):
+        group = child(demo, name, h5py.Group)
+        found |= {f"{name}/{key}": _opened(group, key) for key in group if want(name, key)}
+    return found
+
+
+def read_demo(demo: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Everything in a demo group, as the fields of an Episode, not checked yet.
 
     Args:
         demo: The group.
-        want: (group, key) -> whether to read that array; group is "" for those at the top.
+        arrays: Those to read, as `stored_arrays` found them.
 
     Returns:
         Field -> value; `Unreadable`, with the reason, in place of what could not be read.
     """
     steps = steps_of(demo)
-    values: dict[str, Any] = {name: read_attribute(demo, name) for name in TEXTS}
-    values |= {name: read_attribute(demo, name) for name in NUMBERS}
-    values["versions"] = _parsed(read_attribute(demo, "versions"))
-    values |= {name: read_numbers(demo, name) for name in BOUNDS if name in demo.attrs}
-    foreign = "source" in demo.attrs
+    attributes = demo.attrs
+    names = (*TEXTS, *NUMBERS, "versions")
+    values: dict[str, Any] = {name: _attribute(attributes, name) for name in names}
+    values["versions"] = _parsed(values["versions"])
+    values |= {name: read_numbers(demo, name) for name in BOUNDS if name in attributes}
+    foreign = "source" in attributes
     if foreign:
-        values["source"] = _parsed(read_attribute(demo, "source"))
-        values |= {name: None for name in OPTIONAL if name not in demo.attrs}
+        values["source"] = _parsed(_attribute(attributes, "source"))
+        values |= {name: None for name in OPTIONAL if name not in attributes}
     room = limit_bytes()
-
-    def take(group: Any, key: str) -> NDArray[Any] | Unreadable:
-        nonlocal room
-        dataset = _member(group, key)
-        if isinstance(dataset, h5py.Dataset) and storage_fault(dataset, steps) is None:
-            room -= math.prod(dataset.shape) * dataset.dtype.itemsize
+    read: dict[str, NDArray[Any] | Unreadable] = {}
+    for path, array in arrays.items():
+        fault = _fault(array, steps)
+        if fault is None:
+            room -= math.prod(array.shape) * array.dtype.itemsize
         if room < 0:
-            return Unreadable(f"takes more memory, with the arrays before it, than {LIMIT} allows")
-        return read_array(group, key, steps)
-
+            fault = f"takes more memory, with the arrays before it, than {LIMIT} allows"
+        read[path] = _numbers(array) if fault is None else Unreadable(fault)
     for name in ARRAYS:
-        here = name in demo and want("", name)
         unknown = name in OPTIONAL_ARRAYS or (foreign and name == "rewards")
         missing = None if unknown else Unreadable("is missing")
-        values[name] = take(demo, name) if here else missing
+        values[name] = read.get(name, missing)
     for group, name in GROUPS.items():
-        arrays = child(demo, group, h5py.Group) if group in demo else {}
-        values[name] = {key: take(arrays, key) for key in arrays if want(group, key)}
+        start = f"{group}/"
+        values[name] = {
+            path.removeprefix(start): array
+            for path, array in read.items()
+            if path.startswith(start)
+        }
     return values
 
 
@@ -203,8 +226,13 @@ def steps_of(demo: Any) -> int:
     return steps if type(steps) is int and 0 < steps <= 2**31 else 0
 
 
-def demo_faults(demo: Any) -> Iterator[str]:
-    """Faults in how an episode is stored, apart from its values."""
+def demo_faults(demo: Any, arrays: Mapping[str, Any]) -> Iterator[str]:
+    """Faults in how an episode is stored, apart from its values.
+
+    Args:
+        demo: Its group.
+        arrays: All that `stored_arrays` found in it.
+    """
     if not steps_of(demo):
         steps = read_attribute(demo, "num_samples")
         yield f"num_samples: {mismatch('a positive integer', steps)}"
@@ -213,28 +241,43 @@ def demo_faults(demo: Any) -> Iterator[str]:
             yield f"{name}: unknown; known: {', '.join((*ARRAYS, *GROUPS))}"
     if "action_dict" not in demo and read_attribute(demo, "action_mode") != NATIVE:
         yield "action_dict: is missing"
-    arrays = {name: _member(demo, name) for name in ARRAYS if name in demo}
-    for name in (name for name in GROUPS if name in demo):
-        group = child(demo, name, h5py.Group)
-        arrays |= {f"{name}/{key}": _member(group, key) for key in group}
     for path, array in arrays.items():
-        if isinstance(array, h5py.Dataset) and array.shape:
-            if array.chunks is None or array.chunks[1:] != array.shape[1:]:
-                yield f"{path}: expected chunks of whole steps, got {array.chunks}"
-            if array.compression != "gzip" or not array.shuffle:
-                yield f"{path}: expected gzip + shuffle, got {array.compression}"
+        if isinstance(array, h5py.h5d.DatasetID) and array.shape:
+            creation = array.get_create_plist()
+            chunks = _chunks(creation)
+            if chunks is None or chunks[1:] != array.shape[1:]:
+                yield f"{path}: expected chunks of whole steps, got {chunks}"
+            filters = {creation.get_filter(i)[0] for i in range(creation.get_nfilters())}
+            if not {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE} <= filters:
+                yield f"{path}: expected gzip + shuffle, got {h5py.Dataset(array).compression}"
+
+
+def _chunks(creation: Any) -> tuple[int, ...] | None:
+    """The chunks of an array, from what it was created with; None where it is in one piece."""
+    chunked = creation.get_layout() == h5py.h5d.CHUNKED
+    return cast("tuple[int, ...]", creation.get_chunk()) if chunked else None
 
 
 def read_array(group: Any, key: str, steps: int) -> NDArray[Any] | Unreadable:
     """Read one array of an episode once its declaration has proved sensible."""
-    dataset = _member(group, key)
-    if not isinstance(dataset, h5py.Dataset):
-        return Unreadable("expected an array of this file, got a group or a link")
-    fault = storage_fault(dataset, steps)
-    if fault is not None:
-        return Unreadable(fault)
+    array = _opened(group, key)
+    fault = _fault(array, steps)
+    return _numbers(array) if fault is None else Unreadable(fault)
+
+
+def _fault(array: Any, steps: int) -> str | None:
+    """Why something that was found where an array belongs must not be read, or None."""
+    if not isinstance(array, h5py.h5d.DatasetID):
+        return "expected an array of this file, got a group or a link"
+    return storage_fault(array, steps)
+
+
+def _numbers(dataset: Any) -> NDArray[Any] | Unreadable:
+    """The numbers of an array that may be read."""
     try:
-        array = cast("NDArray[Any]", dataset[()])
+        array: NDArray[Any] = np.empty(dataset.shape, dataset.dtype)
+        if array.size:
+            dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
     except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         return Unreadable(f"cannot be read: {' '.join(str(error).split())[:200]}")
     array.setflags(write=False)
@@ -246,9 +289,11 @@ def storage_fault(dataset: Any, steps: int) -> str | None:
 
     A declaration costs nothing, so it may be a lie: reading is what would take the memory.
     """
-    if dataset.is_virtual or dataset.external:
+    creation = dataset.get_create_plist()
+    if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count():
         return "expected its numbers in this file, got a reference to another"
-    shape, dtype, chunks = dataset.shape, dataset.dtype, dataset.chunks
+    shape, dtype = _shape(dataset), dataset.dtype
+    chunks = _chunks(creation)
     if shape is None or dtype.kind not in "biuf":
         return f"expected numbers, got {dtype}"
     if not shape or shape[0] != steps:
@@ -256,14 +301,29 @@ def storage_fault(dataset: Any, steps: int) -> str | None:
     size, chunk = (math.prod(axes) * dtype.itemsize for axes in (shape, chunks or ()))
     if size > min(MAX_ARRAY_BYTES, limit_bytes()) or chunk > MAX_CHUNK_BYTES:
         return f"declares shape {shape} in chunks of {chunks}: too much to read"
-    if size > FREE_BYTES and size > MAX_EXPANSION * (stored := dataset.id.get_storage_size()):
+    if size > FREE_BYTES and size > MAX_EXPANSION * (stored := dataset.get_storage_size()):
         return f"declares {size} bytes, but holds {stored}"
     return None
 
 
+def _shape(dataset: Any) -> tuple[int, ...] | None:
+    """The shape of an array; None where it is declared to have none."""
+    null = dataset.get_space().get_simple_extent_type() == h5py.h5s.NULL
+    return None if null else cast("tuple[int, ...]", dataset.shape)
+
+
 def _member(group: Any, key: str) -> Any:
     """Member of a group by name, or None where the file itself holds no such member."""
-    return group[key] if isinstance(group.get(key, getlink=True), h5py.HardLink) else None
+    return group[key] if _opened(group, key) is not None else None
+
+
+def _opened(group: Any, key: str) -> Any:
+    """Identifier of a member of a group, or None where the file itself holds no such member."""
+    name = key.encode("utf-8", "surrogateescape")  # as h5py does
+    links = group.id.links
+    if not links.exists(name) or links.get_info(name).type != h5py.h5l.TYPE_HARD:
+        return None
+    return h5py.h5o.open(group.id, name)
 
 
 def child(parent: Any, path: str, kind: Any) -> Any:
@@ -283,17 +343,21 @@ def child(parent: Any, path: str, kind: Any) -> Any:
 
 def read_attribute(owner: Any, name: str) -> Any:
     """A scalar attribute as a Python value, or why there is none."""
-    if name not in owner.attrs:
+    return _attribute(owner.attrs, name)
+
+
+def _attribute(attributes: Any, name: str) -> Any:
+    """As `read_attribute`, of the attributes of their owner."""
+    if name not in attributes:
         return Unreadable("is missing")
-    declared = owner.attrs.get_id(name)
-    text = h5py.check_string_dtype(declared.dtype)
-    if declared.shape != () or (declared.dtype.kind not in "biuf" and text is None):
-        return Unreadable(f"expected one value, got {declared.dtype} of shape {declared.shape}")
-    if declared.dtype.itemsize > MAX_TEXT_BYTES:
-        return Unreadable(
-            f"expected a text of sensible length, got {declared.dtype.itemsize} bytes"
-        )
-    value = owner.attrs[name]
+    declared = attributes.get_id(name)
+    dtype, shape = declared.dtype, declared.shape
+    text = h5py.check_string_dtype(dtype)
+    if shape != () or (dtype.kind not in "biuf" and text is None):
+        return Unreadable(f"expected one value, got {dtype} of shape {shape}")
+    if dtype.itemsize > MAX_TEXT_BYTES:
+        return Unreadable(f"expected a text of sensible length, got {dtype.itemsize} bytes")
+    value = attributes[name]
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, str):  # h5py keeps bytes that are no UTF-8 as lone surrogates

@@ -25,6 +25,7 @@ from vand_demos.storage.decode import (
     require_format,
     split_names,
     steps_of,
+    stored_arrays,
 )
 from vand_demos.storage.guard import require_readable
 from vand_demos.storage.layout import (
@@ -143,14 +144,15 @@ class DemoDataset:
             if keys is None and not images:
                 shapes = self.observation_shapes(name)
                 keys = [key for key, shape in shapes.items() if len(shape) != IMAGE_AXES]
-            values = read_demo(
+            arrays = stored_arrays(
                 demo,
-                want=lambda group, key: (
+                lambda group, key: (
                     (group != "next_obs" or next_observations)
                     and (key != "states" or states)
                     and (keys is None or group not in ("obs", "next_obs") or key in keys)
                 ),
             )
+            values = read_demo(demo, arrays)
         try:
             return Episode(name=name, robot=self.env_args["env_kwargs"]["robot"], **values)
         except EpisodeError as error:

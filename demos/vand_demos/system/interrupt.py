@@ -21,9 +21,11 @@ EXIT_CODE = 130
 """Exit code of a command that was asked to stop, as shells have it for Ctrl-C."""
 
 SIGNALS: tuple[signal.Signals, ...] = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+    if hasattr(signal, name)
 )
-"""Requests to stop: from the keyboard, from another program, from a terminal that was closed."""
+"""Requests to stop: from the keyboard, another program, a terminal that was closed, Slurm."""
 
 LIMIT_S = 1.6
 """A command that was asked to stop ends after this time, whatever it still does [s]."""
