@@ -171,6 +171,8 @@ class RobotSpec:
     """Where experts carry the hand while they drive, clear of tables, in the base frame [m]."""
     reach_m: float = 0.50
     """Distance ahead of the base at which the hand works best [m]."""
+    response_s: float = 0.10
+    """Time from a command to the middle of the hand's answer [s]: how slow its servos are."""
     not_offered: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Task -> the reason why it is not offered for this robot."""
     identity: str = ""

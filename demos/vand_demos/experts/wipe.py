@@ -95,7 +95,9 @@ def _circle(view: View, wiping: Wiping, robot: RobotSpec) -> Vector:
         vertical = -float(np.clip(3.0 * gap, 0.06, 0.15))
     # No way round in the air: what is seen to be wiped is what counts.
     part = np.clip((NEAR_M - gap) / (NEAR_M - CONTACT_GAP_M), 0.0, 1.0)
-    return np.append(circle_velocity(offset, wiping.radius, part * wiping.rate), vertical)
+    return np.append(
+        circle_velocity(offset, wiping.radius, part * wiping.rate, robot.response_s), vertical
+    )
 
 
 def _press(view: View) -> float:
