@@ -242,6 +242,11 @@ class RobotSpec:
         return ee.site if ee.site and plain else EE_SITE
 
     @property
+    def base_joints(self) -> tuple[str, ...]:
+        """Joints of a planar base: slide along x, slide along y, hinge about z."""
+        return self.base.joints
+
+    @property
     def arm_joints(self) -> tuple[str, ...]:
         """Lift and arm joints, from the base outwards."""
         return self.arm.joints

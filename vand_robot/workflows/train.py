@@ -7,6 +7,8 @@ from rich.console import Console
 
 from vand_demos.storage.layout import waiting_note
 from vand_demos.storage.reader import DemoDataset
+from vand_envs import make_world
+from vand_envs.robot import get_robot
 from vand_robot.config.loading import load_config
 from vand_robot.evaluation.evaluate import ValidationScore
 from vand_robot.evaluation.reference import references_from_datasets, to_extras
@@ -43,6 +45,8 @@ def run_training(
     if console is not None:
         for note in _notes(config.data):
             console.print(note)
+    for path in config.data:
+        _require_simulable(path)
     references = references_from_datasets(config.data, config.tasks) if config.data else {}
     return train(
         config,
@@ -54,6 +58,16 @@ def run_training(
         extras=to_extras(references),
         console=console,
     )
+
+
+def _require_simulable(path: str) -> None:
+    """Check before the first update that the data set's robot can be built, for the rollouts.
+
+    Raises:
+        VandError: Its files are not here; the line says what to install.
+    """
+    with DemoDataset.open(path, guarded=True) as dataset:
+        make_world(get_robot(dataset.env_args["env_kwargs"]["robot"]))
 
 
 def _notes(paths: Sequence[str]) -> Iterator[str]:
