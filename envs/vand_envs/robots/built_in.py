@@ -30,7 +30,7 @@ UR5E = RobotSpec(
         actuators=("lift", *(f"ur_{name}" for name in _UR5E)),
         home=(0.1827, -0.2508, -1.4846, 1.6519, -1.7381, -1.5708, -0.2508),
         posture_weight=(0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
-        leash=(0.03, 0.30, 0.30, 0.30, 0.30, 0.30, 0.30),
+        leash=(0.015, 0.30, 0.15, 0.15, 0.15, 0.30, 0.30),
     ),
     gripper=Gripper(
         kind="tendon",
