@@ -19,7 +19,7 @@ from vand_envs.errors import UsageError, require_integer, unknown_name
 from vand_envs.randomization import require_seed
 from vand_envs.rendering import Renderer, require_picture
 from vand_envs.robot import DEFAULT_ROBOT, ROBOTS, RobotSpec, get_robot
-from vand_envs.robots.reading import from_mapping
+from vand_envs.robots.reading import INTERNAL, from_mapping
 from vand_envs.task_batch import TaskBatch, require_one_each
 from vand_envs.typing import BoolArray, Float32Array, FloatArray, ImageArray
 from vand_envs.world import PHYSICS_DT_S
@@ -32,7 +32,8 @@ def _robot(robot: str | RobotSpec | Mapping[str, Any]) -> RobotSpec:
     if isinstance(robot, RobotSpec):
         return robot
     if isinstance(robot, Mapping):
-        return from_mapping(robot, "robot")
+        said = {key: value for key, value in robot.items() if key not in INTERNAL}
+        return from_mapping(said, "robot")
     return get_robot(robot)
 
 

@@ -171,6 +171,8 @@ class RobotSpec:
     """Where experts carry the hand while they drive, clear of tables, in the base frame [m]."""
     reach_m: float = 0.50
     """Distance ahead of the base at which the hand works best [m]."""
+    response_s: float = 0.10
+    """Time from a command to the middle of the hand's answer [s]: how slow its servos are."""
     not_offered: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Task -> the reason why it is not offered for this robot."""
     identity: str = ""
@@ -238,6 +240,11 @@ class RobotSpec:
         ee = self.end_effector
         plain = (ee.pos, ee.approach, ee.across) == ((0, 0, 0), (1, 0, 0), (0, 1, 0))
         return ee.site if ee.site and plain else EE_SITE
+
+    @property
+    def base_joints(self) -> tuple[str, ...]:
+        """Joints of a planar base: slide along x, slide along y, hinge about z."""
+        return self.base.joints
 
     @property
     def arm_joints(self) -> tuple[str, ...]:

@@ -69,6 +69,8 @@ class Simulation:
         self.site_xmat: FloatArray = self.batch.bind("site_xmat").reshape(n, -1, 3, 3)
         robot = world.robot
         self.base = BaseReader(self)
+        # addresses of the base's joints: three of a planar base, of any other see `base`
+        self.base_qpos, self.base_dofs = self.base.qpos_ids, self.base.dof_ids
         self.arm_qpos = self._qpos_ids(robot.arm_joints)
         self.arm_dofs = self._dof_ids(robot.arm_joints)
         grip = robot.gripper

@@ -339,7 +339,9 @@ def test_a_specification_says_how_long_an_episode_lasts():
     assert gymnasium.make("VandRobot/Wipe-v0", control_dt_s=0.05).spec.max_episode_steps == 600
 
 
-@pytest.mark.parametrize("robot", [VANDER, replace(VANDER, name="other", leash=(0.05,) * 8)])
+@pytest.mark.parametrize(
+    "robot", [VANDER, replace(VANDER, name="other", arm=replace(VANDER.arm, leash=(0.05,) * 8))]
+)
 def test_a_specification_with_a_robot_survives_json(robot):
     env = gymnasium.make("VandRobot/Wipe-v0", robot=robot)
     spec = EnvSpec.from_json(env.spec.to_json())

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from zlib import crc32
 
+import mujoco
 import numpy as np
 
 from vand_envs import Task, get_task, task_ids
 from vand_envs.controller import ActionMode
 from vand_envs.errors import VandError
-from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.simulation import Simulation
 from vand_envs.typing import Float32Array, FloatArray, Observation
 from vand_robot.evaluation.reference import TaskReference
@@ -149,12 +149,12 @@ class Nominal(Perturbation):
     about: ClassVar[str] = "held-out seeds, nothing else"
 
     def begin(self, context: RolloutContext) -> PerturbationProcess:
-        """As `Perturbation.begin`: nothing happens to the episodes."""
+        """As `Perturbation.begin`: nothing happens."""
         return PerturbationProcess(context)
 
 
 NOMINAL = Nominal()
-"""The perturbation that all others are compared with."""
+"""What all others are compared with."""
 
 
 @dataclass(frozen=True)
@@ -208,15 +208,13 @@ class ObservationNoise(Perturbation):
 _KINDS: dict[str, tuple[str, ...]] = {
     "base_pose": ("base_position_m",) * 2 + ("base_angle_rad",) * 2,
     "base_twist": ("speed_ms", "speed_ms", "speed_rads"),
-    "joint_pos": ("hand_position_m",) + ("hand_angle_rad",) * 7,
-    "joint_vel": ("speed_ms",) + ("speed_rads",) * 7,
     "gripper": ("hand_position_m", "speed_ms"),
     "ee_pos": ("hand_position_m",),
     "ee_rot": ("hand_angle_rad",),
     "ee_lag": ("lag_m",),
 }
-"""Observation -> the magnitude of each of its numbers; a shorter row is repeated. A small error of
-an angle is one of its sine and cosine, and of the columns of a rotation."""
+"""Observation -> magnitudes of its numbers, a shorter row repeated; joints follow from the robot. A
+small error of an angle is one of its sine and cosine, and of the columns of a rotation."""
 
 _OBJECT_KINDS: dict[str, tuple[str, ...]] = {
     "pos": ("object_position_m",),
@@ -230,14 +228,20 @@ class _NoisySenses(PerturbationProcess):
     def __init__(self, context: RolloutContext, sensor: ObservationNoise) -> None:
         super().__init__(context)
         self._sensor, self._streams = sensor, context.streams
+        sim = context.simulation
+        joints = sim.joint_ids(sim.world.robot.arm.joints)
+        slides = sim.model.jnt_type[joints] == int(mujoco.mjtJoint.mjJNT_SLIDE)  # (J,)
+        position = np.where(slides, sensor.hand_position_m, sensor.hand_angle_rad)
+        speed = np.where(slides, sensor.speed_ms, sensor.speed_rads)
+        self._joints = {"joint_pos": position, "joint_vel": speed}
 
     def seen(self, observation: Observation) -> Observation:
         keys = self._sensor.keys or tuple(key for key in observation if key != "instruction")
         noisy = dict(observation)
         numbers = [key for key in keys if observation[key].ndim == 2]
-        spread = np.concatenate(
-            [self._sensor.deviation(key, observation[key].shape[1]) for key in numbers]
-        )  # (D,)
+        known, of = self._joints, self._sensor.deviation
+        each = [known[k] if k in known else of(k, observation[k].shape[1]) for k in numbers]
+        spread = np.concatenate(each)  # (D,)
         noise = spread * np.stack([stream.standard_normal(len(spread)) for stream in self._streams])
         at = 0
         for key in numbers:
@@ -288,18 +292,19 @@ class _Slipping(PerturbationProcess):
         self._base = slip.base_slip
         self._hand = slip.hand_std if context.action_mode == "ee_twist" else slip.joint_std
         self._keep = (_kept(dt, slip.slip_correlation_s), _kept(dt, slip.correlation_s))
-        self._noise: FloatArray | None = None  # (n, A - 1), of unit variance
+        self._robot = context.simulation.world.robot
+        self._noise: FloatArray | None = None  # (n, A - G), of unit variance
 
     def executed(self, actions: Float32Array) -> Float32Array:
-        free = actions.shape[1] - 1  # all but the gripper
-        keep = np.repeat(self._keep, [3, free - 3])  # (A - 1,)
+        b, free = self._robot.base_size, actions.shape[1] - self._robot.gripper_size
+        keep = np.repeat(self._keep, [b, free - b])  # (A - G,)
         fresh = np.stack([stream.standard_normal(free) for stream in self._streams])
         self._noise = (
             fresh if self._noise is None else keep * self._noise + np.sqrt(1 - keep**2) * fresh
         )
         moved = actions.astype(np.float64)
-        moved[:, :3] *= 1 + self._base * self._noise[:, :3]
-        moved[:, 3:free] += self._hand * self._noise[:, 3:]
+        moved[:, :b] *= 1 + self._base * self._noise[:, :b]
+        moved[:, b:free] += self._hand * self._noise[:, b:]
         return np.clip(moved, -1.0, 1.0).astype(np.float32)
 
 
@@ -335,7 +340,7 @@ class _Pushes(PerturbationProcess):
         super().__init__(context)
         streams, steps, dt = context.streams, context.steps, context.control_dt_s
         simulation = context.simulation
-        self._bodies = [simulation.ee_body, simulation.body_id(ROBOT_PREFIX + "base")]
+        self._bodies = [simulation.ee_body, simulation.base.body]
         length = max(1, round(push.duration_s / dt))
         impulses = (push.hand_impulse_ns, push.base_impulse_ns)
         self._force = np.zeros((steps, len(streams), 2, 3))  # [N], hand and base

@@ -7,7 +7,6 @@ import numpy as np
 from vand_demos.system.interrupt import obey_interrupt
 from vand_envs import get_task
 from vand_envs.errors import UsageError, unknown_name
-from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.typing import FloatArray
 from vand_envs.world import World
 from vand_robot.evaluation.jobs import RolloutJob
@@ -162,7 +161,7 @@ class LiveEpisodes:
         self._go_back(step)
         sim, magnitude = self._stepper.batch.simulation, ExternalPush()
         body, impulse_ns = (
-            (sim.body_id(ROBOT_PREFIX + "base"), magnitude.base_impulse_ns)
+            (sim.base.body, magnitude.base_impulse_ns)
             if part == "base"
             else (sim.ee_body, magnitude.hand_impulse_ns)
         )

@@ -8,6 +8,8 @@ from rich.console import Console
 from vand_demos.native import NATIVE
 from vand_demos.storage.layout import waiting_note
 from vand_demos.storage.reader import DemoDataset
+from vand_envs import make_world
+from vand_envs.robot import get_robot
 from vand_robot.config.loading import load_config
 from vand_robot.config.schema import TrainConfig
 from vand_robot.evaluation.evaluate import ValidationScore
@@ -74,13 +76,19 @@ def train_configured(
 
 
 def _tasks(config: TrainConfig) -> tuple[list[str], list[str]]:
-    """The tasks to learn that can be simulated here, and those that cannot."""
+    """The tasks to learn that can be simulated here, and those that cannot.
+
+    Raises:
+        VandError: The files of a data set's robot are not here; the line says what to install.
+    """
     known: set[str] = set()
     foreign: set[str] = set()
     for path in config.data:
         with DemoDataset.open(path, guarded=True) as dataset:
             kwargs = dataset.env_args["env_kwargs"]
             simulated = kwargs["action_mode"] != NATIVE and "scene" not in kwargs
+            if simulated:  # found before the first update, for the rollouts
+                make_world(get_robot(kwargs["robot"]))
             (known if simulated else foreign).update(dataset.tasks)
     wanted = set(config.tasks) or known | foreign
     return sorted(known & wanted), sorted(foreign & wanted)

@@ -9,16 +9,16 @@ from vand_envs.tasks.base import Cycle
 from vand_envs.typing import Observation
 
 RESPONSE_S = 0.10
-"""Time from a command to the middle of the hand's answer [s]."""
+"""Response of a hand (`RobotSpec.response_s`) for which `RADIUS_GAIN` is [s]."""
 RADIUS_GAIN = 4.0
-"""Proportional gain of the radius [1/s]."""
+"""Proportional gain of the radius [1/s]; less of a hand that answers later."""
 FREQUENCY_SPREAD = 0.04
 """Largest relative deviation of a demonstration's frequency."""
 RADIUS_SPREAD = 0.05
 """Largest relative deviation of a demonstration's radius."""
 
 
-def circle_velocity(offset: Vector, radius: float, rate: float) -> Vector:
+def circle_velocity(offset: Vector, radius: float, rate: float, response_s: float) -> Vector:
     """Velocity along a circle around the origin that leads back to it from beside it.
 
     The angle grows at the same rate wherever the hand is pushed to, within limits: a push must not
@@ -28,17 +28,19 @@ def circle_velocity(offset: Vector, radius: float, rate: float) -> Vector:
         offset: Where the hand is, (2,) [m].
         radius: Radius of the circle [m].
         rate: Angular velocity, positive counter-clockwise [rad/s].
+        response_s: Time from a command to the middle of the hand's answer [s].
 
     Returns:
         (2,) [m/s].
     """
     distance = float(np.hypot(*offset))
     # Where the hand will be when it answers: a velocity for where it is now would spiral outwards.
-    angle = np.arctan2(offset[1], offset[0]) + rate * RESPONSE_S
+    angle = np.arctan2(offset[1], offset[0]) + rate * response_s
     outward = np.array([np.cos(angle), np.sin(angle)])
     along = np.array([-np.sin(angle), np.cos(angle)])
+    gain = RADIUS_GAIN * min(1.0, RESPONSE_S / response_s)
     lever = np.clip(distance, 0.5 * radius, 1.5 * radius)
-    return np.asarray(rate * lever * along + RADIUS_GAIN * (radius - distance) * outward)
+    return np.asarray(rate * lever * along + gain * (radius - distance) * outward)
 
 
 def over_ground(velocity: Vector, view: View) -> Vector:

@@ -67,7 +67,8 @@ def script(motion: GoalController, view: View, turns: tuple[float, float] = TURN
 def _stir(view: View, radius: float, rate: float, robot: RobotSpec) -> Vector:
     """Velocity of the hand round the pot; up out of it where the wall is near [m/s]."""
     x, y, height = -view["pot_rel"].astype(np.float64)
-    planar = over_ground(circle_velocity(np.array([x, y]), radius, rate), view)
+    round_it = circle_velocity(np.array([x, y]), radius, rate, robot.response_s)
+    planar = over_ground(round_it, view)
     beside = max(0.0, abs(float(np.hypot(x, y)) - radius) - FREE_M)
     goal = robot.tip_offset_m + min(DEPTH_M + FUNNEL_SLOPE * beside, HOVER_M)
     return np.append(planar, np.clip(HAND_GAIN * (goal - height), -0.20, 0.20))

@@ -101,7 +101,8 @@ def _circle(view: View, wiping: Wiping, robot: RobotSpec) -> Vector:
         vertical = -float(np.clip(3.0 * gap, 0.06, 0.15))
     # No way round in the air: what is seen to be wiped is what counts.
     part = np.clip((NEAR_M - gap) / (NEAR_M - CONTACT_GAP_M), 0.0, 1.0)
-    round_it = circle_velocity(offset, wiping.radius, part * wiping.rate)
+    rate = part * wiping.rate
+    round_it = circle_velocity(offset, wiping.radius, rate, robot.response_s)
     return np.append(over_ground(round_it, view), vertical)
 
 

@@ -9,6 +9,7 @@ import mujoco
 from vand_demos.teleop.device import Event
 from vand_demos.teleop.status import Status
 from vand_demos.ui.native import BOTTOM_RIGHT, TOP_LEFT, NativeWindow, require_display
+from vand_envs.robot import ROBOT_PREFIX
 
 EVENT_KEYS: Mapping[int, tuple[Event, str]] = {
     glfw.KEY_ENTER: ("start", "Enter"),
@@ -39,7 +40,9 @@ class Window(NativeWindow):
         super().__init__(model)
         with self.viewer.lock():
             self.viewer.cam.type = mujoco.mjtCamera.mjCAMERA_FIXED
-            self.viewer.cam.fixedcamid = model.camera(f"robot/{_CAMERA}").id
+            known = [model.camera(i).name for i in range(model.ncam)]
+            camera = ROBOT_PREFIX + _CAMERA
+            self.viewer.cam.fixedcamid = known.index(camera if camera in known else "overview")
 
     def show(
         self, status: Status, pose: Any, controls: Mapping[str, str], keys: Mapping[str, str]

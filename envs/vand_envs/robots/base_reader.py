@@ -54,6 +54,8 @@ class BaseReader:
         robot, model = simulation.world.robot, simulation.model
         self._sim = simulation
         self.kind = robot.base.kind
+        self.body = base_body(model, robot)
+        """Body that drives, into `xpos` and `wrench`."""
         joints = base_joints(model, robot)
         self.qpos_ids: IntArray = np.array([model.jnt_qposadr[j] for j in joints], np.int64)
         self.dof_ids: IntArray = np.array([model.jnt_dofadr[j] for j in joints], np.int64)

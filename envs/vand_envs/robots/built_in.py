@@ -30,7 +30,7 @@ UR5E = RobotSpec(
         actuators=("lift", *(f"ur_{name}" for name in _UR5E)),
         home=(0.1827, -0.2508, -1.4846, 1.6519, -1.7381, -1.5708, -0.2508),
         posture_weight=(0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
-        leash=(0.03, 0.10, 0.10, 0.10, 0.15, 0.15, 0.15),
+        leash=(0.015, 0.30, 0.15, 0.15, 0.15, 0.30, 0.30),
     ),
     gripper=Gripper(
         kind="tendon",
@@ -62,6 +62,7 @@ UR5E = RobotSpec(
         "grip_left_pad",
     ),
     gravity_compensation=True,
+    response_s=0.25,  # its servos are damped: they follow 0.2 s behind
 )
 """A UR5e on our base."""
 
@@ -77,11 +78,12 @@ _PANDA_GRIPPER = Gripper(
     joint_closed=0.0,
     joint_open=0.04,
     width_m=0.08,
-    stiffness_scale=8.0,
+    stiffness_scale=20.0,
 )
 _PANDA_HAND = EndEffector(
     site="panda_TCP", approach=(0.0, 0.0, 1.0), across=(0.0, -1.0, 0.0), tip_offset_m=0.0098
 )
+_PANDA_RESPONSE_S = 0.18  # its servos follow 0.1 s behind
 _PANDA_WRIST = Camera("wrist", "panda_hand", (0.07, 0.0, 0.02), (0, 1, 0, 0.9, 0, 0.4), 80.0)
 
 
@@ -90,7 +92,7 @@ def _panda_arm(home: tuple[float, ...]) -> Arm:
         joints=tuple(f"panda_joint{k}" for k in range(1, 8)),
         actuators=tuple(f"panda_actuator{k}" for k in range(1, 8)),
         home=home,
-        leash=(0.10, 0.10, 0.10, 0.10, 0.15, 0.15, 0.15),
+        leash=(0.20, 0.20, 0.20, 0.20, 0.20, 0.20, 0.20),
     )
 
 
@@ -130,6 +132,12 @@ TIAGO_PANDA = RobotSpec(
         *_PANDA_TOUCHING,
     ),
     gravity_compensation=True,
+    response_s=_PANDA_RESPONSE_S,
+    not_offered={
+        "drawer-stow": "it is too slow for the time allowed: each way between drawer and cube needs"
+        " two turns on the spot",
+        "stir": "its fingers are 4.5 cm long, so that the hand would touch the pot's rim",
+    },
 )
 """A Panda on a TIAGo base."""
 
@@ -153,6 +161,7 @@ PANDA = RobotSpec(
     ),
     touching=_PANDA_TOUCHING,
     gravity_compensation=True,
+    response_s=_PANDA_RESPONSE_S,
     not_offered={
         "stow-cube": "the bin is 1.5 m away, beyond its reach of 0.8 m",
         "press-abac": "the buttons are 2.2 m away, beyond its reach of 0.8 m",
