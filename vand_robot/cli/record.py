@@ -27,13 +27,14 @@ from vand_envs.world import World
 from vand_robot.cli import console
 from vand_robot.cli.main import INTERRUPTED
 from vand_robot.cli.options import Force, Images, ImageSize, Json, names, resuming
+from vand_robot.cli.record_env import Env, EnvArgs, EnvPolicy, Instruction, Python, record_from_env
 
 ALL = "all"
 """In place of tasks: every one after the other, by the experts."""
 
 Tasks = Annotated[
-    list[str],
-    typer.Argument(metavar="TASK ...", help="Task ids, see `vand-robot tasks`; or all."),
+    list[str] | None,
+    typer.Argument(metavar="[TASK ...]", help="Task ids, see `vand-robot tasks`; or all."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Data set to write (HDF5).")]
 Device = Annotated[
@@ -53,7 +54,14 @@ Disturb = Annotated[
 ]
 KeepFailures = Annotated[bool, typer.Option(help="Keep failed episodes too.")]
 Mode = Annotated[str, typer.Option(help="ee_twist or joint.")]
-Rate = Annotated[float, typer.Option(min=1.0, max=100.0, help="Control rate [Hz].")]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        min=1.0,
+        max=1000.0,
+        help="Control rate [Hz]; default: 10, or the environment's own.",
+    ),
+]
 States = Annotated[bool, typer.Option(help="Store simulator states (exact replay).")]
 Speed = Annotated[
     float | None,
@@ -76,15 +84,15 @@ Resume = Annotated[
 
 def record_command(
     context: typer.Context,
-    tasks: Tasks,
     out: Out,
+    tasks: Tasks = None,
     device: Device = EXPERT,
     episodes: Episodes = 30,
     session: Session = 0,
     disturb: Disturb = None,
     keep_failures: KeepFailures = False,
     action_mode: Mode = "ee_twist",
-    rate: Rate = 10.0,
+    rate: Rate = None,
     states: States = True,
     images: Images = "",
     image_size: ImageSize = "64x64",
@@ -92,21 +100,48 @@ def record_command(
     host: Host = None,
     port: Port = None,
     mapping: Mapping = None,
+    env: Env = None,
+    policy: EnvPolicy = None,
+    env_arg: EnvArgs = None,
+    python: Python = None,
+    instruction: Instruction = None,
     resume: Resume = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Record demonstrations of tasks into a data set, by an expert or by hand."""
+    """Record demonstrations into a data set, by an expert, by hand, or of any environment."""
+    if env is not None:
+        if tasks or device != EXPERT:
+            raise UsageError("--env records its environment: without tasks, without --device")
+        report = record_from_env(
+            env,
+            policy,
+            out,
+            env_args=env_arg or (),
+            python=python,
+            instruction=instruction,
+            episodes=episodes,
+            session=session,
+            rate=rate,
+            keep_failures=keep_failures,
+            resume=resume,
+            force=force,
+        )
+        _print_report(context, report, env, device, as_json=json)
+        return
+    for option, given in (("policy", policy), ("env-arg", env_arg), ("python", python)):
+        if given:
+            raise UsageError(f"--{option} is for --env alone")
     _check_device(device, disturb=disturb, speed=speed, host=host, port=port, mapping=mapping)
     reports = record_tasks(
-        _task_ids(tasks),
+        _task_ids(tasks or ()),
         out,
         _driver(device, disturb, speed, host=host, port=port, mapping=mapping),
         RecordingOptions(
             session=session,
             keep_failures=keep_failures,
             action_mode=to_action_mode(action_mode),
-            control_dt_s=1 / rate,
+            control_dt_s=0.1 if rate is None else 1 / rate,
             states=states,
             cameras=parse_image_sizes(images, image_size),
         ),
@@ -116,13 +151,20 @@ def record_command(
         show=_progress if device == EXPERT else None,
     )
     for task, report in reports:
-        if json:
-            console.print_json({**vars(report), "task": task, "path": str(report.path)})
-        else:
-            console.out.print(_summary(task, report, device))
-        if report.interrupted:
-            console.err.print(f"to go on: {resuming(context)}")
-            raise typer.Exit(INTERRUPTED)
+        _print_report(context, report, task, device, as_json=json)
+
+
+def _print_report(
+    context: typer.Context, report: SessionReport, what: str, device: str, *, as_json: bool
+) -> None:
+    """Print what was recorded, and how to go on where Ctrl-C ended it."""
+    if as_json:
+        console.print_json({**vars(report), "task": what, "path": str(report.path)})
+    else:
+        console.out.print(_summary(what, report, device))
+    if report.interrupted:
+        console.err.print(f"to go on: {resuming(context)}")
+        raise typer.Exit(INTERRUPTED)
 
 
 def _driver(
@@ -181,6 +223,8 @@ def _check_device(device: str, **given: object) -> None:
 def _task_ids(words: Sequence[str]) -> tuple[str, ...]:
     """The tasks that are named, each once."""
     named = tuple(dict.fromkeys(name for word in words for name in names(word)))
+    if not named:
+        raise UsageError("tasks: expected at least one task id, or --env")
     if named == (ALL,):
         return task_ids()
     if ALL in named:

@@ -57,7 +57,7 @@ class ImportOptions:
     @property
     def chooses(self) -> bool:
         """Whether anything is chosen at all."""
-        return self != ImportOptions()
+        return any(value for value in vars(self).values())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
