@@ -46,6 +46,8 @@ class EnvOptions:
     """Seed of the first episode; the others follow."""
     max_steps: int = 10_000
     """Steps after which an episode is cut."""
+    stop_at_success: bool = False
+    """Whether an episode ends as soon as `info` says that the task is done."""
     keep_failures: bool = False
     """Whether episodes that the environment calls failed are kept too; those of which it says
     nothing always are."""
@@ -203,7 +205,8 @@ def _episode(
         )
         views.append(flat(seen))
         rewards.append(float(reward))
-        over = bool(terminated or truncated)
+        done = options.stop_at_success and _success(info)
+        over = bool(terminated or truncated or done)
     stacked = {key: np.stack([view[key] for view in views]) for key in views[0]}
     steps = len(actions)
     return Episode(

@@ -27,7 +27,15 @@ from vand_envs.world import World
 from vand_robot.cli import console
 from vand_robot.cli.main import INTERRUPTED
 from vand_robot.cli.options import Force, Images, ImageSize, Json, names, resuming
-from vand_robot.cli.record_env import Env, EnvArgs, EnvPolicy, Instruction, Python, record_from_env
+from vand_robot.cli.record_env import (
+    Env,
+    EnvArgs,
+    EnvPolicy,
+    Instruction,
+    Python,
+    StopAtSuccess,
+    record_from_env,
+)
 
 ALL = "all"
 """In place of tasks: every one after the other, by the experts."""
@@ -104,6 +112,7 @@ def record_command(
     policy: EnvPolicy = None,
     env_arg: EnvArgs = None,
     python: Python = None,
+    stop_at_success: StopAtSuccess = False,
     instruction: Instruction = None,
     resume: Resume = False,
     force: Force = False,
@@ -123,6 +132,7 @@ def record_command(
             episodes=episodes,
             session=session,
             rate=rate,
+            stop_at_success=stop_at_success,
             keep_failures=keep_failures,
             resume=resume,
             force=force,

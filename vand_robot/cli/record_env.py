@@ -28,6 +28,9 @@ Python = Annotated[
     Path | None,
     typer.Option("--python", help="With --env: interpreter that has the environment's packages."),
 ]
+StopAtSuccess = Annotated[
+    bool, typer.Option("--stop-at-success", help="With --env: an episode ends when it is done.")
+]
 Instruction = Annotated[
     str | None, typer.Option("--instruction", help="With --env or --world: what is demonstrated.")
 ]
@@ -44,6 +47,7 @@ def record_from_env(
     episodes: int,
     session: int,
     rate: float | None,
+    stop_at_success: bool,
     keep_failures: bool,
     resume: bool,
     force: bool,
@@ -70,6 +74,7 @@ def record_from_env(
         control_dt_s=None if rate is None else 1 / rate,
         first_seed=session * SEEDS_PER_SESSION,
         keep_failures=keep_failures,
+        stop_at_success=stop_at_success,
     )
     made = RemoteEnv(env, env_args=arguments, policy=policy, python=python, path=[Path.cwd()])
     with made as there, console.progress_bar(f"recording {made.env_id}") as progress:

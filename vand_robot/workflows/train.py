@@ -22,6 +22,7 @@ def run_training(
     *,
     resume: bool = False,
     force: bool = False,
+    init: Path | None = None,
     console: Console | None = None,
 ) -> TrainResult:
     """Train as a configuration says, choosing the checkpoint by rollouts on validation seeds.
@@ -32,6 +33,7 @@ def run_training(
         out: Folder of the run.
         resume: Go on from its last checkpoint.
         force: Replace a run that is there.
+        init: Run to begin with the weights of.
         console: Where to show progress.
 
     Returns:
@@ -54,9 +56,10 @@ def run_training(
         out,
         resume=resume,
         force=force,
+        init=init,
         score=ValidationScore(references, config.rollouts.episodes) if references else None,
         scored_tasks=references.keys(),
-        extras=to_extras(references),
+        extras={**to_extras(references), **({} if init is None else {"init": str(init)})},
         console=console,
     )
 
