@@ -45,7 +45,7 @@ def rewrite(path: Path, **columns) -> None:
     pq.write_table(table, path)
 
 
-@pytest.mark.parametrize("source", [LEROBOT], ids=lambda path: path.name)
+@pytest.mark.parametrize("source", [LEROBOT, OLDER], ids=lambda path: path.name)
 def test_a_set_of_lerobot_comes_in_with_video_tasks_and_units(tmp_path, source):
     with taken(source, tmp_path / "a.hdf5", images=("all",)) as dataset:
         kwargs = dataset.env_args["env_kwargs"]

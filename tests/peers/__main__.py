@@ -1,6 +1,6 @@
 """`make test-peers`: what others' own code says of our files, and their worlds of our policies.
 
-Each runs in an environment of its own, which `make test-peers` makes under the folder that is named:
+Each runs in an environment of its own, under the folder that is named:
 
     robomimic   its loader and its BC-RNN, for two epochs, on a set that was imported and exported
     metaworld   a policy trained on the committed fixture opens the drawer there
