@@ -92,6 +92,21 @@ def test_several_phrasings_become_one_task(tmp_path):
         assert dataset.array("demo_0", "actions").max() == 1
 
 
+def test_given_bounds_stand_and_fit_other_sets(tmp_path):
+    given = ((-180.0, 180.0), (0.0, 90.0))
+    with taken(LEROBOT, tmp_path / "a.hdf5", bounds=given) as dataset:
+        episode = dataset.episode("demo_0")
+        assert (episode.action_low.tolist(), episode.action_high.tolist()) == ([-180, 0], [180, 90])
+        assert np.allclose(episode.native_actions[0], [4, 11], atol=1e-4)
+        assert "notes" not in episode.source or "bounds" not in episode.source["notes"]
+    for bounds, words in (
+        (((1.0, 1.0),), "expected LOW below HIGH, got 1:1"),
+        (((0.0, 1.0),) * 3, "bounds: expected 2, one for each number, got 3"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            import_dataset(LEROBOT, tmp_path / "b.hdf5", "lerobot", ImportOptions(bounds=bounds))
+
+
 def test_a_set_of_minari_comes_in(tmp_path):
     with taken(PENDULUM, tmp_path / "a.hdf5", "minari", source_rate_hz=20.0) as dataset:
         episode = dataset.episode("demo_2")
