@@ -44,8 +44,7 @@ def evaluate(
         policy: Folder of a run or of one of its checkpoints, or a policy.
         tasks: Task ids; by default all that there are references for.
         references: References from the demonstrations, by task. A run's checkpoint carries its own.
-        perturbations: Perturbations; nominal alone by default. Names stand for those of
-            `PERTURBATIONS`.
+        perturbations: Perturbations, or names of `PERTURBATIONS`; nominal alone by default.
         episodes: Episodes of each task under each perturbation.
         first_seed: Seed of the first episode; the others follow it.
         behaviors: Whether to judge every episode under every task's criteria.
@@ -56,8 +55,7 @@ def evaluate(
         The result: a function of the policy and the arguments, to the last bit.
 
     Raises:
-        UsageError: No such run, a policy without references, an unknown task or perturbation, or
-            no episodes.
+        UsageError: No such run, no references, an unknown task or perturbation, or no episodes.
         VandError: There is no reference for a task, or a checkpoint is damaged.
     """
     if episodes < 1:

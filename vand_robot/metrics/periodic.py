@@ -8,7 +8,7 @@ it does so.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -156,57 +156,76 @@ def score_periodic(
     deadline = round(tolerances.deadline_s(reference) / dt)
     begin = found if found is not None else min(deadline, len(x) - 1)
     x, counts = x[begin:], counts[begin:]
-    phases = phase(x, dt, reference)
     good = in_tolerance(x, dt, reference, valid=counts, tolerances=tolerances)
     grace = min(round(tolerances.grace_cycles / (reference.frequency_hz * dt)), len(x) - 1)
-    settled, settled_phases, settled_good = x[grace:], phases[grace:], good[grace:]
+    moving = _measure(x, phase(x, dt, reference), good, grace, dt, reference)
+    scored = replace(
+        moving,
+        onset_s=float("nan") if found is None else found * dt,
+        valid=float(counts[grace:].mean()),
+    )
+    kept = {
+        "onset": found is not None and found <= deadline,
+        "horizon": scored.scored_s * reference.frequency_hz >= 1,
+        "frequency": scored.frequency_error <= tolerances.frequency,
+        "amplitude": scored.amplitude_error <= tolerances.amplitude,
+        "orbit": scored.orbit_error <= tolerances.orbit,
+        "persistence": scored.in_tolerance >= tolerances.in_tolerance
+        and scored.longest_loss_s * reference.frequency_hz <= tolerances.loss_cycles,
+        "valid": scored.valid >= tolerances.valid,
+    }
+    failures = tuple(name for name, met in kept.items() if not met)
+    return replace(scored, success=not failures, failures=failures)
 
+
+def _measure(
+    x: FloatArray,
+    phases: FloatArray,
+    good: BoolArray,
+    grace: int,
+    dt: float,
+    reference: ReferenceCycle,
+) -> PeriodicScore:
+    """Measure a motion that begins at its onset, after the grace; nothing is judged yet.
+
+    Args:
+        x: Phase-plane signal from the onset on, shape (T, 2) [m].
+        phases: Its phase, shape (T,) [cycles].
+        good: Which samples are in tolerance, shape (T,).
+        grace: Number of samples that are not measured.
+        dt: Time between samples [s].
+        reference: The cycle of the demonstrations.
+    """
+    settled, settled_phases, settled_good = x[grace:], phases[grace:], good[grace:]
     frequency = spectral_frequency(settled, dt, reference)
     mean_frequency = slope(settled_phases, dt)
-    frequency_error = max(  # A nan in either must not be swallowed by max().
-        (abs(f / reference.frequency_hz - 1) for f in (frequency, mean_frequency)),
-        key=lambda error: math.inf if math.isnan(error) else error,
-    )
     amplitude = _rms_radius(settled, reference)
     cycles, _ = whole_cycles(settled, settled_phases)
     distance = (
         float(orbit_distance(cycles.mean(axis=0), reference)) if len(cycles) else float("nan")
     )
-    errors = {
-        "amplitude": abs(amplitude / reference.amplitude - 1),
-        "orbit": distance / reference.amplitude,
-    }
-    share, loss_s = float(settled_good.mean()), _longest_run(~settled_good) * dt
-    valid_share = float(counts[grace:].mean())
-    kept = {
-        "onset": found is not None and found <= deadline,
-        "horizon": (len(settled) - 1) * dt * reference.frequency_hz >= 1,
-        "frequency": frequency_error <= tolerances.frequency,
-        "amplitude": errors["amplitude"] <= tolerances.amplitude,
-        "orbit": errors["orbit"] <= tolerances.orbit,
-        "persistence": share >= tolerances.in_tolerance
-        and loss_s * reference.frequency_hz <= tolerances.loss_cycles,
-        "valid": valid_share >= tolerances.valid,
-    }
     return PeriodicScore(
-        success=all(kept.values()),
-        failures=tuple(name for name, met in kept.items() if not met),
-        onset_s=float("nan") if found is None else found * dt,
+        success=False,
+        failures=(),
+        onset_s=float("nan"),
         scored_s=(len(settled) - 1) * dt,
         frequency_hz=frequency,
         mean_frequency_hz=mean_frequency,
-        frequency_error=frequency_error,
+        frequency_error=max(  # A nan in either must not be swallowed by max().
+            (abs(f / reference.frequency_hz - 1) for f in (frequency, mean_frequency)),
+            key=lambda error: math.inf if math.isnan(error) else error,
+        ),
         amplitude=amplitude,
-        amplitude_error=errors["amplitude"],
+        amplitude_error=abs(amplitude / reference.amplitude - 1),
         cycles=float(phases[-1] - phases[0]),
         phase_drift_rad=2 * math.pi * (mean_frequency / reference.frequency_hz - 1),
         jitter=cycle_jitter(settled_phases),
         orbit_distance=distance,
-        orbit_error=errors["orbit"],
+        orbit_error=distance / reference.amplitude,
         persistence_s=_first_run(good) * dt,
-        in_tolerance=share,
-        longest_loss_s=loss_s,
-        valid=valid_share,
+        in_tolerance=float(settled_good.mean()),
+        longest_loss_s=_longest_run(~settled_good) * dt,
+        valid=float("nan"),
         floquet_multiplier=floquet_multiplier(x, dt, reference),
     )
 

@@ -72,24 +72,17 @@ class Recurrent(Parameters, Generic[Hx]):
 
         Args:
             x: (T, B, I) inputs.
-            state: (num_layers, B, S) state to go on from (truncated backpropagation, or a rollout
-                in pieces), or as `torch.nn` has it; None for zeros. Gradients flow into it: detach
-                it to truncate.
+            state: (num_layers, B, S) state to go on from, or as `torch.nn` has it; None for
+                zeros. Gradients flow into it: detach it to truncate.
             lengths: (B,) integers in 1..T, the valid steps of each sequence; None for all. What
-                padding holds, even NaN, changes nothing. Any order will do; in descending order
-                padding costs next to nothing.
-            deterministic: switch the regularizer's samples off or on; None: on in training mode.
-                Off, the dropout between layers is off too.
-
-        Returns:
-            Outputs, final state and the regularizer's terms.
+                padding holds, even NaN, changes nothing. In descending order it costs little.
+            deterministic: no samples of the regularizer and no dropout; None: not in training.
 
         Raises:
             ValueError: if a shape, a type or a length does not fit.
             TypeError: if something is no tensor.
         """
-        name = type(self).__name__
-        own = self.weights(0).hh.dtype
+        name, own = type(self).__name__, self.weights(0).hh.dtype
         state = None if state is None else self.merge_state(state)
         if isinstance(x, Tensor) and _in_autocast(x):
             with torch.autocast(x.device.type, enabled=False):
@@ -111,9 +104,9 @@ class Recurrent(Parameters, Generic[Hx]):
 
         drop = self.dropout if self.training and deterministic is not True else 0.0
         scanned, finals, kl = self._run_layers(x, state, lengths, valid, sampled, drop)
-        output = scanned
+        output = scanned if not sampled else self.regularizer.perturb_output(scanned)
         if sampled:
-            output = _without_padding(self.regularizer.perturb_output(output), valid)
+            output = _without_padding(output, valid)
         if valid is None and output is scanned and output.requires_grad:
             # The scan keeps its states for the backward pass; the caller may write on a copy.
             output = output.clone(memory_format=torch.contiguous_format)

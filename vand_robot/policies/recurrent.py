@@ -172,9 +172,7 @@ class RecurrentPolicy(nn.Module):
         input_noise_std: float = 0.0,
         precision: Precision = "float32",
     ) -> PolicyLoss:
-        """The loss of a batch of demonstrations; padding has no part in it.
-
-        The regularizer acts in training mode only, input noise likewise.
+        """The loss of a batch of demonstrations; regularizer and input noise act in training only.
 
         Args:
             batch: Sequences from the beginning of their episodes.
@@ -190,9 +188,8 @@ class RecurrentPolicy(nn.Module):
             batch = batch.cut_windows(self.config.reset_every)
         state: Tensor | None = None
         outputs: list[Tensor] = []  # (T', B, H) each
-        regularizer_metrics: list[
-            tuple[float, Mapping[str, Tensor]]
-        ] = []  # share of the steps, metrics
+        # share of the steps, metrics
+        regularizer_metrics: list[tuple[float, Mapping[str, Tensor]]] = []
         # (nll, future_actions, penalty) of each piece, times its share of the steps
         weighted: list[Tensor] = []
         for piece in batch.split_time(truncate_steps):

@@ -114,27 +114,20 @@ def train(
         init: Run to begin with the weights of, for fine-tuning; see `take_weights`.
         score: Validation rollouts of the policy, every `rollouts.interval` updates and after the
             last; they choose the best checkpoint. Without them the validation loss does.
-        scored_tasks: Tasks that `score` rolls out, so that a note can name the others; empty: not
-            known, and no note.
+        scored_tasks: Tasks that `score` rolls out; a note names the others. Empty: not known.
         extras: Free mapping to be stored in the checkpoints; what JSON can hold.
         console: Where to show progress; None shows nothing.
-        on_update: Called after every update with its number and its metrics, `"train/nll"` and so
-            on, and after a validation with `"valid/nll"` and `"rollouts/score"` too. Whatever it
-            raises stops the run, which can be resumed from the last validation.
-
-    Returns:
-        The result of the run.
+        on_update: Called after every update with its number and its metrics, such as
+            `"train/nll"`, after a validation with `"valid/nll"` and `"rollouts/score"` too. What
+            it raises stops the run, which can be resumed from the last validation.
 
     Raises:
         UsageError: A mistake in the configuration; the folder is taken, or holds another run
-            than the one to be resumed, or one that has made more updates; a device that is not
-            there.
+            than the one to be resumed, or a longer one; a device that is not there.
         TrainingInterruptedError: Ctrl-C; the present update was finished and saved.
-        VandError: Unusable data, a full disk, a folder that somebody else is training in, or a
-            loss or gradient that is not finite.
+        VandError: Unusable data, a full disk, a folder in use, or a loss that is not finite.
     """
-    began = time.monotonic()
-    folder = RunFolder(Path(out))
+    began, folder = time.monotonic(), RunFolder(Path(out))
     # built anew, so that bounds hold however the configuration was made
     config = validation.build(TrainConfig, validation.to_dict(config))
     folder.claim(resume=resume, force=force)

@@ -119,11 +119,9 @@ def write_video(
         dt: Time between samples [s].
         path: The file; it appears when it is whole. Its ending is one of `VIDEO_FORMATS`.
         size: Width and height, both even [pixel].
-        fps: Frames per second; by default `FRAMES_PER_S` or a little more, a whole number of
-            frames for each sample.
+        fps: Frames per second; by default a whole number a sample, at least `FRAMES_PER_S`.
         camera: Name or number of a camera of the model; -1: the free camera.
-        captions: Text in the picture beside the time: one (the instruction), or one
-            per sample (with the stage); None: no caption, no time.
+        captions: Text beside the time: one, or one per sample; None: no caption, no time.
         shadows: Draw shadows, about five times more slowly in software.
         progress: Called after each frame with the frames done and their number.
 
@@ -134,9 +132,7 @@ def write_video(
         UsageError: No such format, size or rate, or the captions are not one per sample.
         VandError: The motion does not fit the model, nothing can be rendered, or the disk fails.
     """
-    path = Path(path)
-    samples = len(np.asarray(motion))
-    written_as = require_video(path, size, fps)
+    written_as, samples = require_video(Path(path), size, fps), len(np.asarray(motion))
     if captions is not None and not isinstance(captions, str) and len(captions) != samples:
         raise UsageError(f"{len(captions)} captions for {samples} samples")
     if fps is None:
@@ -148,7 +144,7 @@ def write_video(
     width, height = (side * scale for side in size)
     with (
         Renderer(model, width, height, camera, fast=not shadows) as renderer,
-        _encoder(path, written_as, size, fps) as encode,
+        _encoder(Path(path), written_as, size, fps) as encode,
     ):
         for frame, data in enumerate(poses_at(model, motion, places)):
             picture = Image.fromarray(renderer.render(data))
