@@ -93,8 +93,8 @@ def record_env(
 
     Raises:
         UsageError: A file that exists, no episodes asked for, or a control step that is not known.
-        VandError: Actions without bounds, an action or observation that is not finite, too many
-            failures, or a full disk. Finished episodes are safe.
+        VandError: Actions without bounds, numbers that are not finite, too many failures, or a full
+            disk. Finished episodes are safe.
     """
     if episodes < 1:
         raise UsageError(f"episodes: expected at least 1, got {episodes}")
@@ -114,10 +114,8 @@ def record_env(
                 if recorder.saved == episodes:
                     break
                 if attempts >= how.give_up * episodes:
-                    raise VandError(
-                        f"{path}: only {recorder.saved} of {attempts} episodes succeeded; those"
-                        " are kept"
-                    )
+                    counts = f"only {recorder.saved} of {attempts} episodes succeeded"
+                    raise VandError(f"{path}: {counts}; those are kept")
         except KeyboardInterrupt:
             interrupted = True
     return SessionReport(path, recorder.saved, attempts, len(recorder), recorder.steps, interrupted)

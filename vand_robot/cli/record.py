@@ -31,10 +31,10 @@ from vand_robot.cli.record_env import (
     Env,
     EnvArgs,
     EnvPolicy,
+    EnvRequest,
     Instruction,
     Python,
     StopAtSuccess,
-    record_from_env,
 )
 
 ALL = "all"
@@ -119,29 +119,21 @@ def record_command(
     json: Json = False,
 ) -> None:
     """Record demonstrations into a data set, by an expert, by hand, or of any environment."""
+    wanted = EnvRequest(env, policy, env_arg or (), python, stop_at_success, instruction)
     if env is not None:
-        if tasks or device != EXPERT:
-            raise UsageError("--env records its environment: without tasks, without --device")
-        report = record_from_env(
-            env,
-            policy,
+        hand = device if device != EXPERT else ""
+        wanted.require_alone(tasks=tasks, device=hand, images=images, disturb=disturb, speed=speed)
+        report = wanted.record(
             out,
-            env_args=env_arg or (),
-            python=python,
-            instruction=instruction,
             episodes=episodes,
             session=session,
             rate=rate,
-            stop_at_success=stop_at_success,
             keep_failures=keep_failures,
             resume=resume,
             force=force,
         )
         _print_report(context, report, env, device, as_json=json)
         return
-    for option, given in (("policy", policy), ("env-arg", env_arg), ("python", python)):
-        if given:
-            raise UsageError(f"--{option} is for --env alone")
     _check_device(device, disturb=disturb, speed=speed, host=host, port=port, mapping=mapping)
     reports = record_tasks(
         _task_ids(tasks or ()),

@@ -1,6 +1,8 @@
 """`vand-robot record --env`: an environment of Gymnasium, driven by a policy of somebody's own."""
 
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -32,60 +34,92 @@ StopAtSuccess = Annotated[
     bool, typer.Option("--stop-at-success", help="With --env: an episode ends when it is done.")
 ]
 Instruction = Annotated[
-    str | None, typer.Option("--instruction", help="With --env or --world: what is demonstrated.")
+    str | None, typer.Option("--instruction", help="With --env: what is demonstrated.")
 ]
 
 
-def record_from_env(
-    env: str,
-    policy: str | None,
-    out: Path,
-    *,
-    env_args: Sequence[str],
-    python: Path | None,
-    instruction: str | None,
-    episodes: int,
-    session: int,
-    rate: float | None,
-    stop_at_success: bool,
-    keep_failures: bool,
-    resume: bool,
-    force: bool,
-) -> SessionReport:
-    """Record episodes of an environment in another process.
+@dataclass(frozen=True)
+class EnvRequest:
+    """The environment to record, and who acts in it, as they were asked for.
 
     Raises:
-        UsageError: No policy, or an argument that is none.
-        VandError: See `record_env`; or the environment or the policy cannot be made.
+        UsageError: At construction: no policy, or an option that is for an environment without one.
     """
-    from vand_robot.config.yaml_core import parse_yaml  # noqa: PLC0415
-    from vand_robot.foreign.remote_env import RemoteEnv  # noqa: PLC0415
 
-    if policy is None or ":" not in policy:
-        raise UsageError(f"--env needs --policy MODULE:FACTORY, got {policy!r}")
-    arguments = {}
-    for text in env_args:
-        key, mark, value = text.partition("=")
-        if not mark or not key.strip():
-            raise UsageError(f"--env-arg: expected KEY=VALUE, got {text!r}")
-        arguments[key.strip()] = parse_yaml(value)
-    options = EnvOptions(
-        instruction=instruction or "",
-        control_dt_s=None if rate is None else 1 / rate,
-        first_seed=session * SEEDS_PER_SESSION,
-        keep_failures=keep_failures,
-        stop_at_success=stop_at_success,
-    )
-    made = RemoteEnv(env, env_args=arguments, policy=policy, python=python, path=[Path.cwd()])
-    with made as there, console.progress_bar(f"recording {made.env_id}") as progress:
-        report = record_env(
-            there,
-            made.act,
-            episodes,
-            out,
-            options,
-            resume=resume,
-            overwrite=force,
-            progress=progress,
+    env: str | None
+    policy: str | None
+    env_args: Sequence[str]
+    python: Path | None
+    stop_at_success: bool
+    instruction: str | None
+
+    def __post_init__(self) -> None:
+        if self.env is None:
+            for item in fields(self):
+                if getattr(self, item.name):
+                    option = "env-arg" if item.name == "env_args" else item.name.replace("_", "-")
+                    raise UsageError(f"--{option} is for --env alone")
+        elif self.policy is None or ":" not in self.policy:
+            raise UsageError(f"--env needs --policy MODULE:FACTORY, got {self.policy!r}")
+
+    def require_alone(self, **given: object) -> None:
+        """Check that nothing is asked for that is for tasks of our own.
+
+        Raises:
+            UsageError: Something is; the line names it.
+        """
+        for option, value in given.items():
+            if value:
+                raise UsageError(f"--env records its environment: without {option}, got {value!r}")
+
+    def record(
+        self,
+        out: Path,
+        *,
+        episodes: int,
+        session: int,
+        rate: float | None,
+        keep_failures: bool,
+        resume: bool,
+        force: bool,
+    ) -> SessionReport:
+        """Record episodes in another process.
+
+        Raises:
+            UsageError: An argument of the environment that is none.
+            VandError: See `record_env`; or the environment or the policy cannot be made.
+        """
+        from vand_robot.config.yaml_core import parse_yaml  # noqa: PLC0415
+        from vand_robot.foreign.remote_env import RemoteEnv  # noqa: PLC0415
+
+        arguments = {}
+        for text in self.env_args:
+            key, mark, value = text.partition("=")
+            if not mark or not key.strip():
+                raise UsageError(f"--env-arg: expected KEY=VALUE, got {text!r}")
+            arguments[key.strip()] = parse_yaml(value)
+        options = EnvOptions(
+            instruction=self.instruction or "",
+            control_dt_s=None if rate is None else 1 / rate,
+            first_seed=session * SEEDS_PER_SESSION,
+            keep_failures=keep_failures,
+            stop_at_success=self.stop_at_success,
         )
-    return report  # noqa: RET504  (as a return within, it is none to mypy: the block may swallow)
+        made = RemoteEnv(
+            str(self.env),
+            env_args=arguments,
+            policy=self.policy,
+            python=self.python,
+            path=[Path.cwd()],
+        )
+        with closing(made), console.progress_bar(f"recording {made.env_id}") as progress:
+            return record_env(
+                made,
+                made.act,
+                episodes,
+                out,
+                options,
+                resume=resume,
+                overwrite=force,
+                progress=progress,
+            )
