@@ -15,6 +15,7 @@ from xml.parsers import expat
 import mujoco
 
 from vand_demos.episode import Episode
+from vand_demos.native import NATIVE
 from vand_demos.system.isolation import LostProcessError, run_apart
 from vand_envs import RobotSpec, World, make_world
 from vand_envs.errors import VandError
@@ -51,10 +52,10 @@ def world_of(episode: Episode, robot: RobotSpec = DEFAULT_ROBOT) -> World:
     Raises:
         VandError: The embedded model is refused, or does not compile.
     """
-    if episode.model_file is None:
+    if episode.model_file is None or episode.action_mode == NATIVE:
         raise VandError(
-            f"{episode.label} came without a world, so nothing can be simulated or drawn of it;"
-            " vand-robot demos plot draws what it holds"
+            f"{episode.label} came without a world of ours: nothing of it can be simulated or"
+            " drawn; vand-robot demos plot draws what it holds"
         )
     ours = make_world(robot)
     if episode.model_file == ours.xml:

@@ -25,6 +25,7 @@ COUNTS: Mapping[str, int] = {
     "yaml": 160,
     "lerobot": 100,
     "minari": 100,
+    "others": 100,
 }
 """Kind -> number of damaged inputs; with the 200 data sets of `faults` more than a thousand."""
 
@@ -508,6 +509,32 @@ def _folder(form: str) -> Callable[[np.random.Generator, Sound, Path], Damaged]:
     return make
 
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+_OTHERS: Mapping[str, Path] = {
+    "lerobot": FIXTURES / "lerobot_v3",
+    "minari": FIXTURES / "minari/pendulum-v0",
+    "robomimic": FIXTURES / "robomimic_pendulum.hdf5",
+}
+
+
+def _others(rng: np.random.Generator, _: Sound, folder: Path) -> Damaged:
+    """A damaged set that others made."""
+    form = list(_OTHERS)[int(rng.integers(len(_OTHERS)))]
+    source = _OTHERS[form]
+    copy = folder / source.name
+    (shutil.copytree if source.is_dir() else shutil.copyfile)(source, copy)
+    files = sorted(p for p in copy.rglob("*") if p.is_file()) if source.is_dir() else [copy]
+    file = files[int(rng.integers(len(files)))]
+    kind = {".json": _damage_json, ".parquet": _damage_table, ".hdf5": _damage_arrays}
+    if int(rng.integers(10)) < 5 and file.suffix in kind:
+        what = kind[file.suffix](rng, file)
+    else:
+        what = [_damage_bytes, _replace_file][int(rng.integers(2))](rng, file)
+    arguments = ("demos", "import", str(copy), "--format", form, "--images", "all")
+    rate = () if form == "lerobot" else ("--source-rate", "20")
+    return Damaged(what, (*arguments, *rate, "--out", str(folder / "again.hdf5")))
+
+
 def _damage_text_inside(rng: np.random.Generator, file: Path) -> str:
     """Damages the JSON text that is a value of a JSON file."""
     content = json.loads(file.read_text())
@@ -590,4 +617,5 @@ _KINDS: Mapping[str, Callable[[np.random.Generator, Sound, Path], Damaged]] = {
     "yaml": _yaml,
     "lerobot": _folder("lerobot"),
     "minari": _folder("minari"),
+    "others": _others,
 }

@@ -48,7 +48,8 @@ def run_training(
         for note in _notes(config.data):
             console.print(note)
     known, foreign = _tasks(config)
-    references = references_from_datasets(config.data, known) if known else {}
+    tasks = known if foreign else config.tasks
+    references = references_from_datasets(config.data, tasks) if known else {}
     if console is not None and foreign:
         console.print(_unscored(foreign, all_of_them=not references), soft_wrap=True)
     return train(
