@@ -158,6 +158,10 @@ BAD = {
     ),
     "paths of its own": (lambda f: _edit(f, data_path="../../etc/passwd"), "data_path: expected"),
     "a link out of it": (_lead_out, "leads out of its folder"),
+    "a link to itself": (
+        lambda f: (_frames(f).unlink(), _frames(f).symlink_to(_frames(f))),
+        "cannot read .*file-000.parquet: Too many levels of symbolic links",
+    ),
     "a video that is cut": (_cut_video, r"cannot decode .*file-000\.mp4"),
     "mixed rates": (
         lambda f: rewrite(_frames(f), timestamp=_off_time),
