@@ -525,7 +525,8 @@ def _others(rng: np.random.Generator, _: Sound, folder: Path) -> Damaged:
     (shutil.copytree if source.is_dir() else shutil.copyfile)(source, copy)
     files = sorted(p for p in copy.rglob("*") if p.is_file()) if source.is_dir() else [copy]
     file = files[int(rng.integers(len(files)))]
-    kind = {".json": _damage_json, ".parquet": _damage_table, ".hdf5": _damage_arrays}
+    kind = {".json": _damage_json, ".parquet": _damage_table}
+    kind |= {".hdf5": _damage_arrays} if form == "minari" else {}
     if int(rng.integers(10)) < 5 and file.suffix in kind:
         what = kind[file.suffix](rng, file)
     else:
