@@ -6,14 +6,15 @@ READY := $(VENV)/.ready
 OUT ?= quickstart
 DOCS ?= build/docs
 
-.PHONY: quickstart test test-versions slow kills faults check docs bench bench-gpu demos gallery clean help
+.PHONY: quickstart test test-versions test-peers slow kills faults check docs bench bench-gpu demos gallery clean help
 
 help:
 	@echo "make quickstart   record, train, evaluate and replay, end to end (OUT=folder)"
 	@echo "make test         the test suite"
 	@echo "make test-versions  the oldest and newest versions of what is depended on (downloads GBs)"
 	@echo "make slow         the long variants of tests, kills and faults among them"
-	@echo "make faults       the 1,400 damaged inputs that the suite takes a few of"
+	@echo "make test-peers   what others' own code says of our files; makes environments of its own"
+	@echo "make faults       the 1,500 damaged inputs that the suite takes a few of"
 	@echo "make kills        recording, killed at 50 moments (the suite: at 10)"
 	@echo "make check        format, lint, types, the API reference builds"
 	@echo "make docs         the API reference as pages (DOCS=folder)"
@@ -44,6 +45,16 @@ slow: $(READY)
 
 kills: $(READY)
 	$(BIN)/python -m pytest -m slow -k killed tests/demos/test_recorder.py tests/demos/test_teleop.py
+
+PEERS := .venv-peers
+
+test-peers: $(READY)
+	@test -x $(PEERS)/metaworld/bin/python || $(PYTHON) -m venv $(PEERS)/metaworld
+	@$(PEERS)/metaworld/bin/python -m pip install -q --disable-pip-version-check \
+		metaworld==3.1.1 mujoco==3.3.0 packaging
+	@test -x $(PEERS)/robomimic/bin/python || $(PYTHON) -m venv $(PEERS)/robomimic
+	@$(PEERS)/robomimic/bin/python -m pip install -q --disable-pip-version-check robomimic==0.3.0 six
+	work=$$(mktemp -d) && $(BIN)/python -m tests.peers $(PEERS) $$work; code=$$?; rm -rf $$work; exit $$code
 
 faults: $(READY)
 	$(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal tests/demos/test_fault_corpus.py

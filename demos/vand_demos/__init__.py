@@ -3,7 +3,8 @@
 from vand_demos.episode import ACTION_MODES, ACTION_PARTS, DEVICES, Episode, EpisodeError
 from vand_demos.experts import make_expert
 from vand_demos.experts.demonstrate import demonstrate
-from vand_demos.interop import export_dataset, import_dataset
+from vand_demos.interop import ImportOptions, export_dataset, import_dataset
+from vand_demos.record_env import EnvOptions, record_env
 from vand_demos.recording import record
 from vand_demos.storage.augment import augment
 from vand_demos.storage.check import check_file
@@ -20,9 +21,11 @@ __all__ = [
     "ACTION_PARTS",
     "DEVICES",
     "DemoDataset",
+    "EnvOptions",
     "Episode",
     "EpisodeError",
     "EpisodeFilter",
+    "ImportOptions",
     "Recorder",
     "RepairReport",
     "augment",
@@ -36,6 +39,7 @@ __all__ = [
     "make_expert",
     "merge",
     "record",
+    "record_env",
     "repair",
     "require_compatible",
     "select",

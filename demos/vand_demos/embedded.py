@@ -16,6 +16,7 @@ from xml.parsers import expat
 import mujoco
 
 from vand_demos.episode import Episode
+from vand_demos.native import NATIVE
 from vand_demos.system.isolation import LostProcessError, run_apart
 from vand_envs import World, make_world
 from vand_envs.errors import VandError
@@ -54,10 +55,10 @@ def world_of(episode: Episode) -> World:
         VandError: The embedded model is refused, or does not compile; or its robot's mesh files are
             not here, and the line says what to install.
     """
-    if episode.model_file is None:
+    if episode.model_file is None or episode.action_mode == NATIVE:
         raise VandError(
-            f"{episode.label} came without a world, so nothing can be simulated or drawn of it;"
-            " vand-robot demos plot draws what it holds"
+            f"{episode.label} came without a world of ours: nothing of it can be simulated or"
+            " drawn; vand-robot demos plot draws what it holds"
         )
     robot = get_robot(episode.robot)
     ours = make_world(robot)

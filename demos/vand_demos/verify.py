@@ -10,6 +10,7 @@ import numpy as np
 
 from vand_demos.embedded import world_of
 from vand_demos.episode import Episode
+from vand_demos.native import NATIVE
 from vand_demos.storage.reader import DemoDataset
 from vand_envs import TaskBatch, make_world
 from vand_envs.controller import action_mode
@@ -105,6 +106,11 @@ def load_verifiable(path: str | Path, name: str | None = None) -> Episode:
     with DemoDataset.open(path, guarded=True) as dataset:
         robot = dataset.env_args["env_kwargs"]["robot"]
         robots = known_robots()
+        if robot not in robots and dataset.env_args["env_kwargs"]["action_mode"] == NATIVE:
+            raise VandError(
+                f"{path}: what others recorded cannot be simulated here; vand-robot demos check"
+                " checks its arrays"
+            )
         if robot not in robots:
             known = ", ".join(map(repr, robots))
             raise VandError(f"{path}: robot: expected {known}, got {robot!r}")

@@ -45,7 +45,7 @@ def rewrite(path: Path, **columns) -> None:
     pq.write_table(table, path)
 
 
-@pytest.mark.parametrize("source", [LEROBOT], ids=lambda path: path.name)
+@pytest.mark.parametrize("source", [LEROBOT, OLDER], ids=lambda path: path.name)
 def test_a_set_of_lerobot_comes_in_with_video_tasks_and_units(tmp_path, source):
     with taken(source, tmp_path / "a.hdf5", images=("all",)) as dataset:
         kwargs = dataset.env_args["env_kwargs"]
@@ -90,6 +90,21 @@ def test_several_phrasings_become_one_task(tmp_path):
         assert dataset.names == ("demo_0",)
         assert "instruction" not in dataset.observation_shapes("demo_0")
         assert dataset.array("demo_0", "actions").max() == 1
+
+
+def test_given_bounds_stand_and_fit_other_sets(tmp_path):
+    given = ((-180.0, 180.0), (0.0, 90.0))
+    with taken(LEROBOT, tmp_path / "a.hdf5", bounds=given) as dataset:
+        episode = dataset.episode("demo_0")
+        assert (episode.action_low.tolist(), episode.action_high.tolist()) == ([-180, 0], [180, 90])
+        assert np.allclose(episode.native_actions[0], [4, 11], atol=1e-4)
+        assert "notes" not in episode.source or "bounds" not in episode.source["notes"]
+    for bounds, words in (
+        (((1.0, 1.0),), "expected LOW below HIGH, got 1:1"),
+        (((0.0, 1.0),) * 3, "bounds: expected 2, one for each number, got 3"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            import_dataset(LEROBOT, tmp_path / "b.hdf5", "lerobot", ImportOptions(bounds=bounds))
 
 
 def test_a_set_of_minari_comes_in(tmp_path):
@@ -143,6 +158,10 @@ BAD = {
     ),
     "paths of its own": (lambda f: _edit(f, data_path="../../etc/passwd"), "data_path: expected"),
     "a link out of it": (_lead_out, "leads out of its folder"),
+    "a link to itself": (
+        lambda f: (_frames(f).unlink(), _frames(f).symlink_to(_frames(f))),
+        "cannot read .*file-000.parquet: Too many levels of symbolic links",
+    ),
     "a video that is cut": (_cut_video, r"cannot decode .*file-000\.mp4"),
     "mixed rates": (
         lambda f: rewrite(_frames(f), timestamp=_off_time),

@@ -7,13 +7,14 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.helpers.episodes import same
 from vand_demos import DemoDataset
 from vand_demos.interop import ImportOptions, export_dataset, import_dataset
 from vand_demos.storage.check import iterate_check
 from vand_envs.errors import UsageError, VandError
 
 DRAWER = Path("tests/fixtures/metaworld_drawer_open.hdf5")
-SAID = ImportOptions(instruction="open the drawer")
+PENDULUM = Path("tests/fixtures/robomimic_pendulum.hdf5")
 
 
 def taken(path: Path, out: Path, **options) -> DemoDataset:
@@ -61,6 +62,32 @@ def test_the_drawer_of_metaworld_comes_in_as_it_is(tmp_path):
             assert ours.split("valid") == ("demo_12", "demo_13")
         assert ours.env_args["env_kwargs"]["control_dt_s"] == 1 / 80
         assert ours.env_args["env_kwargs"]["source_env"]["env_kwargs"]["control_freq"] == 80
+
+
+def test_a_file_that_robomimics_scripts_completed_comes_in(tmp_path):
+    out = tmp_path / "a.hdf5"
+    options = ImportOptions(images=("all",), instruction="swing up")
+    import_dataset(PENDULUM, out, "robomimic", options)
+    with DemoDataset.open(out) as ours, h5py.File(PENDULUM) as theirs:
+        assert ours.env_args["env_kwargs"]["robot"] == "Pendulum"
+        assert ours.env_args["env_kwargs"]["source_env"]["env_name"] == "Pendulum-v1"
+        masks = {
+            split: {name.decode() for name in theirs["mask"][split]} for split in theirs["mask"]
+        }
+        assert {split: set(ours.split(split)) for split in ours.splits} == masks
+        assert (len(masks["train"]), len(masks["valid"])) == (4, 1)
+        for name in ours.names:
+            episode, demo = ours.episode(name), theirs["data"][name]
+            assert np.array_equal(episode.states, demo["states"])
+            assert np.array_equal(episode.actions, demo["actions"][:].astype(np.float32))
+            assert np.array_equal(episode.rewards, demo["rewards"][:].astype(np.float32))
+            assert np.array_equal(episode.observations["view_image"], demo["obs/view_image"])
+            speed = demo["next_obs/speed"][:].astype(np.float32)
+            assert np.array_equal(episode.next_observations["speed"], speed)
+    export_dataset(out, tmp_path / "b.hdf5", "robomimic")
+    import_dataset(tmp_path / "b.hdf5", tmp_path / "c.hdf5", "robomimic")
+    with DemoDataset.open(out) as ours, DemoDataset.open(tmp_path / "c.hdf5") as again:
+        assert all(same(a, b) for a, b in zip(ours, again, strict=True))
 
 
 def test_the_same_recording_is_known_again(tmp_path):

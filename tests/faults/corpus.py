@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.faults import others
-from tests.faults.exports import export_of
+from tests.faults.exports import export_of, imported
 from tests.faults.runs import checkpoint, training_run
 from tests.faults.sound import Damaged, Sound
 from tests.faults.texts import results, yaml
@@ -19,6 +19,7 @@ COUNTS: Mapping[str, int] = {
     "yaml": 160,
     "lerobot": 100,
     "minari": 100,
+    "imported": 100,
 }
 """Kind -> number of damaged inputs; with the 200 data sets of `datasets` more than a thousand."""
 
@@ -43,4 +44,5 @@ _KINDS: Mapping[str, Callable[[np.random.Generator, Sound, Path], Damaged]] = {
     "yaml": yaml,
     "lerobot": export_of("lerobot"),
     "minari": export_of("minari"),
+    "imported": imported,
 }

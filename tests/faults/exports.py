@@ -34,6 +34,33 @@ def export_of(form: str) -> Callable[[np.random.Generator, Sound, Path], Damaged
     return make
 
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+OTHERS = {
+    "lerobot": FIXTURES / "lerobot_v3",
+    "minari": FIXTURES / "minari/pendulum-v0",
+    "robomimic": FIXTURES / "robomimic_pendulum.hdf5",
+}
+"""Format -> a set that its own project's code wrote."""
+
+
+def imported(rng: np.random.Generator, _: Sound, folder: Path) -> Damaged:
+    """A damaged set that others made."""
+    form = list(OTHERS)[int(rng.integers(len(OTHERS)))]
+    source = OTHERS[form]
+    copy = folder / source.name
+    (shutil.copytree if source.is_dir() else shutil.copyfile)(source, copy)
+    files = sorted(p for p in copy.rglob("*") if p.is_file()) if source.is_dir() else [copy]
+    file = files[int(rng.integers(len(files)))]
+    kind = {".json": damage_json, ".parquet": damage_table}
+    kind |= {".hdf5": damage_arrays} if form == "minari" else {}
+    if int(rng.integers(10)) < 5 and file.suffix in kind:
+        what = kind[file.suffix](rng, file)
+    else:
+        what = [damage_bytes, replace_file][int(rng.integers(2))](rng, file)
+    rate = () if form == "lerobot" else ("--source-rate", "20")
+    return Damaged(what, (*import_export(form, copy, folder), "--images", "all", *rate))
+
+
 def damage_table(rng: np.random.Generator, file: Path) -> str:
 
     table = pq.read_table(file)

@@ -35,6 +35,7 @@ from vand_envs.cameras import parse_image_sizes
 from vand_envs.errors import unknown_name
 from vand_robot.cli import console
 from vand_robot.cli.importing import (
+    ImportBounds,
     ImportImages,
     ImportInstruction,
     ImportKeys,
@@ -42,6 +43,7 @@ from vand_robot.cli.importing import (
     ImportRate,
     ImportTasks,
     SourceRate,
+    parse_bounds,
     parse_keys,
     read_phrasings,
 )
@@ -403,6 +405,7 @@ def import_command(
     tasks: ImportTasks = None,
     instruction: ImportInstruction = None,
     phrasings: ImportPhrasings = None,
+    bounds: ImportBounds = "",
     rate: ImportRate = None,
     source_rate: SourceRate = None,
     force: Force = False,
@@ -415,6 +418,7 @@ def import_command(
         tasks=tuple(tasks or ()),
         instruction=instruction,
         phrasings=read_phrasings(phrasings) if phrasings else {},
+        bounds=parse_bounds(bounds),
         rate_hz=rate,
         source_rate_hz=source_rate,
     )

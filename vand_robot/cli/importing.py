@@ -26,6 +26,12 @@ ImportPhrasings = Annotated[
     Path | None,
     typer.Option("--phrasings", help="YAML file, task: [phrasings]; they become one task."),
 ]
+ImportBounds = Annotated[
+    str,
+    typer.Option(
+        "--bounds", help="Bounds of the actions in their units: LOW:HIGH, or one of each."
+    ),
+]
 ImportRate = Annotated[
     float | None, typer.Option("--rate", help="Resample to this control rate [Hz].")
 ]
@@ -33,6 +39,22 @@ SourceRate = Annotated[
     float | None,
     typer.Option("--source-rate", help="Control rate of a source that is silent [Hz]."),
 ]
+
+
+def parse_bounds(text: str) -> tuple[tuple[float, float], ...]:
+    """The bounds in `"-180:180,0:1"`.
+
+    Raises:
+        UsageError: A pair is none of numbers.
+    """
+    pairs = []
+    for word in names(text):
+        low, mark, high = word.partition(":")
+        try:
+            pairs.append((float(low), float(high if mark else "none")))
+        except ValueError:
+            raise UsageError(f"bounds: expected LOW:HIGH, got {word!r}") from None
+    return tuple(pairs)
 
 
 def parse_keys(text: str) -> dict[str, str]:

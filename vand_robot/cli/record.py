@@ -28,14 +28,23 @@ from vand_envs.world import World
 from vand_robot.cli import console
 from vand_robot.cli.main import INTERRUPTED
 from vand_robot.cli.options import Force, Images, ImageSize, Json, Robot, names, resuming
+from vand_robot.cli.record_env import (
+    Env,
+    EnvArgs,
+    EnvPolicy,
+    EnvRequest,
+    Instruction,
+    Python,
+    StopAtSuccess,
+)
 from vand_robot.config.robots import find_robot
 
 ALL = "all"
 """In place of tasks: every one after the other, by the experts."""
 
 Tasks = Annotated[
-    list[str],
-    typer.Argument(metavar="TASK ...", help="Task ids, see `vand-robot tasks`; or all."),
+    list[str] | None,
+    typer.Argument(metavar="[TASK ...]", help="Task ids, see `vand-robot tasks`; or all."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Data set to write (HDF5).")]
 Device = Annotated[
@@ -55,7 +64,14 @@ Disturb = Annotated[
 ]
 KeepFailures = Annotated[bool, typer.Option(help="Keep failed episodes too.")]
 Mode = Annotated[str, typer.Option(help="ee_twist or joint.")]
-Rate = Annotated[float, typer.Option(min=1.0, max=100.0, help="Control rate [Hz].")]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        min=1.0,
+        max=1000.0,
+        help="Control rate [Hz]; default: 10, or the environment's own.",
+    ),
+]
 States = Annotated[bool, typer.Option(help="Store simulator states (exact replay).")]
 Speed = Annotated[
     float | None,
@@ -78,15 +94,15 @@ Resume = Annotated[
 
 def record_command(
     context: typer.Context,
-    tasks: Tasks,
     out: Out,
+    tasks: Tasks = None,
     device: Device = EXPERT,
     episodes: Episodes = 30,
     session: Session = 0,
     disturb: Disturb = None,
     keep_failures: KeepFailures = False,
     action_mode: Mode = "ee_twist",
-    rate: Rate = 10.0,
+    rate: Rate = None,
     robot: Robot = DEFAULT_ROBOT.name,
     states: States = True,
     images: Images = "",
@@ -95,21 +111,42 @@ def record_command(
     host: Host = None,
     port: Port = None,
     mapping: Mapping = None,
+    env: Env = None,
+    policy: EnvPolicy = None,
+    env_arg: EnvArgs = None,
+    python: Python = None,
+    stop_at_success: StopAtSuccess = False,
+    instruction: Instruction = None,
     resume: Resume = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Record demonstrations of tasks into a data set, by an expert or by hand."""
+    """Record demonstrations into a data set, by an expert, by hand, or of any environment."""
+    wanted = EnvRequest(env, policy, env_arg or (), python, stop_at_success, instruction)
+    if env is not None:
+        hand = device if device != EXPERT else ""
+        wanted.require_alone(tasks=tasks, device=hand, images=images, disturb=disturb, speed=speed)
+        report = wanted.record(
+            out,
+            episodes=episodes,
+            session=session,
+            rate=rate,
+            keep_failures=keep_failures,
+            resume=resume,
+            force=force,
+        )
+        _print_report(context, report, env, device, as_json=json)
+        return
     _check_device(device, disturb=disturb, speed=speed, host=host, port=port, mapping=mapping)
     reports = record_tasks(
-        _task_ids(tasks, find_robot(robot)),
+        _task_ids(tasks or (), find_robot(robot)),
         out,
         _driver(device, disturb, speed, host=host, port=port, mapping=mapping),
         RecordingOptions(
             session=session,
             keep_failures=keep_failures,
             action_mode=to_action_mode(action_mode),
-            control_dt_s=1 / rate,
+            control_dt_s=0.1 if rate is None else 1 / rate,
             states=states,
             robot=find_robot(robot),
             cameras=parse_image_sizes(images, image_size),
@@ -120,13 +157,20 @@ def record_command(
         show=_progress if device == EXPERT else None,
     )
     for task, report in reports:
-        if json:
-            console.print_json({**vars(report), "task": task, "path": str(report.path)})
-        else:
-            console.out.print(_summary(task, report, device))
-        if report.interrupted:
-            console.err.print(f"to go on: {resuming(context)}")
-            raise SystemExit(INTERRUPTED)
+        _print_report(context, report, task, device, as_json=json)
+
+
+def _print_report(
+    context: typer.Context, report: SessionReport, what: str, device: str, *, as_json: bool
+) -> None:
+    """Print what was recorded, and how to go on where Ctrl-C ended it."""
+    if as_json:
+        console.print_json({**vars(report), "task": what, "path": str(report.path)})
+    else:
+        console.out.print(_summary(what, report, device))
+    if report.interrupted:
+        console.err.print(f"to go on: {resuming(context)}")
+        raise SystemExit(INTERRUPTED)
 
 
 def _driver(
@@ -185,6 +229,8 @@ def _check_device(device: str, **given: object) -> None:
 def _task_ids(words: Sequence[str], robot: RobotSpec) -> tuple[str, ...]:
     """The tasks that are named, each once; all are those that the robot is offered."""
     named = tuple(dict.fromkeys(name for word in words for name in names(word)))
+    if not named:
+        raise UsageError("tasks: expected at least one task id, or --env")
     if named == (ALL,):
         return tuple(name for name in task_ids() if name not in robot.not_offered)
     if ALL in named:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vand_envs.errors import UsageError
 from vand_robot.cli import console
 from vand_robot.cli.options import Force, Json, Overrides
 from vand_robot.metrics.training_metrics import SCORE, SUCCESS, UPDATE, VALID_NLL
@@ -24,16 +25,27 @@ def train_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint, exactly.")
     ] = False,
+    init: Annotated[
+        Path | None, typer.Option("--init", help="Run to begin with the weights of: fine-tuning.")
+    ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
     """Train a policy on demonstrations by behavior cloning."""
+    if init is not None and resume:
+        raise UsageError("--init begins a run and --resume goes on with one: give one of them")
     console.err.print(f"{config}: loading PyTorch and the demonstrations")
     from vand_robot.config.library import find_config  # noqa: PLC0415  (torch takes a second)
     from vand_robot.workflows.train import run_training  # noqa: PLC0415
 
     result = run_training(
-        find_config(config), overrides or [], out, resume=resume, force=force, console=console.err
+        find_config(config),
+        overrides or [],
+        out,
+        resume=resume,
+        force=force,
+        init=init,
+        console=console.err,
     )
     if json:
         console.print_json({**vars(result), "out": str(result.out), "best": dict(result.best)})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from vand_envs.typing import FloatArray, IntArray
 from vand_robot.figures.style import BLUE, FAINT, INK, VERMILION, styled
@@ -127,4 +128,56 @@ def action_histograms(counts: Mapping[str, IntArray]) -> Figure:
         axes.set_visible(False)
     for axes in panels[:, 0]:
         axes.set_ylabel("share of steps")
+    return figure
+
+
+@styled
+def observed_signals(signals: Mapping[str, Sequence[FloatArray]], dt: float, title: str) -> Figure:
+    """What was observed in demonstrations of one task, number by number, against time.
+
+    Args:
+        signals: Observation -> (N, d) of each demonstration; at least one.
+        dt: Time between steps [s].
+        title: The task.
+
+    Returns:
+        A panel for each observation, a color for each of its numbers, a line for each
+        demonstration.
+    """
+    columns = min(len(signals), 3)
+    rows = -(-len(signals) // columns)
+    figure = Figure(figsize=(3.4 * columns, 0.6 + 2.2 * rows))
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    for axes, (name, episodes) in zip(panels.flat, signals.items(), strict=False):
+        alpha = float(np.clip(3 / len(episodes), 0.15, 0.9))
+        for values in episodes:
+            axes.set_prop_cycle(None)
+            axes.plot(np.arange(len(values)) * dt, values, alpha=alpha, linewidth=0.8)
+        axes.set_title(f"{name} ({episodes[0].shape[1]})", fontsize=8.5)
+        axes.set_xlim(left=0)
+    for axes in list(panels.flat)[len(signals) :]:
+        axes.set_visible(False)
+    for axes in panels[-1]:
+        axes.set_xlabel("time [s]")
+    figure.suptitle(title, fontsize=9.5)
+    return figure
+
+
+@styled
+def film_strip(frames: NDArray[np.uint8], times_s: Sequence[float], title: str) -> Figure:
+    """A few images of one demonstration side by side.
+
+    Args:
+        frames: (K, H, W, 3).
+        times_s: Time of each [s].
+        title: Which images of which demonstration.
+    """
+    height, width = frames.shape[1:3]
+    figure = Figure(figsize=(1.7 * len(frames), 0.7 + 1.6 * height / width))
+    panels = figure.subplots(1, len(frames), squeeze=False)
+    for axes, frame, time_s in zip(panels[0], frames, times_s, strict=True):
+        axes.imshow(frame)
+        axes.set_title(f"{time_s:.1f} s", fontsize=8)
+        axes.set_axis_off()
+    figure.suptitle(title, fontsize=9)
     return figure

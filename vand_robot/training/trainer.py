@@ -40,6 +40,7 @@ from vand_robot.policies.provenance import note_start
 from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.tracking import require_trackers
 from vand_robot.training.device import with_device
+from vand_robot.training.initial_weights import Start
 from vand_robot.training.logging import RunningMeans, note_unscored
 from vand_robot.training.loop import OnUpdate, PolicyScorer, batch_stream, run_updates
 from vand_robot.training.optim import (
@@ -84,6 +85,7 @@ def train(
     *,
     resume: bool = False,
     force: bool = False,
+    init: str | Path | None = None,
     score: PolicyScorer | None = None,
     scored_tasks: Collection[str] = (),
     extras: Mapping[str, Any] | None = None,
@@ -95,8 +97,9 @@ def train(
     Args:
         config: The run.
         out: Folder for `best/`, `last/`, `config.yaml`, `metrics.jsonl` and TensorBoard's files.
-        resume: Go on from `last/`, exactly.
+        resume: Go on from `last/`, exactly; `init` is not looked at then.
         force: Replace a run that is there.
+        init: Run to begin with the weights of, for fine-tuning; see `take_weights`.
         score: Validation rollouts of the policy, every `rollouts.interval` updates and after the
             last; they choose the best checkpoint. Without them the validation loss does.
         scored_tasks: Tasks that `score` rolls out; a note names the others. Empty: not known.
@@ -129,7 +132,8 @@ def train(
             folder.path.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(folder.path, folder.path):
             config = _with_threads(config, data, folder, max_threads, resume=resume)
-            trainer = _resumed(config, data, folder) if resume else _new_trainer(config, data)
+            by = Start(init, console)
+            trainer = _resumed(config, data, folder) if resume else _new_trainer(config, data, by)
             trainer.extras = trainer.extras if extras is None else extras
             if console is not None and score is not None and scored_tasks:
                 note_unscored(trainer.data.train.groups, scored_tasks, console)
@@ -282,10 +286,11 @@ def _with_threads(
     return dataclasses.replace(config, threads=threads)
 
 
-def _new_trainer(config: TrainConfig, data: TrainingData) -> Trainer:
+def _new_trainer(config: TrainConfig, data: TrainingData, start: Start | None = None) -> Trainer:
     torch.manual_seed(_torch_seed(config.seed, 0))
     policy = RecurrentPolicy(config.policy, data.spec)
     policy.fit_normalizer(data.train.observations.cpu())
+    (start or Start()).give_weights(policy)
     return Trainer(config, data, policy.to(data.train.device))  # drawn on the CPU: the same on all
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from vand_demos import DemoDataset
 from vand_demos.embedded import world_of
+from vand_demos.native import NATIVE
 from vand_envs import get_task, task_ids
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_robot.viewer.episodes import Frame
@@ -51,7 +52,7 @@ class RecordedEpisodes:
             raise UsageError(f"demonstration of {task}: expected 0 to {len(names) - 1}")
         with DemoDataset.open(self._file, guarded=True) as dataset:
             demo = dataset.episode(names[number], next_observations=False)
-        if demo.model_file is None:
+        if demo.model_file is None or demo.action_mode == NATIVE:
             world_of(demo)  # says what can be seen of it all the same
         if demo.states is None:
             raise VandError(

@@ -1,10 +1,14 @@
 """Figures of a data set; one episode is read at a time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from vand_demos import ACTION_MODES, DemoDataset
+from vand_demos.native import NATIVE
+from vand_demos.storage.layout import IMAGE_AXES
 from vand_demos.system.files import expanded, write_bytes
 from vand_envs.errors import UsageError, VandError
 from vand_envs.geometry import hand_path
@@ -15,8 +19,14 @@ from vand_robot.figures.demonstrations import (
     Trajectory,
     action_histograms,
     durations,
+    film_strip,
+    observed_signals,
     trajectories,
 )
+
+INSTRUCTION = "instruction"
+PANELS, NUMBERS, EPISODES, FRAMES = 9, 40, 60, 6
+"""The most that is drawn of one task: observations, numbers of each, demonstrations, images."""
 
 _AXES = {
     "base_twist": ("x", "y", "yaw"),
@@ -27,6 +37,9 @@ _AXES = {
 
 def write_figures(file: str | Path, out: str | Path, *, force: bool = False) -> tuple[Path, ...]:
     """Draw a data set into a folder: `durations.png`, `actions.png`, `<task>.png` for each task.
+
+    Of tasks of our robots the last shows paths of hand and base; of what others recorded, what was
+    observed, number by number, and `<task>_<images>.png` what a camera saw in one demonstration.
 
     Args:
         file: The data set.
@@ -44,7 +57,9 @@ def write_figures(file: str | Path, out: str | Path, *, force: bool = False) -> 
     with DemoDataset.open(file, guarded=True) as dataset:
         if not dataset.names:
             raise VandError(f"{file}: the data set is empty")
-        pictures = [out / f"{stem}.png" for stem in ("durations", "actions", *dataset.tasks)]
+        strips = _strips(dataset)
+        stems = ("durations", "actions", *dataset.tasks, *strips)
+        pictures = [out / f"{stem}.png" for stem in stems]
         for picture in pictures:
             if picture.exists() and not force:
                 raise UsageError(f"{picture} exists already; --force replaces it")
@@ -58,13 +73,49 @@ def write_figures(file: str | Path, out: str | Path, *, force: bool = False) -> 
         }
         drawn = [png_bytes(durations(seconds))]
         drawn.append(png_bytes(action_histograms(_count_actions(dataset))))
-        for task, names in of_task.items():
-            paths = [read_trajectory(dataset, name) for name in names]
-            drawn.append(png_bytes(trajectories(paths, task)))
+        drawn += [png_bytes(_task_figure(dataset, task, names)) for task, names in of_task.items()]
+        drawn += [png_bytes(_strip(dataset, name, key)) for name, key in strips.values()]
     # all at the end, so that a kill does not leave some of them for --force to replace
     for picture, content in zip(pictures, drawn, strict=True):
         write_bytes(picture, content)
     return tuple(pictures)
+
+
+def _task_figure(dataset: DemoDataset, task: str, names: Sequence[str]) -> Figure:
+    """Paths where there are a hand and a base, else what was observed."""
+    if {"base_pose", "ee_pos"} <= dataset.observation_shapes(names[0]).keys():
+        return trajectories([read_trajectory(dataset, name) for name in names], task)
+    shapes = dataset.observation_shapes(names[0])
+    keys = [key for key, shape in shapes.items() if len(shape) == 1 and key != INSTRUCTION][:PANELS]
+    signals = {
+        key: [dataset.array(name, f"obs/{key}")[:, :NUMBERS] for name in names[:EPISODES]]
+        for key in keys
+    }
+    if not signals:
+        signals = {"actions": [dataset.array(name, "actions") for name in names[:EPISODES]]}
+    return observed_signals(signals, float(dataset.attribute(names[0], "control_dt_s")), task)
+
+
+def _strips(dataset: DemoDataset) -> dict[str, tuple[str, str]]:
+    """File name -> demonstration and image observation, the first demonstration of each task.
+
+    Of recordings of our own world there are none: a viewer shows these.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for task in dataset.tasks:
+        name = next(n for n in dataset.names if dataset.attribute(n, "task") == task)
+        if dataset.attribute(name, "action_mode") == NATIVE:
+            shapes = dataset.observation_shapes(name)
+            images = [key for key, shape in shapes.items() if len(shape) == IMAGE_AXES]
+            found |= {f"{task}_{key}": (name, key) for key in images}
+    return found
+
+
+def _strip(dataset: DemoDataset, name: str, key: str) -> Figure:
+    frames = dataset.array(name, f"obs/{key}")
+    at = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))
+    dt = float(dataset.attribute(name, "control_dt_s"))
+    return film_strip(frames[at], [float(i) * dt for i in at], f"{name}: {key}")
 
 
 def read_trajectory(dataset: DemoDataset, name: str) -> Trajectory:

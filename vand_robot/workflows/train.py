@@ -24,6 +24,7 @@ def run_training(
     *,
     resume: bool = False,
     force: bool = False,
+    init: Path | None = None,
     console: Console | None = None,
 ) -> TrainResult:
     """Train as a configuration says, choosing the checkpoint by rollouts on validation seeds.
@@ -34,6 +35,7 @@ def run_training(
         out: Folder of the run.
         resume: Go on from its last checkpoint.
         force: Replace a run that is there.
+        init: Run to begin with the weights of.
         console: Where to show progress.
 
     Returns:
@@ -44,7 +46,7 @@ def run_training(
         VandError: Unusable data; see `train`.
     """
     config = load_config(config_path, overrides)
-    return train_configured(config, out, resume=resume, force=force, console=console)
+    return train_configured(config, out, resume=resume, force=force, init=init, console=console)
 
 
 def train_configured(
@@ -53,6 +55,7 @@ def train_configured(
     *,
     resume: bool = False,
     force: bool = False,
+    init: Path | None = None,
     console: Console | None = None,
 ) -> TrainResult:
     """As `run_training`, of a configuration that was read already."""
@@ -60,7 +63,8 @@ def train_configured(
         for note in _notes(config.data):
             console.print(note)
     known, foreign = _tasks(config)
-    references = references_from_datasets(config.data, known) if known else {}
+    tasks = known if foreign else config.tasks
+    references = references_from_datasets(config.data, tasks) if known else {}
     if console is not None and foreign:
         console.print(_unscored(foreign, all_of_them=not references), soft_wrap=True)
     return train(
@@ -68,9 +72,10 @@ def train_configured(
         out,
         resume=resume,
         force=force,
+        init=init,
         score=ValidationScore(references, config.rollouts.episodes) if references else None,
         scored_tasks=references.keys(),
-        extras=to_extras(references),
+        extras={**to_extras(references), **({} if init is None else {"init": str(init)})},
         console=console,
     )
 

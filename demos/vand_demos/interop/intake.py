@@ -117,7 +117,7 @@ def _planned(source: SourceSet, options: ImportOptions) -> tuple[_Plan, dict[str
         raise UsageError(f"{facts.name} says that its control rate is {facts.rate_hz:g} Hz")
     vectors, images = chosen_keys(facts, options)
     told, notes = _instructions(source, options)
-    low, high, bound_notes = action_bounds(source, list(told))
+    low, high, bound_notes = action_bounds(source, list(told), options.bounds)
     notes = [*facts.notes, *notes, *bound_notes]
     if left := [key for key in facts.images if key not in images]:
         notes.append(f"images left out: {', '.join(left)} (--images {left[0]} takes one in)")

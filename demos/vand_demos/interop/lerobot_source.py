@@ -7,6 +7,7 @@ data/chunk-000/episode_000000.parquet, videos/chunk-000/KEY/episode_000000.mp4
 """
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -197,7 +198,8 @@ class LeRobotSource:
             VandError: It leads out of the folder.
         """
         found = self._folder / path
-        if not found.resolve().is_relative_to(self._folder.resolve()):
+        # `Path.resolve` raises where links lead in a circle; opening that file says so
+        if not Path(os.path.realpath(found)).is_relative_to(os.path.realpath(self._folder)):
             raise VandError(f"{found} leads out of its folder; cp -rL makes a copy without links")
         return found
 

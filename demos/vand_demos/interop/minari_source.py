@@ -58,7 +58,7 @@ class MinariSource:
 
     def actions(self, name: str) -> NDArray[Any]:
         """The actions (N, A) of an episode."""
-        return _rows(self._content(name)["actions"])
+        return self._numbers(name, "actions", _rows(self._content(name)["actions"]))
 
     def episode(self, name: str, vectors: Sequence[str], images: Sequence[str]) -> SourceEpisode:
         """Read an episode with these observations.
@@ -67,7 +67,7 @@ class MinariSource:
             VandError: It is damaged.
         """
         content = self._content(name)
-        actions = _rows(content["actions"])
+        actions = self._numbers(name, "actions", _rows(content["actions"]))
         seen = flat(content["observations"])
         keys = [*vectors, *images]
         for key in keys:
@@ -76,12 +76,16 @@ class MinariSource:
                     f"{self._folder}: {name}: {key}: expected {len(actions) + 1} observations, one"
                     f" more than actions, got {len(seen.get(key, ()))}"
                 )
+        per_step = {
+            key: self._numbers(name, key, content[key], len(actions))
+            for key in ("rewards", "terminations", "truncations")
+        }
         return SourceEpisode(
             actions=actions,
-            observations={key: seen[key][:-1] for key in keys},
+            observations={key: self._numbers(name, key, seen[key])[:-1] for key in keys},
             next_observations={key: seen[key][1:] for key in vectors},
-            rewards=content["rewards"],
-            dones=content["terminations"] | content["truncations"],
+            rewards=per_step["rewards"],
+            dones=(per_step["terminations"] != 0) | (per_step["truncations"] != 0),
             success=_success(content["infos"] or {}),
             seed=self._seed(name),
         )
@@ -92,6 +96,15 @@ class MinariSource:
             if not isinstance(content, Mapping):
                 raise VandError(f"{self._folder}: {name}: expected an episode")
             return content
+
+    def _numbers(self, name: str, key: str, values: Any, steps: int | None = None) -> NDArray[Any]:
+        """Values that must be numbers, and so many where that is known."""
+        rows = np.asarray(values)
+        if rows.dtype.kind not in "biuf" or not rows.ndim:
+            raise VandError(f"{self._folder}: {name}: {key}: expected numbers, got {rows.dtype}")
+        if steps is not None and rows.shape != (steps,):
+            raise VandError(f"{self._folder}: {name}: {key}: expected {steps}, got {rows.shape}")
+        return rows
 
     def _seed(self, name: str) -> int | None:
         with library_errors("read", self._folder, *_LIBRARIES):
@@ -113,7 +126,7 @@ def flat(observations: Any, prefix: str = "") -> dict[str, NDArray[Any]]:
 def _rows(actions: Any) -> NDArray[Any]:
     """Actions as (N, A), also those that are one number."""
     rows = np.asarray(actions)
-    return rows.reshape(len(rows), -1)
+    return rows[:, None] if rows.ndim == 1 else rows
 
 
 def _kinds(

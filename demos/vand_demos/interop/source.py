@@ -1,5 +1,6 @@
 """What an importer reads of a data set that others made, and what may be chosen of it."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,9 @@ class ImportOptions:
     """Instruction of every episode, in place of the source's."""
     phrasings: Mapping[str, str] = field(default_factory=dict)
     """Instruction of the source -> task id: several phrasings of one task."""
+    bounds: Sequence[tuple[float, float]] = ()
+    """Least and greatest value of each number of an action, in the source's units, or one pair for
+    all; empty: what the source declares, or else its data."""
     rate_hz: float | None = None
     """Control rate to resample to [Hz]; None: the source's."""
     source_rate_hz: float | None = None
@@ -49,6 +53,9 @@ class ImportOptions:
                 raise UsageError(
                     f"{name}: expected {RATES_HZ[0]:g} to {RATES_HZ[1]:g} Hz, got {rate:g}"
                 )
+        for low, high in self.bounds:
+            if not (math.isfinite(high - low) and low < high):
+                raise UsageError(f"bounds: expected LOW below HIGH, got {low:g}:{high:g}")
         taken = list(self.keys.values())
         for name in taken:
             if taken.count(name) > 1:
@@ -57,7 +64,7 @@ class ImportOptions:
     @property
     def chooses(self) -> bool:
         """Whether anything is chosen at all."""
-        return self != ImportOptions()
+        return any(value for value in vars(self).values())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -175,14 +182,20 @@ def chosen_keys(facts: SourceFacts, options: ImportOptions) -> tuple[dict[str, s
 
 
 def action_bounds(
-    source: SourceSet, names: Sequence[str]
+    source: SourceSet, names: Sequence[str], given: Sequence[tuple[float, float]] = ()
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
     """The bounds of the actions, and notes on where they are from.
 
-    They are the declared ones, made wider where actions leave them; without declared ones those of
-    the data. A number that never changes gets a bound 1 below and above it.
+    They are the given or else the declared ones, made wider where actions leave them; without any
+    those of the data. A number that never changes gets a bound 1 below and above it.
+
+    Args:
+        source: The data set.
+        names: Episodes to look at.
+        given: Least and greatest value of each number, or one pair for all.
 
     Raises:
+        UsageError: There are given ones, and not one for each number.
         VandError: An action is not finite, or of another size than those before it.
     """
     first = ""
@@ -198,14 +211,23 @@ def action_bounds(
         ends = actions.min(0), actions.max(0)
         low, high = ends if not first else (np.minimum(low, ends[0]), np.maximum(high, ends[1]))
         first = first or name
-    return _widened(source.facts, low, high)
+    known = source.facts.bounds
+    if given:
+        pairs = np.array([*given] * len(low) if len(given) == 1 else [*given], np.float64)
+        if len(pairs) != len(low):
+            raise UsageError(f"bounds: expected {len(low)}, one for each number, got {len(pairs)}")
+        known = pairs[:, 0], pairs[:, 1]
+    return _widened(source.facts, known, low, high)
 
 
 def _widened(
-    facts: SourceFacts, low: NDArray[np.float64], high: NDArray[np.float64]
+    facts: SourceFacts,
+    known: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-    if facts.bounds is not None:
-        least, most = facts.bounds
+    if known is not None:
+        least, most = known
         if len(least) != len(low):
             raise VandError(
                 f"{facts.name}: expected {len(least)} numbers in an action, as its bounds say,"

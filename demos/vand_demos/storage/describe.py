@@ -9,6 +9,7 @@ import numpy as np
 
 from vand_demos.storage.layout import BOUNDS
 from vand_demos.storage.reader import DemoDataset
+from vand_demos.system.json_record import JsonRecord, parse_json
 
 UNKNOWN = "unknown"
 """Stands for what others did not record."""
@@ -73,8 +74,13 @@ def _source(dataset: DemoDataset) -> dict[str, str]:
     """Where the first episode was imported from; empty where it was recorded here."""
     if not dataset.names:
         return {}
-    first = dataset.episode(dataset.names[0], states=False, next_observations=False, images=False)
-    return dict(first.source)
+    text = dataset.attribute(dataset.names[0], "source")
+    what = f"{dataset.path}: {dataset.names[0]}: source"
+    return (
+        {}
+        if text is None
+        else JsonRecord.of(what, {"source": parse_json(text, what)}).texts("source")
+    )
 
 
 def _describe_task(dataset: DemoDataset, task: str) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def _require_mergeable(datasets: Sequence[DemoDataset]) -> None:
 
 def _fixed(arrays: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     """The arrays that all episodes must have alike: the others may be left out."""
-    optional = (*OPTIONAL_ARRAYS, "next_obs/")
+    optional = (*OPTIONAL_ARRAYS, "rewards", "next_obs/")
     return {path: shape for path, shape in arrays.items() if not path.startswith(optional)}
 
 

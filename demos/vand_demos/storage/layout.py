@@ -69,6 +69,7 @@ ATTRIBUTES: Mapping[str, tuple[type, ...]] = {
     "success": (bool,),
     "control_dt_s": (float, int),
     "num_samples": (int,),
+    "source": (str,),
 }
 """Attribute of an episode -> the types that its value may have."""
 

@@ -222,14 +222,16 @@ class DemoDataset:
         """One attribute of an episode (`"task"`, `"success"`, ...) without its arrays.
 
         Returns:
-            Its value; None where it is one of `OPTIONAL` and unknown.
+            Its value; None where it is one of `OPTIONAL` and unknown, or the source of what was
+            recorded here.
 
         Raises:
             VandError: The episode lacks it, or it is of a wrong kind.
         """
         with hdf5_errors(f"read {name} of", self.path):
             demo = demo_group(self.file, name)
-            if key in OPTIONAL and key not in demo.attrs and "source" in demo.attrs:
+            foreign = "source" in demo.attrs
+            if key not in demo.attrs and ((key in OPTIONAL and foreign) or key == "source"):
                 return None
             value = read_attribute(demo, key)
         if isinstance(value, Unreadable):

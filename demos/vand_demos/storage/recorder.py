@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from vand_demos.episode import Episode
+from vand_demos.episode import Episode, is_image
 from vand_demos.storage.compatibility import (
     Recordings,
     require_compatible,
@@ -128,7 +128,7 @@ class Recorder:
             raise VandError(f"{self.path}: the recorder is closed")
         require_fits(episode, self.env_args, self._signature)
         self._recordings.require_new(episode.uid, episode.label)
-        if not episode.next_observations:
+        if not (episode.next_observations or all(map(is_image, episode.observations.values()))):
             raise VandError(f"{episode.label}: next_obs: expected what obs holds, got nothing")
         image = encode_episode(episode, self.env_args, states=self._states)
         number = max((_part_number(part) for part in part_files(self.path)), default=-1) + 1
