@@ -18,6 +18,7 @@ from vand_robot.cli.options import PROGRAM, example
 from vand_robot.cli.quickstart import quickstart_command
 from vand_robot.cli.record import record_command
 from vand_robot.cli.replay import replay_command
+from vand_robot.cli.serve import serve_command
 from vand_robot.cli.tasks import tasks_command
 from vand_robot.cli.train import train_command
 
@@ -66,6 +67,7 @@ for _name, _command, _example in (
     ("compare", compare_command, "compare runs --out comparison"),
     ("export", export_command, "export runs/wipe --out policy.onnx"),
     ("deploy", deploy_command, "deploy policy.onnx --driver simulation --instruction wipe"),
+    ("serve", serve_command, "serve policy.onnx --port 8000"),
     ("replay", replay_command, "replay runs/wipe --task wipe --viewer web"),
     ("quickstart", quickstart_command, "quickstart --out quickstart"),
 ):

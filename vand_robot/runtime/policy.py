@@ -32,6 +32,14 @@ class Actor(Protocol):
         ...
 
 
+class Instructable(Actor, Protocol):
+    """One whose instruction can change within an episode."""
+
+    def instruct(self, instruction: str) -> None:
+        """Give another instruction; the memory goes on."""
+        ...
+
+
 class Policy:
     """An exported policy, ready to act in one episode after the other.
 

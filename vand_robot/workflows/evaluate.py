@@ -9,6 +9,7 @@ from vand_envs import task_ids
 from vand_envs.errors import UsageError, unknown_name
 from vand_robot import figures
 from vand_robot.evaluation.cache import JobFolder
+from vand_robot.evaluation.doors import EXPORTED, exported_target
 from vand_robot.evaluation.episodes import EpisodeKey
 from vand_robot.evaluation.jobs import RolloutWork, plan_jobs
 from vand_robot.evaluation.results import EvaluationResult
@@ -47,11 +48,13 @@ def run_evaluation(
     force: bool = False,
     links: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    target: EvaluationTarget | None = None,
 ) -> EvaluationResult:
     """Evaluate the policy of a run on held-out seeds and write results, figures and a report.
 
     Args:
-        source: Folder of the run, or of a checkpoint; for the experts also a data set.
+        source: Folder of the run, or of a checkpoint; for the experts also a data set. Or an
+            exported policy, `policy.onnx`.
         out: Folder for `results.json`, `episodes.csv`, `report.html` and figures as PNG.
         suite: Name of the suite.
         perturbations: In place of the suite's.
@@ -66,6 +69,7 @@ def run_evaluation(
         force: Replace an evaluation that is there.
         links: Pages to link from the report: title -> address relative to it.
         progress: Called with the steps done and all steps.
+        target: What is evaluated, where it is not what `source` stands for.
 
     Raises:
         UsageError: No such run, an unknown suite, perturbation or task, a number out of range, an
@@ -79,7 +83,9 @@ def run_evaluation(
         if number < 0:
             raise UsageError(f"{name}: expected 0 or more, got {number}")
     wanted = find_suite(suite, perturbations, episodes)
-    target = load_target(source, expert=expert, device=device)
+    if target is None and source.suffix == EXPORTED and not expert:
+        target = exported_target(source)
+    target = target or load_target(source, expert=expert, device=device)
     for task in tasks:
         if task not in target.references:
             raise unknown_name("task", task, target.references)
@@ -119,6 +125,8 @@ def evaluation_folder(source: Path, *, expert: bool = False) -> Path:
     Raises:
         UsageError: It is a data set, which has no such place.
     """
+    if source.suffix == EXPORTED and not expert:
+        return source.with_name(f"{source.stem}-evaluation")
     if source.is_file():
         raise UsageError("--out: a folder for the results is needed where a data set is given")
     source = named(source)
