@@ -165,9 +165,10 @@ class BoundNetwork:
         self, before: dict[str, NDArray[np.float32]], after: dict[str, NDArray[np.float32]]
     ) -> Any:
         binding = self._session.io_binding()
-        inputs = {"obs": self.obs, **self.images}
+        inputs: dict[str, NDArray[Any]] = {"obs": self.obs, **self.images}
         inputs |= {f"{key}_in": part for key, part in before.items()}
-        outputs = {"actions": self._actions, **{f"{key}_out": v for key, v in after.items()}}
+        outputs: dict[str, NDArray[Any]] = {"actions": self._actions}
+        outputs |= {f"{key}_out": part for key, part in after.items()}
         for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
             for name, array in arrays.items():
                 bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
@@ -186,7 +187,9 @@ def _open(content: bytes, source: str) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # more cost more than they give
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as error:  # noqa: BLE001  (its errors have no common base)
         raise PolicyError(f"{source}: damaged or no ONNX model: {gist(error)}") from None
 

@@ -70,7 +70,8 @@ def _array(found: dict[Any, Any]) -> Any:
             raise ValueError(f"an array of shape {shape}")
         return np.frombuffer(found[b"data"], dtype).reshape(shape)
     if b"__npgeneric__" in found:
-        return _dtype(found[b"dtype"]).type(found[b"data"])
+        with np.errstate(over="ignore"):
+            return _dtype(found[b"dtype"]).type(found[b"data"])
     return found
 
 
