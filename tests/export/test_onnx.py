@@ -12,7 +12,7 @@ from tests.helpers.exports import CAMERA, SEEN, TASKS, make_checkpoint
 from vand_envs.errors import UsageError, VandError
 from vand_robot.export import onnx
 from vand_robot.export.onnx import CHECK_STEPS, export_policy
-from vand_robot.runtime.network import Network
+from vand_robot.runtime import Network, Policy, PolicyError
 
 
 def recorded(n: int, seed: int = 1) -> list[dict[str, np.ndarray]]:
@@ -52,6 +52,15 @@ def test_an_export_with_images_attention_and_two_layers_answers_as_the_policy(tm
         np.testing.assert_allclose(actions, expected, atol=1e-5)
         reached = max(reached, float(np.abs(actions).max()))
     assert reached == 1.0  # clipping took part
+    robot, state = Policy.load(tmp_path / "policy.onnx"), None
+    for observation in recorded(1):  # and in one episode, on buffers that stay
+        expected, state = policy.act(observation, state)
+        action = robot.act({key: value[0] for key, value in observation.items()})
+        np.testing.assert_allclose(action, expected[0], atol=1e-5)
+    turned = np.zeros((32, 24, 3), np.uint8)
+    seen = {**{key: value[0] for key, value in observation.items()}, "wrist_rgb": turned}
+    with pytest.raises(PolicyError, match=r"expected \(24, 32, 3\) uint8, got \(32, 24, 3\)"):
+        robot.act(seen)
 
 
 def test_the_interface_stands_in_the_metadata(tmp_path: Path, command):
