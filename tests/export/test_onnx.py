@@ -10,7 +10,7 @@ import torch
 
 from tests.helpers.exports import CAMERA, SEEN, TASKS, make_checkpoint
 from vand_envs.errors import UsageError, VandError
-from vand_robot.export import onnx
+from vand_robot.export.network import ExportedNetwork
 from vand_robot.export.onnx import CHECK_STEPS, export_policy
 from vand_robot.runtime import Network, Policy, PolicyError
 
@@ -99,7 +99,13 @@ def test_torch_export_answers_as_the_policy(tmp_path: Path):
 
 def test_an_export_that_differs_is_refused_and_not_written(tmp_path: Path, monkeypatch):
     make_checkpoint(tmp_path / "best")
-    monkeypatch.setattr(onnx, "TOLERANCE", 0.0)
+    right = ExportedNetwork.forward
+
+    def wrong(network, *arguments):
+        actions, *state = right(network, *arguments)
+        return actions + 1e-3, *state
+
+    monkeypatch.setattr(ExportedNetwork, "forward", wrong)
     with pytest.raises(VandError, match=r"differs from its policy by .* nothing was written"):
         export_policy(tmp_path / "best", tmp_path / "policy.pt2", file_format="torch")
     assert not (tmp_path / "policy.pt2").exists()
