@@ -252,7 +252,7 @@ def test_the_template_for_sockets_drives_a_robot_on_this_machine(policy):
         SocketDriver("127.0.0.1:1").connect(policy.interface, None)
 
 
-def test_a_deployment_in_the_simulation_is_recorded_and_trains(run, tmp_path: Path, command):
+def test_a_deployment_in_the_simulation_is_recorded_and_trains(run, demos, tmp_path: Path, command):
     out = tmp_path / "deployed.hdf5"
     words = ["--driver", "simulation", "--driver-arg", "seed=7", "--instruction", "wipe"]
     code, text, err = command(
@@ -272,7 +272,8 @@ def test_a_deployment_in_the_simulation_is_recorded_and_trains(run, tmp_path: Pa
     code, _, err = command(
         "train",
         "single-task",
-        f"data={out}",
+        f"data=[{demos},{out}]",
+        "tasks=[wipe]",
         "only_successful=false",
         *small,
         "--out",
