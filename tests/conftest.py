@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from tests.helpers.exports import make_checkpoint
 from vand_demos.recording import record
 from vand_robot.cli.main import main
 from vand_robot.config.library import find_config
+from vand_robot.export.onnx import export_policy
 from vand_robot.workflows.train import run_training
 
 torch.set_num_threads(1)  # tests run side by side
@@ -35,6 +37,15 @@ def run(tmp_path_factory, demos):
     out = tmp_path_factory.mktemp("runs") / "tiny"
     run_training(find_config("quickstart"), [f"data=[{demos}]", *TINY], out)
     return out
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A policy, its checkpoint's folder, and its exported file."""
+    folder = tmp_path_factory.mktemp("exported")
+    policy = make_checkpoint(folder / "best")
+    export_policy(folder / "best", folder / "policy.onnx")
+    return policy, folder / "best", folder / "policy.onnx"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ Medians on one core, and their ratio to a bare `torch.nn` cell with a linear rea
 in the same process, which depends far less on the machine than the times themselves.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable
 
@@ -11,9 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from vand_robot.config.schema import PolicyConfig
+from vand_robot.config.schema import PolicyConfig, TrainConfig
+from vand_robot.config.validation import build
+from vand_robot.export.network import ExportedNetwork, interface_of
+from vand_robot.export.onnx import to_onnx
 from vand_robot.interface import PolicySpec
+from vand_robot.policies.checkpoint import Checkpoint
 from vand_robot.policies.recurrent import RecurrentPolicy
+from vand_robot.runtime import Network, Policy
 
 OBSERVATIONS = {
     **{f"key_{i}": 3 for i in range(10)},
@@ -31,7 +37,7 @@ WARMUP = 200
 def main() -> None:
     """Prints one line for each number of simulations side by side."""
     torch.set_num_threads(1)
-    spec = PolicySpec("bench", "ee_twist", ACTION_SIZE, 0.1, ("a",) * 9, OBSERVATIONS)
+    spec = PolicySpec("bench", "ee_twist", ACTION_SIZE, 0.1, tuple("abcdefghi"), OBSERVATIONS)
     for cell in ("gru", "lstm"):
         policy = RecurrentPolicy(PolicyConfig(cell=cell), spec).eval()
         for n in SIMULATIONS:
@@ -40,6 +46,11 @@ def main() -> None:
                 f"{cell}-{policy.config.hidden_size}, n = {n:2d}: act {ours * 1e6:6.1f} us, "
                 f"bare cell and readout {bare * 1e6:6.1f} us, ratio {ours / bare:.2f}"
             )
+        exported, bare = medians(acting_exported(policy), bare_step(policy.config, spec, 1))
+        print(
+            f"{cell}-{policy.config.hidden_size}, exported: act {exported * 1e6:6.1f} us, "
+            f"bare cell and readout {bare * 1e6:6.1f} us, ratio {exported / bare:.2f}"
+        )
 
 
 def acting(policy: RecurrentPolicy, n: int) -> Callable[[], None]:
@@ -52,6 +63,24 @@ def acting(policy: RecurrentPolicy, n: int) -> Callable[[], None]:
     def step() -> None:
         nonlocal state
         _, state = policy.act(observation, state)
+
+    return step
+
+
+def acting_exported(policy: RecurrentPolicy) -> Callable[[], None]:
+    """One action of the same policy in `vand_robot.runtime`, its instruction told by name."""
+    train = dataclasses.replace(build(TrainConfig, {"data": ["demos.hdf5"]}), policy=policy.config)
+    network = ExportedNetwork(policy)
+    saved = Checkpoint(policy, train, 0, {}, {})
+    content, _, _ = to_onnx(saved, network, interface_of(network), "benchmark")
+    acting = Policy(Network(content, "benchmark"))
+    acting.reset(policy.spec.instructions[0])
+    rng = np.random.default_rng(0)
+    sizes = policy.spec.observations.items()
+    observation = {key: rng.normal(size=size).astype(np.float32) for key, size in sizes}
+
+    def step() -> None:
+        acting.act(observation)
 
     return step
 

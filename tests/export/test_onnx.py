@@ -10,9 +10,9 @@ import torch
 
 from tests.helpers.exports import CAMERA, SEEN, TASKS, make_checkpoint
 from vand_envs.errors import UsageError, VandError
-from vand_robot.export import onnx
+from vand_robot.export.network import ExportedNetwork
 from vand_robot.export.onnx import CHECK_STEPS, export_policy
-from vand_robot.runtime.network import Network
+from vand_robot.runtime import Network, Policy, PolicyError
 
 
 def recorded(n: int, seed: int = 1) -> list[dict[str, np.ndarray]]:
@@ -52,6 +52,15 @@ def test_an_export_with_images_attention_and_two_layers_answers_as_the_policy(tm
         np.testing.assert_allclose(actions, expected, atol=1e-5)
         reached = max(reached, float(np.abs(actions).max()))
     assert reached == 1.0  # clipping took part
+    robot, state = Policy.load(tmp_path / "policy.onnx"), None
+    for observation in recorded(1):  # and in one episode, on buffers that stay
+        expected, state = policy.act(observation, state)
+        action = robot.act({key: value[0] for key, value in observation.items()})
+        np.testing.assert_allclose(action, expected[0], atol=1e-5)
+    turned = np.zeros((32, 24, 3), np.uint8)
+    seen = {**{key: value[0] for key, value in observation.items()}, "wrist_rgb": turned}
+    with pytest.raises(PolicyError, match=r"expected \(24, 32, 3\) uint8, got \(32, 24, 3\)"):
+        robot.act(seen)
 
 
 def test_the_interface_stands_in_the_metadata(tmp_path: Path, command):
@@ -90,7 +99,13 @@ def test_torch_export_answers_as_the_policy(tmp_path: Path):
 
 def test_an_export_that_differs_is_refused_and_not_written(tmp_path: Path, monkeypatch):
     make_checkpoint(tmp_path / "best")
-    monkeypatch.setattr(onnx, "TOLERANCE", 0.0)
+    right = ExportedNetwork.forward
+
+    def wrong(network, *arguments):
+        actions, *state = right(network, *arguments)
+        return actions + 1e-3, *state
+
+    monkeypatch.setattr(ExportedNetwork, "forward", wrong)
     with pytest.raises(VandError, match=r"differs from its policy by .* nothing was written"):
         export_policy(tmp_path / "best", tmp_path / "policy.pt2", file_format="torch")
     assert not (tmp_path / "policy.pt2").exists()

@@ -10,7 +10,7 @@ import pytest
 from vand_demos import DemoDataset, check_file
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "configs/README.md", "demos/README.md", "envs/README.md"]
+PAGES = ["README.md", "configs/README.md", "demos/README.md", "envs/README.md", "envs/BENCHMARK.md"]
 PAGES += ["configs/STUDY.md", "vand_robot/nn/README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 
 

@@ -130,6 +130,29 @@ def test_files_that_are_no_policies_are_one_line(exported, tmp_path: Path, monke
         Policy.load(path)
 
 
+def test_a_damaged_export_is_one_line_and_nothing_is_printed(exported, capfd):
+    sound, rng = exported[2].read_bytes(), np.random.default_rng(0)
+    lines = []
+    for case in range(60):
+        content = bytearray(sound)
+        at = int(rng.integers(len(content)))
+        if case % 3 == 0:
+            del content[at:]
+        elif case % 3 == 1:
+            content[at : at + 8] = rng.bytes(8)
+        else:
+            content[at:at] = rng.bytes(20)
+        try:
+            policy = Policy(Network(bytes(content), "damaged.onnx"))
+            policy.reset("wipe")
+            policy.act(seen(rng))  # damage of a weight is a policy, too
+        except PolicyError as error:
+            lines.append(str(error))
+    assert len(lines) > 30
+    assert not [line for line in lines if "\n" in line]
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_board_without_onnx_runtime_is_told_what_to_install(exported, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(PolicyError, match="pip install onnxruntime"):

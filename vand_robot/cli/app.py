@@ -24,6 +24,7 @@ from vand_robot.cli.record import record_command
 from vand_robot.cli.replay import replay_command
 from vand_robot.cli.reproduce import reproduce_command
 from vand_robot.cli.robots import robots
+from vand_robot.cli.serve import serve_command
 from vand_robot.cli.sweep import sweep_command
 from vand_robot.cli.tasks import tasks_command
 from vand_robot.cli.train import train_command
@@ -74,7 +75,8 @@ for _name, _command, _example in (
     ("compare", compare_command, "compare runs --out comparison"),
     ("export", export_command, "export runs/wipe --out policy.onnx"),
     ("deploy", deploy_command, "deploy policy.onnx --driver simulation --instruction wipe"),
-    ("sweep", sweep_command, "sweep regularizers data=demos.hdf5 --jobs 2 --out sweep"),
+    ("sweep", sweep_command, "sweep regularizers overrides.data=demos.hdf5 --jobs 2 --out sweep"),
+    ("serve", serve_command, "serve policy.onnx --port 8000"),
     ("replay", replay_command, "replay runs/wipe --task wipe --viewer web"),
     ("push", push_command, "push runs/wipe me/wipe-gru"),
     ("pull", pull_command, "pull me/wipe-gru --out wipe-gru"),

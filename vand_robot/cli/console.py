@@ -113,7 +113,9 @@ def _detailed_rows(result: "EvaluationResult", perturbation: str) -> list[list[s
             continue
         entry = task.perturbations[perturbation]
         low, high = entry.success.interval
-        if task.kind == "sequential":
+        if task.kind == "foreign":
+            detail = f"return {_value(entry.metrics['return'].median, 1.0)} in the median"
+        elif task.kind == "sequential":
             detail = " > ".join(f"{stage.name} {percent(stage.share)}" for stage in entry.stages)
         else:
             detail = ", ".join(

@@ -1,19 +1,56 @@
 """`vand-robot evaluate`: parsing and printing."""
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vand_envs.errors import UsageError
 from vand_robot.cli import console
 from vand_robot.cli.main import INTERRUPTED
 from vand_robot.cli.options import Force, Json, names, resuming
 
+if TYPE_CHECKING:
+    from vand_robot.evaluation.results import EvaluationResult
+    from vand_robot.evaluation.target import EvaluationTarget
+
 Source = Annotated[
-    Path,
+    Path | None,
     typer.Argument(
         metavar="RUN|FILE",
-        help="Training run, or one of its checkpoints; with --expert a data set too.",
+        help="Training run, one of its checkpoints, or an exported policy.onnx; with --expert a"
+        " data set too. None with --server and --policy.",
+    ),
+]
+Server = Annotated[
+    str, typer.Option(metavar="ws://HOST:PORT", help="Evaluate the policy that a server holds.")
+]
+Factory = Annotated[
+    str, typer.Option("--policy", metavar="MODULE:FACTORY", help="Evaluate one of your own.")
+]
+Mapping = Annotated[
+    Path | None, typer.Option(help="How such a policy sees and acts (YAML): envs/BENCHMARK.md.")
+]
+References = Annotated[
+    Path | None, typer.Option(help="Data set or run whose demonstrations judge such a policy.")
+]
+Env = Annotated[
+    str,
+    typer.Option(metavar="gymnasium:[MODULE:]ID", help="Evaluate there, not on our own tasks."),
+]
+EnvArg = Annotated[
+    list[str] | None, typer.Option("--env-arg", metavar="KEY=VALUE", help="For the environment.")
+]
+Python = Annotated[
+    str, typer.Option(metavar="PATH", help="Interpreter with that environment; default: this one.")
+]
+Success = Annotated[
+    str,
+    typer.Option(
+        metavar="MODULE:FUNCTION",
+        help="Tells from info whether it succeeded; default: success or is_success in it.",
     ),
 ]
 SuiteName = Annotated[
@@ -55,7 +92,7 @@ Resume = Annotated[
 
 def evaluate_command(
     context: typer.Context,
-    source: Source,
+    source: Source = None,
     suite: SuiteName = "nominal",
     perturbations: Perturbations = "",
     tasks: Tasks = "",
@@ -65,40 +102,129 @@ def evaluate_command(
     expert: Expert = False,
     replays: Replays = 0,
     device: Device = "cpu",
+    server: Server = "",
+    policy: Factory = "",
+    mapping: Mapping = None,
+    references: References = None,
+    env: Env = "",
+    env_arg: EnvArg = None,
+    python: Python = "",
+    success: Success = "",
     out: Out = None,
     resume: Resume = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
     """Roll a policy out on held-out seeds and write results, figures and a report."""
-    from vand_robot.workflows.evaluate import (  # noqa: PLC0415  (torch takes a second)
-        evaluation_folder,
-        run_evaluation,
-    )
-
-    folder = out or evaluation_folder(source, expert=expert)
+    _require_one(source, server, policy)
+    places = _places(source, expert=expert, device=device, env=env, out=out)
+    others = {"server": server, "policy": policy, "mapping": mapping, "references": references}
+    common: dict[str, Any] = {"processes": processes, "resume": resume, "force": force}
+    wanted = [*names(tasks), *(task or [])]
+    if env:
+        words = {"env_arg": env_arg or [], "python": python, "success": success}
+        run = partial(_foreign, places, env, words, wanted, episodes or 50)
+    else:
+        common |= {"suite": suite, "perturbations": names(perturbations), "tasks": wanted}
+        common |= {"episodes": episodes, "expert": expert, "replays": replays}
+        run = partial(_ours, places, others)
     try:
         with console.progress_bar("evaluating") as progress:
-            result = run_evaluation(
-                source,
-                folder,
-                suite=suite,
-                perturbations=names(perturbations),
-                tasks=[*names(tasks), *(task or [])],
-                episodes=episodes,
-                processes=processes,
-                expert=expert,
-                replays=replays,
-                device=device,
-                resume=resume,
-                force=force,
-                progress=progress,
-                note=console.err.print,
-            )
+            result = run(progress=progress, **common)
     except KeyboardInterrupt:
-        console.err.print(_interrupted(folder, resuming(context)))
+        console.err.print(_interrupted(places.out, resuming(context)))
         raise SystemExit(INTERRUPTED) from None
-    if json:
+    _print(result, places.out, as_json=json)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the policy is, where it acts, and where the results go."""
+
+    source: Path | None
+    out: Path
+    device: str
+
+
+def _require_one(source: Path | None, server: str, policy: str) -> None:
+    given = [word for word in (source, server, policy) if word]
+    if len(given) != 1:
+        raise UsageError(
+            "expected one policy: a run or a policy.onnx, --server ws://HOST:PORT, or"
+            f" --policy MODULE:FACTORY; got {', '.join(map(str, given)) or 'none'}"
+        )
+
+
+def _places(
+    source: Path | None, *, expert: bool, device: str, env: str, out: Path | None
+) -> _Places:
+    from vand_robot.workflows.evaluate import (  # noqa: PLC0415  (torch takes a second)
+        evaluation_folder,
+    )
+
+    if out is None and source is None:
+        raise UsageError("--out: a folder for the results is needed with --server and --policy")
+    if out is None and source is not None:
+        out = evaluation_folder(source, expert=expert)
+        if env:
+            out = out.with_name(f"{out.name}-{env.rpartition(':')[2].replace('/', '-')}")
+    return _Places(source, out or Path(), device)
+
+
+def _target(places: _Places, others: dict[str, Any]) -> "EvaluationTarget | None":
+    """What is evaluated, where a run's folder does not say it by itself."""
+    from vand_robot.evaluation import doors  # noqa: PLC0415  (torch takes a second)
+
+    if places.source is None:
+        return doors.others_target(**others)
+    if places.source.suffix == doors.EXPORTED:
+        return doors.exported_target(places.source, others["references"])
+    return None
+
+
+def _ours(places: _Places, others: dict[str, Any], **options: Any) -> "EvaluationResult":
+    """Evaluate on our tasks."""
+    from vand_robot.workflows.evaluate import run_evaluation  # noqa: PLC0415
+
+    target = None if options["expert"] else _target(places, others)
+    source = places.source or Path()
+    return run_evaluation(
+        source,
+        places.out,
+        device=places.device,
+        target=target,
+        note=console.err.print,
+        **options,
+    )
+
+
+def _foreign(
+    places: _Places,
+    env: str,
+    words: dict[str, Any],
+    tasks: list[str],
+    episodes: int,
+    **options: Any,
+) -> "EvaluationResult":
+    """Evaluate in an environment of others."""
+    from vand_robot.evaluation.doors import foreign_target  # noqa: PLC0415
+    from vand_robot.foreign.evaluation import ForeignTask  # noqa: PLC0415
+    from vand_robot.workflows.foreign import (  # noqa: PLC0415
+        env_arguments,
+        run_foreign_evaluation,
+    )
+
+    if places.source is None:
+        raise UsageError("--env: a run or a policy.onnx is needed; a server drives its own")
+    told = tasks[0] if tasks else ""
+    arguments = env_arguments(words["env_arg"])
+    task = ForeignTask(env, arguments, words["python"], words["success"], told)
+    target = foreign_target(places.source, places.device)
+    return run_foreign_evaluation(target, task, places.out, episodes=episodes, **options)
+
+
+def _print(result: "EvaluationResult", folder: Path, *, as_json: bool) -> None:
+    if as_json:
         console.print_json(result.to_json())
         return
     columns, rows = console.results_table(result)

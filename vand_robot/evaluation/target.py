@@ -46,13 +46,16 @@ class EvaluationTarget:
     """Its description in `results.json`."""
 
 
-def load_target(source: Path, *, expert: bool = False, device: str = CPU) -> EvaluationTarget:
+def load_target(
+    source: Path, *, expert: bool = False, device: str = CPU, judged: bool = True
+) -> EvaluationTarget:
     """Load the target that a run, or a data set for the experts, stands for.
 
     Args:
         source: Folder of a run or of a checkpoint; with `expert` also a data set, for its tasks.
         expert: Whether the scripted experts act in place of the run's policy.
         device: Where the policy acts.
+        judged: Whether demonstrations judge it, which the run must then hold.
 
     Raises:
         UsageError: There is no run, or a data set without `expert`; or a device that is not there.
@@ -88,7 +91,7 @@ def load_target(source: Path, *, expert: bool = False, device: str = CPU) -> Eva
     place = str(find_device(device))
     checkpoint = load_checkpoint(folder)
     references = from_extras(checkpoint.extras, str(find_checkpoint(folder) / POLICY_JSON))
-    if not references:
+    if judged and not references:
         why = "the run holds no references to judge by"
         if checkpoint.policy.spec.action_mode == NATIVE:
             why = (

@@ -1,5 +1,6 @@
 """A policy that acts in one episode at a time, from a run's folder or from an exported file."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from vand_robot.policies.checkpoint import load_checkpoint
 from vand_robot.policies.recurrent import PolicyState, RecurrentPolicy
 from vand_robot.runtime.errors import PolicyError
 from vand_robot.runtime.interface import INSTRUCTION
-from vand_robot.runtime.policy import Actor, Observation, Policy
+from vand_robot.runtime.policy import Instructable, Observation, Policy
 
 EXPORTED = ".onnx"
 """Ends the names of exported policies."""
 
 
-def load_actor(source: Path) -> Actor:
+def load_actor(source: Path) -> Instructable:
     """Load a policy that acts in one episode at a time.
 
     Args:
@@ -33,6 +34,19 @@ def load_actor(source: Path) -> Actor:
     if source.suffix == EXPORTED:
         return Policy.load(source)
     return RunPolicy(load_checkpoint(source).policy, run_folder(named(source)).name)
+
+
+def actor_maker(source: Path) -> Callable[[], Instructable]:
+    """A function that makes policies of one source, each with a memory of its own.
+
+    The weights are loaded once. Errors as in `load_actor`.
+    """
+    first = load_actor(source)
+    if isinstance(first, Policy):
+        network = first.network
+        return lambda: Policy(network)
+    policy = load_checkpoint(source).policy
+    return lambda: RunPolicy(policy, first.interface.name)
 
 
 class RunPolicy:
@@ -56,19 +70,30 @@ class RunPolicy:
         told = known[0] if instruction is None and len(known) == 1 else instruction
         self._code = None
         if told is not None:
-            self._code = np.zeros(len(known), np.float32)
-            self._code[self.interface.code(told)] = 1
+            self.instruct(told)
         self._state = None
+
+    def instruct(self, instruction: str) -> None:
+        """Give another instruction; the memory goes on."""
+        code = self.interface.code(instruction)
+        self._code = np.zeros(len(self.interface.instructions), np.float32)
+        self._code[code] = 1
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         """Choose the next action (A,); see `vand_robot.runtime.Policy.act`."""
         seen: dict[str, Any] = dict(observation)
         if self._code is not None and self.interface.instructed:
             seen[INSTRUCTION] = self._code
-        for key in self.interface.observations:
-            if key in seen and np.ndim(seen[key]) != 1:
-                shapes = f"expected shape ({self.interface.observations[key]},)"
-                raise PolicyError(f"observation {key!r}: {shapes}, got {np.shape(seen[key])}")
+        for key, size in self.interface.observations.items():
+            if key not in seen:
+                continue  # the policy says so
+            try:
+                seen[key] = np.asarray(seen[key], np.float32)
+            except (ValueError, TypeError):
+                raise PolicyError(f"observation {key!r}: expected {size} numbers") from None
+            if seen[key].shape != (size,):
+                shapes = f"expected shape ({size},), got {seen[key].shape}"
+                raise PolicyError(f"observation {key!r}: {shapes}")
         try:
             action, self._state = self.policy.act(seen, self._state)
         except VandError as error:

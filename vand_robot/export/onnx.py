@@ -179,7 +179,7 @@ def compare(
     observations, images = example_observations(checkpoint, CHECK_STEPS)
     keys = list(policy.spec.observations)
     cuts = np.cumsum(list(policy.spec.observations.values()))[:-1]
-    low, half = network.low.numpy(), network.half_range.numpy()
+    half = network.half_range.numpy()
     zeros = tuple(part.numpy() for part in network.initial(1))
     theirs, ours, largest, times_ms = zeros, None, 0.0, []
     for step, (x, seen) in enumerate(zip(observations, images, strict=True)):
@@ -190,8 +190,8 @@ def compare(
         began = time.perf_counter()
         actions, theirs = take(x[None], seen, theirs)
         times_ms.append(1e3 * (time.perf_counter() - began))
-        came = (actions - low) / half - 1  # in [-1, 1], whatever the native bounds
-        largest = max(largest, float(np.abs(came - expected).max()))
+        difference = np.abs(actions - expected)  # native ones in their units: as of [-1, 1]
+        largest = max(largest, float((difference if network.unit else difference / half).max()))
     return largest, np.array(times_ms[WARMUP_STEPS:])
 
 

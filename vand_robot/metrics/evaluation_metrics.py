@@ -118,6 +118,10 @@ METRICS: dict[str, MetricInfo] = {
     "recovered": MetricInfo(
         "pushes recovered from", "", "share of the pushes after the onset", weight="headline"
     ),
+    "return": MetricInfo(
+        "return", "", "sum of the environment's rewards over the episode", weight="headline"
+    ),
+    "length_steps": MetricInfo("length", "steps", "control steps until the episode ended"),
 }
 """Name in `results.json` and `episodes.csv` -> metric."""
 

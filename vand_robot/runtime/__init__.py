@@ -18,6 +18,7 @@ from vand_robot.runtime.loop import LoopReport, run_loop
 from vand_robot.runtime.network import Network
 from vand_robot.runtime.policy import Actor, Policy
 from vand_robot.runtime.recording import Recording
+from vand_robot.runtime.remote import RemotePolicy
 
 __all__ = [
     "Actor",
@@ -30,6 +31,7 @@ __all__ = [
     "PolicyError",
     "PolicyUsageError",
     "Recording",
+    "RemotePolicy",
     "make_driver",
     "run_loop",
 ]

@@ -2,4 +2,5 @@
 
 from vand_robot.runtime.command import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -112,8 +112,12 @@ class Interface:
         except (ValueError, RecursionError):
             raise PolicyError(f"{source}: its metadata is no JSON") from None
         record = _Record(source, content)
-        if record.get("format", str) != FORMAT or record.get("format_version", int) != 1:
-            raise PolicyError(f"{source}: expected metadata of format {FORMAT} 1")
+        came = record.get("format", str), record.get("format_version", int)
+        if came != (FORMAT, FORMAT_VERSION):
+            raise PolicyError(
+                f"{source}: expected metadata of format {FORMAT} {FORMAT_VERSION}, got"
+                f" {came[0]:.40} {came[1]}"
+            )
         return cls._of(record)
 
     @classmethod

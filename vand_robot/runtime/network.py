@@ -1,5 +1,6 @@
 """The exported network in ONNX Runtime: observations and a state in, actions and a state out."""
 
+import math
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -89,6 +90,10 @@ class Network:
             raise PolicyError("the policy's action is not finite, its observation is")
         return actions, tuple(after)
 
+    def bind(self) -> "BoundNetwork":
+        """The network of one episode on buffers of its own: half of the time of `step`."""
+        return BoundNetwork(self._session, self.interface, self.source)
+
     def _require_fit(self) -> None:
         """Checks that inputs and outputs of the graph are what the metadata says."""
         interface = self.interface
@@ -109,6 +114,67 @@ class Network:
             raise PolicyError(f"{self.source}: its outputs are not those of its metadata")
 
 
+class BoundNetwork:
+    """A network of one episode, whose inputs and outputs stay where they are in memory.
+
+    Args:
+        session: The session.
+        interface: Its observations, actions and state.
+        source: Where it is from, for messages.
+    """
+
+    def __init__(self, session: Any, interface: Interface, source: str) -> None:
+        self._session, self._source = session, source
+        self.obs = np.zeros((1, interface.observation_size), np.float32)
+        """(1, D) observations side by side: write here."""
+        self.images = {
+            key: np.zeros((1, *size, 3), np.uint8) for key, size in interface.images.items()
+        }
+        """Camera -> (1, H, W, 3): write here."""
+        self._actions = np.zeros((1, interface.action_size), np.float32)
+        # two places for the state: each step reads from one and writes to the other, in turn
+        self._states = [
+            {key: np.zeros((layers, 1, size), np.float32) for key, (layers, size) in state}
+            for state in [list(interface.state.items())] * 2
+        ]
+        self._bindings = [self._bound(*self._states), self._bound(*self._states[::-1])]
+        self._turn = 0
+
+    def reset(self) -> None:
+        """Empty the memory."""
+        for part in self._states[self._turn].values():
+            part[:] = 0
+
+    def step(self) -> NDArray[np.float32]:
+        """Advance by one step: the actions (A,) for what `obs` and `images` hold.
+
+        Raises:
+            PolicyError: ONNX Runtime fails, or an action is not finite.
+        """
+        try:
+            self._session.run_with_iobinding(self._bindings[self._turn])
+        except Exception as error:  # noqa: BLE001  (its errors have no common base)
+            raise PolicyError(f"{self._source}: the model failed: {gist(error)}") from None
+        self._turn = 1 - self._turn
+        actions: NDArray[np.float32] = self._actions[0].copy()
+        if not math.isfinite(actions.dot(actions)):
+            raise PolicyError("the policy's action is not finite, its observation is")
+        return actions
+
+    def _bound(
+        self, before: dict[str, NDArray[np.float32]], after: dict[str, NDArray[np.float32]]
+    ) -> Any:
+        binding = self._session.io_binding()
+        inputs: dict[str, NDArray[Any]] = {"obs": self.obs, **self.images}
+        inputs |= {f"{key}_in": part for key, part in before.items()}
+        outputs: dict[str, NDArray[Any]] = {"actions": self._actions}
+        outputs |= {f"{key}_out": part for key, part in after.items()}
+        for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+            for name, array in arrays.items():
+                bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        return binding
+
+
 def _open(content: bytes, source: str) -> Any:
     """A session of ONNX Runtime. From bytes: a model may then name no file beside it."""
     try:
@@ -121,7 +187,9 @@ def _open(content: bytes, source: str) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # more cost more than they give
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as error:  # noqa: BLE001  (its errors have no common base)
         raise PolicyError(f"{source}: damaged or no ONNX model: {gist(error)}") from None
 

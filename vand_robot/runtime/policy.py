@@ -1,5 +1,6 @@
 """A policy on a robot: an observation in, an action out, the memory inside."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -32,6 +33,14 @@ class Actor(Protocol):
         ...
 
 
+class Instructable(Actor, Protocol):
+    """One whose instruction can change within an episode."""
+
+    def instruct(self, instruction: str) -> None:
+        """Give another instruction; the memory goes on."""
+        ...
+
+
 class Policy:
     """An exported policy, ready to act in one episode after the other.
 
@@ -49,9 +58,11 @@ class Policy:
         self.interface = network.interface
         """Its observations, actions, rate and instructions."""
         self._told = False
-        self._obs = np.zeros((1, self.interface.observation_size), np.float32)
-        self._parts = _slots(self.interface, self._obs[0])
+        self._bound = network.bind()
+        self._obs = self._bound.obs[0]
+        self._parts = _slots(self.interface, self._obs)
         self._instruction = self._parts.pop(INSTRUCTION, None)
+        self._slots = tuple((key, slot, slot.shape) for key, slot in self._parts.items())
         self.reset()
 
     @classmethod
@@ -77,7 +88,7 @@ class Policy:
         code = None if instruction is None else self.interface.code(instruction)
         if code is None and len(self.interface.instructions) == 1:
             code = 0
-        self._state = self.network.initial_state()
+        self._bound.reset()
         self._steps = 0
         self._tell(code)
 
@@ -102,10 +113,10 @@ class Policy:
         Raises:
             PolicyError: An observation is missing, of another size, or not finite.
         """
-        for key, slot in self._parts.items():
+        for key, slot, shape in self._slots:
             try:
                 value = observation[key]
-                if value.shape != slot.shape:  # a broadcast would hide it
+                if value.shape != shape:  # a broadcast would hide it
                     raise ValueError
                 slot[:] = value
             except (KeyError, ValueError, TypeError, AttributeError):
@@ -113,16 +124,15 @@ class Policy:
         if self._instruction is not None and not self._told:
             self._put_anyhow(INSTRUCTION, self._instruction, observation)
         obs = self._obs
-        if not np.isfinite(np.vdot(obs, obs)):  # tells it faster than `isfinite` of each
+        if not math.isfinite(obs.dot(obs)):  # tells it faster than `isfinite`; it may overflow
             self._require_finite()
         every = self.interface.reset_every
         if every is not None and self._steps % every == 0:
-            self._state = self.network.initial_state()
-        images = self._images(observation) if self.interface.images else {}
-        actions, self._state = self.network.step(obs, images, self._state)
+            self._bound.reset()
+        if self._bound.images:
+            self._put_images(observation)
         self._steps += 1
-        action: NDArray[np.float32] = actions[0]
-        return action
+        return self._bound.step()
 
     def _tell(self, code: int | None) -> None:
         self._told = code is not None
@@ -153,20 +163,16 @@ class Policy:
         if not np.isfinite(self._obs).all():
             raise PolicyError(f"observation {INSTRUCTION!r} is not finite")
 
-    def _images(self, observation: Observation) -> dict[str, NDArray[np.uint8]]:
-        images = {}
-        for key, (height, width) in self.interface.images.items():
+    def _put_images(self, observation: Observation) -> None:
+        for key, buffer in self._bound.images.items():
             if key not in observation:
                 there = ", ".join(map(str, observation)) or "none"
                 raise PolicyError(f"observation {key!r} is missing (a camera); there are: {there}")
             image = np.asarray(observation[key])
-            if image.shape != (height, width, 3) or image.dtype != np.uint8:
-                expected = f"expected ({height}, {width}, 3) uint8"
-                raise PolicyError(
-                    f"observation {key!r}: {expected}, got {image.shape} {image.dtype}"
-                )
-            images[key] = image[None]
-        return images
+            if image.shape != buffer.shape[1:] or image.dtype != np.uint8:
+                came = f"got {image.shape} {image.dtype}"
+                raise PolicyError(f"observation {key!r}: expected {buffer.shape[1:]} uint8, {came}")
+            buffer[0] = image
 
 
 def _slots(interface: Interface, flat: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

@@ -10,6 +10,7 @@ from vand_envs.errors import UsageError, unknown_name
 from vand_envs.seeds import TEST_SEED
 from vand_robot import figures
 from vand_robot.evaluation.cache import JobFolder
+from vand_robot.evaluation.doors import EXPORTED, exported_target
 from vand_robot.evaluation.episodes import EpisodeKey, read_rows
 from vand_robot.evaluation.jobs import RolloutJob, RolloutWork, plan_jobs
 from vand_robot.evaluation.repeated import EarlierEvaluation
@@ -51,11 +52,13 @@ def run_evaluation(
     links: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     note: Callable[[str], object] | None = None,
+    target: EvaluationTarget | None = None,
 ) -> EvaluationResult:
     """Evaluate the policy of a run on held-out seeds and write results, figures and a report.
 
     Args:
-        source: Folder of the run, or of a checkpoint; for the experts also a data set.
+        source: Folder of the run, or of a checkpoint; for the experts also a data set. Or an
+            exported policy, `policy.onnx`.
         out: Folder for `results.json`, `episodes.csv`, `report.html` and figures as PNG.
         suite: Name of the suite.
         perturbations: In place of the suite's.
@@ -74,6 +77,7 @@ def run_evaluation(
         progress: Called with the steps done and all steps.
         note: Called with a line where the same policy gave other numbers in the evaluation that
             `force` replaces.
+        target: What is evaluated, where it is not what `source` stands for.
 
     Raises:
         UsageError: No such run, an unknown suite, perturbation or task, a number out of range, an
@@ -87,7 +91,9 @@ def run_evaluation(
         if number < 0:
             raise UsageError(f"{name}: expected 0 or more, got {number}")
     wanted = find_suite(suite, perturbations, episodes)
-    target = load_target(source, expert=expert, device=device)
+    if target is None and source.suffix == EXPORTED and not expert:
+        target = exported_target(source)
+    target = target or load_target(source, expert=expert, device=device)
     jobs = _plan(target, wanted, tasks, first_seed)
     folder = JobFolder(out / JOBS_FOLDER, target.digest, target.references)
     earlier = EarlierEvaluation.read(out) if force and note is not None else None
@@ -137,6 +143,8 @@ def evaluation_folder(source: Path, *, expert: bool = False) -> Path:
     Raises:
         UsageError: It is a data set, which has no such place.
     """
+    if source.suffix == EXPORTED and not expert:
+        return source.with_name(f"{source.stem}-evaluation")
     if source.is_file():
         raise UsageError("--out: a folder for the results is needed where a data set is given")
     source = named(source)

@@ -1,0 +1,97 @@
+"""A policy in somebody else's environment, in another process."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vand_robot.config import validation
+from vand_robot.config.schema import PolicyConfig, TrainConfig
+from vand_robot.interface import PolicySpec
+from vand_robot.policies.checkpoint import Checkpoint, save_checkpoint
+from vand_robot.policies.recurrent import RecurrentPolicy
+
+
+def make_run(folder: Path, seed: int = 0, **changes) -> Path:
+    """A policy that moves against the point; saved as a run's checkpoint."""
+    values = {"action_size": 2, "control_dt_s": 0.1, "observations": {"point": 2}, **changes}
+    spec = PolicySpec(robot="point", action_mode="ee_twist", instructions=("reach",), **values)
+    shape = {"hidden_size": 2, "encoder": {"sizes": []}, "attention_heads": 0, "cell": "elman"}
+    policy = RecurrentPolicy(validation.build(PolicyConfig, shape), spec).eval()
+    with torch.no_grad():
+        for parameter in policy.core.parameters():
+            parameter.zero_()
+        policy.core.weight_ih_l0.copy_(-torch.eye(2)[:, : policy.core.weight_ih_l0.shape[1]])
+        policy.head.linear.weight.zero_()
+        policy.head.linear.weight[: spec.action_size].copy_(2 * torch.eye(2)[: spec.action_size])
+        policy.head.linear.bias.zero_()
+    train = validation.build(TrainConfig, {"data": ["x.hdf5"], "policy": shape, "seed": seed})
+    save_checkpoint(folder / "best", Checkpoint(policy, train, 1, {}, {}), None)
+    return folder
+
+
+ENV = "gymnasium:tests.helpers.reach_env:VandTests/Reach-v0"
+
+
+def test_a_policy_is_evaluated_in_an_environment_of_others(tmp_path: Path, command):
+    run = make_run(tmp_path / "reach-0")
+    words = ["--env", ENV, "--python", sys.executable, "--episodes", 7, "--jobs", 1, "--json"]
+    code, text, err = command("evaluate", run, *words)
+    assert code == 0, err
+    result = json.loads(text)
+    (task,) = result["tasks"].values()
+    entry = task["perturbations"]["nominal"]
+    assert (entry["episodes"], entry["successes"]) == (7, 7)
+    assert entry["wilson_95"][0] > 0.6
+    assert entry["metrics"]["length_steps"]["median"] == 5
+    assert entry["metrics"]["return"]["median"] < 0
+    out = run / "evaluation-VandTests-Reach-v0"
+    assert "Reach-v0" in (out / "report.html").read_text()
+    with (out / "episodes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["seed"] for row in rows}) == len(rows) == 7
+    again = tmp_path / "again"
+    words += ["--success", "tests.helpers.reach_env:near_enough", "--env-arg", "key=something"]
+    code, text, err = command("evaluate", run, *words, "--out", again)
+    assert code == 0, err  # the same episodes, whose success a function tells
+    numbers = json.loads(text)["tasks"].values()
+    assert [t["perturbations"]["nominal"]["metrics"] for t in numbers] == [entry["metrics"]]
+
+
+@pytest.mark.slow
+def test_results_do_not_depend_on_processes_and_compare_takes_them(tmp_path: Path, command):
+    answers = []
+    for seed, jobs in ((0, 1), (1, 2)):
+        run = make_run(tmp_path / "runs" / f"reach-{seed}", seed)
+        code, text, err = command("evaluate", run, "--env", ENV, "--episodes", 6, "--jobs", jobs,
+                                  "--env-arg", "near=0.2", "--json",
+                                  "--out", tmp_path / "out" / f"reach-{seed}")  # fmt: skip
+        assert code == 0, err
+        answers.append(json.loads(text)["tasks"])
+    assert answers[0] == answers[1]
+    code, text, err = command("compare", tmp_path / "out", "--out", tmp_path / "compared", "--json")
+    assert code == 0, err
+    assert "reach" in json.loads(text)["methods"]
+
+
+@pytest.mark.parametrize(
+    ("words", "changes", "code", "line"),
+    [
+        (["--env", "gymnasium:NothingLikeIt-v0"], {}, 1, "NothingLikeIt"),
+        (["--env", ENV, "--python", "/no/such/python"], {}, 2, "cannot start /no/such/python"),
+        (["--env", ENV], {"action_size": 1}, 1, "the policy acts with 1 numbers"),
+        (["--env", ENV], {"observations": {"place": 2}}, 1, "'place' is missing; there are: point"),
+        (["--env", ENV], {"control_dt_s": 0.05}, 1, "its rate is 10 Hz, the policy acts at 20 Hz"),
+        (["--env", ENV, "--env-arg", "key=done"], {}, 1, "success or is_success in info"),
+        (["--env", ENV, "--env-arg", "key"], {}, 2, "expected KEY=VALUE"),
+        (["--env", ENV, "--success", "json:nothing"], {}, 2, "no function 'json:nothing'"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(tmp_path: Path, fails, words, changes, code, line):
+    run = make_run(tmp_path / "run", **changes)
+    came, message = fails("evaluate", run, *words, "--episodes", 1, "--jobs", 1)
+    assert came == code, message
+    assert line in message

@@ -1,0 +1,1 @@
+"""The policy server: openpi's protocol, websocket and msgpack."""
