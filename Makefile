@@ -24,7 +24,7 @@ help:
 	@echo "make gallery      draw the pictures of the tasks anew"
 
 NATIVE := vand_robot/nn/kernel/native
-$(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard $(NATIVE)/*.[ch]) $(NATIVE)/build.py
+$(READY): pyproject.toml constraints.txt $(NATIVE)/hatch_hook.py $(wildcard $(NATIVE)/*.[ch]) $(NATIVE)/build.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (the first time takes a minute or two)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'

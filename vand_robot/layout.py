@@ -177,6 +177,8 @@ class EvaluationFolder:
             UsageError: There is an evaluation that is neither to be resumed nor replaced.
             VandError: The old one cannot be removed.
         """
+        if resume and force:
+            raise UsageError("resume an evaluation or replace it by force, not both")
         if force:
             self.clear()
         elif self.results.exists() and not (resume and self.jobs.exists()):

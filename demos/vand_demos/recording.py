@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from vand_demos.episode import Episode
 from vand_demos.experts.demonstrate import demonstrate
@@ -41,7 +41,7 @@ GIVE_UP = 5
 """Attempts per wanted episode after which a session has failed."""
 
 
-def record(
+def record(  # noqa: D417  (the classes of options say the rest)
     task_id: str,
     path: str | Path,
     *,
@@ -68,30 +68,18 @@ def record(
         task_id: The task.
         path: The data set; a new file, or with `resume` one to add to.
         episodes: Episodes to add: successful ones, or all with `keep_failures`.
-        session: See `RecordingOptions`, as for what is not explained here.
         device: Who demonstrates, `EXPERT` or one of `TELEOP_DEVICES`.
-        connect: See `TeleopOptions`; for the expert, None.
-        speed_limit: See `TeleopOptions`.
-        disturbance: See `ExpertOptions`.
-        keep_failures: See `RecordingOptions`.
-        action_mode: See `RecordingOptions`.
-        control_dt_s: See `RecordingOptions`.
+        connect: See `TeleopOptions`, as for `speed_limit`; for the expert, None.
         resume: Add to the data set if there is one. Seeds that it holds of this task are skipped.
         overwrite: Remove the data set if there is one, and begin a new one.
-        states: See `RecordingOptions`.
-        cameras: See `RecordingOptions`.
-        robot: See `RecordingOptions`.
-        num_threads: See `ExpertOptions`.
         progress: Called after each episode of the expert that is kept.
 
-    Returns:
-        What was recorded.
+    `disturbance` and `num_threads` are those of `ExpertOptions`, the rest of `RecordingOptions`.
 
     Raises:
         UsageError: An unknown task, device or camera, a number out of range, or a file that exists.
-        VandError: The data set is of another robot, action mode or control step, the disk is full,
-            the device cannot be used, too many demonstrations fail, or the session has no starts
-            left. Finished episodes are safe, and so they are when Ctrl-C ends the session.
+        VandError: The data set is of another robot, mode or rate, the disk is full, the device
+            cannot be used, or too many demonstrations fail. Finished episodes are safe.
     """
     require_device(device)
     if (device == EXPERT) != (connect is None):
@@ -105,22 +93,12 @@ def record(
         cameras=cameras,
         robot=robot,
     )
+    how: Any = {"episodes": episodes, "resume": resume, "overwrite": overwrite}
     if connect is not None:
         person = TeleopOptions(device=device, connect=connect, speed_limit=speed_limit)
-        return record_by_hand(
-            task_id, path, person, options, episodes=episodes, resume=resume, overwrite=overwrite
-        )
+        return record_by_hand(task_id, path, person, options, **how)
     expert = ExpertOptions(disturbance=disturbance, num_threads=num_threads)
-    return record_by_expert(
-        task_id,
-        path,
-        expert,
-        options,
-        episodes=episodes,
-        resume=resume,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    return record_by_expert(task_id, path, expert, options, progress=progress, **how)
 
 
 def require_device(name: str) -> None:

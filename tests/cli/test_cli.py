@@ -192,7 +192,7 @@ def test_ctrl_c_names_the_command_that_goes_on(command, monkeypatch, tmp_path):
         for task, report in record_tasks(*words, **options):
             yield task, dataclasses.replace(report, interrupted=True)
 
-    monkeypatch.setattr("vand_robot.cli.record.record_tasks", interrupted)
+    monkeypatch.setattr("vand_robot.cli.data.record.record_tasks", interrupted)
     path = tmp_path / "my demos.hdf5"
     code, _, err = command("record", "stow-cube", "--force", "--episodes", 1, "--out", path)
     assert code == 130

@@ -9,25 +9,25 @@ import typer
 import vand_robot
 from vand_envs import load_plugins
 from vand_envs.errors import UsageError, did_you_mean
-from vand_robot.cli.compare import compare_command
 from vand_robot.cli.console import only_json
-from vand_robot.cli.demos import demos
-from vand_robot.cli.deploy import deploy_command
-from vand_robot.cli.evaluate import evaluate_command
+from vand_robot.cli.data.demos import demos
+from vand_robot.cli.data.hub import pull_command, push_command
+from vand_robot.cli.data.record import record_command
+from vand_robot.cli.deployment.deploy import deploy_command
+from vand_robot.cli.deployment.export import export_command
+from vand_robot.cli.deployment.serve import serve_command
 from vand_robot.cli.experiments import experiments
-from vand_robot.cli.export import export_command
-from vand_robot.cli.hub import pull_command, push_command
 from vand_robot.cli.main import INTERRUPTED
 from vand_robot.cli.options import PROGRAM, example
-from vand_robot.cli.quickstart import quickstart_command
-from vand_robot.cli.record import record_command
-from vand_robot.cli.replay import replay_command
-from vand_robot.cli.reproduce import reproduce_command
 from vand_robot.cli.robots import robots
-from vand_robot.cli.serve import serve_command
-from vand_robot.cli.sweep import sweep_command
+from vand_robot.cli.runs.compare import compare_command
+from vand_robot.cli.runs.evaluate import evaluate_command
+from vand_robot.cli.runs.quickstart import quickstart_command
+from vand_robot.cli.runs.replay import replay_command
+from vand_robot.cli.runs.reproduce import reproduce_command
+from vand_robot.cli.runs.sweep import sweep_command
+from vand_robot.cli.runs.train import train_command
 from vand_robot.cli.tasks import tasks_command
-from vand_robot.cli.train import train_command
 
 app = typer.Typer(
     name=PROGRAM,

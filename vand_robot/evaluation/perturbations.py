@@ -1,8 +1,7 @@
 """Perturbations: the disturbances under which a policy is evaluated, with their magnitudes.
 
 Whatever is random in an episode follows from (suite version, task, perturbation, seed): every
-episode has a stream of its own, so it does not depend on how many others there are, nor on their
-order.
+episode has a stream of its own, so it does not depend on how many others there are.
 """
 
 import dataclasses

@@ -67,25 +67,7 @@ def load_target(
     if source.is_file():
         if not expert:
             raise UsageError(f"{source} is no run; a data set is evaluated with --expert")
-        references = references_from_datasets([source])
-        if not references:
-            raise VandError(f"{source}: no successful demonstration to judge by")
-        # the experts drive in a mode of their own, whatever the file's
-        dt, robot = _control_dt_s(source), _robot(source)
-        return EvaluationTarget(
-            partial(ExpertPolicy, dt, robot),
-            _expert_digest(dt, robot),
-            references,
-            dt,
-            PolicyFacts(
-                run=clean_text(f"experts on {source.name}"),
-                path=clean_text(str(source)),
-                expert=True,
-                versions=software_versions(),
-                machine=_machine(CPU),
-                digest=_expert_digest(dt, robot),
-            ),
-        )
+        return _experts_on(source)
     folder = named(source)
     digest = "" if expert else _weights_digest(folder)
     place = str(find_device(device))
@@ -125,6 +107,33 @@ def load_target(
 def _machine(place: str) -> dict[str, str]:
     """What bits depend on; jobs run with one thread of torch each."""
     return {**machine(torch.device(place)), "threads": "1"}
+
+
+def _experts_on(source: Path) -> EvaluationTarget:
+    """The experts of the tasks of a data set.
+
+    Raises:
+        VandError: It holds no successful demonstration.
+    """
+    references = references_from_datasets([source])
+    if not references:
+        raise VandError(f"{source}: no successful demonstration to judge by")
+    # the experts drive in a mode of their own, whatever the file's
+    dt, robot = _control_dt_s(source), _robot(source)
+    return EvaluationTarget(
+        partial(ExpertPolicy, dt, robot),
+        _expert_digest(dt, robot),
+        references,
+        dt,
+        PolicyFacts(
+            run=clean_text(f"experts on {source.name}"),
+            path=clean_text(str(source)),
+            expert=True,
+            versions=software_versions(),
+            machine=_machine(CPU),
+            digest=_expert_digest(dt, robot),
+        ),
+    )
 
 
 def _control_dt_s(file: Path) -> float:

@@ -32,8 +32,8 @@ LOG_INTERVAL = 10
 PolicyScorer = Callable[[RecurrentPolicy], Mapping[str, float]]
 """Rolls a policy out: metrics, of which `"score"` ranks checkpoints, the higher the better."""
 OnUpdate = Callable[[int, Mapping[str, float]], object]
-"""Called with the number of an update and its metrics, by the names in
-`vand_robot.metrics.training_metrics`."""
+"""Called after every update with its number and its metrics, such as `"train/nll"`, after a
+validation with `"valid/nll"` and `"rollouts/score"` too; see `metrics.training_metrics`."""
 
 
 class TrainingInterruptedError(VandError):

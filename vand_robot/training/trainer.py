@@ -100,18 +100,14 @@ def train(
         resume: Go on from `last/`, exactly; `init` is not looked at then.
         force: Replace a run that is there.
         init: Run to begin with the weights of, for fine-tuning; see `take_weights`.
-        score: Validation rollouts of the policy, every `rollouts.interval` updates and after the
-            last; they choose the best checkpoint. Without them the validation loss does.
+        score: Validation rollouts, which choose the best checkpoint; else the loss does.
         scored_tasks: Tasks that `score` rolls out; a note names the others. Empty: not known.
         extras: Free mapping to be stored in the checkpoints; what JSON can hold.
-        console: Where to show progress; None shows nothing.
-        on_update: Called after every update with its number and its metrics, such as
-            `"train/nll"`, after a validation with `"valid/nll"` and `"rollouts/score"` too. What
-            it raises stops the run, which can be resumed from the last validation.
+        console: Where to show progress.
+        on_update: See `OnUpdate`. What it raises stops the run, which can be resumed.
 
     Raises:
-        UsageError: A mistake in the configuration; the folder is taken, or holds another run
-            than the one to be resumed, or a longer one; a device that is not there.
+        UsageError: A mistake in the configuration, a folder that is taken, or no such device.
         TrainingInterruptedError: Ctrl-C; the present update was finished and saved.
         VandError: Unusable data, a full disk, a folder in use, or a loss that is not finite.
     """
@@ -139,7 +135,6 @@ def train(
                 note_unscored(trainer.data.train.groups, scored_tasks, console)
             if not resume:
                 folder.clear()
-            # of a resumed run too: its harmless keys may have changed
             write_bytes(folder.config, f"{CONFIG_HEADER}\n{to_yaml(config)}".encode())
             note_start(folder, config.data, device, from_update=trainer.update)
             run_updates(trainer, folder, score, console, on_update)

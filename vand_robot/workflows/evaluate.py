@@ -57,64 +57,99 @@ def run_evaluation(
     """Evaluate the policy of a run on held-out seeds and write results, figures and a report.
 
     Args:
-        source: Folder of the run, or of a checkpoint; for the experts also a data set. Or an
-            exported policy, `policy.onnx`.
+        source: Folder of a run or checkpoint, or a `policy.onnx`; for the experts also a data set.
         out: Folder for `results.json`, `episodes.csv`, `report.html` and figures as PNG.
         suite: Name of the suite.
         perturbations: In place of the suite's.
         tasks: Task ids; all that the policy was trained on by default.
-        episodes: Of each task under each perturbation, in place of the suite's.
-        processes: Processes, 0 for one per processor; the numbers do not depend on it.
+        episodes: Of each task and perturbation, in place of the suite's.
+        processes: Processes, 0 for one per processor.
         expert: Whether the scripted experts act in place of the policy.
-        replays: Pages to write beside the report, of so many of the worst episodes.
-        device: Where the policy acts: auto, cpu, cuda, cuda:N or mps. The simulations are on the
-            CPU, and few rows at a time are faster there; a large image network is not.
-        first_seed: Seed of the first episode of each task; `VALIDATION_SEED` while settings are
-            still chosen.
+        replays: Pages to write of so many of the worst episodes.
+        device: Where the policy acts: auto, cpu, cuda, cuda:N or mps.
+        first_seed: Seed of the first episode; `VALIDATION_SEED` while settings are chosen.
         resume: Go on with an evaluation that was interrupted.
         force: Replace an evaluation that is there.
-        links: Pages to link from the report: title -> address relative to it.
+        links: Pages to link: title -> address.
         progress: Called with the steps done and all steps.
-        note: Called with a line where the same policy gave other numbers in the evaluation that
-            `force` replaces.
-        target: What is evaluated, where it is not what `source` stands for.
+        note: Called with a line where the replaced evaluation had other numbers.
+        target: The policy, where it is not what `source` stands for.
 
     Raises:
-        UsageError: No such run, an unknown suite, perturbation or task, a number out of range, an
-            evaluation that is there, both `resume` and `force`, or a device that is not there.
-        VandError: A damaged checkpoint, a policy that changed meanwhile, or the disk is full;
-            finished jobs are safe. A replay that cannot be written: everything else is.
+        UsageError: A mistake in the options, or an evaluation is there.
+        VandError: A damaged checkpoint, or a full disk; finished jobs are safe.
     """
-    if resume and force:
-        raise UsageError("resume an evaluation or replace it by force, not both")
-    for name, number in (("processes", processes), ("replays", replays)):
-        if number < 0:
-            raise UsageError(f"{name}: expected 0 or more, got {number}")
-    wanted = find_suite(suite, perturbations, episodes)
-    if target is None and source.suffix == EXPORTED and not expert:
-        target = exported_target(source)
-    target = target or load_target(source, expert=expert, device=device)
+    wanted = _checked(find_suite(suite, perturbations, episodes), processes, replays)
+    target = target or _target(source, expert=expert, device=device)
     jobs = _plan(target, wanted, tasks, first_seed)
     folder = JobFolder(out / JOBS_FOLDER, target.digest, target.references)
-    earlier = EarlierEvaluation.read(out) if force and note is not None else None
+    earlier = EarlierEvaluation.read(out) if force else None
     EvaluationFolder(out).claim(resume=resume, force=force)
-    work = RolloutWork(target.make_policy, target.references)
-    finished = run_cached(jobs, work, folder, Processes(processes or processors()), progress)
-    rollouts = join_jobs(jobs, finished)
-    result = collect(
-        rollouts, control_dt_s=target.control_dt_s, suite=wanted.name, policy=target.facts
-    )
-    curve = source / METRICS_FILE
-    shown = curve if curve.exists() and not expert else None
-    pictures = draw_evaluation(result, rollouts, target, shown)
+    rollouts = _roll_out(target, jobs, folder, processes or processors(), progress)
+    result = _collect(target, rollouts, wanted)
+    pictures = draw_evaluation(result, rollouts, target, _curve(source, expert=expert))
     write_evaluation(result, out, pictures, links or {})
-    if note is not None and earlier is not None:
-        earlier.compare(result, read_rows(out), note)
-    # only now, so that a replay that fails costs nothing but itself; resuming makes it anew
+    _tell(earlier, result, out, note)
     if pages := write_replays(target, result, rollouts, out, replays):
         _write_report(out, result, pictures, links or {}, pages)
     folder.clear()
     return result
+
+
+def _roll_out(
+    target: EvaluationTarget,
+    jobs: Sequence[RolloutJob],
+    folder: JobFolder,
+    processes: int,
+    progress: Callable[[int, int], None] | None,
+) -> list[Rollouts]:
+    """Run the jobs that the folder does not hold yet, and join all by perturbation and task."""
+    work = RolloutWork(target.make_policy, target.references)
+    return join_jobs(jobs, run_cached(jobs, work, folder, Processes(processes), progress))
+
+
+def _collect(
+    target: EvaluationTarget, rollouts: Sequence[Rollouts], suite: Suite
+) -> EvaluationResult:
+    """The result of all rollouts."""
+    dt = target.control_dt_s
+    return collect(rollouts, control_dt_s=dt, suite=suite.name, policy=target.facts)
+
+
+def _tell(
+    earlier: EarlierEvaluation | None,
+    result: EvaluationResult,
+    out: Path,
+    note: Callable[[str], object] | None,
+) -> None:
+    """Say where the same policy gave other numbers in the evaluation that was replaced."""
+    if note is not None and earlier is not None:
+        earlier.compare(result, read_rows(out), note)
+
+
+def _target(source: Path, *, expert: bool, device: str) -> EvaluationTarget:
+    """What a path stands for: an exported policy, a run, or the experts."""
+    if source.suffix == EXPORTED and not expert:
+        return exported_target(source)
+    return load_target(source, expert=expert, device=device)
+
+
+def _curve(source: Path, *, expert: bool) -> Path | None:
+    """The metrics of the run's training, if there are any to be drawn."""
+    curve = source / METRICS_FILE
+    return curve if curve.exists() and not expert else None
+
+
+def _checked(suite: Suite, processes: int, replays: int) -> Suite:
+    """The suite, once the numbers are checked.
+
+    Raises:
+        UsageError: A number is negative.
+    """
+    for name, number in (("processes", processes), ("replays", replays)):
+        if number < 0:
+            raise UsageError(f"{name}: expected 0 or more, got {number}")
+    return suite
 
 
 def _plan(
@@ -161,7 +196,10 @@ def write_replays(
     out: Path,
     limit: int,
 ) -> dict[EpisodeKey, str]:
-    """Write 3-D pages of the worst episodes: episode -> file name."""
+    """Write 3-D pages of the worst episodes: episode -> file name.
+
+    After all numbers, so that a page that fails costs nothing but itself; resuming makes it anew.
+    """
     from vand_robot.viewer.replay import (  # noqa: PLC0415  (loads the viewers)
         job_motion,
         write_motion,

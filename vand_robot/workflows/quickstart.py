@@ -1,7 +1,7 @@
 """Quickstart: record, train, evaluate and replay, end to end, on both kinds of task."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
@@ -81,9 +81,6 @@ def quickstart(
         console: Where to say what is done; nowhere by default.
         progress_bar: Shows how a step gets on; nothing does by default.
 
-    Returns:
-        The content of `results.json`.
-
     Raises:
         UsageError: The folder exists, there is nothing to resume, or both `resume` and `force`.
         VandError: Something failed; the line says what.
@@ -101,34 +98,41 @@ def quickstart(
     with _step(console, 1, f"recording {demonstrations} demonstrations of each task"):
         _record(demos, demonstrations, robot, progress_bar)
     with _step(console, 2, "training one policy on both tasks"):
-        run_training(
-            find_config("quickstart"),
-            settings,
-            run,
-            resume=(run / LAST).exists(),
-            force=run.exists() and not (run / LAST).exists(),
-            console=console,
-        )
+        begun = (run / LAST).exists()
+        force_run = run.exists() and not begun
+        config = find_config("quickstart")
+        run_training(config, settings, run, resume=begun, force=force_run, console=console)
     videos = VIDEOS if drawable else {}
-    evaluated = (out / RESULTS_FILE).exists()
     with (
         _step(console, 3, f"evaluating {episodes} held-out episodes of each task"),
         progress_bar("evaluating") as progress,
     ):
-        results = run_evaluation(
-            run,
-            out,
-            episodes=episodes,
-            processes=0,
-            resume=not evaluated,
-            force=evaluated,
-            links={**PAGES, **videos},
-            progress=progress,
-        )
+        results = _evaluate(run, out, episodes, {**PAGES, **videos}, progress)
     with _step(console, 4, "writing replays"):
         _write_replays(run, out, replay_s, videos.values())
     console.print(f"done in {time.monotonic() - began:.0f} s: {out / REPORT_FILE}")
     return results
+
+
+def _evaluate(
+    run: Path,
+    out: Path,
+    episodes: int,
+    links: Mapping[str, str],
+    progress: Callable[[int, int], None],
+) -> EvaluationResult:
+    """Evaluate the policy; an evaluation that was finished is made anew, for its links."""
+    evaluated = (out / RESULTS_FILE).exists()
+    return run_evaluation(
+        run,
+        out,
+        episodes=episodes,
+        processes=0,
+        resume=not evaluated,
+        force=evaluated,
+        links=links,
+        progress=progress,
+    )
 
 
 def _write_replays(run: Path, out: Path, seconds: float, videos: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 One shared object, without torch or Python in it: it takes pointers to float32. On x86-64 it holds
 its code twice, for AVX-512 and for AVX2 with FMA, and `library` chooses by the processor.
 
-This module needs the standard library alone, for `hatch_build.py` loads it by its path.
+This module needs the standard library alone, for `hatch_hook.py` loads it by its path.
 """
 
 from __future__ import annotations

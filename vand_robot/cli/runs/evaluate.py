@@ -116,21 +116,14 @@ def evaluate_command(
     json: Json = False,
 ) -> None:
     """Roll a policy out on held-out seeds and write results, figures and a report."""
-    _require_one(source, server, policy)
-    places = _places(source, expert=expert, device=device, env=env, out=out)
     others = {"server": server, "policy": policy, "mapping": mapping, "references": references}
-    common: dict[str, Any] = {"processes": processes, "resume": resume, "force": force}
-    wanted = [*names(tasks), *(task or [])]
-    if env:
-        words = {"env_arg": env_arg or [], "python": python, "success": success}
-        run = partial(_foreign, places, env, words, wanted, episodes or 50)
-    else:
-        common |= {"suite": suite, "perturbations": names(perturbations), "tasks": wanted}
-        common |= {"episodes": episodes, "expert": expert, "replays": replays}
-        run = partial(_ours, places, others)
+    places = _places(source, server, policy, expert=expert, device=device, env=env, out=out)
+    words = {"env_arg": env_arg or [], "python": python, "success": success}
+    ours = {"suite": suite, "perturbations": perturbations, "expert": expert, "replays": replays}
+    common = {"episodes": episodes, "processes": processes, "resume": resume, "force": force}
+    run = partial(_foreign, places, env, words) if env else partial(_ours, places, others, ours)
     try:
-        with console.progress_bar("evaluating") as progress:
-            result = run(progress=progress, **common)
+        result = run([*names(tasks), *(task or [])], **common)
     except KeyboardInterrupt:
         console.err.print(_interrupted(places.out, resuming(context)))
         raise SystemExit(INTERRUPTED) from None
@@ -156,8 +149,16 @@ def _require_one(source: Path | None, server: str, policy: str) -> None:
 
 
 def _places(
-    source: Path | None, *, expert: bool, device: str, env: str, out: Path | None
+    source: Path | None,
+    server: str,
+    policy: str,
+    *,
+    expert: bool,
+    device: str,
+    env: str,
+    out: Path | None,
 ) -> _Places:
+    _require_one(source, server, policy)
     from vand_robot.workflows.evaluate import (  # noqa: PLC0415  (torch takes a second)
         evaluation_folder,
     )
@@ -182,20 +183,31 @@ def _target(places: _Places, others: dict[str, Any]) -> "EvaluationTarget | None
     return None
 
 
-def _ours(places: _Places, others: dict[str, Any], **options: Any) -> "EvaluationResult":
+def _ours(
+    places: _Places,
+    others: dict[str, Any],
+    ours: dict[str, Any],
+    tasks: list[str],
+    **options: Any,
+) -> "EvaluationResult":
     """Evaluate on our tasks."""
     from vand_robot.workflows.evaluate import run_evaluation  # noqa: PLC0415
 
-    target = None if options["expert"] else _target(places, others)
+    target = None if ours["expert"] else _target(places, others)
     source = places.source or Path()
-    return run_evaluation(
-        source,
-        places.out,
-        device=places.device,
-        target=target,
-        note=console.err.print,
-        **options,
-    )
+    ours = {**ours, "perturbations": names(ours["perturbations"])}
+    with console.progress_bar("evaluating") as progress:
+        return run_evaluation(
+            source,
+            places.out,
+            tasks=tasks,
+            device=places.device,
+            target=target,
+            note=console.err.print,
+            progress=progress,
+            **ours,
+            **options,
+        )
 
 
 def _foreign(
@@ -203,7 +215,7 @@ def _foreign(
     env: str,
     words: dict[str, Any],
     tasks: list[str],
-    episodes: int,
+    episodes: int | None,
     **options: Any,
 ) -> "EvaluationResult":
     """Evaluate in an environment of others."""
@@ -220,7 +232,10 @@ def _foreign(
     arguments = env_arguments(words["env_arg"])
     task = ForeignTask(env, arguments, words["python"], words["success"], told)
     target = foreign_target(places.source, places.device)
-    return run_foreign_evaluation(target, task, places.out, episodes=episodes, **options)
+    with console.progress_bar("evaluating") as progress:
+        return run_foreign_evaluation(
+            target, task, places.out, episodes=episodes or 50, progress=progress, **options
+        )
 
 
 def _print(result: "EvaluationResult", folder: Path, *, as_json: bool) -> None:

@@ -50,10 +50,7 @@ def deploy_command(
     from vand_robot.runtime.command import deploy  # noqa: PLC0415
 
     late: Any = on_late
-    data_set = record is not None and record.suffix in (".hdf5", ".h5")
-    kept = record.with_suffix(".npz") if record is not None and data_set else record
-    if record is not None and data_set and record.exists():
-        raise UsageError(f"{record} exists")
+    kept, data_set = _recording(record)
     report = deploy(
         load_actor(source),
         driver,
@@ -66,14 +63,27 @@ def deploy_command(
         slew_per_s=slew,
         record=kept,
     )
-    if record is not None and kept is not None and data_set and kept.exists():
-        _import(kept, record)
+    if kept is not None and data_set is not None and kept.exists():
+        _import(kept, data_set)
     if json:
         console.print_json(report.to_json())
     if report.failed:
         raise VandError(report.line())
     if not json:
         console.out.print(report.line())
+
+
+def _recording(record: Path | None) -> tuple[Path | None, Path | None]:
+    """The file that is recorded to, and the data set that it becomes; None: neither.
+
+    Raises:
+        UsageError: The data set exists.
+    """
+    if record is None or record.suffix not in (".hdf5", ".h5"):
+        return record, None
+    if record.exists():
+        raise UsageError(f"{record} exists")
+    return record.with_suffix(".npz"), record
 
 
 def _import(kept: Path, out: Path) -> None:

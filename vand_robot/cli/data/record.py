@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -26,9 +27,7 @@ from vand_envs.errors import UsageError
 from vand_envs.robot import DEFAULT_ROBOT, RobotSpec, require_offered
 from vand_envs.world import World
 from vand_robot.cli import console
-from vand_robot.cli.main import INTERRUPTED
-from vand_robot.cli.options import Force, Images, ImageSize, Json, Robot, names, resuming
-from vand_robot.cli.record_env import (
+from vand_robot.cli.data.record_env import (
     Env,
     EnvArgs,
     EnvPolicy,
@@ -37,6 +36,8 @@ from vand_robot.cli.record_env import (
     Python,
     StopAtSuccess,
 )
+from vand_robot.cli.main import INTERRUPTED
+from vand_robot.cli.options import Force, Images, ImageSize, Json, Robot, names, resuming
 from vand_robot.config.robots import find_robot
 
 ALL = "all"
@@ -122,42 +123,127 @@ def record_command(
     json: Json = False,
 ) -> None:
     """Record demonstrations into a data set, by an expert, by hand, or of any environment."""
-    wanted = EnvRequest(env, policy, env_arg or (), python, stop_at_success, instruction)
-    if env is not None:
-        hand = device if device != EXPERT else ""
-        wanted.require_alone(tasks=tasks, device=hand, images=images, disturb=disturb, speed=speed)
-        report = wanted.record(
-            out,
-            episodes=episodes,
-            session=session,
-            rate=rate,
-            keep_failures=keep_failures,
-            resume=resume,
-            force=force,
+    for what, report in RecordRequest(**context.params).record():
+        _print_report(context, report, what, device, as_json=json)
+
+
+@dataclass(frozen=True)
+class RecordRequest:
+    """What `record` was asked for: its options, by their names."""
+
+    out: Path
+    tasks: Sequence[str] | None
+    device: str
+    episodes: int
+    session: int
+    disturb: float | None
+    keep_failures: bool
+    action_mode: str
+    rate: float | None
+    robot: str
+    states: bool
+    images: str
+    image_size: str
+    speed: float | None
+    host: str | None
+    port: int | None
+    mapping: Path | None
+    env: str | None
+    policy: str | None
+    env_arg: Sequence[str] | None
+    python: Path | None
+    stop_at_success: bool
+    instruction: str | None
+    resume: bool
+    force: bool
+    json: bool
+
+    def record(self) -> Iterator[tuple[str, SessionReport]]:
+        """Record; yield each task, or the environment, with what was recorded of it.
+
+        Raises:
+            UsageError: Options that do not belong together, or an unknown name.
+        """
+        if self.env is None:
+            yield from self._tasks()
+        else:
+            yield self.env, self._environment()
+
+    @property
+    def _of_env(self) -> EnvRequest:
+        return EnvRequest(
+            self.env,
+            self.policy,
+            self.env_arg or (),
+            self.python,
+            self.stop_at_success,
+            self.instruction,
         )
-        _print_report(context, report, env, device, as_json=json)
-        return
-    _check_device(device, disturb=disturb, speed=speed, host=host, port=port, mapping=mapping)
-    reports = record_tasks(
-        _task_ids(tasks or (), find_robot(robot)),
-        out,
-        _driver(device, disturb, speed, host=host, port=port, mapping=mapping),
-        RecordingOptions(
-            session=session,
-            keep_failures=keep_failures,
-            action_mode=to_action_mode(action_mode),
-            control_dt_s=0.1 if rate is None else 1 / rate,
-            states=states,
-            robot=find_robot(robot),
-            cameras=parse_image_sizes(images, image_size),
-        ),
-        episodes=episodes,
-        resume=resume,
-        overwrite=force,
-        show=_progress if device == EXPERT else None,
-    )
-    for task, report in reports:
-        _print_report(context, report, task, device, as_json=json)
+
+    def _environment(self) -> SessionReport:
+        """Record an environment of Gymnasium."""
+        hand = self.device if self.device != EXPERT else ""
+        wanted = self._of_env
+        wanted.require_alone(
+            tasks=self.tasks,
+            device=hand,
+            images=self.images,
+            disturb=self.disturb,
+            speed=self.speed,
+        )
+        return wanted.record(
+            self.out,
+            episodes=self.episodes,
+            session=self.session,
+            rate=self.rate,
+            keep_failures=self.keep_failures,
+            resume=self.resume,
+            force=self.force,
+        )
+
+    def _tasks(self) -> Iterator[tuple[str, SessionReport]]:
+        """Record tasks of ours, by an expert or by hand."""
+        self._of_env.require_alone()  # its construction has checked that nothing is for --env
+        given = {name: getattr(self, name) for name in ("speed", "host", "port", "mapping")}
+        _check_device(self.device, disturb=self.disturb, **given)
+        robot = find_robot(self.robot)
+        yield from record_tasks(
+            _task_ids(self.tasks or (), robot),
+            self.out,
+            self._driver(),
+            RecordingOptions(
+                session=self.session,
+                keep_failures=self.keep_failures,
+                action_mode=to_action_mode(self.action_mode),
+                control_dt_s=0.1 if self.rate is None else 1 / self.rate,
+                states=self.states,
+                robot=robot,
+                cameras=parse_image_sizes(self.images, self.image_size),
+            ),
+            episodes=self.episodes,
+            resume=self.resume,
+            overwrite=self.force,
+            show=_progress if self.device == EXPERT else None,
+        )
+
+    def _driver(self) -> ExpertOptions | TeleopOptions:
+        """Who demonstrates, with the options that are given."""
+        if self.device == EXPERT:
+            scale = Disturbance().scale if self.disturb is None else self.disturb
+            return ExpertOptions(disturbance=Disturbance(scale=scale) if scale else None)
+
+        def connect(world: World) -> TeleopDevice:
+            options = DeviceOptions(
+                world,
+                host=self.host or LOOPBACK,
+                port=self.port or 0,
+                mapping=self.mapping,
+                announce=console.err.print,
+            )
+            return open_device(self.device, options)
+
+        speed = 1.0 if self.speed is None else self.speed
+        return TeleopOptions(device=self.device, connect=connect, speed_limit=speed)
 
 
 def _print_report(
@@ -171,35 +257,6 @@ def _print_report(
     if report.interrupted:
         console.err.print(f"to go on: {resuming(context)}")
         raise SystemExit(INTERRUPTED)
-
-
-def _driver(
-    device: str,
-    disturb: float | None,
-    speed: float | None,
-    *,
-    host: str | None,
-    port: int | None,
-    mapping: Path | None,
-) -> ExpertOptions | TeleopOptions:
-    """Who demonstrates, with the options that are given."""
-    if device == EXPERT:
-        scale = Disturbance().scale if disturb is None else disturb
-        return ExpertOptions(disturbance=Disturbance(scale=scale) if scale else None)
-
-    def connect(world: World) -> TeleopDevice:
-        options = DeviceOptions(
-            world,
-            host=host or LOOPBACK,
-            port=port or 0,
-            mapping=mapping,
-            announce=console.err.print,
-        )
-        return open_device(device, options)
-
-    return TeleopOptions(
-        device=device, connect=connect, speed_limit=1.0 if speed is None else speed
-    )
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Commands on runs: training, evaluation, comparison, replay."""
