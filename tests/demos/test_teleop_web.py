@@ -85,6 +85,7 @@ def on_screen(point):
     return offset @ right / (offset @ ahead), offset @ np.cross(right, ahead) / (offset @ ahead)
 
 
+@pytest.mark.slow
 def test_an_episode_recorded_in_the_browser_trains(chromium, tmp_path):
     out = tmp_path / "set.hdf5"
     with session(out, "--episodes", "2") as (process, address):
@@ -193,7 +194,7 @@ def test_a_closed_tab_stops_the_robot_and_ctrl_c_keeps_what_was_saved(chromium, 
         process.send_signal(signal.SIGINT)
         said, complaints = process.communicate(timeout=90)
         assert process.returncode == 130
-        assert re.search(r"1 episodes of .*; 1 episodes in all \(interrupted\)", said)
+        assert re.search(r"1 episodes of .*; 1 episodes in all \(interrupted\)", said), complaints
         (line,) = complaints.splitlines()
         assert line.startswith("to go on: vand-robot record stow-cube --device web")
         page.close()

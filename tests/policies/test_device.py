@@ -21,8 +21,9 @@ from vand_robot.nn.kernel import gpu_scan
 from vand_robot.policies import device as module
 from vand_robot.policies.checkpoint import load_checkpoint
 from vand_robot.policies.device import choose_device, find_device
+from vand_robot.training.loop import TrainingInterruptedError
 from vand_robot.training.threads import torch_settings
-from vand_robot.training.trainer import TrainingInterruptedError, _new_trainer, train
+from vand_robot.training.trainer import _new_trainer, train
 
 GPU = torch.cuda.is_available()
 needs_gpu = pytest.mark.skipif(not GPU, reason="there is no GPU")

@@ -25,7 +25,8 @@ from vand_robot.policies import encoders
 from vand_robot.policies.checkpoint import load_checkpoint, load_policy
 from vand_robot.policies.encoders import ImageEncoder, SpatialSoftArgmax, shift
 from vand_robot.policies.recurrent import RecurrentPolicy
-from vand_robot.training.trainer import TrainingInterruptedError, train
+from vand_robot.training.loop import TrainingInterruptedError
+from vand_robot.training.trainer import train
 
 SPEC = PolicySpec(
     "vander", "ee_twist", 10, 0.1, TASKS, {"id": 1}, {"head_rgb": (10, 12), "wrist_rgb": (8, 8)}

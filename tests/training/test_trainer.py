@@ -32,9 +32,10 @@ from vand_robot.config.schema import OptimizerConfig
 from vand_robot.nn import Vand
 from vand_robot.policies.checkpoint import load_checkpoint, load_policy
 from vand_robot.policies.recurrent import RecurrentPolicy
+from vand_robot.training.loop import TrainingInterruptedError
 from vand_robot.training.optim import learning_rate
 from vand_robot.training.threads import fastest_threads
-from vand_robot.training.trainer import TrainingInterruptedError, train
+from vand_robot.training.trainer import train
 
 VARIANTS = {
     "plain": (),

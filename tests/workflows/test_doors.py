@@ -31,7 +31,15 @@ def run(sound, tmp_path):
     return shutil.copytree(sound.run, tmp_path / "run")
 
 
-SAMPLE = {"checkpoint": 98, "run": 29, "results": 9, "yaml": 63, "lerobot": 11, "minari": 46}
+SAMPLE = {
+    "checkpoint": 98,
+    "run": 29,
+    "results": 9,
+    "yaml": 63,
+    "lerobot": 11,
+    "minari": 46,
+    "imported": 7,
+}
 
 
 @pytest.mark.parametrize("kind", COUNTS)

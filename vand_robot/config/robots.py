@@ -13,7 +13,6 @@ from vand_envs.errors import UsageError
 from vand_envs.robot import RobotSpec, get_robot, known_robots
 from vand_envs.robots.reading import INTERNAL, from_mapping, to_mapping
 from vand_envs.robots.records import robot_of_file
-from vand_robot.config.loading import read_yaml
 
 YAML = (".yaml", ".yml")
 """Endings of files; anything else is a name."""
@@ -31,6 +30,8 @@ def find_robot(name: str) -> RobotSpec:
     """
     if not name.endswith(YAML):
         return get_robot(name)
+    from vand_robot.config.loading import read_yaml  # noqa: PLC0415  (loads torch)
+
     path = Path(name)
     if not path.exists():
         raise UsageError(f"no robot file {path}; known robots: {', '.join(known_robots())}")

@@ -82,10 +82,10 @@ def load_target(
             )
         raise VandError(f"{source}: {why}")
     dt = checkpoint.policy.spec.control_dt_s
-    robot = get_robot(checkpoint.policy.spec.robot)
     name = clean_text(run_folder(folder).name)
     make_policy: PolicyMaker
     if expert:
+        robot = get_robot(checkpoint.policy.spec.robot)
         name, make_policy = f"experts on {name}", partial(ExpertPolicy, dt, robot)
         digest = _expert_digest(dt, robot)
     else:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from vand_demos.system.files import read_regular
 from vand_envs import OBSERVATION_KEYS, TaskBatch, get_task, task_ids
 from vand_envs.cameras import IMAGE_CAMERAS
-from vand_envs.errors import VandError, unknown_name
+from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_envs.robot import DEFAULT_ROBOT, get_robot
 from vand_robot.config import validation
 from vand_robot.config.yaml_core import parse_yaml
@@ -163,4 +163,7 @@ def read_mapping(path: Path | None) -> PolicyMapping:
         content = parse_yaml(read_regular(path).decode("utf-8", "replace"))
     except (yaml.YAMLError, ValueError) as error:
         raise VandError(f"{path}: expected YAML: {' '.join(str(error).split())[:200]}") from None
-    return validation.build(PolicyMapping, content or {}, f"{path}: ")
+    try:
+        return validation.build(PolicyMapping, content or {})
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None

@@ -21,12 +21,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
 import viser
 import websockets.asyncio.server
+from viser.infra import _infra
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -131,8 +132,20 @@ def web_server(
     try:
         yield WebServer(server, host, gate.token)
     finally:
-        with _silence():  # it announces its end
-            server.stop()
+        with contextlib.suppress(RuntimeError):  # its loop has ended
+            server.get_event_loop().call_soon_threadsafe(gate.hang_up)
+        # viser waits for a second for browsers that hang, and announces its end then
+        _infra.rich = _Mute()
+        stopping = Thread(target=server.stop, daemon=True)
+        stopping.start()
+        stopping.join(CLOSE_TIMEOUT_S)
+
+
+class _Mute:
+    """In place of viser's way to print."""
+
+    def print(self, *words: object) -> None:
+        """Print nothing."""
 
 
 def _silence() -> contextlib.redirect_stdout[io.StringIO]:
@@ -156,6 +169,12 @@ class _Gate:
         self.server: viser.ViserServer | None = None
         self.used = False
         self._connections: Counter[str] = Counter()  # of each page
+        self._open: set[ServerConnection] = set()
+
+    def hang_up(self) -> None:
+        """End all connections without waiting for the browsers' answers; on the server's thread."""
+        for connection in self._open:
+            connection.transport.abort()
 
     def serve(self, handler: Any, host: str, port: int, **options: Any) -> Any:
         """Take the place of `websockets.asyncio.server.serve`."""
@@ -219,6 +238,7 @@ class _Gate:
             return
         page = address.page
         self._connections[page] += 1
+        self._open.add(connection)
         try:
             if address.channel:
                 await self._channels[address.channel](connection, page)
@@ -226,6 +246,7 @@ class _Gate:
                 messages = PageMessages(lambda: self.server, lambda: self._drives(page))
                 await handler(_Guarded(connection, messages))
         finally:
+            self._open.discard(connection)
             self._connections[page] -= 1
             if not self._connections[page]:
                 del self._connections[page]
