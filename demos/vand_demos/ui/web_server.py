@@ -135,7 +135,7 @@ def web_server(
         with contextlib.suppress(RuntimeError):  # its loop has ended
             server.get_event_loop().call_soon_threadsafe(gate.hang_up)
         # viser waits for a second for browsers that hang, and announces its end then
-        _infra.rich = _Mute()
+        _infra.rich = _Mute()  # type: ignore[attr-defined]  # what it has imported
         stopping = Thread(target=server.stop, daemon=True)
         stopping.start()
         stopping.join(CLOSE_TIMEOUT_S)

@@ -16,7 +16,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 NATIVE = "vand_robot/nn/kernel/native"
 
 
-class NativeBuildHook(BuildHookInterface[Any]):
+class NativeBuildHook(BuildHookInterface[Any]):  # type: ignore[misc]  # no types are at hand
     """Puts the shared object into wheels, and beside its sources for an editable installation."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
