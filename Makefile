@@ -44,7 +44,7 @@ slow: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 kills: $(READY)
-	$(BIN)/python -m pytest -m slow -k killed tests/demos/test_recorder.py tests/demos/test_teleop.py
+	$(BIN)/python -m pytest -m slow -k killed tests/demos/storage/test_recorder.py tests/demos/teleop/test_teleop.py
 
 PEERS := .venv-peers
 
@@ -57,7 +57,7 @@ test-peers: $(READY)
 	work=$$(mktemp -d) && $(BIN)/python -m tests.peers $(PEERS) $$work; code=$$?; rm -rf $$work; exit $$code
 
 faults: $(READY)
-	$(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal tests/demos/test_fault_corpus.py
+	$(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal tests/demos/storage/test_fault_corpus.py
 	$(BIN)/python -m tests.faults
 
 check: $(READY)

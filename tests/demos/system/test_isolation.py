@@ -42,7 +42,7 @@ def hoard():
 
 
 def test_items_come_through_with_arguments():
-    assert list(run_apart("tests.demos.test_isolation:count", ["3"])) == [0, 1, 2]
+    assert list(run_apart("tests.demos.system.test_isolation:count", ["3"])) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_items_come_through_with_arguments():
 )
 def test_each_end_has_its_line_and_what_came_before_is_kept(function, kind, words):
     patience_s = 2.0 if function == "hang" else 60.0
-    items = run_apart(f"tests.demos.test_isolation:{function}", [], patience_s=patience_s)
+    items = run_apart(f"tests.demos.system.test_isolation:{function}", [], patience_s=patience_s)
     assert next(items) == "first"
     with pytest.raises(kind, match=words):
         next(items)
@@ -68,9 +68,9 @@ def test_a_process_that_cannot_begin_says_nothing_of_what_it_was_to_read():
 
 
 def test_memory_is_limited():
-    assert list(run_apart("tests.demos.test_isolation:hoard", [])) == [1 << 30]
+    assert list(run_apart("tests.demos.system.test_isolation:hoard", [])) == [1 << 30]
     with pytest.raises(VandError, match="memory"):
-        list(run_apart("tests.demos.test_isolation:hoard", [], memory_bytes=1 << 28))
+        list(run_apart("tests.demos.system.test_isolation:hoard", [], memory_bytes=1 << 28))
 
 
 def test_a_guarded_data_set_opens_and_one_that_hangs_is_refused(demos, tmp_path, monkeypatch):
@@ -95,7 +95,7 @@ def say_who():
 def test_the_other_process_dies_with_the_one_that_began_it(number):
     script = (
         "from vand_demos.system.isolation import run_apart;"
-        "[print(pid, flush=True) for pid in run_apart('tests.demos.test_isolation:say_who', [])]"
+        "[print(pid, flush=True) for pid in run_apart('tests.demos.system.test_isolation:say_who', [])]"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as one:
         other = int(one.stdout.readline())
@@ -113,7 +113,7 @@ def _lives(pid):
 
 
 def test_ctrl_c_in_the_terminal_is_not_a_fault_of_what_is_read():
-    items = run_apart("tests.demos.test_isolation:say_who", [], patience_s=3.0)
+    items = run_apart("tests.demos.system.test_isolation:say_who", [], patience_s=3.0)
     pid = next(items)
     assert os.getpgid(pid) != os.getpgid(0)
     items.close()
