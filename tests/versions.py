@@ -21,7 +21,12 @@ ENDS = {"oldest": "lowest-direct", "newest": "highest"}
 """End of the bounds -> how uv resolves."""
 
 EXTRAS = ("lerobot", "minari", "dev")
-TESTS = ("tests/config", "tests/metrics", "tests/demos/storage/test_dataset.py", "tests/nn/test_layers.py")
+TESTS = (
+    "tests/config",
+    "tests/metrics",
+    "tests/demos/storage/test_dataset.py",
+    "tests/nn/test_layers.py",
+)
 """Tests that are run: a few of each package, in about a minute."""
 
 SHOWN = ("torch", "numpy", "scipy", "mujoco", "h5py", "gymnasium", "typer", "matplotlib")

@@ -80,6 +80,7 @@ def vand(folder, *words, plugin="mine", code=0):
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_plugins_task_is_recorded_trained_with_its_regularizer_and_evaluated(folder):
     vand(folder, "record", "polish", "--episodes", "4", "--out", "polish.hdf5")
     small = ("policy.hidden_size=8", "batch_size=2", "rollouts.interval=0", "rollouts.episodes=1")

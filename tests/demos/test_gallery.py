@@ -19,6 +19,7 @@ def test_every_moment_shown_has_a_name_of_its_own(task_id):
     assert names[0] == {"knock-3": "knock 1", "wipe": "0.0 s"}[task_id]
 
 
+@pytest.mark.slow
 def test_pictures_have_their_size_and_show_something():
     world, strip = draw_workshop(), draw_task("press-caba")
     assert world.shape == (OVERVIEW[1], OVERVIEW[0], 3)

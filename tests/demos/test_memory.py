@@ -163,8 +163,9 @@ ALIASES = (
         keys=("base_pose", "ee_pos", "ee_rot", "drawer_pos"),
     ),
 )
-SLOW = {("wipe",), ("stir",)}
-"""Tasks whose circles are counted as those of wipe-4 are, which is always examined."""
+SLOW = {("press-caba",), ("press-abac", "press-caba"), ("patrol",), ("wipe-4",), ("stow-cube",)}
+SLOW |= {("wipe", "wipe-4"), ("drawer-stow",), ("wipe",)}
+"""Tasks that `make slow` examines; always: a press, a wait, circles."""
 
 every_alias = pytest.mark.parametrize(
     "alias",

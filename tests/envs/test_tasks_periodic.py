@@ -147,6 +147,7 @@ def test_figures_of_eight_with_a_loop_left_out_or_without_one_fail_the_score():
             assert not score_periodic(signal, 0.1, reference, valid=valid).success
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task_id", "script"), [("wipe", wipe), ("stir", stir), ("patrol", patrol)]
 )

@@ -33,6 +33,7 @@ def test_a_run_on_the_same_machine_is_repeated_to_the_last_bit(command, copy, tm
     assert json.loads(out)["updates"] == len((copy / "metrics.jsonl").read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_what_differs_is_said_with_its_size_and_the_likely_reason(command, copy, demos, tmp_path):
     lines = (copy / "metrics.jsonl").read_text().splitlines()
     first = json.loads(lines[0])
@@ -51,6 +52,7 @@ def test_what_differs_is_said_with_its_size_and_the_likely_reason(command, copy,
     assert "threads differs ('7'; '1')" in reason
 
 
+@pytest.mark.slow
 def test_other_weights_are_found(run, demos, tmp_path):
     other = tmp_path / "other"
     run_training(find_config("quickstart"), [f"data=[{demos}]", *TINY, "seed=7"], other)

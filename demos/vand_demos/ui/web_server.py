@@ -25,9 +25,9 @@ from threading import Lock, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
+import rich
 import viser
 import websockets.asyncio.server
-from viser.infra import _infra
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -135,17 +135,14 @@ def web_server(
         with contextlib.suppress(RuntimeError):  # its loop has ended
             server.get_event_loop().call_soon_threadsafe(gate.hang_up)
         # viser waits for a second for browsers that hang, and announces its end then
-        _infra.rich = _Mute()  # type: ignore[attr-defined]  # what it has imported
+        rich.print = _say_nothing
         stopping = Thread(target=server.stop, daemon=True)
         stopping.start()
         stopping.join(CLOSE_TIMEOUT_S)
 
 
-class _Mute:
-    """In place of viser's way to print."""
-
-    def print(self, *words: object) -> None:
-        """Print nothing."""
+def _say_nothing(*words: object, **options: object) -> None:
+    """In place of `rich.print`, by which viser speaks whenever it has stopped; we use consoles."""
 
 
 def _silence() -> contextlib.redirect_stdout[io.StringIO]:

@@ -95,7 +95,8 @@ def say_who():
 def test_the_other_process_dies_with_the_one_that_began_it(number):
     script = (
         "from vand_demos.system.isolation import run_apart;"
-        "[print(pid, flush=True) for pid in run_apart('tests.demos.system.test_isolation:say_who', [])]"
+        "where = 'tests.demos.system.test_isolation:say_who';"
+        "[print(pid, flush=True) for pid in run_apart(where, [])]"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as one:
         other = int(one.stdout.readline())
