@@ -1,5 +1,7 @@
 """What several test modules need: small real recordings, and a run trained on them."""
 
+import signal
+
 import pytest
 import torch
 
@@ -11,6 +13,15 @@ from vand_robot.export.onnx import export_policy
 from vand_robot.workflows.train import run_training
 
 torch.set_num_threads(1)  # tests run side by side
+
+# started in the background, a suite and all that it starts would ignore what tests send
+for _number, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGTERM, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 TINY = ["updates=4", "batch_size=4", "policy.hidden_size=16", "policy.encoder.sizes=[16]"]
 TINY += ["validation_interval=2", "rollouts.interval=0", "rollouts.episodes=2", "threads=1"]
