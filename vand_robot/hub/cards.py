@@ -1,7 +1,6 @@
 """Cards: the README of a repository on the Hub, with the facts that a reader asks for first."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # it ships no type information
@@ -156,8 +155,3 @@ def _plain(text: str) -> str:
     line = " ".join(text.split())
     escaped = line.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
     return escaped.replace("[", "\\[").replace("`", "'")
-
-
-def read_text(file: Path) -> str:
-    """The text of a file of a run."""
-    return file.read_text("utf-8", errors="replace")

@@ -15,10 +15,10 @@ from typing import Any
 
 from vand_demos.storage.guard import require_readable
 from vand_demos.storage.reader import DemoDataset
-from vand_demos.system.files import replacing_folder
+from vand_demos.system.files import read_regular, replacing_folder
 from vand_demos.system.limits import require_room
 from vand_envs.errors import UsageError, VandError
-from vand_robot.hub.cards import data_card, model_card, read_text
+from vand_robot.hub.cards import data_card, model_card
 from vand_robot.layout import (
     BEST,
     CONFIG_FILE,
@@ -150,7 +150,9 @@ def _card(source: Path, repo: str, license_name: str) -> str:
     run, results = RunFolder(source), EvaluationFolder(source / EVALUATION).results
     result = EvaluationResult.read(results) if results.exists() else None
     spec = load_checkpoint(source).policy.spec
-    return model_card(repo, spec, read_text(run.config), result, license_name)
+    return model_card(
+        repo, spec, read_regular(run.config).decode("utf-8", "replace"), result, license_name
+    )
 
 
 def _files(run: Path) -> dict[str, Path]:

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 
 from vand_robot.metrics.statistics import (
+    LEAST_SEEDS,
     Improvement,
     PairedComparison,
     bootstrap_interval,
     interquartile_mean,
 )
-
-LEAST_SEEDS = 3
-"""Training seeds from which on there is an interval: fewer do not say how much seeds differ."""
 
 
 @dataclass(frozen=True)

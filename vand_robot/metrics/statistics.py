@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from vand_envs.typing import FloatArray
 
+LEAST_SEEDS = 3
+"""Training seeds from which on there is an interval: fewer do not say how much seeds differ."""
+
 
 @dataclass(frozen=True)
 class SuccessRate:
@@ -163,7 +166,7 @@ def probability_of_improvement(
     if not groups or any(not len(a) or not len(b) for a, b in groups):
         raise ValueError("a probability of improvement needs a value of both in every stratum")
     probability = float(np.mean([_share_above(a, b) for a, b in groups]))
-    if min(min(len(a), len(b)) for a, b in groups) < _LEAST_RUNS:
+    if min(min(len(a), len(b)) for a, b in groups) < LEAST_SEEDS:
         return Improvement(probability, None)
     rng = np.random.default_rng(seed)
     drawn = np.mean(
@@ -178,9 +181,6 @@ def probability_of_improvement(
     )  # (resamples,)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Improvement(probability, (float(low), float(high)))
-
-
-_LEAST_RUNS = 3
 
 
 def _share_above(a: FloatArray, b: FloatArray) -> FloatArray:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vand_demos.system.files import disk_errors, write_bytes
+from vand_demos.system.interrupt import EXIT_CODE
 from vand_demos.system.json_record import JsonRecord
 from vand_envs.errors import UsageError, VandError
 from vand_envs.seeds import TEST_SEED, VALIDATION_SEED
@@ -139,7 +140,7 @@ def run_trial(folder: Path) -> TrialResult:
     try:
         result = _run(folder)
     except VandError as error:
-        if error.exit_code == _INTERRUPTED:
+        if error.exit_code == EXIT_CODE:
             raise KeyboardInterrupt from error
         result = TrialResult(error=" ".join(str(error).split()))
     write_bytes(folder / DONE_FILE, (json.dumps(result.to_json(), indent=2) + "\n").encode())
@@ -168,7 +169,6 @@ def read_update(run: Path) -> int:
         return 0  # none yet, or the last line is being written
 
 
-_INTERRUPTED = 130
 _TAIL_BYTES = 8192
 
 
@@ -231,7 +231,7 @@ def main() -> None:
     try:
         result = run_trial(Path(sys.argv[1]))
     except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+        sys.exit(EXIT_CODE)
     sys.exit(1 if result.error else 0)
 
 

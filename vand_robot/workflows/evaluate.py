@@ -83,7 +83,7 @@ def run_evaluation(
     target = target or _target(source, expert=expert, device=device)
     jobs = _plan(target, wanted, tasks, first_seed)
     folder = JobFolder(out / JOBS_FOLDER, target.digest, target.references)
-    earlier = EarlierEvaluation.read(out) if force else None
+    earlier = EarlierEvaluation.read(out) if force and note is not None else None
     EvaluationFolder(out).claim(resume=resume, force=force)
     rollouts = _roll_out(target, jobs, folder, processes or processors(), progress)
     result = _collect(target, rollouts, wanted)
