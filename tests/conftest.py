@@ -1,12 +1,16 @@
 """What several test modules need: small real recordings, and a run trained on them."""
 
+import os
 import signal
 
 import pytest
 import torch
 
+from tests.helpers.apart import WarmProcess
 from tests.helpers.exports import make_checkpoint
+from tests.helpers.jobs import brief
 from vand_demos.recording import record
+from vand_demos.system import isolation
 from vand_robot.cli.main import main
 from vand_robot.config.library import find_config
 from vand_robot.export.onnx import export_policy
@@ -33,6 +37,17 @@ def seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def warm():
+    """What `run_apart` starts is forked from one process that has imported all it needs."""
+    process = WarmProcess()
+    with pytest.MonkeyPatch.context() as patch:
+        if hasattr(os, "fork"):
+            patch.setattr(isolation, "subprocess", process.stand_in())
+        yield
+    process.close()
+
+
 @pytest.fixture(scope="session")
 def demos(tmp_path_factory):
     """Four undisturbed demonstrations of each task in one data set."""
@@ -57,6 +72,13 @@ def exported(tmp_path_factory):
     policy = make_checkpoint(folder / "best")
     export_policy(folder / "best", folder / "policy.onnx")
     return policy, folder / "best", folder / "policy.onnx"
+
+
+@pytest.fixture
+def short_episodes():
+    """Evaluations that are begun in this process have episodes of three seconds."""
+    with brief():
+        yield
 
 
 @pytest.fixture

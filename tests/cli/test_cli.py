@@ -258,6 +258,7 @@ def test_check_reports_a_nan_with_its_place(command, demos, tmp_path):
     assert "nan" in out
 
 
+@pytest.mark.usefixtures("short_episodes")
 def test_a_policy_is_trained_resumed_evaluated_and_replayed(command, demos, tmp_path):
     run = tmp_path / "run"
     code, out, err = command("train", "quickstart", f"data=[{demos}]", *TINY, "--out", run)

@@ -12,9 +12,11 @@ from vand_robot.cli import console
 from vand_robot.workflows.quickstart import quickstart
 
 
-def test_quickstart_records_trains_evaluates_replays_and_can_go_on(tmp_path):
+@pytest.mark.usefixtures("short_episodes")
+def test_quickstart_records_trains_evaluates_replays_and_can_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("vand_robot.workflows.evaluate.processors", lambda: 1)
     out = tmp_path / "quick"
-    small = {"demonstrations": 3, "episodes": 2, "overrides": TINY, "replay_s": 3.0}
+    small = {"demonstrations": 3, "episodes": 2, "overrides": TINY, "replay_s": 1.0}
     result = quickstart(out, **small)
     episodes = {task: entry.success.episodes for task, entry in result.tasks.items()}
     assert episodes == {"stow-cube": 2, "wipe": 2}

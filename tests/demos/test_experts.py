@@ -1,6 +1,6 @@
 """Experts succeed, vary, recover, and leave labels clean."""
 
-from itertools import count, islice
+from functools import cache
 
 import numpy as np
 import pytest
@@ -21,10 +21,21 @@ def test_every_task_has_an_expert():
     assert set(EXPERTS) == set(task_ids())
 
 
+@cache
+def undisturbed(task_id):
+    """Ten demonstrations, which several tests look at."""
+    return tuple(demonstrate(task_id, range(1000, 1010), parallel=10))
+
+
+@cache
+def disturbed(task_id):
+    """Six demonstrations with the usual disturbance."""
+    return tuple(demonstrate(task_id, range(6), disturbance=Disturbance(), parallel=6))
+
+
 @every_task
-def test_experts_succeed_in_30_seeds_but_one(task_id):
-    episodes = demonstrate(task_id, range(1000, 1030), parallel=30)
-    assert sum(episode.success for episode in episodes) >= 29
+def test_experts_succeed_in_10_seeds_but_one(task_id):
+    assert sum(episode.success for episode in undisturbed(task_id)) >= 9
 
 
 @pytest.mark.slow
@@ -35,21 +46,27 @@ def test_experts_succeed_in_98_of_100_seeds(task_id):
 
 
 @every_task
-def test_most_disturbed_demonstrations_succeed_too(task_id):
+def test_disturbed_demonstrations_succeed_too_but_one(task_id):
+    assert sum(episode.success for episode in disturbed(task_id)) >= 5
+
+
+@pytest.mark.slow
+@every_task
+def test_most_of_many_disturbed_demonstrations_succeed_too(task_id):
     episodes = list(demonstrate(task_id, range(16), disturbance=Disturbance()))
     assert sum(episode.success for episode in episodes) >= 13
 
 
 @every_task
 def test_experts_succeed_at_twenty_hertz(task_id):
-    episodes = list(demonstrate(task_id, range(4), control_dt_s=0.05, parallel=4))
+    episodes = list(demonstrate(task_id, range(2), control_dt_s=0.05, parallel=2))
     assert all(episode.success for episode in episodes)
 
 
 @every_task
 def test_the_gripper_does_not_tell_the_task_on_the_way(task_id):
     """It is open until the base has all but come to a stand for the first time."""
-    for episode in demonstrate(task_id, range(4), disturbance=Disturbance(), parallel=4):
+    for episode in disturbed(task_id):
         speed = np.linalg.norm(episode.observations["base_twist"][:, :2], axis=1)
         closes = episode.actions[:, -1] != OPEN
         assert not closes.any() or speed[closes.argmax()] < 0.2
@@ -57,7 +74,7 @@ def test_the_gripper_does_not_tell_the_task_on_the_way(task_id):
 
 @every_task
 def test_demonstrations_vary_in_length_and_path(task_id):
-    episodes = list(islice(demonstrate(task_id, count(50), parallel=8), 8))
+    episodes = undisturbed(task_id)
     assert len({len(episode) for episode in episodes}) >= 5
     shortest = min(len(episode) for episode in episodes)
     paths = np.stack([episode.observations["ee_pos"][:shortest] for episode in episodes])
@@ -66,7 +83,7 @@ def test_demonstrations_vary_in_length_and_path(task_id):
 
 def test_presses_go_well_beyond_where_they_count():
     """A copy that falls short by a few millimeters still presses."""
-    for episode in demonstrate("press-caba", range(4), parallel=4):
+    for episode in undisturbed("press-caba"):
         seen = episode.observations
         rest = BUTTON_HEIGHT_M - seen["ee_pos"][:, 2]
         for letter, presses in (("a", 2), ("b", 1), ("c", 1)):
@@ -79,7 +96,7 @@ def test_presses_go_well_beyond_where_they_count():
 
 
 def test_the_drawer_is_pulled_and_pushed_to_its_stops():
-    for episode in demonstrate("drawer-stow", range(4), parallel=4):
+    for episode in undisturbed("drawer-stow"):
         x, _, cos, sin = episode.observations["base_pose"].T
         ahead, left = episode.observations["drawer_pos"].T
         opening = CLOSED_KNOB_M[0] - (x + cos * ahead - sin * left)

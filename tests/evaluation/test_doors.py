@@ -135,6 +135,7 @@ def test_a_policy_of_others_sees_and_acts_by_its_mapping(demos, tmp_path: Path):
     assert (first["begins"], later["begins"]) == (True, False)
 
 
+@pytest.mark.usefixtures("short_episodes")
 def test_the_suite_runs_on_a_policy_of_others(demos, tmp_path: Path, command):
     code, out, err = command(
         "evaluate", "--policy", "tests.evaluation.test_doors:Chunks", "--references", demos,

@@ -1,6 +1,5 @@
 """The evaluation: what it judges, its folder on disk, and that it can be resumed."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -190,6 +189,7 @@ def test_names_of_suites_and_perturbations_are_checked():
         find_suite("robustness", ["psh"])
 
 
+@pytest.mark.usefixtures("short_episodes")
 def test_an_evaluation_is_written_and_not_overwritten(run, tmp_path):
     out = tmp_path / "evaluation"
     options = {"perturbations": ["nominal", "sensor"], "tasks": ["stow-cube"], "episodes": 1}
@@ -237,17 +237,8 @@ def stopped_before(monkeypatch, stop):
     monkeypatch.setattr(evaluation_jobs, "run_job", run_job_or_stop)
 
 
-def short(monkeypatch):
-    """Makes evaluations plan episodes of a moment."""
-
-    def planned(*arguments, **options):
-        return [dataclasses.replace(job, steps=12) for job in plan_jobs(*arguments, **options)]
-
-    monkeypatch.setattr(evaluation_workflow, "plan_jobs", planned)
-
-
+@pytest.mark.usefixtures("short_episodes")
 def test_a_replacement_that_was_interrupted_can_be_resumed(run, tmp_path, monkeypatch):
-    short(monkeypatch)
     out = tmp_path / "evaluation"
     first = run_evaluation(run, out, episodes=1)
     with monkeypatch.context() as patch:
@@ -269,8 +260,8 @@ def test_resume_and_force_exclude_each_other(run, fails, tmp_path):
     assert line.endswith("resume an evaluation or replace it by force, not both")
 
 
+@pytest.mark.usefixtures("short_episodes")
 def test_a_replay_that_fails_costs_nothing_but_itself(run, tmp_path, monkeypatch):
-    short(monkeypatch)
 
     def fail(*_, **__):
         raise VandError("no replay")
@@ -283,8 +274,8 @@ def test_a_replay_that_fails_costs_nothing_but_itself(run, tmp_path, monkeypatch
     assert "replay-" not in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("short_episodes")
 def test_results_that_could_not_all_be_written_are_written_on_resume(run, tmp_path, monkeypatch):
-    short(monkeypatch)
 
     def fail(*_, **__):
         raise VandError("the disk is full")
@@ -377,11 +368,11 @@ def test_a_checkpoint_is_named_after_its_run_and_evaluated_beside_it(run, tmp_pa
     assert evaluation_folder(Path("best")).resolve() == run / "evaluation-best"
 
 
+@pytest.mark.usefixtures("short_episodes")
 @pytest.mark.parametrize(
     "content", ['{"update": 1, "train/nll": 3.0}\n{"upd', "\x00\xff", '{"update": 1}\n']
 )
-def test_a_damaged_training_curve_stops_no_evaluation(content, run, tmp_path, monkeypatch):
-    short(monkeypatch)
+def test_a_damaged_training_curve_stops_no_evaluation(content, run, tmp_path):
     broken = tmp_path / "run"
     shutil.copytree(run, broken)
     (broken / "metrics.jsonl").write_text(content, "latin-1")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.helpers.jobs import brief
 from vand_robot.evaluation.repeated import EarlierEvaluation
 from vand_robot.workflows.evaluate import run_evaluation
 
@@ -11,13 +12,15 @@ from vand_robot.workflows.evaluate import run_evaluation
 @pytest.fixture(scope="module")
 def evaluated(run, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluated") / "out"
-    run_evaluation(run, out, tasks=["stow-cube"], episodes=2)
+    with brief():
+        run_evaluation(run, out, tasks=["stow-cube"], episodes=2)
     return out
 
 
 def again(run, out):
     said = []
-    run_evaluation(run, out, tasks=["stow-cube"], episodes=2, force=True, note=said.append)
+    with brief():
+        run_evaluation(run, out, tasks=["stow-cube"], episodes=2, force=True, note=said.append)
     return said
 
 

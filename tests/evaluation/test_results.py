@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.helpers.jobs import brief
 from vand_envs.errors import UsageError, VandError
 from vand_robot.evaluation.episodes import read_successes
 from vand_robot.evaluation.evaluate import evaluate
@@ -12,6 +13,7 @@ from vand_robot.policies.expert import ExpertPolicy
 from vand_robot.workflows.evaluate import run_evaluation
 
 
+@pytest.mark.usefixtures("short_episodes")
 def test_evaluate_takes_the_folder_of_a_run_and_gives_the_numbers_of_the_command(run, tmp_path):
     options = {"tasks": ["wipe", "stow-cube"], "episodes": 1}
     names = ["push", "nominal"]
@@ -43,7 +45,8 @@ def test_evaluate_refuses_what_it_cannot_judge(run):
 def evaluated(run, tmp_path_factory):
     """An evaluation on disk, and its result."""
     out = tmp_path_factory.mktemp("evaluated")
-    return out, run_evaluation(run, out, perturbations=["nominal", "switch"], episodes=1)
+    with brief():
+        return out, run_evaluation(run, out, perturbations=["nominal", "switch"], episodes=1)
 
 
 def test_results_are_read_back_as_they_were_written(evaluated):

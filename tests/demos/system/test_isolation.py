@@ -9,8 +9,15 @@ import pytest
 
 from tests.helpers.browser import until
 from vand_demos import DemoDataset
+from vand_demos.system import isolation
 from vand_demos.system.isolation import LostProcessError, UnstartedProcessError, run_apart
 from vand_envs.errors import VandError
+
+
+@pytest.fixture(autouse=True)
+def started_anew(monkeypatch):
+    """Every process starts as it does for users, not forked from a warm one."""
+    monkeypatch.setattr(isolation, "subprocess", subprocess)
 
 
 def count(number):
