@@ -61,7 +61,8 @@ def demos(tmp_path_factory):
 def run(tmp_path_factory, demos):
     """A policy that was trained for four updates."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    run_training(find_config("quickstart"), [f"data=[{demos}]", *TINY], out)
+    with brief():
+        run_training(find_config("quickstart"), [f"data=[{demos}]", *TINY], out)
     return out
 
 

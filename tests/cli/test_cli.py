@@ -286,7 +286,20 @@ def test_a_policy_is_trained_resumed_evaluated_and_replayed(command, demos, tmp_
     assert "stages done" in out
     assert page.stat().st_size > 100_000
     video = tmp_path / "demo.mp4"
-    code, _, err = command("replay", demos, "--viewer", "video", "--task", "wipe", "--out", video)
+    code, _, err = command(
+        "replay",
+        demos,
+        "--viewer",
+        "video",
+        "--task",
+        "wipe",
+        "--out",
+        video,
+        "--size",
+        "160x120",
+        "--fps",
+        5,
+    )
     assert code == 0, err
     assert video.stat().st_size > 20_000
 

@@ -14,6 +14,7 @@ PAGES = ["README.md", "configs/README.md", "demos/README.md", "envs/README.md", 
 PAGES += ["configs/STUDY.md", "vand_robot/nn/README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 
 
+@pytest.mark.usefixtures("short_episodes")
 def test_the_examples_in_python_run(run, tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text("utf-8")
     evaluation, policy, single, library = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)

@@ -53,6 +53,7 @@ def test_what_differs_is_said_with_its_size_and_the_likely_reason(command, copy,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_episodes")
 def test_other_weights_are_found(run, demos, tmp_path):
     other = tmp_path / "other"
     run_training(find_config("quickstart"), [f"data=[{demos}]", *TINY, "seed=7"], other)
@@ -76,6 +77,7 @@ def test_demonstrations_that_are_others_are_refused(copy, demos, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
+@pytest.mark.usefixtures("short_episodes")
 def test_a_resumed_run_keeps_what_produced_each_part(copy, demos):
     overrides = [f"data=[{demos}]", *TINY, "updates=5"]
     run_training(find_config("quickstart"), overrides, copy, resume=True)

@@ -6,7 +6,7 @@ Whatever comes from outside (names, instructions, configuration) is escaped by t
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,15 @@ class Picture:
     perturbation: str = ""
     """The perturbation it belongs to, if it does."""
 
+    @cached_property
+    def png(self) -> bytes:
+        """The figure as the content of a PNG file, drawn once for file and report."""
+        return png_bytes(self.figure)
+
     @property
     def address(self) -> str:
         """The figure as a PNG within an address."""
-        return f"data:image/png;base64,{base64.b64encode(png_bytes(self.figure)).decode()}"
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
     @property
     def width_in(self) -> float:

@@ -116,7 +116,7 @@ def write_comparison(
     text = json.dumps(comparison.to_json(), indent=2, allow_nan=False) + "\n"
     write_bytes(out / COMPARISON_FILE, text.encode())
     for picture in pictures:
-        figures.write_png(picture.figure, out / f"{picture.name}.png")
+        write_bytes(out / f"{picture.name}.png", picture.png)
     write_bytes(out / page, html(pictures).encode())
 
 

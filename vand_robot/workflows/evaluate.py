@@ -8,7 +8,6 @@ from vand_demos.system.files import disk_errors, write_bytes
 from vand_envs import task_ids
 from vand_envs.errors import UsageError, unknown_name
 from vand_envs.seeds import TEST_SEED
-from vand_robot import figures
 from vand_robot.evaluation.cache import JobFolder
 from vand_robot.evaluation.doors import EXPORTED, exported_target
 from vand_robot.evaluation.episodes import EpisodeKey, read_rows
@@ -236,7 +235,7 @@ def write_evaluation(
     write_bytes(out / RESULTS_FILE, result.json_text().encode())
     write_bytes(out / EPISODES_FILE, result.csv_text().encode())
     for picture in pictures:
-        figures.write_png(picture.figure, out / f"{picture.name}.png")
+        write_bytes(out / f"{picture.name}.png", picture.png)
     _write_report(out, result, pictures, links, {})
 
 
