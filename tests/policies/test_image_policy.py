@@ -360,9 +360,9 @@ print(run(sys.argv[2], "large") - before)
 
 
 def test_training_takes_memory_for_batches_and_not_for_the_data_set(tmp_path: Path):
-    steps, episodes = 40, 96
+    steps, episodes = 20, 96
     pattern = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    images = np.tile(pattern.repeat(8, 0).repeat(8, 1), (steps, 1, 1, 1))  # (40, 128, 128, 3)
+    images = np.tile(pattern.repeat(8, 0).repeat(8, 1), (steps, 1, 1, 1))  # (20, 128, 128, 3)
     paths = []
     for name, count in (("small", 4), ("large", episodes)):
         seen = {"head_rgb": images, "id": np.zeros((steps, 1), np.float32)}

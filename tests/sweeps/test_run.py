@@ -8,6 +8,7 @@ import pytest
 from vand_envs.errors import UsageError, VandError
 from vand_robot.sweeps import SweepOptions, load_sweep, run_sweep
 from vand_robot.sweeps.backends import open_backend
+from vand_robot.sweeps.trial import run_trial
 
 SMALL = """
 base: single-task
@@ -50,7 +51,28 @@ def numbers(out):
     }
 
 
-def test_a_sweep_trains_evaluates_compares_and_goes_on(file, tmp_path):
+class Here:
+    """A back end that runs each trial in this process, as soon as it is started."""
+
+    slots = 1
+
+    def start(self, folder):
+        run_trial(folder)
+        return self
+
+    def poll(self):
+        return False
+
+    def stop(self): ...
+
+    def wait(self, deadline): ...
+
+    def close(self): ...
+
+
+@pytest.mark.usefixtures("short_episodes")
+def test_a_sweep_trains_evaluates_compares_and_goes_on(file, tmp_path, monkeypatch):
+    monkeypatch.setattr("vand_robot.sweeps.run.open_backend", lambda *_, **__: Here())
     out = tmp_path / "sweep"
     file.write_text(ONE_METHOD)
     result = sweep(file, out, "demonstrations=[1,2]")
