@@ -18,8 +18,9 @@ from vand_envs.judging import CycleCounter
 from vand_envs.robot import VANDER
 from vand_envs.tasks import buttons, drawer_stow, knock_3, patrol
 
-EPISODES = 40
-"""Demonstrations of each task; every other one is disturbed."""
+EPISODES, MORE = 20, 40
+"""Demonstrations of each task, and of those that `make slow` examines; every other one is
+disturbed."""
 FOLDS = 5
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 """Ridge penalties, of which the one that tells most is taken."""
@@ -180,9 +181,13 @@ every_alias = pytest.mark.parametrize(
 )
 
 
+def _count(alias):
+    return MORE if alias.tasks in SLOW else EPISODES
+
+
 @cache
-def _demonstrations(task_id):
-    seeds = range(2000, 2000 + EPISODES)
+def _demonstrations(task_id, count):
+    seeds = range(2000, 2000 + count)
     clean = demonstrate(task_id, seeds[::2], num_threads=1)
     disturbed = demonstrate(task_id, seeds[1::2], disturbance=Disturbance(), num_threads=1)
     return [episode for episode in (*clean, *disturbed) if episode.success]
@@ -190,8 +195,8 @@ def _demonstrations(task_id):
 
 def _moments(alias):
     """Observations (N, D), what is hidden (N,), and the episode's seed (N,), at those moments."""
-    seen, hidden, seeds = [], [], []
-    for episode in (e for task in alias.tasks for e in _demonstrations(task)):
+    seen, hidden, seeds, count = [], [], [], _count(alias)
+    for episode in (e for task in alias.tasks for e in _demonstrations(task, count)):
         told = alias.tell(episode)
         at = np.isfinite(told)
         keys = alias.keys or [key for key in episode.observations if key != "instruction"]
@@ -224,7 +229,7 @@ def test_every_task_is_examined():
 @every_alias
 def test_what_has_to_be_remembered_is_not_observed(alias):
     seen, hidden, seeds = _moments(alias)
-    assert len(np.unique(seeds)) > 0.8 * EPISODES
+    assert len(np.unique(seeds)) > 0.8 * _count(alias)
     assert hidden.std() > 0.1
     assert _told(seen, hidden, seeds) < MOST_TOLD
     # The same regression tells it if it is observed, however noisily.
@@ -237,4 +242,4 @@ def test_what_is_observed_is_told():
     alias = Alias(("press-abac",), "", _visit_to_a, keys=("board_pos", "pot_pos"))
     distance = Alias(("press-abac",), "", _visit_to_a, keys=("button_b_pos",))
     seen, _, seeds = _moments(alias)
-    assert _told(seen, _moments(distance)[0][:, 1], seeds) > 0.9
+    assert _told(seen, _moments(distance)[0][:, 1], seeds) > 0.7

@@ -11,16 +11,24 @@ from vand_envs import VANDER, get_task
 from vand_robot.evaluation.reference import reference_from_episodes
 from vand_robot.metrics.periodic import PeriodicTolerances, score_periodic
 
-DEMONSTRATIONS = {"wipe": 8, "stir": 8, "patrol": 16}
-"""Rhythm -> disturbed demonstrations; as many undisturbed ones in the same styles are measured."""
+DEMONSTRATIONS = (("wipe", 8), ("stir", 4), ("patrol", 6))
+"""A rhythm and its disturbed demonstrations; as many undisturbed ones in the same styles are
+measured."""
+MORE = (("stir", 8), ("patrol", 16))
+"""For `make slow`."""
 FROM_THE_FIRST_CYCLE = PeriodicTolerances(grace_cycles=0.25)
 """An undisturbed demonstration needs no time to settle, and of patrol it is but two cycles long."""
 
 
-@pytest.fixture(scope="module", params=DEMONSTRATIONS)
+@pytest.fixture(
+    scope="module",
+    params=[*DEMONSTRATIONS, *(pytest.param(more, marks=pytest.mark.slow) for more in MORE)],
+    ids=lambda param: "-".join(map(str, param)),
+)
 def demonstrated(request):
     """A rhythm: its disturbed demonstrations, and the same without disturbance."""
-    task, seeds = request.param, range(DEMONSTRATIONS[request.param])
+    task, count = request.param
+    seeds = range(count)
     disturbed = demonstrate(task, seeds, disturbance=Disturbance(), parallel=len(seeds))
     return list(disturbed), list(demonstrate(task, seeds, parallel=len(seeds)))
 

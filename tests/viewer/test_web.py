@@ -90,7 +90,7 @@ class Controls:
 
 
 def test_a_policy_is_watched_and_interfered_with(chromium, run, demos, tmp_path):
-    with viewer(run, "--task", "wipe", "--beside", demos, "--seconds", 20) as (process, address):
+    with viewer(run, "--task", "wipe", "--beside", demos, "--seconds", 8) as (process, address):
         page = chromium(address)
         controls = Controls(page)
         until(lambda: "Wipe the board in circles" in controls.text)
@@ -110,7 +110,7 @@ def test_a_policy_is_watched_and_interfered_with(chromium, run, demos, tmp_path)
         page.press("KeyL", "l")
         until(lambda: controls.time_s == time_s)
         controls.seek(0.5)
-        until(lambda: 8.0 < controls.time_s < 12.0)
+        until(lambda: 3.0 < controls.time_s < 5.0)
 
         picture = tmp_path / "page.png"
         page.screenshot(picture)

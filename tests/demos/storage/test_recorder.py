@@ -27,7 +27,7 @@ from vand_demos.storage.guard import readable
 from vand_demos.storage.layout import parts_folder
 from vand_envs.errors import UsageError, VandError
 
-KILLS = (10, pytest.param(50, marks=pytest.mark.slow))
+KILLS = (5, pytest.param(50, marks=pytest.mark.slow))
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import VANDER
 from vand_envs.world import make_world
 
-KILLS = (10, pytest.param(50, marks=pytest.mark.slow))
+KILLS = (5, pytest.param(50, marks=pytest.mark.slow))
 
 
 def press(*events):

@@ -4,8 +4,6 @@ import http.server
 import json
 import re
 import signal
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 
@@ -156,7 +154,7 @@ def drag_gizmo(page):
     drive_on(page, grab, lambda: page.mouse("Released", *pixel(0.25)))
 
 
-def test_a_closed_tab_stops_the_robot_and_ctrl_c_keeps_what_was_saved(chromium, tmp_path):
+def test_a_closed_tab_stops_the_robot_and_ctrl_c_keeps_what_was_saved(chromium, fails, tmp_path):
     out = tmp_path / "set.hdf5"
     with session(out) as (process, address):
         page = visit(chromium, address)
@@ -181,16 +179,9 @@ def test_a_closed_tab_stops_the_robot_and_ctrl_c_keeps_what_was_saved(chromium, 
         until(lambda: "Another page is driving" in second.text("#veil"))
         second.close()
 
-        refused = subprocess.run(
-            [sys.executable, "-m", "vand_robot", "record", TASK, "--out", str(out), "--resume"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert refused.returncode == 1
-        assert refused.stderr.strip() == (
-            f"error: {out} is being written by another process; wait for it"
-        )
+        code, said = fails("record", TASK, "--out", out, "--resume")
+        assert code == 1
+        assert said == f"error: {out} is being written by another process; wait for it"
         process.send_signal(signal.SIGINT)
         said, complaints = process.communicate(timeout=90)
         assert process.returncode == 130
