@@ -11,6 +11,7 @@ from tests.faults.answers import answer, fault_of
 from tests.faults.corpus import COUNTS, damage
 from tests.faults.runs import renew_hashes
 from tests.faults.sound import make_sound
+from tests.helpers.jobs import brief
 from vand_envs.errors import VandError
 from vand_robot.config.schema import PolicyConfig
 from vand_robot.evaluation.results import EvaluationResult
@@ -23,7 +24,8 @@ from vand_robot.training.trainer import train
 
 @pytest.fixture(scope="module")
 def sound(demos, tmp_path_factory):
-    return make_sound(tmp_path_factory.mktemp("sound") / "sound", demos)
+    with brief():
+        return make_sound(tmp_path_factory.mktemp("sound") / "sound", demos)
 
 
 @pytest.fixture

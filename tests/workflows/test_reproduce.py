@@ -12,7 +12,9 @@ from vand_robot.config.library import find_config
 from vand_robot.layout import RunFolder
 from vand_robot.policies.provenance import note_start, read_provenance
 from vand_robot.workflows.reproduce import reproduce
-from vand_robot.workflows.train import run_training
+from vand_robot.workflows.train import first_weights, run_training
+
+pytestmark = pytest.mark.usefixtures("short_episodes")  # as the run was trained
 
 
 @pytest.fixture
@@ -53,7 +55,6 @@ def test_what_differs_is_said_with_its_size_and_the_likely_reason(command, copy,
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("short_episodes")
 def test_other_weights_are_found(run, demos, tmp_path):
     other = tmp_path / "other"
     run_training(find_config("quickstart"), [f"data=[{demos}]", *TINY, "seed=7"], other)
@@ -61,6 +62,26 @@ def test_other_weights_are_found(run, demos, tmp_path):
     result = reproduce(other, tmp_path / "again")
     assert any("tensors differ" in words for words in result.differences)
     assert result.reason.startswith("no likely reason")
+
+
+def test_a_run_that_began_with_anothers_weights_is_repeated_with_them(run, copy, demos, tmp_path):
+    tuned, config = tmp_path / "tuned", find_config("quickstart")
+    settings = [f"data=[{demos}]", *TINY, "updates=2", "seed=5"]
+    run_training(config, settings, tuned, init=copy)
+    assert reproduce(tuned, tmp_path / "again").differences == ()
+    run_training(config, [*settings, "updates=3"], tuned, resume=True)
+    assert first_weights(RunFolder(tuned)) == copy  # still known
+    other = shutil.copytree(run / "last", tmp_path / "best")
+    shutil.rmtree(copy)
+    with pytest.raises(VandError, match=r"tuned began with .*: no checkpoint: .*does not exist"):
+        reproduce(tuned, tmp_path / "later")
+    copy.mkdir()
+    shutil.move(other, copy / "best")
+    weights = copy / "best/policy.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"x")
+    with pytest.raises(VandError, match=r"began with .*: expected SHA-256 .*has changed"):
+        reproduce(tuned, tmp_path / "later")
+    assert not (tmp_path / "later").exists()
 
 
 def test_demonstrations_that_are_others_are_refused(copy, demos, tmp_path):
@@ -77,7 +98,6 @@ def test_demonstrations_that_are_others_are_refused(copy, demos, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
-@pytest.mark.usefixtures("short_episodes")
 def test_a_resumed_run_keeps_what_produced_each_part(copy, demos):
     overrides = [f"data=[{demos}]", *TINY, "updates=5"]
     run_training(find_config("quickstart"), overrides, copy, resume=True)

@@ -102,7 +102,8 @@ def train(
         init: Run to begin with the weights of, for fine-tuning; see `take_weights`.
         score: Validation rollouts, which choose the best checkpoint; else the loss does.
         scored_tasks: Tasks that `score` rolls out; a note names the others. Empty: not known.
-        extras: Free mapping to be stored in the checkpoints; what JSON can hold.
+        extras: Free mapping to be stored in the checkpoints; what JSON can hold. A run that is
+            resumed keeps its other keys.
         console: Where to show progress.
         on_update: See `OnUpdate`. What it raises stops the run, which can be resumed.
 
@@ -130,7 +131,7 @@ def train(
             config = _with_threads(config, data, folder, max_threads, resume=resume)
             by = Start(init, console)
             trainer = _resumed(config, data, folder) if resume else _new_trainer(config, data, by)
-            trainer.extras = trainer.extras if extras is None else extras
+            trainer.extras = {**trainer.extras, **(extras or {})}
             if console is not None and score is not None and scored_tasks:
                 note_unscored(trainer.data.train.groups, scored_tasks, console)
             if not resume:

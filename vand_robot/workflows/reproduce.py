@@ -21,7 +21,7 @@ from vand_robot.layout import BEST, LAST, POLICY_JSON, POLICY_TENSORS, RunFolder
 from vand_robot.metrics.history import read_history
 from vand_robot.policies.checkpoint import load_checkpoint
 from vand_robot.policies.provenance import DataFile, TrainingSession, read_provenance
-from vand_robot.workflows.train import train_configured
+from vand_robot.workflows.train import first_weights, train_configured
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def reproduce(
 
     Raises:
         UsageError: No run, a file of demonstrations is not there, or `out` is taken.
-        VandError: A file of demonstrations is not the one of the run, or a file is damaged.
+        VandError: A file of demonstrations, or the weights that the run began with, are not those
+            of the run; or a file is damaged.
     """
     folder = RunFolder(expanded(run))
     if not folder.is_run:
@@ -70,7 +71,7 @@ def reproduce(
     sessions = read_provenance(folder)
     config = _configuration(folder, data)
     require_same_data(config.data, sessions)
-    train_configured(config, out, force=force, console=console)
+    train_configured(config, out, force=force, init=first_weights(folder), console=console)
     again = RunFolder(out)
     updates, differences = _metrics(folder, again)
     differences += list(_checkpoints(folder, again))

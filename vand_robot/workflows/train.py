@@ -8,13 +8,20 @@ from rich.console import Console
 from vand_demos.native import NATIVE
 from vand_demos.storage.layout import waiting_note
 from vand_demos.storage.reader import DemoDataset
+from vand_demos.system.json_record import JsonRecord
 from vand_envs import make_world
+from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import get_robot
 from vand_robot.config.loading import load_config
 from vand_robot.config.schema import TrainConfig
 from vand_robot.evaluation.evaluate import ValidationScore
 from vand_robot.evaluation.reference import references_from_datasets, to_extras
+from vand_robot.layout import POLICY_JSON, POLICY_TENSORS, RunFolder, find_checkpoint
+from vand_robot.policies.provenance import DataFile
 from vand_robot.training.trainer import TrainResult, train
+
+INIT, INIT_SHA256 = "init", "init_sha256"
+"""Keys of a checkpoint's `extras`: the run whose weights it began with, and their hash."""
 
 
 def run_training(
@@ -75,9 +82,40 @@ def train_configured(
         init=init,
         score=ValidationScore(references, config.rollouts.episodes) if references else None,
         scored_tasks=references.keys(),
-        extras={**to_extras(references), **({} if init is None else {"init": str(init)})},
+        extras={**to_extras(references), **({} if init is None else _noted(init))},
         console=console,
     )
+
+
+def _noted(init: Path) -> dict[str, str]:
+    """What a run's checkpoints keep of the weights that it begins with."""
+    weights = find_checkpoint(init) / POLICY_TENSORS
+    return {INIT: str(init), INIT_SHA256: DataFile.of(weights).sha256}
+
+
+def first_weights(folder: RunFolder) -> Path | None:
+    """The run that a run began with the weights of; None where it began with its own.
+
+    Raises:
+        VandError: It is no longer there, or its weights are others; or a checkpoint is damaged.
+    """
+    if not any((checkpoint / POLICY_JSON).is_file() for checkpoint in (folder.best, folder.last)):
+        return None
+    extras = JsonRecord.read(find_checkpoint(folder.path) / POLICY_JSON).record("extras")
+    if INIT not in extras.values:
+        return None
+    init = Path(extras.text(INIT))
+    try:
+        now = DataFile.of(find_checkpoint(init) / POLICY_TENSORS).sha256
+    except UsageError as error:
+        raise VandError(f"{folder.path} began with the weights of {init}: {error}") from None
+    # earlier versions kept no hash; the comparison shows then what differs
+    if INIT_SHA256 in extras.values and now != (before := extras.text(INIT_SHA256)):
+        raise VandError(
+            f"{folder.path} began with the weights of {init}: expected SHA-256 {before[:16]}...,"
+            f" got {now[:16]}...; the run there has changed"
+        )
+    return init
 
 
 def _tasks(config: TrainConfig) -> tuple[list[str], list[str]]:
