@@ -9,7 +9,14 @@ import pytest
 from PIL import Image
 
 from tests.helpers.results import evaluation_result, perturbation_result, task_result
-from vand_robot.evaluation.results import MetricSpread, PolicyFacts, StageRate, WorstEpisode
+from vand_envs.seeds import TEST_SEED, VALIDATION_SEED
+from vand_robot.evaluation.results import (
+    FOREIGN,
+    MetricSpread,
+    PolicyFacts,
+    StageRate,
+    WorstEpisode,
+)
 from vand_robot.figures import success_chart
 from vand_robot.metrics.evaluation_metrics import FAILURES
 from vand_robot.metrics.periodic import score_periodic
@@ -51,6 +58,9 @@ def parse(page):
     return checker
 
 
+WORST = perturbation_result(0, 5, worst=(WorstEpisode(TEST_SEED, 0.5, (), ()),))
+
+
 @pytest.fixture
 def result():
     nominal = perturbation_result(
@@ -66,17 +76,18 @@ def result():
             "made_up": MetricSpread(12345.6, (0.0, 1e-5), 33),
             "floquet_multiplier": MetricSpread(None, None, 0),
         },
-        worst=(WorstEpisode(1007, 0.5, ("wipe",), ()),),
+        worst=(WorstEpisode(TEST_SEED + 7, 0.5, ("wipe",), ()),),
     )
     pushed = perturbation_result(7, 50, shares={"count_right": SuccessRate.of_counts(9, 50)})
     failures = ("onset", "frequency", "valid")
-    still = perturbation_result(0, 50, worst=(WorstEpisode(1003, 0.0, (), failures),))
+    still = perturbation_result(0, 50, worst=(WorstEpisode(TEST_SEED + 3, 0.0, (), failures),))
     told = {"kind": "periodic", "instruction": "wipe the board in circles"}
     return evaluation_result(
         {
             "stow-cube": task_result({"nominal": nominal, "push": pushed}, count=3),
             "wipe": task_result({"nominal": still}, **told),
         },
+        first_seed=TEST_SEED,
         policy=PolicyFacts(
             run="first",
             path="runs/first",
@@ -123,7 +134,7 @@ def test_report_is_well_formed_and_says_what_happened(result):
         "when the task was first done",
         "policy.core.hidden_size",
         "2.13",
-        "from 1000 on",
+        f"from {TEST_SEED} on",
     ):
         assert said in text, said
 
@@ -158,6 +169,22 @@ def test_report_says_how_to_watch_the_worst_episodes(result):
     assert "replay 'my runs/first' --expert --task" in " ".join(page.text)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"policy": PolicyFacts("first", path="policy.onnx")},  # also a server, a policy of others
+        {"policy": PolicyFacts("first")},
+        {"first_seed": VALIDATION_SEED},
+        {"tasks": {"CartPole": task_result({"nominal": WORST}, kind=FOREIGN)}},
+    ],
+)
+def test_a_report_names_no_command_that_cannot_show_the_episode(result, changes):
+    text = " ".join(parse(report_html(dataclasses.replace(result, **changes))).text)
+    assert "What went wrong" in text
+    assert "Watch it" not in text
+    assert "vand-robot replay" not in text
+
+
 def test_report_says_why_episodes_failed_in_plain_words(result):
     text = " ".join(parse(report_html(result)).text)
     assert "did wipe instead, stopped before: grasp" in text
@@ -182,7 +209,7 @@ def test_every_link_of_the_contents_leads_somewhere(result):
 
 
 def test_a_replay_of_a_worst_episode_is_linked_in_its_row(result):
-    replays = {("nominal", "wipe", 1003): "replay-nominal-wipe-3.html"}
+    replays = {("nominal", "wipe", TEST_SEED + 3): "replay-nominal-wipe-3.html"}
     text = report_html(result, replays=replays)
     assert text.count('href="replay-nominal-wipe-3.html"') == 2
     assert "wipe, nominal, episode 3" in text

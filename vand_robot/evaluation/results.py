@@ -14,6 +14,9 @@ from vand_robot.evaluation.perturbations import NOMINAL
 from vand_robot.layout import RESULTS_FILE
 from vand_robot.metrics.statistics import SuccessRate
 
+FOREIGN = "foreign"
+"""Kind of a task whose environment is others'."""
+
 
 @dataclass(frozen=True)
 class StageRate:
@@ -169,7 +172,7 @@ class TaskResult:
     instruction: str
     """Instruction in words."""
     kind: str
-    """`sequential` or `periodic`."""
+    """`sequential` or `periodic`; `FOREIGN` in an environment of others."""
     count: int | None
     """Of a task that counts: up to which number."""
     perturbations: Mapping[str, PerturbationResult]

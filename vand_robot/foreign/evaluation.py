@@ -15,7 +15,7 @@ from vand_envs.seeds import TEST_SEED
 from vand_robot.evaluation.episodes import EpisodeMetrics
 from vand_robot.evaluation.jobs import JobResult, PolicyMaker, RolloutJob
 from vand_robot.evaluation.perturbations import NOMINAL
-from vand_robot.evaluation.results import EvaluationResult, PolicyFacts, TaskResult
+from vand_robot.evaluation.results import FOREIGN, EvaluationResult, PolicyFacts, TaskResult
 from vand_robot.evaluation.runner import Progress, Work
 from vand_robot.evaluation.summary import summarize
 from vand_robot.foreign.remote_env import RemoteEnv, require_env_id
@@ -242,7 +242,7 @@ def collect_foreign(
         first_seed=TEST_SEED,
         policy=facts,
         perturbations={NOMINAL.name: NOMINAL.to_json()},
-        tasks={task.name: TaskResult(instruction, "foreign", None, {NOMINAL.name: summary})},
+        tasks={task.name: TaskResult(instruction, FOREIGN, None, {NOMINAL.name: summary})},
         confusion={},
         episodes=tuple(episodes),
     )

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from vand_demos.system.files import write_bytes
+from vand_envs.seeds import TEST_SEED
 from vand_robot.config.validation import flatten
 from vand_robot.evaluation.episodes import EpisodeKey
 from vand_robot.evaluation.results import (
+    FOREIGN,
     EvaluationResult,
     PerturbationResult,
     TaskResult,
@@ -72,7 +74,7 @@ def report_html(
     replays = replays or {}
     watch = {**(links or {}), **_replay_titles(result, replays)}
     check_links(watch)
-    rates = result.success_rates()
+    rates, worst = result.success_rates(), _worst_rows(result, replays)
     return render(
         "evaluation.html.j2",
         title=title,
@@ -91,7 +93,8 @@ def report_html(
             _TaskSection.of(task_id, task, [p for p in pictures if p.task == task_id])
             for task_id, task in result.tasks.items()
         ],
-        worst=_worst_rows(result, replays),
+        worst=worst,
+        watchable=any(row.page or row.command for row in worst),
         confusion=[picture for picture in pictures if picture.perturbation],
         pictures=[p for p in pictures if not p.task and not p.perturbation],
         magnitudes={name: _magnitudes(info) for name, info in result.perturbations.items()},
@@ -215,11 +218,25 @@ class _WorstRow:
     page: str
     """Page that shows it; empty where there is none."""
     command: str
-    """Command that shows it."""
+    """Command that shows it; empty where none does."""
+
+
+def _replayed(result: EvaluationResult) -> list[str]:
+    """What `vand-robot replay` is told of the policy; empty where it cannot show these episodes.
+
+    It shows the held-out episodes of runs and of experts, in our own tasks.
+    """
+    policy = result.policy
+    ours = all(task.kind != FOREIGN for task in result.tasks.values())
+    if not policy.path or not ours or result.first_seed != TEST_SEED:
+        return []
+    if policy.expert:
+        return [policy.path, "--expert"]
+    return [] if policy.checkpoint_update is None else [policy.path]
 
 
 def _worst_rows(result: EvaluationResult, replays: Mapping[EpisodeKey, str]) -> list[_WorstRow]:
-    source = [result.policy.path or "RUN", *(["--expert"] if result.policy.expert else [])]
+    source = _replayed(result)
     rows = []
     for perturbation, task, episode in result.worst_episodes(WORST):
         index = episode.seed - result.first_seed
@@ -239,7 +256,7 @@ def _worst_rows(result: EvaluationResult, replays: Mapping[EpisodeKey, str]) -> 
                 share=episode.share,
                 reason=failure_text(episode, [stage.name for stage in entry.stages]),
                 page=replays.get((perturbation, task, episode.seed), ""),
-                command=f"vand-robot replay {shlex.join(words)}",
+                command=f"vand-robot replay {shlex.join(words)}" if source else "",
             )
         )
     return rows
