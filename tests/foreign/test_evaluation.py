@@ -2,14 +2,20 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.helpers.browser import until
 from vand_robot.config import validation
 from vand_robot.config.schema import PolicyConfig, TrainConfig
+from vand_robot.foreign.evaluation import EPISODES_IN_A_JOB
+from vand_robot.foreign.remote_env import RemoteEnv
 from vand_robot.interface import PolicySpec
 from vand_robot.policies.checkpoint import Checkpoint, save_checkpoint
 from vand_robot.policies.recurrent import RecurrentPolicy
@@ -59,6 +65,42 @@ def test_a_policy_is_evaluated_in_an_environment_of_others(tmp_path: Path, comma
     assert code == 0, err  # the same episodes, whose success a function tells
     numbers = json.loads(text)["tasks"].values()
     assert [t["perturbations"]["nominal"]["metrics"] for t in numbers] == [entry["metrics"]]
+
+
+def test_an_evaluation_that_was_killed_goes_on_to_the_same_results(
+    tmp_path: Path, command, monkeypatch
+):
+    run, out, whole = make_run(tmp_path / "reach-0"), tmp_path / "out", tmp_path / "whole"
+    words = [*("evaluate", run, "--env", ENV), *("--episodes", 3 * EPISODES_IN_A_JOB, "--jobs", 1)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "vand_robot", *map(str, [*words, "--out", out])],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        kept = until(
+            lambda: list((out / "jobs").glob("*.job")) or process.poll() is not None, limit_s=300
+        )
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (out / "results.json").exists()
+    code, _, err = command(*words, "--out", out)
+    assert (code, "--resume goes on" in err) == (2, True), err
+    started = []
+
+    class Counted(RemoteEnv):
+        def __init__(self, *arguments, **options):
+            started.append(arguments)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr("vand_robot.foreign.evaluation.RemoteEnv", Counted)
+    code, _, err = command(*words, "--out", out, "--resume")
+    assert code == 0, err
+    assert len(started) == 3 - len(kept)  # what was finished is not done again
+    code, _, err = command(*words, "--out", whole)
+    assert code == 0, err
+    assert (out / "episodes.csv").read_text() == (whole / "episodes.csv").read_text()
+    answers = [json.loads((folder / "results.json").read_text()) for folder in (out, whole)]
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.slow
