@@ -1,12 +1,20 @@
-"""The time left that progress bars show."""
+"""Progress: the time left that bars show, and the count of many files."""
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
-from rich.progress import ProgressColumn, Task
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
+
+MANY = 50
+"""Files from which on reading them is shown."""
+
+PLAIN_INTERVAL_S = 10.0
+"""Time between two lines where there is no terminal to draw a bar on [s]."""
 
 
 class TimeLeft(ProgressColumn):
@@ -47,3 +55,49 @@ class TimeLeft(ProgressColumn):
         left = self.seconds
         text = "-:--:--" if left is None else str(timedelta(seconds=math.ceil(left)))
         return Text(f"{text} left", no_wrap=True, style="progress.remaining")
+
+
+@contextmanager
+def counting(
+    console: Console | None, what: str, total: int
+) -> Iterator[Callable[[int, int], None]]:
+    """Show how work on many files gets on: a bar on a terminal, a line now and then elsewhere.
+
+    Args:
+        console: Where; None shows nothing.
+        what: The work, in a word or two.
+        total: Number of files; fewer than `MANY` are not shown.
+
+    Yields:
+        A function of the number of files done and that of all.
+    """
+    if console is None or total < MANY:
+        yield lambda _done, _total: None
+        return
+    if not console.is_terminal:
+        yield _plain_counter(console, what)
+        return
+    left = TimeLeft()
+    left.begin(0)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn())
+    with Progress(*columns, left, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+
+        def update(done: int, total: int) -> None:
+            left.update(done, total)
+            bar.update(task, completed=done, total=total)
+
+        yield update
+
+
+def _plain_counter(console: Console, what: str) -> Callable[[int, int], None]:
+    """A function that prints a line at first and then every few seconds."""
+    spoke = -math.inf
+
+    def update(done: int, total: int) -> None:
+        nonlocal spoke
+        if (now := time.monotonic()) - spoke >= PLAIN_INTERVAL_S:
+            spoke = now
+            console.print(f"{what}: {done} of {total}", highlight=False, soft_wrap=True)
+
+    return update

@@ -20,9 +20,9 @@ from vand_demos.native import NATIVE
 from vand_demos.system.isolation import LostProcessError, run_apart
 from vand_envs import World, make_world
 from vand_envs.errors import VandError
-from vand_envs.rendering import MAX_PICTURE_PX
 from vand_envs.robot import get_robot
 from vand_envs.robots.assembly import FILES_PREFIX
+from vand_envs.robots.bounds import require_bounds
 
 MAX_TEXT_BYTES = 1 << 22
 """Longer models are refused [bytes]."""
@@ -37,15 +37,6 @@ _REFUSED_ELEMENTS = frozenset(
     {"include", "plugin", "extension", "attach", "model", "composite", "flexcomp", "replicate"}
 )
 """They load code or files, or make many elements of one; what MuJoCo writes needs none of them."""
-
-_MOST: Mapping[str, Mapping[str, int]] = {
-    "hfield": {"nrow": 1024, "ncol": 1024},
-    "texture": {"width": 4096, "height": 24576, "gridsize": 12},
-    "global": {"offwidth": MAX_PICTURE_PX, "offheight": MAX_PICTURE_PX},
-    "quality": dict.fromkeys(("numslices", "numstacks", "numquads"), 256)
-    | {"shadowsize": 8192, "offsamples": 16},
-}
-"""Element -> its attributes that cost memory or time, and the most that each may say."""
 
 
 def world_of(episode: Episode) -> World:
@@ -153,23 +144,11 @@ def require_harmless(text: str, files: MeshFiles = NO_FILES) -> None:
 def _check_element(files: MeshFiles, name: str, attributes: Mapping[str, str]) -> None:
     if name in _REFUSED_ELEMENTS:
         raise VandError(f"<{name}> is refused in a model from a data set")
-    for key, most in _MOST.get(name, {}).items():
-        if key in attributes and not _at_most(attributes[key], most):
-            raise VandError(
-                f"<{name} {key}=...>: expected a number up to {most}, got {attributes[key]!r:.60}"
-            )
+    require_bounds(name, attributes)
     for key, value in attributes.items():
         ours = name == "mesh" and key == "file" and value in files.contents
         if (key.startswith("file") and not ours) or key == "plugin":
             raise VandError(f"<{name} {key}=...> is refused in a model from a data set")
-
-
-def _at_most(text: str, most: int) -> bool:
-    """Whether each number in the text of an attribute is within a bound."""
-    try:
-        return all(abs(float(number)) <= most for number in text.split())
-    except ValueError:
-        return False
 
 
 def _refuse_doctype(*_: object) -> None:

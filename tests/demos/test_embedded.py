@@ -3,6 +3,7 @@ import pytest
 from vand_demos.embedded import MAX_TEXT_BYTES, load_model, require_harmless
 from vand_envs import make_world
 from vand_envs.errors import VandError
+from vand_envs.robots.bounds import MOST
 
 
 def world(inside="", before=""):
@@ -61,3 +62,14 @@ def test_a_picture_that_is_too_large_by_itself_is_refused():
     picture = "<texture name='t' type='2d' builtin='flat' width='30000' height='30000'/>"
     with pytest.raises(VandError, match="expected a number up to 4096, got '30000'"):
         load_model(world(f"<asset>{picture}</asset>"))
+
+
+@pytest.mark.parametrize(
+    ("element", "key", "most"),
+    [(element, key, most) for element, keys in MOST.items() for key, most in keys.items()],
+)
+def test_every_number_that_costs_memory_or_time_has_a_bound(element, key, most):
+    require_harmless(world(f"<x><{element} {key}='{most}'/></x>"))
+    for text in (f"{most + 1}", f"-{most + 1}", f"1 {most + 1}", "1e99", "nan", "inf", "many"):
+        with pytest.raises(VandError, match=f"<{element} {key}=...>: expected a number up to"):
+            require_harmless(world(f"<x><{element} {key}='{text}'/></x>"))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.faults import others
+from tests.faults import others, policies, studies
 from tests.faults.exports import export_of, imported
+from tests.faults.robots import robots
 from tests.faults.runs import checkpoint, training_run
 from tests.faults.sound import Damaged, Sound
 from tests.faults.texts import results, yaml
@@ -24,15 +25,28 @@ COUNTS: Mapping[str, int] = {
 """Kind -> number of damaged inputs; with the 200 data sets of `datasets` more than a thousand."""
 
 
+LATER: Mapping[str, int] = {
+    "robots": 80,
+    "onnx": 60,
+    "message": 50,
+    "answered": 30,
+    "mapping": 40,
+    "sweeps": 40,
+    "language": 40,
+    "pulled": 40,
+}
+"""Kinds of doors that were made later."""
+
+
 def cases() -> Iterator[tuple[str, int]]:
     """Every damaged input: kind and index."""
-    counts = {**COUNTS, **others.COUNTS}
+    counts = {**COUNTS, **others.COUNTS, **LATER}
     return ((kind, index) for kind, count in counts.items() for index in range(count))
 
 
 def damage(kind: str, index: int, sound: Sound, folder: Path, seed: int = SEED) -> Damaged:
     """Makes the damaged input of a kind and index in an empty folder."""
-    kinds = {**_KINDS, **others.KINDS}
+    kinds = {**_KINDS, **others.KINDS, **_LATER}
     rng = np.random.default_rng([seed, list(kinds).index(kind), index])
     return kinds[kind](rng, sound, folder)
 
@@ -45,4 +59,15 @@ _KINDS: Mapping[str, Callable[[np.random.Generator, Sound, Path], Damaged]] = {
     "lerobot": export_of("lerobot"),
     "minari": export_of("minari"),
     "imported": imported,
+}
+
+_LATER: Mapping[str, Callable[[np.random.Generator, Sound, Path], Damaged]] = {
+    "robots": robots,
+    "onnx": policies.onnx_file,
+    "message": policies.message,
+    "answered": policies.answered,
+    "mapping": policies.mapping,
+    "sweeps": studies.sweeps,
+    "language": studies.language,
+    "pulled": studies.pulled,
 }

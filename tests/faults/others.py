@@ -114,7 +114,7 @@ def numbers(rng: np.random.Generator, sound: Sound, folder: Path) -> Damaged:
         owner, key = _pick(rng, _numbers(part))
         edge = _pick(rng, _EDGES)
         if isinstance(owner, list) and not rng.integers(3):
-            owner[:] = _pick(rng, [owner * 1000, [], owner[:-1], [owner], owner[::-1]])
+            owner[:] = _pick(rng, [owner * 1000, [], owner[:-1], [list(owner)], owner[::-1]])
             edge = f"{len(owner)} items"
         else:
             owner[key] = edge

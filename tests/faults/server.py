@@ -161,12 +161,36 @@ def _become(request: Any, processor_s: int) -> None:
     os._exit(code)
 
 
-def _call(arguments: list[str]) -> int:
+CALL = "call"
+"""First word of what is no command but a function."""
+
+
+def call(function: str, *arguments: str) -> tuple[str, ...]:
+    """Words by which a server calls a function, `"package.module:name"`, in place of a command.
+
+    What it returns, or raises `SystemExit` with, is the exit code; None is 0.
+    """
+    return (CALL, function, *arguments)
+
+
+def command(arguments: Sequence[str]) -> int:
     """The exit code of a command that runs in this process."""
     from vand_robot.cli.main import main  # noqa: PLC0415  (here, where it is preloaded)
 
     try:
-        main(arguments)
+        main(list(arguments))
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    return 0
+
+
+def _call(arguments: list[str]) -> int:
+    """The exit code of a command or a function that runs in this process."""
+    try:
+        if arguments[0] != CALL:
+            return command(arguments)
+        module, _, name = arguments[1].partition(":")
+        return getattr(import_module(module), name)(*arguments[2:]) or 0
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 1
     except BaseException:  # noqa: BLE001  (whatever it is, the test shall see it)

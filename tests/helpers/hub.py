@@ -15,11 +15,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Hub:
-    """What the stand-in holds: (kind, repository) -> name -> bytes."""
+    """What the stand-in holds: (kind, repository) -> name -> bytes; and for parts of addresses what
+    is answered in place of that: part -> status and content."""
 
     def __init__(self):
         self.repositories = {}
         self.refuse = None
+        self.replies = {}
 
     @property
     def sha(self):
@@ -90,6 +92,10 @@ def stand_in():
 
         def do_GET(self):
             path = self.path.split("?")[0]
+            for part, (status, content) in hub.replies.items():
+                if part in path:
+                    self.answer(status, content)
+                    return
             found = re.fullmatch(r"/api/(model|dataset)s/([^/]+/[^/]+)(/revision/.*)?", path)
             if found:
                 kind, repo, _ = found.groups()

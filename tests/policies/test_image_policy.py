@@ -217,6 +217,20 @@ def test_batches_read_from_disk_hold_the_images_of_their_steps(tmp_path: Path):
     loaded.close()
 
 
+def test_files_that_are_closed_for_others_hold_the_same_images(tmp_path: Path, monkeypatch):
+    files = [write_numbered(tmp_path / f"{i}.hdf5", [5, 9], add=20 * i) for i in range(4)]
+    config = override(small_config(files[0], *SEEING), [f"data=[{','.join(map(str, files))}]"])
+    loaded = load_data(config)
+    expected = loaded.train.sample(4, np.random.default_rng(0))
+    monkeypatch.setattr("vand_robot.data.files.MOST_OPEN", 1)
+    few = load_data(config)
+    batch = few.train.sample(4, np.random.default_rng(0))
+    assert all(torch.equal(batch.images[k], expected.images[k]) for k in SPEC.images)
+    assert few.train.fingerprint == loaded.train.fingerprint
+    few.close()
+    loaded.close()
+
+
 def test_reading_ahead_changes_no_batch(tmp_path: Path):
     data = write_numbered(tmp_path / "d.hdf5", [5, 9, 3, 7])
     loaded = load_data(small_config(data, *SEEING))

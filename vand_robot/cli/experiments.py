@@ -96,7 +96,8 @@ def language(
 ) -> None:
     """Train a language model on a text, with any cell and regularizer."""
     from vand_robot.experiments.language.config import load_language_config  # noqa: PLC0415
-    from vand_robot.experiments.language.study import perplexity, run_language  # noqa: PLC0415
+    from vand_robot.experiments.language.study import run_language  # noqa: PLC0415
+    from vand_robot.experiments.language.training import perplexity  # noqa: PLC0415
 
     def show(epoch: Any) -> None:
         train, valid = perplexity(epoch.train_nll), perplexity(epoch.valid_nll)

@@ -76,9 +76,9 @@ def check_command(
     """Say in plain lines whether a robot can be driven, and what it can do."""
     from vand_demos.robot_check import check_robot  # noqa: PLC0415  (it needs MuJoCo)
 
-    failed = False
+    failed = []
     for finding in check_robot(find_robot(name), names(tasks) or None, episodes):
         console.out.print(f"{'ok  ' if finding.good else 'FAIL'} {finding.text}", soft_wrap=True)
-        failed |= not finding.good
-    if failed:
-        raise typer.Exit(1)
+        failed.append(not finding.good)
+    if any(failed):
+        raise VandError(f"{name}: {sum(failed)} of {len(failed)} checks failed")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vand_demos import DemoDataset
 from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_robot.data.files import DataFiles
 
 
 def image_sizes(dataset: DemoDataset, name: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -42,7 +43,8 @@ class ImageStore:
     """The images of episodes, which stay in their files and are read batch by batch.
 
     Args:
-        episodes: Open data set and name of each, E.
+        files: The data sets.
+        episodes: Path of the data set and name of each, E.
         sizes: Image observation -> (height, width) [pixel].
 
     Raises:
@@ -51,16 +53,18 @@ class ImageStore:
     """
 
     def __init__(
-        self, episodes: Sequence[tuple[DemoDataset, str]], sizes: Mapping[str, Sequence[int]]
+        self,
+        files: DataFiles,
+        episodes: Sequence[tuple[str, str]],
+        sizes: Mapping[str, Sequence[int]],
     ) -> None:
-        self._episodes = episodes
+        self._files, self._episodes = files, episodes
         self.sizes = {key: (size[0], size[1]) for key, size in sizes.items()}
-        for dataset, name in episodes:
-            got = image_sizes(dataset, name, tuple(self.sizes))
+        for path, name in episodes:
+            with files.use(path) as dataset:
+                got = image_sizes(dataset, name, tuple(self.sizes))
             if got != self.sizes:
-                raise VandError(
-                    f"{dataset.path}: {name}: images of {got}, beside others of {self.sizes}"
-                )
+                raise VandError(f"{path}: {name}: images of {got}, beside others of {self.sizes}")
 
     def read(self, episodes: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """Read the images of a batch.
@@ -84,14 +88,15 @@ class ImageStore:
         for place, (episode, length) in enumerate(
             zip(episodes.tolist(), lengths.tolist(), strict=True)
         ):
-            dataset, name = self._episodes[episode]
+            path, name = self._episodes[episode]
             rows = (first[:length] + place).numpy()
             for key, image in images.items():
-                stored = dataset.array(name, f"obs/{key}")
+                with self._files.use(path) as dataset:
+                    stored = dataset.array(name, f"obs/{key}")
                 if stored.dtype != image.dtype or stored.shape != (length, *image.shape[1:]):
                     expected = f"expected {(length, *image.shape[1:])} uint8"
                     got = f"{stored.shape} {stored.dtype}"
-                    raise VandError(f"{dataset.path}: {name}: obs/{key}: {expected}, got {got}")
+                    raise VandError(f"{path}: {name}: obs/{key}: {expected}, got {got}")
                 image[rows] = stored
         return {key: torch.from_numpy(image) for key, image in images.items()}
 
@@ -99,7 +104,8 @@ class ImageStore:
     def fingerprint(self) -> str:
         """Hash of all images as they are stored."""
         digest = sha256()
-        for dataset, name in self._episodes:
-            for key in self.sizes:
-                digest.update(dataset.digest(name, f"obs/{key}").encode())
+        for path, name in self._episodes:
+            with self._files.use(path) as dataset:
+                for key in self.sizes:
+                    digest.update(dataset.digest(name, f"obs/{key}").encode())
         return digest.hexdigest()

@@ -9,17 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.random import Generator, default_rng
+from rich.console import Console
 
 from vand_demos import DemoDataset, Episode, require_compatible
 from vand_demos.storage.compatibility import Recordings
+from vand_demos.storage.guard import require_all_readable
+from vand_demos.storage.layout import file_names, require_file
 from vand_demos.storage.splits import TRAIN, VALID, held_out
+from vand_demos.system.files import file_path
 from vand_demos.system.limits import require_room
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_robot.config.library import RECORDED, recording_command
 from vand_robot.config.schema import TrainConfig
 from vand_robot.data.batches import EpisodeBuffer
+from vand_robot.data.files import DataFiles
 from vand_robot.data.images import ImageStore, image_sizes
 from vand_robot.interface import PolicySpec
+from vand_robot.progress import counting
 
 SPLIT_STREAM = 0x5917
 """Keeps the random numbers of the split apart from those of the updates."""
@@ -35,8 +41,8 @@ class TrainingData:
     """Demonstrations that are trained on."""
     valid: EpisodeBuffer | None
     """Demonstrations held back for validation; None where none are."""
-    files: ExitStack = field(default_factory=ExitStack)
-    """Open files, from which images are read."""
+    files: DataFiles = field(default_factory=DataFiles)
+    """The files, from which images are read."""
 
     def to(self, device: torch.device) -> "TrainingData":
         """The same with batches on a device; files stay with the original."""
@@ -53,7 +59,7 @@ class _Demonstration:
     """An episode without its images, and where these are."""
 
     episode: Episode
-    dataset: DemoDataset
+    path: str
 
     @property
     def size_bytes(self) -> int:
@@ -61,12 +67,34 @@ class _Demonstration:
         return sum(array.nbytes for _, array in self.episode.arrays())
 
 
-def load_data(config: TrainConfig) -> TrainingData:
+def require_readable_files(paths: Sequence[str], console: Console | None = None) -> None:
+    """Check that HDF5 can read what describes files of demonstrations, once for each.
+
+    Args:
+        paths: The files.
+        console: Where to show how that gets on, if there are many.
+
+    Raises:
+        UsageError: One does not exist.
+        VandError: HDF5 would crash or hang on one, or refuses to read it.
+    """
+    files = [file_path(path) for path in paths]
+    for file in files:
+        require_file(file)
+    with counting(console, "checking files", len(files)) as progress:
+        require_all_readable(files, progress=progress)
+
+
+def load_data(config: TrainConfig, console: Console | None = None) -> TrainingData:
     """Read the demonstrations of a run and split them.
 
     A file's own `train` and `valid` masks are obeyed (without a `valid` mask, what is not in
     `train` validates; what is in neither of both is not used). Files without masks are split task
     by task, seeded.
+
+    Args:
+        config: The run.
+        console: Where to show how it gets on, if there are many files.
 
     Raises:
         UsageError: No file, no such file, task or observation key.
@@ -78,6 +106,18 @@ def load_data(config: TrainConfig) -> TrainingData:
             f"no data: name a demonstration file, data={RECORDED}; to record it:"
             f" {recording_command(config)}"
         )
+    require_readable_files(config.data, console)
+    with ExitStack() as stack:
+        files = DataFiles()
+        stack.callback(files.close)
+        data = _read_files(config, files, console)
+        if data.spec.images:
+            stack.pop_all()
+            return replace(data, files=files)
+    return data
+
+
+def _read_files(config: TrainConfig, files: DataFiles, console: Console | None) -> TrainingData:
     rng = default_rng([config.seed, SPLIT_STREAM])
     train: list[_Demonstration] = []
     valid: list[_Demonstration] = []
@@ -86,34 +126,35 @@ def load_data(config: TrainConfig) -> TrainingData:
     tasks: set[str] = set()
     recordings = Recordings()
     size_bytes = 0
-    with ExitStack() as files:
-        for path in config.data:
-            dataset = files.enter_context(DemoDataset.open(path, guarded=True))
-            if not dataset.names:
-                raise VandError(f"{path}: the data set is empty")
-            what = f"{path}, beside {config.data[0]},"
-            require_compatible(env_args or dataset.env_args, dataset.env_args, what)
-            env_args = dataset.env_args
-            for name, uid in dataset.uids.items():
-                # twice the same recording: training would see what it is validated on
-                recordings.add(uid, f"{dataset.path}: {name}")
-            keys = keys or _observation_keys(config, dataset)
-            tasks |= set(dataset.tasks)
-            for side, names in zip((train, valid), _split(config, dataset, rng), strict=True):
-                for name in names:
-                    side.append(_read(dataset, name, keys))
-                    size_bytes += side[-1].size_bytes
-                    require_room("the demonstrations", size_bytes)
-        for task in config.tasks:
-            if task not in tasks:
-                raise unknown_name("task", task, sorted(tasks))
-        train = _first_of_each_task(train, config)
-        data = _assemble(config, env_args, keys, train, valid)
-        return replace(data, files=files.pop_all()) if data.spec.images else data
+    with counting(console, "reading demonstrations", len(config.data)) as progress:
+        for number, path in enumerate(config.data, 1):
+            with files.use(path) as dataset:
+                if not dataset.names:
+                    raise VandError(f"{path}: the data set is empty")
+                what = f"{path}, beside {config.data[0]},"
+                require_compatible(env_args or dataset.env_args, dataset.env_args, what)
+                env_args = dataset.env_args
+                for name, uid in dataset.uids.items():
+                    # twice the same recording: training would see what it is validated on
+                    recordings.add(uid, f"{dataset.path}: {name}")
+                keys = keys or _observation_keys(config, dataset)
+                tasks |= set(dataset.tasks)
+                for side, names in zip((train, valid), _split(config, dataset, rng), strict=True):
+                    for name in names:
+                        side.append(_read(path, dataset, name, keys))
+                        size_bytes += side[-1].size_bytes
+                        require_room("the demonstrations", size_bytes)
+            progress(number, len(config.data))
+    for task in config.tasks:
+        if task not in tasks:
+            raise unknown_name("task", task, sorted(tasks))
+    train = _first_of_each_task(train, config)
+    return _assemble(config, files, env_args, keys, train, valid)
 
 
 def _assemble(
     config: TrainConfig,
+    files: DataFiles,
     env_args: Mapping[str, Any],
     keys: tuple[str, ...],
     train: Sequence[_Demonstration],
@@ -122,18 +163,20 @@ def _assemble(
     kind = "successful demonstration" if config.only_successful else "demonstration"
     found = sorted({demo.episode.task for demo in train})
     if not train:
-        raise VandError(f"{', '.join(config.data)}: no {kind} to train on")
+        raise VandError(f"{file_names(config.data)}: no {kind} to train on")
     for task in config.tasks:
         if task not in found:
             known = f"{kind}s to train on are of: {', '.join(found)}"
-            raise VandError(f"{', '.join(config.data)}: no {kind} of task {task!r}; {known}")
+            raise VandError(f"{file_names(config.data)}: no {kind} of task {task!r}; {known}")
     sizes = _sizes(train[0], keys)
     for demo in (*train, *valid):
         if (got := _sizes(demo, keys)) != sizes:
             raise VandError(f"observations of unlike sizes in one run: {sizes} and {got}")
-    images = image_sizes(train[0].dataset, train[0].episode.name, config.policy.images.keys)
+    with files.use(train[0].path) as dataset:
+        images = image_sizes(dataset, train[0].episode.name, config.policy.images.keys)
     spec = PolicySpec.of(env_args, sizes, train[0].episode.actions.shape[1], images)
-    return TrainingData(spec, _pack(train, spec), _pack(valid, spec) if valid else None)
+    held = _pack(valid, spec, files) if valid else None
+    return TrainingData(spec, _pack(train, spec, files), held)
 
 
 def _first_of_each_task(
@@ -156,7 +199,7 @@ def _first_of_each_task(
     for task, count in counts.items():
         if count < wanted:
             raise VandError(
-                f"{', '.join(config.data)}: demonstrations: expected {wanted} of task {task!r} to"
+                f"{file_names(config.data)}: demonstrations: expected {wanted} of task {task!r} to"
                 f" train on, got {count}"
             )
     return kept
@@ -166,14 +209,14 @@ def _sizes(demo: _Demonstration, keys: Sequence[str]) -> dict[str, int]:
     return {key: demo.episode.observations[key].shape[1] for key in keys}
 
 
-def _pack(demos: Sequence[_Demonstration], spec: PolicySpec) -> EpisodeBuffer:
+def _pack(demos: Sequence[_Demonstration], spec: PolicySpec, files: DataFiles) -> EpisodeBuffer:
     episodes = [demo.episode for demo in demos]
-    places = [(demo.dataset, demo.episode.name) for demo in demos]
+    places = [(demo.path, demo.episode.name) for demo in demos]
     return EpisodeBuffer.of(
         [np.concatenate([e.observations[key] for key in spec.observations], 1) for e in episodes],
         [e.actions for e in episodes],
         [e.task for e in episodes],
-        ImageStore(places, spec.images) if spec.images else None,
+        ImageStore(files, places, spec.images) if spec.images else None,
     )
 
 
@@ -187,9 +230,9 @@ def _observation_keys(config: TrainConfig, dataset: DemoDataset) -> tuple[str, .
     return config.policy.observations or vectors
 
 
-def _read(dataset: DemoDataset, name: str, keys: Sequence[str]) -> _Demonstration:
+def _read(path: str, dataset: DemoDataset, name: str, keys: Sequence[str]) -> _Demonstration:
     episode = dataset.episode(name, keys, states=False, next_observations=False)
-    return _Demonstration(episode, dataset)
+    return _Demonstration(episode, path)
 
 
 def _split(

@@ -4,7 +4,7 @@ A reference is made from the training data and kept in the checkpoint, so that a
 evaluated where its demonstrations are not at hand.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 
 from vand_demos import DemoDataset, Episode
 from vand_demos.storage.compatibility import require_fits, reward_fault, signature
+from vand_demos.storage.layout import file_names
 from vand_demos.system.json_record import JsonRecord
 from vand_envs import get_task, task_ids
 from vand_envs.errors import VandError
@@ -185,11 +186,18 @@ def _compact(path: FloatArray) -> FloatArray:
 
 
 def references_from_datasets(
-    paths: Sequence[str | Path], tasks: Sequence[str] = ()
+    paths: Sequence[str | Path],
+    tasks: Sequence[str] = (),
+    progress: Callable[[int, int], object] | None = None,
 ) -> dict[str, TaskReference]:
     """The references set by data sets, for each of their tasks (or the given ones).
 
     A task that was never demonstrated with success has none.
+
+    Args:
+        paths: The data sets.
+        tasks: Task ids; empty: all.
+        progress: Called with the number of data sets that were read and that of all.
 
     Raises:
         VandError: A file cannot be read, a demonstration is unusable, or none was successful.
@@ -197,7 +205,7 @@ def references_from_datasets(
     episodes: dict[str, list[Episode]] = {}
     robot = DEFAULT_ROBOT.name
     failed = False
-    for path in paths:
+    for number, path in enumerate(paths, 1):
         with DemoDataset.open(path, guarded=True) as dataset:
             first: dict[str, str] = {}
             robot = dataset.env_args["env_kwargs"]["robot"]
@@ -215,10 +223,13 @@ def references_from_datasets(
                     episodes.setdefault(task, []).append(episode)
                 else:
                     failed = True
+        if progress is not None:
+            progress(number, len(paths))
     if failed and not episodes:
         of = f" of {', '.join(tasks)}" if tasks else ""
-        files = ", ".join(map(str, paths))
-        raise VandError(f"{files}: no successful demonstration{of}: nothing to judge a policy by")
+        raise VandError(
+            f"{file_names(paths)}: no successful demonstration{of}: nothing to judge a policy by"
+        )
     return {task: reference_from_episodes(task, episodes[task], robot) for task in sorted(episodes)}
 
 

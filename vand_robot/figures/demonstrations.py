@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from vand_envs.typing import FloatArray, IntArray
-from vand_robot.figures.style import BLUE, FAINT, INK, VERMILION, styled
+from vand_robot.figures.style import BLUE, FAINT, INK, VERMILION, plain_numbers, styled
 
 BINS = 40
 """Bins of a histogram of actions, over [-1, 1]."""
@@ -122,6 +122,7 @@ def action_histograms(counts: Mapping[str, IntArray]) -> Figure:
         axes.stairs(count / max(count.sum(), 1), edges, fill=True, color=BLUE, alpha=0.85)
         axes.set_title(name, fontsize=8.5)
         axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
         axes.set_xlim(-1, 1)
         axes.xaxis.set_major_locator(MaxNLocator(2))
     for axes in list(panels.flat)[len(counts) :]:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from matplotlib import style
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from vand_demos.system.files import write_bytes
 
@@ -58,6 +60,12 @@ def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
             return draw(*args, **kwargs)
 
     return wrapper
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Write the numbers of a logarithmic axis plainly: no text here is set as mathematics."""
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
 
 
 def png_bytes(figure: Figure) -> bytes:

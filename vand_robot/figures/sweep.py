@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from vand_robot.figures.style import styled
+from vand_robot.figures.style import plain_numbers, styled
 from vand_robot.metrics.comparison import MethodScore
 
 _WIDE_RATIO = 20
@@ -55,6 +55,7 @@ def axis_chart(axis: str, curves: Sequence[Curve]) -> Figure:
             panel.set_xticks(range(len(values)), [str(value) for value in values])
         elif min(values) > 0 and max(values) / min(values) >= _WIDE_RATIO:
             panel.set_xscale("log")
+            plain_numbers(panel.xaxis)
     panels[0].set_ylabel("success, interquartile mean")
     panels[-1].legend(loc="best", frameon=False)
     return figure

@@ -22,9 +22,13 @@ from vand_demos.system.json_record import JsonRecord, clean_text
 from vand_demos.system.machine import machine_facts
 from vand_demos.system.version import software_version
 from vand_robot.layout import RunFolder
+from vand_robot.nn import backend
 
 PACKAGES = ("vand-robot", "torch", "numpy", "scipy", "mujoco", "h5py", "gymnasium")
 """Packages whose versions numbers depend on."""
+
+SCAN = "scan"
+"""Fact of a machine: what recurrent layers scan by on a CPU."""
 
 _GIT_S = 10.0
 """How long git may take to name a commit [s]."""
@@ -104,7 +108,8 @@ def machine(device: torch.device | None = None) -> dict[str, str]:
     """What the bits of a policy's numbers depend on here, besides the software.
 
     Those of `machine_facts`; `torch_kernels`, the instructions that torch's own kernels use; `mkl`,
-    its library of linear algebra; `threads`, of torch at this moment; and the name of a GPU.
+    its library of linear algebra; `threads`, of torch at this moment; `scan`, what recurrent layers
+    scan by on a CPU, see `vand_robot.nn.backend`; and the name of a GPU.
     """
     mkl = re.search(r"Math Kernel Library Version ([\w.]+)", torch.__config__.show())
     gpu = device is not None and device.type == "cuda"
@@ -113,6 +118,7 @@ def machine(device: torch.device | None = None) -> dict[str, str]:
         "torch_kernels": torch.backends.cpu.get_cpu_capability(),
         "mkl": mkl[1] if mkl else "none",
         "threads": str(torch.get_num_threads()),
+        SCAN: backend(),
         **({"gpu": torch.cuda.get_device_name(device)} if gpu else {}),
     }
 

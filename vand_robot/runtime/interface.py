@@ -108,7 +108,7 @@ class Interface:
             PolicyError: It is none, or something in it is missing or of another type.
         """
         try:
-            content = json.loads(text)
+            content = _cleaned(json.loads(text))
         except (ValueError, RecursionError):
             raise PolicyError(f"{source}: its metadata is no JSON") from None
         record = _Record(source, content)
@@ -143,6 +143,15 @@ class Interface:
             name=record.get("name", str),
             versions={key: str(value) for key, value in record.mapping("versions").items()},
         )
+
+
+def _cleaned(value: Any) -> Any:
+    """A value of JSON whose texts can be written anywhere: half characters are question marks."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_cleaned(key): _cleaned(item) for key, item in value.items()}
+    return [_cleaned(item) for item in value] if isinstance(value, list) else value
 
 
 class _Record:

@@ -39,7 +39,7 @@ from vand_robot.policies.device import find_device
 from vand_robot.policies.provenance import note_start
 from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.tracking import require_trackers
-from vand_robot.training.device import with_device
+from vand_robot.training.device import note_other_scan, with_device
 from vand_robot.training.initial_weights import Start
 from vand_robot.training.logging import RunningMeans, note_unscored
 from vand_robot.training.loop import OnUpdate, PolicyScorer, batch_stream, run_updates
@@ -122,7 +122,7 @@ def train(
     threads = 1 if config.threads == AUTO else config.threads
     with (
         torch_settings(threads, device, config.precision) as max_threads,
-        closing(load_data(config)) as loaded,
+        closing(load_data(config, console)) as loaded,
     ):
         data = loaded.to(device)
         with disk_errors("write", folder.path):
@@ -134,7 +134,9 @@ def train(
             trainer.extras = {**trainer.extras, **(extras or {})}
             if console is not None and score is not None and scored_tasks:
                 note_unscored(trainer.data.train.groups, scored_tasks, console)
-            if not resume:
+            if resume:
+                note_other_scan(folder, config.device, console)
+            else:
                 folder.clear()
             write_bytes(folder.config, f"{CONFIG_HEADER}\n{to_yaml(config)}".encode())
             note_start(folder, config.data, device, from_update=trainer.update)

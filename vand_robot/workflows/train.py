@@ -14,10 +14,12 @@ from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import get_robot
 from vand_robot.config.loading import load_config
 from vand_robot.config.schema import TrainConfig
+from vand_robot.data.loading import require_readable_files
 from vand_robot.evaluation.evaluate import ValidationScore
-from vand_robot.evaluation.reference import references_from_datasets, to_extras
+from vand_robot.evaluation.reference import TaskReference, references_from_datasets, to_extras
 from vand_robot.layout import POLICY_JSON, POLICY_TENSORS, RunFolder, find_checkpoint
 from vand_robot.policies.provenance import DataFile
+from vand_robot.progress import counting
 from vand_robot.training.trainer import TrainResult, train
 
 INIT, INIT_SHA256 = "init", "init_sha256"
@@ -66,12 +68,13 @@ def train_configured(
     console: Console | None = None,
 ) -> TrainResult:
     """As `run_training`, of a configuration that was read already."""
-    if console is not None:
-        for note in _notes(config.data):
-            console.print(note)
-    known, foreign = _tasks(config)
+    require_readable_files(config.data, console)
+    known, foreign = _tasks(config, console)
     tasks = known if foreign else config.tasks
-    references = references_from_datasets(config.data, tasks) if known else {}
+    references: dict[str, TaskReference] = {}
+    if known:
+        with counting(console, "measuring demonstrations", len(config.data)) as progress:
+            references = references_from_datasets(config.data, tasks, progress)
     if console is not None and foreign:
         console.print(_unscored(foreign, all_of_them=not references), soft_wrap=True)
     return train(
@@ -118,21 +121,29 @@ def first_weights(folder: RunFolder) -> Path | None:
     return init
 
 
-def _tasks(config: TrainConfig) -> tuple[list[str], list[str]]:
+def _tasks(config: TrainConfig, console: Console | None) -> tuple[list[str], list[str]]:
     """The tasks to learn that can be simulated here, and those that cannot.
+
+    Notes on recordings that are not trained on are printed.
 
     Raises:
         VandError: The files of a data set's robot are not here; the line says what to install.
     """
     known: set[str] = set()
     foreign: set[str] = set()
-    for path in config.data:
-        with DemoDataset.open(path, guarded=True) as dataset:
-            kwargs = dataset.env_args["env_kwargs"]
-            simulated = kwargs["action_mode"] != NATIVE and "scene" not in kwargs
-            if simulated:  # found before the first update, for the rollouts
-                make_world(get_robot(kwargs["robot"]))
-            (known if simulated else foreign).update(dataset.tasks)
+    notes: list[str] = []
+    with counting(console, "looking for tasks", len(config.data)) as progress:
+        for number, path in enumerate(config.data, 1):
+            with DemoDataset.open(path) as dataset:
+                kwargs = dataset.env_args["env_kwargs"]
+                simulated = kwargs["action_mode"] != NATIVE and "scene" not in kwargs
+                if simulated:  # found before the first update, for the rollouts
+                    make_world(get_robot(kwargs["robot"]))
+                (known if simulated else foreign).update(dataset.tasks)
+                notes += _notes(path, dataset)
+            progress(number, len(config.data))
+    for note in notes if console is not None else ():
+        console.print(note)
     wanted = set(config.tasks) or known | foreign
     return sorted(known & wanted), sorted(foreign & wanted)
 
@@ -143,16 +154,13 @@ def _unscored(tasks: Sequence[str], *, all_of_them: bool) -> str:
     return f"note: no simulator for {', '.join(tasks)}: {chooses}"
 
 
-def _notes(paths: Sequence[str]) -> Iterator[str]:
-    """Notes on recordings that are not trained on, a line each."""
-    for path in paths:
-        if waiting := waiting_note(path):
-            yield waiting
-        with DemoDataset.open(path, guarded=True) as dataset:
-            left = dataset.unassigned
-        if left:
-            yield (
-                f"note: {len(left)} of {len(dataset)} demonstrations of {path}, such as {left[0]},"
-                " are in neither of its splits train and valid, so nothing learns from them; to"
-                f" make the splits anew: vand-robot demos split {path}"
-            )
+def _notes(path: str, dataset: DemoDataset) -> Iterator[str]:
+    """Notes on recordings of a file that are not trained on, a line each."""
+    if waiting := waiting_note(path):
+        yield waiting
+    if left := dataset.unassigned:
+        yield (
+            f"note: {len(left)} of {len(dataset)} demonstrations of {path}, such as {left[0]},"
+            " are in neither of its splits train and valid, so nothing learns from them; to"
+            f" make the splits anew: vand-robot demos split {path}"
+        )

@@ -7,8 +7,7 @@ them is read with the rest, and their numbers have checksums of their own.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,16 @@ MEMORY_BYTES = 1 << 29
 """How much memory reading the description of a file may take [bytes]."""
 
 
+FILES_AT_ONCE, LETTERS_AT_ONCE = 1000, 100_000
+"""Most files that one process reads, and most letters of their paths: a command's line is short."""
+
+Version = tuple[str, int, int, int, int]
+"""A file as it is now: path, device, number, size and time of its last change."""
+
+_READABLE: set[Version] = set()
+"""What was read to its end in this process."""
+
+
 def require_readable(path: Path, patience_s: float = PATIENCE_S) -> None:
     """Check that HDF5 can read what describes a file, once for each version of it.
 
@@ -40,9 +49,79 @@ def require_readable(path: Path, patience_s: float = PATIENCE_S) -> None:
         LostProcessError: HDF5 would crash or hang.
         VandError: HDF5 refuses to read it.
     """
+    require_all_readable([path], patience_s)
+
+
+def require_all_readable(
+    paths: Sequence[Path],
+    patience_s: float = PATIENCE_S,
+    progress: Callable[[int, int], object] | None = None,
+) -> None:
+    """Check several files as `require_readable` does; one process reads up to a thousand of them.
+
+    Args:
+        paths: The files.
+        patience_s: How long one episode's description may take to be read [s].
+        progress: Called with the number of files done and that of all.
+
+    Raises:
+        LostProcessError: HDF5 would crash or hang on one; the line names it.
+        VandError: HDF5 refuses to read one.
+    """
+    versions = dict.fromkeys(map(file_version, paths))
+    new = [version for version in versions if version not in _READABLE]
+    done = len(versions) - len(new)
+    for part in _parts(new):
+        for version in _read_through(part, patience_s):
+            _READABLE.add(version)
+            done += 1
+            if progress is not None:
+                progress(done, len(versions))
+
+
+def file_version(path: Path) -> Version:
+    """The version of a file.
+
+    Raises:
+        OSError: There is none.
+    """
     stat = path.stat()
-    version = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-    _require_readable(path, patience_s, version)
+    return str(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _parts(versions: Sequence[Version]) -> Iterator[list[Version]]:
+    """Files in the portions that one process reads."""
+    part: list[Version] = []
+    letters = 0
+    for version in versions:
+        letters += len(version[0])
+        if part and (len(part) == FILES_AT_ONCE or letters > LETTERS_AT_ONCE):
+            yield part
+            part, letters = [], len(version[0])
+        part.append(version)
+    if part:
+        yield part
+
+
+def _read_through(part: Sequence[Version], patience_s: float) -> Iterator[Version]:
+    """Let another process read the descriptions of files; gives each that is done."""
+    head = "the head of the file"
+    done, place = 0, head
+    try:
+        for name in run_apart(
+            "vand_demos.storage.guard:iterate_all_descriptions",
+            [path for path, *_ in part],
+            patience_s=patience_s,
+            memory_bytes=MEMORY_BYTES,
+        ):
+            if name is not None:
+                place = f"what follows {name}"
+                continue
+            yield part[done]
+            done, place = done + 1, head
+    except LostProcessError as error:
+        path = part[min(done, len(part) - 1)][0]
+        raise LostProcessError(f"cannot read {path}: {place}: HDF5 {error}") from error
 
 
 def readable(paths: Sequence[Path], patience_s: float = PATIENCE_S) -> list[Path]:
@@ -87,21 +166,6 @@ def _is_readable(path: Path, patience_s: float) -> bool:
     return True
 
 
-@lru_cache(maxsize=256)
-def _require_readable(path: Path, patience_s: float, _version: tuple[int, ...]) -> None:
-    place = "the head of the file"
-    try:
-        for name in run_apart(
-            "vand_demos.storage.guard:iterate_descriptions",
-            [str(path)],
-            patience_s=patience_s,
-            memory_bytes=MEMORY_BYTES,
-        ):
-            place = f"what follows {name}"
-    except LostProcessError as error:
-        raise LostProcessError(f"cannot read {path}: {place}: HDF5 {error}") from error
-
-
 def iterate_descriptions(path: str) -> Iterator[str]:
     """Read all that describes the arrays of a data set, and every text, as far as HDF5 lets it.
 
@@ -123,6 +187,21 @@ def iterate_descriptions(path: str) -> Iterator[str]:
             for item in _members(demo):
                 _touch("", item)
             yield name
+
+
+def iterate_all_descriptions(*paths: str) -> Iterator[str | None]:
+    """Read the descriptions of several files, see `iterate_descriptions`.
+
+    Yields:
+        The name of each episode, once its description has been read, and None behind each file.
+
+    Raises:
+        UsageError: There is no such file.
+        VandError: It is no HDF5 file, or HDF5 refuses to read it.
+    """
+    for path in paths:
+        yield from iterate_descriptions(path)
+        yield None
 
 
 def iterate_files(*paths: str) -> Iterator[str]:

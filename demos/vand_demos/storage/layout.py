@@ -4,7 +4,7 @@ The layout is robomimic's, with attributes of ours beside it. Only this folder k
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vand_demos.system.files import file_path, require_regular
@@ -97,6 +97,17 @@ def require_file(path: Path) -> None:
         )
         raise UsageError(f"there is no data set {path}{hint}")
     require_regular(path)
+
+
+_NAMED = 3
+"""Files that a message names, where it is about many."""
+
+
+def file_names(paths: Sequence[str | Path]) -> str:
+    """Files for a message: the first few by their names, and how many more there are."""
+    more = len(paths) - _NAMED
+    named = ", ".join(map(str, paths[:_NAMED]))
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def part_files(path: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from vand_envs.errors import UsageError, VandError, did_you_mean
 from vand_envs.robot import EE_SITE, Part, RobotSpec
+from vand_envs.robots.bounds import require_small_model, require_small_picture
 from vand_envs.robots.packages import Source, Sources
 
 FILES_PREFIX = "robot-files"
@@ -69,6 +70,7 @@ def _read(robot: RobotSpec, part: Part, sources: Sources, assets: dict[str, byte
     """A part's model, its mesh files under names that say where they are from."""
     source, path = sources.of(part.file)
     text = source.read(path)
+    require_small_model(text, f"robot {robot.name!r}: {part.file}")
     try:
         spec = mujoco.MjSpec.from_string(text.decode("utf-8"))
     except ValueError as error:
@@ -100,6 +102,7 @@ def _read(robot: RobotSpec, part: Part, sources: Sources, assets: dict[str, byte
 def _asset(source: Source, path: str, assets: dict[str, bytes]) -> str:
     name = f"{FILES_PREFIX}/{source.package or 'file'}/{path}"
     assets[name] = source.read(path)
+    require_small_picture(assets[name], path)
     return name
 
 

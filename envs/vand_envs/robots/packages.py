@@ -47,7 +47,10 @@ class Source:
             VandError: There is none, it is no regular file, or it lies outside the root.
         """
         name = f"{self.package}:{path}" if self.package else path
-        place = (self.root / path).resolve()
+        try:
+            place = (self.root / path).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a zero byte
+            raise VandError(f"{name}: no path in {self.root}: {error}") from None
         if not place.is_relative_to(self.root.resolve()):
             raise VandError(f"{name}: expected a file inside {self.root}")
         if not place.is_file():
@@ -58,7 +61,10 @@ class Source:
         if self.belongs is not None and key not in self.belongs:
             raise VandError(f"{name}: that file is none of the package {self.package}")
         if key not in self.contents:
-            self.contents[key] = place.read_bytes()
+            try:
+                self.contents[key] = place.read_bytes()
+            except OSError as error:
+                raise VandError(f"{name}: cannot be read: {error.strerror or error}") from None
         return self.contents[key]
 
     @property

@@ -5,12 +5,10 @@ from typing import Annotated
 
 import typer
 
+from vand_envs.errors import VandError
 from vand_robot.cli import console
 from vand_robot.cli.options import Force, Json
 from vand_robot.layout import REPORT_FILE
-
-FAILED = 1
-"""Exit code where a trial failed."""
 
 
 def sweep_command(
@@ -50,5 +48,4 @@ def sweep_command(
         console.print_table("Interquartile mean of success over tasks and seeds", columns, rows)
         console.out.print(f"report: {out / REPORT_FILE}")
     if result.failed:
-        console.err.print(f"{result.failed} of {len(result.ended)} trials failed")
-        raise typer.Exit(FAILED)
+        raise VandError(f"{out}: {result.failed} of {len(result.ended)} trials failed")

@@ -16,15 +16,10 @@ from vand_robot.experiments.language.config import LanguageConfig
 from vand_robot.experiments.language.figures import perplexity_curves
 from vand_robot.experiments.language.sources import SOURCES, fetch_text
 from vand_robot.experiments.language.text import Corpus, read_text, rows
-from vand_robot.experiments.language.training import LanguageTraining, OnEpoch
+from vand_robot.experiments.language.training import LanguageTraining, OnEpoch, perplexity
 from vand_robot.layout import remove_entries
 
 CONFIG, RESULTS, CURVE = "config.yaml", "results.json", "perplexity.png"
-
-
-def perplexity(nll: float) -> float:
-    """E to the mean negative log likelihood [nats per symbol]."""
-    return math.exp(min(nll, 700.0))
 
 
 def load_corpus(config: LanguageConfig, cache: Path) -> Corpus:

@@ -40,6 +40,11 @@ class LanguageInterruptedError(VandError):
     exit_code = 130
 
 
+def perplexity(nll: float) -> float:
+    """E to the mean negative log likelihood [nats per symbol]."""
+    return math.exp(min(nll, 700.0))
+
+
 @dataclass(frozen=True)
 class Epoch:
     """The figures of one epoch."""
