@@ -8,8 +8,10 @@ from typing import Annotated, Any, Protocol, TypeVar
 import numpy as np
 
 from vand_demos.native import NATIVE, bounds_fault, from_unit
+from vand_demos.scenes import adopt_scene
 from vand_envs.errors import UsageError, VandError
 from vand_envs.robots.records import ROBOT_RECORD, adopt
+from vand_envs.scenes import SCENE_RECORD
 from vand_envs.typing import Float32Array, Observation
 from vand_envs.world import TIME_STEPS_S
 from vand_robot.nn import Range
@@ -49,6 +51,10 @@ class PolicySpec:
     """Greatest value of each."""
     robot_record: Mapping[str, Any] = field(default_factory=dict)
     """The robot's spec and what its mesh files are; empty of the built-in one."""
+    scene: str = ""
+    """Id of the scene of one's own that it acts in; empty: another world."""
+    scene_record: Mapping[str, Any] = field(default_factory=dict)
+    """What that scene is."""
 
     def __post_init__(self) -> None:
         if self.action_mode == NATIVE:
@@ -62,6 +68,9 @@ class PolicySpec:
                 raise UsageError(f"images.{key}: expected height and width, got {size!r:.60}")
         if self.robot_record and adopt(self.robot_record, "the policy").id != self.robot:
             raise UsageError(f"robot: expected the robot that is described, got {self.robot!r}")
+        described = adopt_scene(self.scene_record, "the policy").id if self.scene_record else ""
+        if described != self.scene:
+            raise UsageError(f"scene: expected the scene that is described, got {self.scene!r}")
 
     @classmethod
     def of(
@@ -91,6 +100,8 @@ class PolicySpec:
             action_low=tuple(float(x) for x in kwargs.get("action_low", ())),
             action_high=tuple(float(x) for x in kwargs.get("action_high", ())),
             robot_record=env_args.get(ROBOT_RECORD, {}),
+            scene=str(kwargs.get("scene", "")),
+            scene_record=env_args.get(SCENE_RECORD, {}),
         )
 
     def in_own_units(self, actions: Float32Array) -> Float32Array:
@@ -115,7 +126,9 @@ class PolicySpec:
             VandError: They differ; the line names in what.
         """
         ours = dataclasses.asdict(self)
-        theirs = other["env_kwargs"] if isinstance(other, Mapping) else dataclasses.asdict(other)
+        del ours["scene_record"]  # the id says what it is, and its folder may differ
+        theirs = {"scene": "", **other["env_kwargs"]} if isinstance(other, Mapping) else None
+        theirs = theirs or dataclasses.asdict(other)
         for name in (name for name in ours if name in theirs):
             if _comparable(ours[name]) != _comparable(theirs[name]):
                 got = f"not for {_comparable(theirs[name])!r}"

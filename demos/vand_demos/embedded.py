@@ -7,7 +7,7 @@ a process whose memory and time are limited compiles it for trial first.
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ _REFUSED_ELEMENTS = frozenset(
 )
 """They load code or files, or make many elements of one; what MuJoCo writes needs none of them."""
 
+_OF_FILES = ("mesh", "texture", "hfield")
+"""Elements that may name a file, of those that a robot or a scene has."""
+
 
 def world_of(episode: Episode) -> World:
     """The world that an episode was recorded in: ours where it is the same, else the embedded one.
@@ -51,19 +54,15 @@ def world_of(episode: Episode) -> World:
             f"{episode.label} came without a world of ours: nothing of it can be simulated or"
             " drawn; vand-robot demos plot draws what it holds"
         )
+    from vand_demos.scenes import get_scene  # noqa: PLC0415  (it compiles by this module)
+
     robot = get_robot(episode.robot)
-    ours = make_world(robot)
+    ours = make_world(robot, scene=get_scene(episode.scene))
     if episode.model_file == ours.xml:
         return ours
     try:
         model = load_model(episode.model_file, MeshFiles(ours.files))
-        return World(
-            robot=robot,
-            model=model,
-            xml=episode.model_file,
-            files=ours.files,
-            record=ours.record,
-        )
+        return replace(ours, model=model, xml=episode.model_file)
     except VandError as error:
         raise VandError(f"{episode.label}: model_file: {error}") from error
 
@@ -146,7 +145,7 @@ def _check_element(files: MeshFiles, name: str, attributes: Mapping[str, str]) -
         raise VandError(f"<{name}> is refused in a model from a data set")
     require_bounds(name, attributes)
     for key, value in attributes.items():
-        ours = name == "mesh" and key == "file" and value in files.contents
+        ours = name in _OF_FILES and key == "file" and value in files.contents
         if (key.startswith("file") and not ours) or key == "plugin":
             raise VandError(f"<{name} {key}=...> is refused in a model from a data set")
 

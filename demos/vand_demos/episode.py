@@ -145,6 +145,8 @@ class Episode:
     """`demo_<int>` in the data set it was read from; empty until then."""
     robot: str = DEFAULT_ROBOT.name
     """Id of the robot, which the data set says once for all of its episodes."""
+    scene: str = ""
+    """Id of the scene of one's own that it took place in, said once as well; empty: another."""
 
     def __post_init__(self) -> None:
         """Freezes the arrays, then checks them."""

@@ -108,6 +108,7 @@ class EpisodeBuilder:
             states=np.stack(self._states[:n]),
             model_file=batch.world.xml,
             robot=batch.world.robot.id,
+            scene="" if batch.world.scene is None else batch.world.scene.id,
             recorded_at=utc_now(),
             disturbed=None if None in disturbed else np.array(disturbed, np.bool_),
             versions=made_by(),

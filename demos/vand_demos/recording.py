@@ -32,6 +32,7 @@ from vand_envs.cameras import Cameras
 from vand_envs.controller import ActionMode
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_envs.robot import DEFAULT_ROBOT, RobotSpec, require_offered
+from vand_envs.scenes import Scene
 from vand_envs.seeds import SEEDS_PER_SESSION
 
 EXPERT = "expert"
@@ -59,13 +60,14 @@ def record(  # noqa: D417  (the classes of options say the rest)
     states: bool = True,
     cameras: Mapping[str, Sequence[int]] | None = None,
     robot: RobotSpec = DEFAULT_ROBOT,
+    scene: Scene | None = None,
     num_threads: int = 0,
     progress: Progress | None = None,
 ) -> SessionReport:
     """Record demonstrations of a task into a data set.
 
     Args:
-        task_id: The task.
+        task_id: The task; with `scene`, that of the scene.
         path: The data set; a new file, or with `resume` one to add to.
         episodes: Episodes to add: successful ones, or all with `keep_failures`.
         device: Who demonstrates, `EXPERT` or one of `TELEOP_DEVICES`.
@@ -82,6 +84,8 @@ def record(  # noqa: D417  (the classes of options say the rest)
             cannot be used, or too many demonstrations fail. Finished episodes are safe.
     """
     require_device(device)
+    if scene is not None and device == EXPERT:
+        raise UsageError(f"no expert knows the scene {scene.name!r}: expected a person's device")
     if (device == EXPERT) != (connect is None):
         raise UsageError(f"device {device!r}: expected connect for a person, none for the expert")
     options = RecordingOptions(
@@ -92,6 +96,7 @@ def record(  # noqa: D417  (the classes of options say the rest)
         states=states,
         cameras=cameras,
         robot=robot,
+        scene=scene,
     )
     how: Any = {"episodes": episodes, "resume": resume, "overwrite": overwrite}
     if connect is not None:
@@ -224,7 +229,13 @@ def record_by_hand(
         task_id, file_path(path), options, episodes, resume=resume, overwrite=overwrite
     ) as session:
         teleop = TeleopSession(
-            TaskBatch(task_id, 1, control_dt_s=options.control_dt_s, robot=options.robot),
+            TaskBatch(
+                task_id,
+                1,
+                control_dt_s=options.control_dt_s,
+                robot=options.robot,
+                scene=options.scene,
+            ),
             session.recorder,
             device=person.device,
             seed=session.seeds.start,
@@ -264,7 +275,8 @@ class _Session:
         resume: bool,
         overwrite: bool,
     ) -> None:
-        require_offered(options.robot, get_task(task_id).id)
+        if options.scene is None:
+            require_offered(options.robot, get_task(task_id).id)
         if episodes < 1:
             raise UsageError(f"episodes: expected at least 1, got {episodes}")
         self._batch = TaskBatch(
@@ -274,6 +286,7 @@ class _Session:
             control_dt_s=options.control_dt_s,
             cameras=options.cameras,
             robot=options.robot,
+            scene=options.scene,
         )
         self._task_id, self._path, self._options = task_id, path, options
         self._resume, self._overwrite = resume, overwrite

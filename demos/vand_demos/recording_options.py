@@ -9,6 +9,7 @@ from vand_demos.teleop import TELEOP_DEVICES, TeleopDevice
 from vand_envs.controller import ActionMode
 from vand_envs.errors import UsageError, unknown_name
 from vand_envs.robot import DEFAULT_ROBOT, RobotSpec
+from vand_envs.scenes import Scene
 from vand_envs.seeds import MAX_SESSION, SEEDS_PER_SESSION
 from vand_envs.world import World
 
@@ -39,6 +40,8 @@ class RecordingOptions:
     """Whether to store the simulation's states, which make exact replay possible."""
     robot: RobotSpec = DEFAULT_ROBOT
     """The robot that is driven."""
+    scene: Scene | None = None
+    """A scene of one's own, without a task: a person drives, and says what succeeded."""
     cameras: Mapping[str, Sequence[int]] | None = None
     """Images to store, `"head_rgb"` or `"wrist_rgb"` -> (height, width) [pixel]. They are drawn
     once an episode is over: the expert does not look at them."""

@@ -54,10 +54,19 @@ class Finding:
     """The line."""
     good: bool = True
     """Whether it is as it must be."""
+    successes: int = 0
+    """Of a task's expert: episodes that succeeded."""
+    episodes: int = 0
+    """Of a task's expert: episodes tried; 0 of any other line."""
 
 
 def check_robot(
-    robot: RobotSpec, tasks: Sequence[str] | None = None, episodes: int = 4
+    robot: RobotSpec,
+    tasks: Sequence[str] | None = None,
+    episodes: int = 4,
+    *,
+    first_seed: int = VALIDATION_SEED,
+    num_threads: int = 0,
 ) -> Iterator[Finding]:
     """Try a robot.
 
@@ -65,6 +74,8 @@ def check_robot(
         robot: The robot.
         tasks: Tasks whose experts are tried; None: all that are offered.
         episodes: Episodes of each; 0: none.
+        first_seed: Seed of the first episode; each task has the same ones.
+        num_threads: Threads to simulate on; 0: one per processor.
 
     Yields:
         What was found.
@@ -83,7 +94,11 @@ def check_robot(
     yield _gravity(world)
     if robot.base.kind != "fixed":
         yield _driving(world)
-    yield from _experts(robot, tasks, episodes)
+    for task in tasks or task_ids():
+        if task in robot.not_offered:
+            yield Finding(f"task {task}: not offered: {robot.not_offered[task]}")
+        elif episodes and task in EXPERTS:
+            yield _expert(robot, task, range(first_seed, first_seed + episodes), num_threads)
 
 
 def _actuators(world: World) -> Finding:
@@ -199,21 +214,22 @@ def _driving(world: World) -> Finding:
     return Finding(f"base: after 2 s at half speed: {', '.join(texts)}", good)
 
 
-def _experts(robot: RobotSpec, tasks: Sequence[str] | None, episodes: int) -> Iterator[Finding]:
-    for task in tasks or task_ids():
-        if task in robot.not_offered:
-            yield Finding(f"task {task}: not offered: {robot.not_offered[task]}")
-            continue
-        if episodes == 0 or task not in EXPERTS:
-            continue
-        seeds = range(VALIDATION_SEED, VALIDATION_SEED + episodes)
-        parallel = min(episodes, 16)
-        noise = Disturbance()
-        shown = list(demonstrate(task, seeds, disturbance=noise, parallel=parallel, robot=robot))
-        done = sum(bool(episode.success) for episode in shown)
-        length = np.median([len(episode) * episode.control_dt_s for episode in shown])
-        yield Finding(
-            f"task {task}: the expert succeeded in {done} of {episodes} episodes,"
-            f" {length:.0f} s long",
-            done >= GOOD_RATE * episodes,
-        )
+def _expert(robot: RobotSpec, task: str, seeds: range, num_threads: int) -> Finding:
+    demonstrations = demonstrate(
+        task,
+        seeds,
+        disturbance=Disturbance(),
+        parallel=min(len(seeds), 16),
+        num_threads=num_threads,
+        robot=robot,
+    )
+    shown = [(bool(one.success), len(one) * one.control_dt_s) for one in demonstrations]
+    done = sum(success for success, _ in shown)
+    length = np.median([duration_s for _, duration_s in shown])
+    return Finding(
+        f"task {task}: the expert succeeded in {done} of {len(seeds)} episodes,"
+        f" {length:.0f} s long",
+        done >= GOOD_RATE * len(seeds),
+        done,
+        len(seeds),
+    )

@@ -11,6 +11,7 @@ import numpy as np
 from vand_demos.embedded import world_of
 from vand_demos.episode import Episode
 from vand_demos.native import NATIVE
+from vand_demos.scenes import get_scene
 from vand_demos.storage.reader import DemoDataset
 from vand_envs import TaskBatch, make_world
 from vand_envs.controller import action_mode
@@ -158,7 +159,7 @@ def restore(episode: Episode) -> Restoration:
             differences[key] = max(differences.get(key, 0.0), difference)
     return Restoration(
         steps=len(episode),
-        built_in_world=world.xml == make_world(world.robot).xml,
+        built_in_world=world.xml == make_world(get_robot(episode.robot), scene=world.scene).xml,
         differences=differences,
         not_compared=tuple(sorted(episode.observations.keys() - differences.keys())),
     )
@@ -193,6 +194,7 @@ def resimulate(episode: Episode, source: str) -> Resimulation:
         control_dt_s=episode.control_dt_s,
         physics_dt_s=float(world_of(episode).model.opt.timestep),
         robot=get_robot(episode.robot),
+        scene=get_scene(episode.scene),
     )
     if batch.world.xml != episode.model_file or episode.seed is None:
         raise VandError(

@@ -103,6 +103,8 @@ class TaskTracker:
         self._since_s += self._sim.control_dt_s
         if self._counter is not None:
             self._counter.follow(observation)
+        if self._task.judged_by_person:
+            return np.zeros(self._sim.n, np.float32)
         if not self._task.stages:
             return self._close_cycles()
         reward = self._judge_stages()
@@ -120,6 +122,8 @@ class TaskTracker:
             # An exact stage stays complete; any other last stage must still hold.
             last = self._held[:, self._event_of[-1]] | self._task.stages[-1].exact
             at_end = success & last & ~self._spoilt & self._count_is_right()
+        elif self._task.judged_by_person:
+            success = at_end = np.zeros(n, bool)
         else:
             assert cycle is not None  # noqa: S101  (a task has stages or a cycle)
             assert counter is not None  # noqa: S101
@@ -137,6 +141,8 @@ class TaskTracker:
     def _count(self) -> FloatArray:
         if self._counter is not None:
             return self._counter.cycles
+        if not self._task.stages:
+            return np.zeros(self._sim.n)
         return self._rises[:, self._event_of[0]].astype(np.float64)
 
     def _count_is_right(self) -> BoolArray:

@@ -3,13 +3,14 @@
 Nothing in it tells the phase, the stage, the count or the time: memory is the policy's job.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from vand_envs.geometry import to_base_axes
-from vand_envs.robot import RobotSpec
 from vand_envs.simulation import Simulation
 from vand_envs.typing import Float32Array, FloatArray
-from vand_envs.world import MOVABLES, STATIONS
+from vand_envs.world import MOVABLES, STATIONS, World
 
 _ROBOT_PARTS = {
     "base_pose": 4,
@@ -30,22 +31,29 @@ one [m], in base axes: what a robot feels of contact forces."""
 _MOVABLE_PARTS = {"pos": 3, "rot": 6, "rel": 3}
 _STATION_PARTS = {"pos": 2, "rel": 3}
 
-_BODY_PARTS = {
-    **{f"{body}_{part}": k for body in MOVABLES for part, k in _MOVABLE_PARTS.items()},
-    **{f"{body}_{part}": k for body in STATIONS for part, k in _STATION_PARTS.items()},
-}
-"""Key -> size. `<body>_pos` is the body's position in the base frame (of stations, whose height is
-always the same, x and y only), `<body>_rel` its position relative to the end effector, in base axes
-[m]; `<body>_rot` its orientation in the base frame (first two columns of the rotation)."""
+
+def _body_parts(movables: Iterable[str], stations: Iterable[str]) -> dict[str, int]:
+    """Key -> size of what is observed of bodies."""
+    return {
+        **{f"{body}_{part}": k for body in movables for part, k in _MOVABLE_PARTS.items()},
+        **{f"{body}_{part}": k for body in stations for part, k in _STATION_PARTS.items()},
+    }
+
+
+_BODY_PARTS = _body_parts(MOVABLES, STATIONS)
+"""Key -> size, in the workshop. `<body>_pos` is the body's position in the base frame (of stations,
+whose height is always the same, x and y only), `<body>_rel` its position relative to the end
+effector, in base axes [m]; `<body>_rot` its orientation in the base frame (first two columns of the
+rotation)."""
 
 OBSERVATION_KEYS: tuple[str, ...] = (*_ROBOT_PARTS, *_BODY_PARTS, "instruction")
 
 
-def observation_sizes(robot: RobotSpec) -> dict[str, int]:
-    """Key -> size of what a robot observes, but for `instruction`, one number for each task."""
-    joints = len(robot.arm_joints)
+def observation_sizes(world: World) -> dict[str, int]:
+    """Key -> size of what is observed in a world, but for `instruction`, a number for each task."""
+    joints = len(world.robot.arm_joints)
     own = {key: joints if size is None else size for key, size in _ROBOT_PARTS.items()}
-    return {**own, **_BODY_PARTS}
+    return {**own, **_body_parts(world.movables, world.stations)}
 
 
 class Observer:
@@ -55,7 +63,11 @@ class Observer:
         sim, robot = simulation, simulation.world.robot
         self._sim = sim
         self._arm = sim.actuator_ids(robot.arm.actuators)
-        self._bodies = np.array([sim.body_id(b) for b in (*MOVABLES, *STATIONS)])
+        world = sim.world
+        self._keys, self._movables = (*world.movables, *world.stations), len(world.movables)
+        bodies = (*world.movables.values(), *world.stations.values())
+        self._bodies = np.array([sim.body_id(body) for body in bodies], np.int64)
+        self._parts = _body_parts(world.movables, world.stations)
 
     def observe(self) -> dict[str, Float32Array]:
         """Observation of the present state: key -> fresh (n, d) array, without `instruction`."""
@@ -73,7 +85,7 @@ class Observer:
                 points - floor[:, None],
                 points - ee[:, None],
                 sim.site_xmat[:, sim.ee_site, :, :2].transpose(0, 2, 1),
-                *(sim.xmat[:, b, :, :2].transpose(0, 2, 1) for b in self._bodies[: len(MOVABLES)]),
+                *(sim.xmat[:, b, :, :2].transpose(0, 2, 1) for b in self._bodies[: self._movables]),
             ],
             axis=1,
         )  # (n, 1 + 2 K + 2 + 2 M, 3), world axes
@@ -91,9 +103,9 @@ class Observer:
             "ee_lag": np.matmul(sim.arm_jacobian()[:, :3], lag[..., None])[..., 0],
             "ee_rot": vectors[:, 1 + 2 * k : 3 + 2 * k].reshape(sim.n, 6),
         }
-        for i, body in enumerate((*MOVABLES, *STATIONS)):
-            observation[f"{body}_pos"] = vectors[:, 1 + i, : _BODY_PARTS[f"{body}_pos"]]
-            if i < len(MOVABLES):
+        for i, body in enumerate(self._keys):
+            observation[f"{body}_pos"] = vectors[:, 1 + i, : self._parts[f"{body}_pos"]]
+            if i < self._movables:
                 start = 3 + 2 * k + 2 * i
                 observation[f"{body}_rot"] = vectors[:, start : start + 2].reshape(sim.n, 6)
             observation[f"{body}_rel"] = vectors[:, 1 + k + i]

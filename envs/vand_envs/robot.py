@@ -55,6 +55,8 @@ class Base:
     """differential: radius of the two driven wheels [m]."""
     track_m: float = 0.0
     """differential: distance between the two driven wheels [m]."""
+    casters: tuple[str, ...] = ()
+    """differential: bodies that only carry it; they glide, as casters that roll shake the hand."""
     place: Vector3 = (0.0, 0.0, 0.0)
     """fixed: where it stands in the workshop, x, y [m] and yaw [rad]."""
     max_speed: Vector3 = (0.6, 0.6, 1.2)

@@ -17,6 +17,8 @@ from vand_envs.observation import Observer, observation_sizes
 from vand_envs.randomization import Randomizer, require_seed
 from vand_envs.robot import DEFAULT_ROBOT, RobotSpec
 from vand_envs.robots.records import ROBOT_RECORD
+from vand_envs.scenes.scene import SCENE_RECORD, Scene
+from vand_envs.scenes.start import SceneStart
 from vand_envs.simulation import Simulation
 from vand_envs.tasks import Task, get_task, task_ids
 from vand_envs.typing import Float32Array, FloatArray, IntArray
@@ -40,6 +42,7 @@ class TaskBatch:
         physics_dt_s: Physics time step [s].
         num_threads: Threads to step on; 0 means one per processor.
         robot: The robot.
+        scene: A scene of one's own, whose only task that is; by default the workshop.
         cameras: Images to observe, `"head_rgb"` or `"wrist_rgb"` -> (height, width) [pixel]. The
             robot drives without them, and each takes about a millisecond a simulation and step.
         instructions: Task ids in the order of the instruction's one-hot code, as a policy or a data
@@ -61,14 +64,18 @@ class TaskBatch:
         physics_dt_s: float = PHYSICS_DT_S,
         num_threads: int = 0,
         robot: RobotSpec = DEFAULT_ROBOT,
+        scene: Scene | None = None,
         cameras: Mapping[str, Sequence[int]] | None = None,
         instructions: Sequence[str] | None = None,
     ) -> None:
-        self._own = task if isinstance(task, Task) else None
         first = task if isinstance(task, str) else task.id
+        self._own = task if isinstance(task, Task) else None
+        if scene is not None:
+            self._own = scene.task
+            instructions = instructions or (scene.task.id,)
         self._instructions = _instructions(first, self._own, instructions)
         self.task = self._find(first)
-        self.world = make_world(robot, physics_dt_s)
+        self.world = make_world(robot, physics_dt_s, scene)
         self.simulation = Simulation(self.world, n, control_dt_s, num_threads)
         self.controller = Controller(self.simulation, action_mode)
         self.n = n
@@ -79,7 +86,8 @@ class TaskBatch:
         """1 where a stage completed or a cycle closed at the last step, (n,)."""
         self._observer = Observer(self.simulation)
         self._cameras = Cameras(self.model, cameras or {})
-        self._randomizer = Randomizer(self.simulation)
+        sim = self.simulation
+        self._randomizer = Randomizer(sim) if scene is None else SceneStart(sim, scene)
         self._tracker = TaskTracker(self.task, self.simulation)
         self._instruction = np.zeros((n, len(self._instructions)), np.float32)
         self._instruction[:] = self._code()
@@ -87,7 +95,7 @@ class TaskBatch:
     @property
     def observation_sizes(self) -> dict[str, int]:
         """Observation key -> size, of all that are not images."""
-        return {**observation_sizes(self.world.robot), "instruction": self._instruction.shape[1]}
+        return {**observation_sizes(self.world), "instruction": self._instruction.shape[1]}
 
     @property
     def image_sizes(self) -> dict[str, tuple[int, int]]:
@@ -133,8 +141,10 @@ class TaskBatch:
                 "physics_dt_s": float(self.model.opt.timestep),
                 "instructions": list(self._instructions),
                 **({"cameras": sizes} if (sizes := self.image_sizes) else {}),
+                **({} if (scene := self.world.scene) is None else {"scene": scene.id}),
             },
             **({ROBOT_RECORD: json.loads(record)} if (record := self.world.record) else {}),
+            **({} if scene is None else {SCENE_RECORD: scene.record}),
         }
 
     def reset(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import mujoco
 import numpy as np
@@ -14,6 +15,9 @@ from vand_envs.robot import DEFAULT_ROBOT, ROBOT_PREFIX, RobotSpec
 from vand_envs.robots.assembly import assemble
 from vand_envs.robots.records import record_of, require_own_folder, require_same_files
 from vand_envs.robots.requirements import require_drivable
+
+if TYPE_CHECKING:
+    from vand_envs.scenes.scene import Scene
 
 MOVABLES = ("cube",)
 """Bodies with a free joint: observed with their orientation."""
@@ -54,6 +58,12 @@ class World:
     """Contents of the mesh files that the text names."""
     record: str = ""
     """The robot's spec and what its meshes are, as JSON; empty of the built-in robot."""
+    movables: Mapping[str, str] = field(default_factory=lambda: {body: body for body in MOVABLES})
+    """First part of the observation's keys -> body, of those observed with their orientation."""
+    stations: Mapping[str, str] = field(default_factory=lambda: {body: body for body in STATIONS})
+    """The same of those that stay where they are, or nearly."""
+    scene: "Scene | None" = None
+    """Somebody's scene that it is; None: the workshop."""
 
 
 def require_time_step(name: str, value_s: object) -> None:
@@ -71,12 +81,17 @@ def require_time_step(name: str, value_s: object) -> None:
 
 
 @cache
-def make_world(robot: RobotSpec = DEFAULT_ROBOT, physics_dt_s: float = PHYSICS_DT_S) -> World:
-    """Build the workshop with a robot on the dock.
+def make_world(
+    robot: RobotSpec = DEFAULT_ROBOT,
+    physics_dt_s: float = PHYSICS_DT_S,
+    scene: "Scene | None" = None,
+) -> World:
+    """Build the workshop with a robot on the dock, or a scene of one's own with a robot in it.
 
     Args:
         robot: The robot to put into it.
-        physics_dt_s: Physics time step [s].
+        physics_dt_s: Physics time step [s]; of a scene the longest, as its own may be shorter.
+        scene: The scene; None: the workshop.
 
     Returns:
         The compiled world, cached: equal arguments give the same object.
@@ -86,6 +101,10 @@ def make_world(robot: RobotSpec = DEFAULT_ROBOT, physics_dt_s: float = PHYSICS_D
         VandError: A package with the robot's files is missing, or they are no model.
     """
     require_time_step("physics_dt_s", physics_dt_s)
+    if scene is not None:
+        from vand_envs.scenes.building import build  # noqa: PLC0415  (it makes a World)
+
+        return build(scene, robot, physics_dt_s)
     require_own_folder(robot)
     parts = assemble(robot)
     require_same_files(robot, parts)

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from tests.faults.runs import renew_hashes
+from tests.faults.scenes import scenes
 from tests.faults.sound import Damaged, Sound, evaluate, resume
 from vand_envs.seeds import TEST_SEED
 from vand_robot.evaluation.cache import JobFolder
@@ -30,6 +31,7 @@ COUNTS: Mapping[str, int] = {
     "worlds": 20,
     "names": 20,
     "edited": 20,
+    "scenes": 60,
 }
 """Kind -> number of inputs."""
 
@@ -364,4 +366,5 @@ KINDS: Mapping[str, Callable[[np.random.Generator, Sound, Path], Damaged]] = {
     "worlds": worlds,
     "names": names,
     "edited": edited,
+    "scenes": scenes,
 }

@@ -1,15 +1,20 @@
 """`vand-robot robots`: which robots there are, and whether one of your own can be driven."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vand_envs import task_ids
 from vand_envs.errors import VandError
 from vand_envs.robot import RobotSpec, known_robots
+from vand_envs.seeds import TEST_SEED, VALIDATION_SEED
 from vand_robot.cli import console
 from vand_robot.cli.options import Json, example, names
 from vand_robot.config.robots import find_robot, robot_yaml
+from vand_robot.metrics.statistics import wilson_interval
+
+if TYPE_CHECKING:
+    from vand_demos.robot_check import Finding
 
 robots = typer.Typer(help="Robots: list, describe, check.", invoke_without_command=True)
 
@@ -72,13 +77,38 @@ def check_command(
     episodes: Annotated[
         int, typer.Option(min=0, help="Episodes of each task; 0: no expert is tried.")
     ] = 4,
+    unseen: Annotated[
+        bool,
+        typer.Option(
+            "--unseen", help="Take the seeds of evaluations: for figures, once nothing is tuned."
+        ),
+    ] = False,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads to simulate on; 0: one per processor.")
+    ] = 0,
 ) -> None:
     """Say in plain lines whether a robot can be driven, and what it can do."""
     from vand_demos.robot_check import check_robot  # noqa: PLC0415  (it needs MuJoCo)
 
     failed = []
-    for finding in check_robot(find_robot(name), names(tasks) or None, episodes):
-        console.out.print(f"{'ok  ' if finding.good else 'FAIL'} {finding.text}", soft_wrap=True)
+    first_seed = TEST_SEED if unseen else VALIDATION_SEED
+    for finding in check_robot(
+        find_robot(name),
+        names(tasks) or None,
+        episodes,
+        first_seed=first_seed,
+        num_threads=threads,
+    ):
+        mark = "ok  " if finding.good else "FAIL"
+        console.out.print(f"{mark} {finding.text}{_interval(finding)}", soft_wrap=True)
         failed.append(not finding.good)
     if any(failed):
         raise VandError(f"{name}: {sum(failed)} of {len(failed)} checks failed")
+
+
+def _interval(finding: "Finding") -> str:
+    """What a number of episodes says of a rate."""
+    if not finding.episodes:
+        return ""
+    low, high = wilson_interval(finding.successes, finding.episodes)
+    return f" (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vand_demos.scenes import get_scene
 from vand_envs import RobotSpec, Task, TaskBatch, get_task
 from vand_envs.controller import action_mode
 from vand_envs.errors import unknown_name
@@ -102,6 +103,7 @@ def make_batch(spec: PolicySpec, task_id: str, n: int, num_threads: int = 0) -> 
         cameras=spec.images,
         instructions=spec.instructions,
         robot=get_robot(spec.robot),
+        scene=get_scene(spec.scene),
     )
     spec.require_compatible(batch.env_args)
     return batch

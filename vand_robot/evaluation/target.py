@@ -80,6 +80,11 @@ def load_target(
                 "the run was trained on what others recorded, in a world that is not here; its"
                 " policy acts in that world's own environment"
             )
+        if checkpoint.policy.spec.scene:
+            why = (
+                "the run was trained in a scene without a task: what succeeded there is for a"
+                f" person to say; to see what it does: vand-robot replay {source} --out a.html"
+            )
         raise VandError(f"{source}: {why}")
     dt = checkpoint.policy.spec.control_dt_s
     name = clean_text(run_folder(folder).name)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from vand_envs import get_task
+from vand_envs import Task, get_task
 from vand_envs.typing import Float32Array, FloatArray
 from vand_envs.world import World
 
@@ -25,22 +25,30 @@ class Frame:
     """Whether the task was done by then."""
     memory: Float32Array | None = None
     """State of the policy's recurrent core, (layers * S,); None without one."""
+    told: Task | None = None
+    """The task where it is not one of ours, as in a scene of one's own; None: that of the id."""
+
+    @property
+    def instructed(self) -> Task:
+        """The instructed task."""
+        return self.told or get_task(self.task)
 
     @property
     def instruction(self) -> str:
         """The instruction in words."""
-        return get_task(self.task).instruction
+        return self.instructed.instruction
 
     @property
     def progress_text(self) -> str:
         """Stage or number of cycles, in words."""
-        task = get_task(self.task)
+        task = self.instructed
         names = task.stage_names
         if names and self.stages_done >= len(names):
             return f"all {len(names)} stages done" + ("" if self.success else ", not as asked")
         if names:
             return f"stage {self.stages_done + 1} of {len(names)}: {names[self.stages_done]}"
-        assert task.cycle is not None  # noqa: S101  (a task has stages or a cycle)
+        if task.cycle is None:
+            return "done, says who drove" if self.success else "judged by a person"
         return f"{self.cycles:z.1f} {task.cycle.name}s"
 
     @property
@@ -52,8 +60,8 @@ class Frame:
         """
         if not self.success:
             return self.progress_text
-        cycle = get_task(self.task).cycle
-        if cycle is None or get_task(self.task).stages:
+        cycle = self.instructed.cycle
+        if cycle is None or self.instructed.stages:
             return f"{self.progress_text}, success"
         return f"{self.progress_text} ({cycle.min_cycles:g} make a demonstration)"
 

@@ -67,6 +67,7 @@ class RecordedEpisodes:
         rewards = np.asarray(demo.rewards) if known else np.zeros(len(demo))
         done = np.concatenate([[0], np.cumsum(rewards)])[: len(demo)]
         stages = len(get_task(task).stage_names) if known else 0
+        scene = self.world.scene
         self.frames = [
             Frame(
                 state,
@@ -74,6 +75,7 @@ class RecordedEpisodes:
                 min(int(gained), stages),
                 0.0 if stages else float(gained),
                 bool(demo.success) and step == len(demo) - 1,
+                told=None if scene is None else scene.task,
             )
             for step, (state, gained) in enumerate(zip(demo.states, done, strict=True))
         ]

@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from vand_demos.scenes import get_scene
 from vand_envs import get_task, make_world
 from vand_envs.errors import UsageError, unknown_name
-from vand_envs.robot import ROBOT_PREFIX
+from vand_envs.robot import ROBOT_PREFIX, get_robot
+from vand_envs.scenes import Scene
 from vand_envs.seeds import TEST_SEED
 from vand_envs.typing import FloatArray
 from vand_envs.world import World
 from vand_robot.evaluation.jobs import RolloutJob, plan_jobs, play
 from vand_robot.evaluation.perturbations import NOMINAL, PERTURBATIONS
+from vand_robot.evaluation.rollout import rollout
 from vand_robot.evaluation.target import EvaluationTarget, load_target
 from vand_robot.viewer.camera import motion_camera
 from vand_robot.viewer.html import write_html
@@ -262,11 +265,36 @@ def policy_motion(
     expert: bool = False,
 ) -> RecordedMotion:
     """The rollout of a held-out episode: to the last bit that of the evaluation."""
-    target = load_target(source, expert=expert)
+    target = load_target(source, expert=expert, judged=False)
+    if not expert and (scene := get_scene(target.make_policy().spec.scene)) is not None:
+        return scene_motion(target, scene, task, index, seconds)
+    if not target.references:
+        target = load_target(source, expert=expert)  # says why nothing judges it
     task_id = next(iter(target.references)) if task is None else task
     return job_motion(
         target, episode_job(target, task_id, index, seconds, perturbation=perturbation)
     )
+
+
+def scene_motion(
+    target: EvaluationTarget, scene: Scene, task: str | None, index: int, seconds: float | None
+) -> RecordedMotion:
+    """What a policy does in the scene of one's own that it was trained in; nobody judges it.
+
+    Raises:
+        UsageError: Another task than that of the scene, or no such length.
+    """
+    policy, dt = target.make_policy(), target.control_dt_s
+    if task not in (None, scene.options.task):
+        raise unknown_name("task", str(task), (scene.options.task,))
+    _require_length(seconds, dt)
+    steps = None if seconds is None else round(seconds / dt)
+    played = rollout(policy, scene.options.task, [TEST_SEED + index], steps)
+    path, told = played.qpos[:, 0], played.task.instruction
+    world = make_world(get_robot(policy.spec.robot), scene=scene)
+    title = f"{target.facts.run}: {told} (start {index})"
+    outcome = f"{(len(path) - 1) * dt:.0f} s, judged by nobody"
+    return RecordedMotion(world.model, path, dt, title, (told,) * len(path), outcome, _hand(world))
 
 
 def episode_job(
@@ -294,8 +322,7 @@ def episode_job(
     if task not in target.references:
         raise unknown_name("task", task, target.references)
     dt = target.control_dt_s
-    if seconds is not None and not dt <= seconds <= 3600:
-        raise UsageError(f"--seconds: expected {dt:g} to 3600, got {seconds:g}")
+    _require_length(seconds, dt)
     if index < 0:
         raise UsageError(f"--index: expected 0 or more, got {index}")
     (job,) = plan_jobs(
@@ -315,6 +342,11 @@ def episode_job(
                 f" changes, got {seconds:g}"
             )
     return job
+
+
+def _require_length(seconds: float | None, dt: float) -> None:
+    if seconds is not None and not dt <= seconds <= 3600:
+        raise UsageError(f"--seconds: expected {dt:g} to 3600, got {seconds:g}")
 
 
 def job_motion(target: EvaluationTarget, job: RolloutJob) -> RecordedMotion:
@@ -352,7 +384,7 @@ def demonstration_motion(file: Path, task: str | None, episode: str | None) -> R
     """A recorded demonstration, from its states: exactly as it was."""
     shown = RecordedEpisodes(file, task, episode)
     frames, dt = shown.frames, shown.control_dt_s
-    names = ("", *get_task(shown.task).stage_names)
+    names = ("", *frames[0].instructed.stage_names)
     captions = tuple(_caption(frame.instruction, names[frame.stages_done]) for frame in frames)
     outcome = f"{'success' if frames[-1].success else 'failure'} after {len(frames) * dt:.1f} s"
     return RecordedMotion(

@@ -14,7 +14,6 @@ from vand_demos.ui import LOOPBACK
 from vand_demos.ui.markdown import plain
 from vand_demos.ui.web_scene import HAND_VIEWS, add_scene, hand_view, look, place_camera
 from vand_demos.ui.web_server import web_server
-from vand_envs import get_task
 from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.robots.base_reader import heading
 from vand_robot.viewer.base import BaseViewer
@@ -289,7 +288,7 @@ def stage_marks(source: EpisodeSource) -> tuple[tuple[float, str], ...]:
     """When each stage, or whole cycle, was completed first: (time [s], its number)."""
     marks, most = [], 0
     for step, frame in enumerate(source.frames):
-        cycle = get_task(frame.task).cycle
+        cycle = frame.instructed.cycle
         done = frame.stages_done if cycle is None else max(frame.stages_done, int(frame.cycles))
         if done > most:
             marks.append((round(step * source.control_dt_s, 6), str(done)))

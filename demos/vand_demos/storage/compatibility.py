@@ -7,12 +7,14 @@ import numpy as np
 
 from vand_demos.episode import ACTION_MODES, Episode
 from vand_demos.native import NATIVE, bounds_fault
+from vand_demos.scenes import adopt_scene
 from vand_demos.storage.layout import BOUNDS, ENV_KWARGS
 from vand_demos.system.json_record import JsonRecord
 from vand_envs import get_task, task_ids
 from vand_envs.errors import VandError
 from vand_envs.rendering import MAX_PICTURE_PX
 from vand_envs.robots.records import ROBOT_RECORD, adopt
+from vand_envs.scenes import SCENE_RECORD
 from vand_envs.world import TIME_STEPS_S
 
 
@@ -32,6 +34,10 @@ def require_env_args(what: str, env_args: Any) -> None:
         described = adopt(record.record(ROBOT_RECORD).values, what)
         if described.id != robot:
             raise kwargs.mistake("robot", repr(described.id))
+    if SCENE_RECORD in record.values or "scene" in kwargs.values:
+        scene = adopt_scene(record.record(SCENE_RECORD).values, what)
+        if scene.id != kwargs.text("scene"):
+            raise kwargs.mistake("scene", repr(scene.id))
     if kwargs.text("action_mode") not in ACTION_MODES:
         raise kwargs.mistake("action_mode", f"one of {', '.join(ACTION_MODES)}")
     kwargs.number("control_dt_s", *TIME_STEPS_S)

@@ -60,7 +60,7 @@ BOUNDS = ("action_low", "action_high")
 """Attributes of native actions, and keys of `env_kwargs`: a number for each of an action's."""
 NUMBERS = ("seed", "success", "control_dt_s")
 TEXTS = ("task", "instruction", "device", "action_mode", "model_file", "recorded_at", "uid")
-ENV_KWARGS = ("robot", "action_mode", "control_dt_s", "instructions", *BOUNDS)
+ENV_KWARGS = ("robot", "scene", "action_mode", "control_dt_s", "instructions", *BOUNDS)
 
 
 ATTRIBUTES: Mapping[str, tuple[type, ...]] = {

@@ -154,7 +154,10 @@ class DemoDataset:
             )
             values = read_demo(demo, arrays)
         try:
-            return Episode(name=name, robot=self.env_args["env_kwargs"]["robot"], **values)
+            kwargs = self.env_args["env_kwargs"]
+            return Episode(
+                name=name, robot=kwargs["robot"], scene=kwargs.get("scene", ""), **values
+            )
         except EpisodeError as error:
             raise VandError(f"{self.path}: {error}") from error
 

@@ -10,9 +10,10 @@ from vand_envs.controller import action_indices
 from vand_envs.robot import DEFAULT_ROBOT, RobotSpec
 from vand_envs.typing import Float32Array
 
-Event = Literal["start", "save", "discard", "undo", "reset", "show", "quit"]
+Event = Literal["start", "save", "fail", "discard", "undo", "reset", "show", "quit"]
 """Event that an operator asks for. `start`: begin to drive; then pause, and go on. `save`: the
-episode is good. `discard`: it is not; on to another start. `undo`: take back the last one
+episode is good. `fail`: keep it as a failure, where a person judges. `discard`: do not keep it; on
+to another start. `undo`: take back the last one
 saved. `reset`: the same start again. `show`: the expert does it once from here, which is not
 recorded. `quit`: end the session."""
 

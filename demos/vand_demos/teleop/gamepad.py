@@ -48,6 +48,7 @@ MAPPING = InputMapping(
         "start": "start",
         "save": "y",
         "discard": "b",
+        "fail": "right_stick",
         "reset": "x",
         "undo": "back",
         "slow": "left_stick",

@@ -118,6 +118,7 @@ class TeleopSession:
             hint=hint.text,
             target=hint.target,
             contact=hint.contact,
+            judged_by_person=task.judged_by_person,
             quitting=self._unsaved_quit,
             rate_hz=rate_hz,
             measured_hz=measured_hz,
@@ -172,6 +173,7 @@ class TeleopSession:
         obey: dict[Event, Callable[[], Any]] = {
             "start": self._start,
             "save": self._save,
+            "fail": self._fail,
             "discard": self._discard,
             "undo": self._undo,
             "reset": self._reset,
@@ -197,19 +199,33 @@ class TeleopSession:
             self.phase, self._message = "driving", ""
 
     def _save(self) -> None:
+        by_person = self.batch.task.judged_by_person
+        success = by_person or self._good > 0
+        if len(self._trace) and not success and not self._keep_failures:
+            self._pause(f"It is not done yet, so it was not saved. Missing: {self.status().goal}.")
+            return
+        self._keep(success=success)
+
+    def _fail(self) -> None:
+        if not self.batch.task.judged_by_person:
+            self._say("Here the task says whether it is done: save or discard.")
+            return
+        self._keep(success=False)
+
+    def _keep(self, *, success: bool) -> None:
         if not len(self._trace):
             self._say("There is nothing to save yet.")
             return
-        success = self._good > 0
-        if not success and not self._keep_failures:
-            self._pause(f"It is not done yet, so it was not saved. Missing: {self.status().goal}.")
-            return
+        by_person = self.batch.task.judged_by_person
+        steps = self._good if success and not by_person else self._kept
+        if success and by_person:
+            self._trace.rewards[steps - 1] = 1.0  # of the step that was the last one needed
         episode = self._trace.episode(
             self.batch,
             action_mode=self._action_mode,
             device=self._device,
             success=success,
-            steps=self._good if success else self._kept,
+            steps=steps,
         )
         self._recorder.save(self._finish(episode))
         kind = "Saved" if success else "Saved as a failure"
@@ -230,6 +246,9 @@ class TeleopSession:
         self._say("The same start again.")
 
     def _show(self) -> None:
+        if self.batch.task.judged_by_person:
+            self._say("Nobody has taught this yet, so there is nothing to show.")
+            return
         if len(self._trace):
             self._pause("Save or discard this episode first: it is shown from its start.")
             return

@@ -5,6 +5,9 @@ from typing import Literal
 
 Vector3 = tuple[float, float, float]
 
+_DONE = "Done. Press Save if it is a good example, Discard if not."
+_BY_PERSON = "Is it done? Save if it is, Failed keeps it as a failure, Discard drops it."
+
 Phase = Literal["ready", "driving", "paused", "showing"]
 """`ready`: the robot stands at the start of an episode. `driving`: it obeys, and is recorded.
 `paused`: it stands still in the middle of an episode, which waits to be gone on with or judged.
@@ -45,6 +48,8 @@ class Status:
     """Where the next step is done, in the world [m]."""
     contact: bool | None = None
     """Of a periodic motion, whether it counts at present; None elsewhere."""
+    judged_by_person: bool = False
+    """Whether the operator says at the end of an episode if the task was done: no stages tell."""
     quitting: bool = False
     """Whether to quit once more drops the episode that is not saved."""
     rate_hz: float = 0.0
@@ -71,8 +76,8 @@ class Status:
             if self.saved >= self.wanted:
                 return f"All {self.wanted} are recorded. Finish (quit), or start another one."
             return "Press Start. Recording begins with your first motion."
-        if self.success:
-            return "Done. Press Save if it is a good example, Discard if not."
+        if self.judged_by_person or self.success:
+            return _BY_PERSON if self.judged_by_person else _DONE
         if self.phase == "paused":
             return "The robot stands still. Go on, discard it, or take the same start again."
         return f"Now: {self.hint or self.goal}."

@@ -15,6 +15,7 @@ EVENT_KEYS: Mapping[int, tuple[Event, str]] = {
     glfw.KEY_ENTER: ("start", "Enter"),
     glfw.KEY_INSERT: ("save", "Insert"),
     glfw.KEY_DELETE: ("discard", "Delete"),
+    glfw.KEY_PAGE_DOWN: ("fail", "Page Down"),
     glfw.KEY_F8: ("reset", "F8"),
     glfw.KEY_F9: ("undo", "F9"),
     glfw.KEY_F12: ("quit", "F12"),
@@ -57,7 +58,10 @@ class Window(NativeWindow):
         """
         below = {**controls, "keys": "shown while it is paused (Enter)"}
         if status.phase != "driving":
-            below = {**controls, **keys, **dict(EVENT_KEYS.values())}
+            events = dict(EVENT_KEYS.values())
+            if not status.judged_by_person:
+                del events["fail"]
+            below = {**controls, **keys, **events}
         self.put(pose, {TOP_LEFT: _lines(status), BOTTOM_RIGHT: below})
         self.viewer.sync()
 

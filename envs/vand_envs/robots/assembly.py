@@ -144,13 +144,10 @@ def _adapt(robot: RobotSpec, spec: Any) -> None:
             geom.contype, geom.conaffinity = _ROBOT, _WORLD
         else:
             geom.contype = geom.conaffinity = 0
+    for name in robot.base.casters:
+        _let_glide(robot, spec, name)
     _add_end_effector(robot, spec)
-    for camera in robot.cameras:
-        body = _named(spec.bodies, camera.body)
-        if body is None:
-            raise _missing(robot, f"cameras.{camera.name}.body", "body", camera.body, spec.bodies)
-        added = body.add_camera(name=camera.name, pos=camera.pos, fovy=camera.fovy)
-        added.alt.xyaxes = camera.xyaxes
+    _add_cameras(robot, spec)
     if robot.gravity_compensation:
         first = _named(spec.joints, robot.arm.joints[0])
         if first is not None:
@@ -166,6 +163,29 @@ def _adapt(robot: RobotSpec, spec: Any) -> None:
             grip.biasprm[2] * scale**0.5,
             *grip.biasprm[3:],
         ]
+
+
+def _add_cameras(robot: RobotSpec, spec: Any) -> None:
+    for camera in robot.cameras:
+        body = _named(spec.bodies, camera.body)
+        if body is None:
+            raise _missing(robot, f"cameras.{camera.name}.body", "body", camera.body, spec.bodies)
+        added = body.add_camera(name=camera.name, pos=camera.pos, fovy=camera.fovy)
+        added.alt.xyaxes = camera.xyaxes
+
+
+def _let_glide(robot: RobotSpec, spec: Any, caster: str) -> None:
+    """Take the friction from a caster, which rolls and swivels by itself on a real floor.
+
+    Simulated with friction it rattles: measured on the TIAGo while it drove, the acceleration of
+    the hand had a standard deviation of up to 6.6 m/s^2, and of 0.4 m/s^2 without. A held cube
+    worked its way out.
+    """
+    body = _named(spec.bodies, caster)
+    if body is None:
+        raise _missing(robot, "base.casters", "body", caster, spec.bodies)
+    for geom in body.geoms:
+        geom.condim, geom.priority = 1, 1
 
 
 def _descendants(body: Any) -> Iterable[Any]:

@@ -58,6 +58,9 @@ UR5E = RobotSpec(
         "carriage",
         "ur_forearm_link",
         "ur_wrist_3_link",
+        "grip_base",  # without these the closed fingers can be pressed through a thin board
+        "grip_right_follower",
+        "grip_left_follower",
         "grip_right_pad",
         "grip_left_pad",
     ),
@@ -96,6 +99,10 @@ def _panda_arm(home: tuple[float, ...]) -> Arm:
     )
 
 
+_TIAGO_CASTERS = tuple(
+    f"tiago_caster_{end}_{side}_2_link" for end in ("front", "back") for side in ("right", "left")
+)
+
 TIAGO_PANDA = RobotSpec(
     name="tiago-panda",
     about="a Panda with its own hand on a TIAGo base, which drives on two wheels",
@@ -110,6 +117,7 @@ TIAGO_PANDA = RobotSpec(
         body="tiago_base",
         wheel_radius_m=0.0985,
         track_m=0.4044,
+        casters=_TIAGO_CASTERS,
         max_speed=(0.6, 0.0, 1.5),
     ),
     arm=_panda_arm((0.0, -0.087, 0.0, -2.298, 0.0, 2.211, 0.785)),
@@ -124,11 +132,7 @@ TIAGO_PANDA = RobotSpec(
         "tiago_base_link",
         "tiago_wheel_right_link",
         "tiago_wheel_left_link",
-        *(
-            f"tiago_caster_{end}_{side}_2_link"
-            for end in ("front", "back")
-            for side in ("right", "left")
-        ),
+        *_TIAGO_CASTERS,
         *_PANDA_TOUCHING,
     ),
     gravity_compensation=True,

@@ -93,8 +93,14 @@ class Task:
     count: int | None = None
     """Exact number of cycles (without a cycle: of events of the first stage) for a success. None:
     nothing is counted."""
+    judged_by_person: bool = False
+    """Whether a person says when it was done, as in a scene of one's own; it has no stages then."""
 
     def __post_init__(self) -> None:
+        if self.judged_by_person:
+            if self.stages or self.cycle is not None:
+                raise ValueError(f"task {self.id!r}: what a person judges has no stages, no cycle")
+            return
         counted_cycle = self.cycle is not None and self.count is not None
         if not self.stages and (self.cycle is None or self.count is not None):
             raise ValueError(f"task {self.id!r}: expected stages, or a cycle without a count")
@@ -104,7 +110,7 @@ class Task:
     @property
     def kind(self) -> Literal["sequential", "periodic"]:
         """Whether the task comes to an end, or is a rhythm without one."""
-        return "sequential" if self.stages else "periodic"
+        return "sequential" if self.stages or self.judged_by_person else "periodic"
 
     @property
     def stage_names(self) -> tuple[str, ...]:

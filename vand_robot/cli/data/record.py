@@ -36,6 +36,7 @@ from vand_robot.cli.data.record_env import (
     Python,
     StopAtSuccess,
 )
+from vand_robot.cli.data.record_scene import At, Objects, SceneRequest, Spread, WorldFile
 from vand_robot.cli.main import INTERRUPTED
 from vand_robot.cli.options import Force, Images, ImageSize, Json, Robot, names, resuming
 from vand_robot.config.robots import find_robot
@@ -118,11 +119,15 @@ def record_command(
     python: Python = None,
     stop_at_success: StopAtSuccess = False,
     instruction: Instruction = None,
+    world: WorldFile = None,
+    at: At = None,
+    spread: Spread = None,
+    objects: Objects = None,
     resume: Resume = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Record demonstrations into a data set, by an expert, by hand, or of any environment."""
+    """Record demonstrations into a data set: tasks, a scene of your own, or any environment."""
     for what, report in RecordRequest(**context.params).record():
         _print_report(context, report, what, device, as_json=json)
 
@@ -154,6 +159,10 @@ class RecordRequest:
     python: Path | None
     stop_at_success: bool
     instruction: str | None
+    world: Path | None
+    at: str | None
+    spread: float | None
+    objects: str | None
     resume: bool
     force: bool
     json: bool
@@ -177,11 +186,16 @@ class RecordRequest:
             self.env_arg or (),
             self.python,
             self.stop_at_success,
-            self.instruction,
+            None if self.world else self.instruction,
         )
+
+    @property
+    def _of_scene(self) -> SceneRequest:
+        return SceneRequest(self.world, self.at, self.spread, self.objects)
 
     def _environment(self) -> SessionReport:
         """Record an environment of Gymnasium."""
+        asked = self._of_scene  # its construction has checked that nothing is for --world
         hand = self.device if self.device != EXPERT else ""
         wanted = self._of_env
         wanted.require_alone(
@@ -190,6 +204,7 @@ class RecordRequest:
             images=self.images,
             disturb=self.disturb,
             speed=self.speed,
+            world=asked.world,
         )
         return wanted.record(
             self.out,
@@ -202,13 +217,15 @@ class RecordRequest:
         )
 
     def _tasks(self) -> Iterator[tuple[str, SessionReport]]:
-        """Record tasks of ours, by an expert or by hand."""
+        """Record tasks of ours or a scene of somebody's, by an expert or by hand."""
         self._of_env.require_alone()  # its construction has checked that nothing is for --env
         given = {name: getattr(self, name) for name in ("speed", "host", "port", "mapping")}
         _check_device(self.device, disturb=self.disturb, **given)
-        robot = find_robot(self.robot)
+        robot, asked = find_robot(self.robot), self._of_scene
+        scene = asked.open(self.tasks or (), self.device, self.instruction)
+        tasks = _task_ids(self.tasks or (), robot) if scene is None else (scene.options.task,)
         yield from record_tasks(
-            _task_ids(self.tasks or (), robot),
+            tasks,
             self.out,
             self._driver(),
             RecordingOptions(
@@ -218,6 +235,7 @@ class RecordRequest:
                 control_dt_s=0.1 if self.rate is None else 1 / self.rate,
                 states=self.states,
                 robot=robot,
+                scene=scene,
                 cameras=parse_image_sizes(self.images, self.image_size),
             ),
             episodes=self.episodes,
@@ -287,7 +305,7 @@ def _task_ids(words: Sequence[str], robot: RobotSpec) -> tuple[str, ...]:
     """The tasks that are named, each once; all are those that the robot is offered."""
     named = tuple(dict.fromkeys(name for word in words for name in names(word)))
     if not named:
-        raise UsageError("tasks: expected at least one task id, or --env")
+        raise UsageError("tasks: expected at least one task id, or --env, or --world")
     if named == (ALL,):
         return tuple(name for name in task_ids() if name not in robot.not_offered)
     if ALL in named:

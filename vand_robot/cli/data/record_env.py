@@ -34,7 +34,8 @@ StopAtSuccess = Annotated[
     bool, typer.Option("--stop-at-success", help="With --env: an episode ends when it is done.")
 ]
 Instruction = Annotated[
-    str | None, typer.Option("--instruction", help="With --env: what is demonstrated.")
+    str | None,
+    typer.Option("--instruction", help="With --env, --world: what is demonstrated, in words."),
 ]
 
 
