@@ -6,7 +6,7 @@ import json
 import shutil
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from vand_demos.system.files import disk_errors, read_regular, write_bytes
 from vand_demos.system.json_record import parse_json
 from vand_demos.system.limits import limit_bytes
-from vand_envs import get_task
+from vand_envs import get_task, task_ids
 from vand_envs.errors import VandError
 from vand_envs.task_batch import ENV_VERSION
 from vand_robot.evaluation.jobs import JobResult, RolloutJob
@@ -70,6 +70,14 @@ class JobFolder:
     def clear(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def holds(self, job: RolloutJob) -> bool:
+        """Whether there is a result of a job, whole or damaged."""
+        return self._file(job).exists()
+
+    def digest(self, jobs: Sequence[RolloutJob]) -> str:
+        """Digest of all that the results of jobs follow from, but software and machine."""
+        return sha256("\n".join(self._file(job).name for job in jobs).encode()).hexdigest()
 
     def _file(self, job: RolloutJob) -> Path:
         facts = [
@@ -139,7 +147,9 @@ def _unpack(packed: bytes) -> JobResult | None:
 
 def _fits(result: JobResult, job: RolloutJob) -> bool:
     """Whether a result is that of a job, as far as can be seen: its episodes, types and shapes."""
-    n, task = len(job.seeds), get_task(job.task)
+    n = len(job.seeds)
+    # a task of an environment of others has no stages
+    stages = len(get_task(job.task).stage_names) if job.task in task_ids() else 0
     if [_label(row) for row in result.rows] != [
         (job.task, job.perturbation.name, seed) for seed in job.seeds
     ]:
@@ -151,7 +161,7 @@ def _fits(result: JobResult, job: RolloutJob) -> bool:
     texts = all(isinstance(row.get(key, ""), str) for row in result.rows for key in _TEXTS)
     if not texts or not all(isinstance(value, str | int | float | None) for value in values):
         return False
-    expected = {"stage_times_s": (n, len(task.stage_names))}
+    expected = {"stage_times_s": (n, stages)}
     if result.signal is not None and result.valid is not None:
         steps = result.signal.shape[1:2]
         expected |= {"signal": (n, *steps, 2), "valid": (n, *steps)}
