@@ -137,3 +137,22 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path, fails, words, changes, co
     came, message = fails("evaluate", run, *words, "--episodes", 1, "--jobs", 1)
     assert came == code, message
     assert line in message
+
+
+def test_an_environment_that_takes_its_seed_as_an_argument_is_made_for_each_episode(
+    tmp_path: Path, command
+):
+    run, env = make_run(tmp_path / "reach-0"), ENV.replace("Reach-v0", "OwnSeed-v0")
+    words = ["evaluate", run, "--env", env, "--episodes", 7, "--jobs", 1, "--out"]
+    texts = []
+    for name in ("one", "two"):
+        code, _, err = command(*words, tmp_path / name, "--env-arg", "seed={seed}")
+        assert (code, "note:" in err) == (0, False), err
+        texts.append((tmp_path / name / "episodes.csv").read_text())
+    assert texts[0] == texts[1]
+    returns = [row["return"] for row in csv.DictReader(texts[0].splitlines())]
+    assert len(set(returns)) == 7
+    _, _, err = command(*words, tmp_path / "three", "--env-arg", "seed=3")
+    assert "begins in another way each time, whatever the seed" in err
+    rows = csv.DictReader((tmp_path / "three/episodes.csv").read_text().splitlines())
+    assert len({row["return"] for row in rows}) == 5  # a process of its own for every five

@@ -29,7 +29,19 @@ class Reach(gymnasium.Env):
         return {"point": self.point.copy()}, -far, False, self.steps >= 5, info
 
 
+class OwnSeed(Reach):
+    """The same, but where it begins follows from an argument and not from the seed of `reset`."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.rng = np.random.default_rng(seed)
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=int(self.rng.integers(2**31)), options=options)
+
+
 gymnasium.register("VandTests/Reach-v0", Reach)
+gymnasium.register("VandTests/OwnSeed-v0", OwnSeed)
 
 
 def near_enough(info):

@@ -3,43 +3,83 @@
 Each runs in an environment of its own, under the folder that is named:
 
     robomimic   its loader and its BC-RNN, for two epochs, on a set that was imported and exported
-    metaworld   a policy trained on the committed fixture opens the drawer there
-    metaworld   its scripted expert is recorded through `record_env` in the other interpreter
+    metaworld   a policy trained on the committed fixture is evaluated there by `evaluate --env`
+    metaworld   the walk of demos/README.md: its scripted expert is recorded by `record --env`, a
+                policy is trained and evaluated
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from vand_demos import check_file, export_dataset, import_dataset, record_env
+from vand_demos import check_file, export_dataset, import_dataset
 from vand_demos.interop import ImportOptions
-from vand_demos.record_env import EnvOptions
-from vand_robot.config.library import find_config
-from vand_robot.foreign.remote_env import RemoteEnv
-from vand_robot.policies.checkpoint import load_policy
-from vand_robot.workflows.train import run_training
+from vand_demos.system.json_record import JsonRecord
+from vand_envs.seeds import TEST_SEED
+from vand_robot.evaluation.results import EvaluationResult
 
 FIXTURE = Path(__file__).parents[1] / "fixtures/metaworld_drawer_open.hdf5"
-ENV, ARGS = "metaworld:Meta-World/MT1", {"env_name": "drawer-open-v3"}
-EPISODES, MOST_STEPS, SEED = 12, 300, 1000
-ENOUGH = 10
-"""Of the episodes; the trial that this repeats had 12."""
+TOLD = "open the drawer"
+DRAWER = ["--env", "gymnasium:metaworld:Meta-World/MT1", "--env-arg", "env_name=drawer-open-v3"]
+DRAWER += ["--env-arg", "seed={seed}"]
+EXPERT = """from metaworld.policies import SawyerDrawerOpenV3Policy
+
+
+def expert():
+    return SawyerDrawerOpenV3Policy().get_action
+"""
+EPISODES, ENOUGH = 50, 45
+DEMONSTRATIONS, UPDATES = 12, 400
 
 
 def main(venvs: Path, work: Path) -> None:
     """Run everything; raises where something does not hold."""
-    data = work / "drawer.hdf5"
-    import_dataset(FIXTURE, data, "robomimic", ImportOptions(instruction="open the drawer"))
+    data = work / "fixture.hdf5"
+    import_dataset(FIXTURE, data, "robomimic", ImportOptions(instruction=TOLD))
     print(robomimic(venvs / "robomimic/bin/python", data, work))
-    python = venvs / "metaworld/bin/python"
-    run = work / "run"
-    run_training(find_config("gru-vand"), [f"data=[{data}]", "updates=400", "batch_size=12"], run)
-    opened = metaworld(python, run)
-    print(f"metaworld: {opened} of {EPISODES} drawers opened (seed {SEED})")
-    assert opened >= ENOUGH, opened
-    print(recorded(python, work))
+    python = (venvs / "metaworld/bin/python").absolute()
+    print(f"metaworld, trained on the fixture: {drawers(python, data, work)}")
+    print(
+        f"metaworld, trained on what was recorded: {drawers(python, recorded(python, work), work)}"
+    )
+
+
+def vand_robot(work: Path, *words: object) -> None:
+    """Run a command of ours in a folder."""
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join(str(root / name) for name in ("", "envs", "demos"))
+    subprocess.run(
+        [sys.executable, "-m", "vand_robot", *map(str, words)],
+        cwd=work,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+def recorded(python: Path, work: Path) -> Path:
+    """Meta-World's own expert, recorded from here."""
+    (work / "drawer.py").write_text(EXPERT)
+    out = work / "drawer.hdf5"
+    how = ["--policy", "drawer:expert", "--python", python, "--stop-at-success"]
+    how += ["--instruction", TOLD, "--episodes", DEMONSTRATIONS, "--session", 1]
+    vand_robot(work, "record", *DRAWER, *how, "--out", out)
+    assert check_file(out) == []
+    return out
+
+
+def drawers(python: Path, data: Path, work: Path) -> str:
+    """How many drawers a policy opens that was trained on demonstrations, of 50 other starts."""
+    run, out = work / f"run-{data.stem}", work / f"metaworld-{data.stem}"
+    words = [f"data={data}", f"updates={UPDATES}", "batch_size=12"]
+    vand_robot(work, "train", "gru-vand", *words, "--out", run)
+    vand_robot(work, "evaluate", run, *DRAWER, "--python", python, "--out", out)
+    result = EvaluationResult.from_json(JsonRecord.read(out / "results.json"))
+    (task,) = result.tasks.values()
+    assert len(task.nominal.episodes) == EPISODES
+    assert task.nominal.success.successes >= ENOUGH, task.nominal.success
+    return f"{task.nominal.success} drawers opened (seeds from {TEST_SEED} on)"
 
 
 def robomimic(python: Path, data: Path, work: Path) -> str:
@@ -55,35 +95,6 @@ def robomimic(python: Path, data: Path, work: Path) -> str:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return f"robomimic: {done.stdout.splitlines()[-1]}"
-
-
-def metaworld(python: Path, run: Path) -> int:
-    """How many drawers the policy of a run opens."""
-    policy, opened = load_policy(run), 0
-    with RemoteEnv(ENV, env_args={**ARGS, "seed": SEED}, python=python) as env:
-        for _ in range(EPISODES):
-            (seen, _), state = env.reset(), None
-            for _ in range(MOST_STEPS):
-                action, state = policy.act({k: np.float32(v) for k, v in seen.items()}, state)
-                seen, _, terminated, truncated, info = env.step(action)
-                if info["success"] or terminated or truncated:
-                    break
-            opened += bool(info["success"])
-    return opened
-
-
-def recorded(python: Path, work: Path) -> str:
-    """Meta-World's own expert, recorded from here."""
-    (work / "drawer.py").write_text(
-        "from metaworld.policies import SawyerDrawerOpenV3Policy\n"
-        "def expert():\n    return SawyerDrawerOpenV3Policy().get_action\n"
-    )
-    out = work / "recorded.hdf5"
-    args = {**ARGS, "seed": 7}
-    with RemoteEnv(ENV, env_args=args, policy="drawer:expert", python=python, path=[work]) as env:
-        report = record_env(env, env.act, 3, out, EnvOptions(stop_at_success=True))
-    assert check_file(out) == []
-    return f"metaworld: {report.recorded} episodes of its expert recorded, {report.steps} steps"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import shutil
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from vand_demos.system.files import disk_errors, read_regular, write_bytes
 from vand_demos.system.json_record import parse_json
 from vand_demos.system.limits import limit_bytes
-from vand_envs import get_task
+from vand_envs import get_task, task_ids
 from vand_envs.errors import VandError
 from vand_envs.task_batch import ENV_VERSION
 from vand_robot.evaluation.jobs import JobResult, RolloutJob
@@ -54,8 +54,8 @@ class JobFolder:
         if sha256(packed).digest() != checksum:
             return None
         result = _unpack(packed)
-        # an environment of others has no stages, and nothing here that judges it
-        stages = len(get_task(job.task).stage_names) if job.task in self.references else 0
+        # a task of an environment of others has no stages
+        stages = len(get_task(job.task).stage_names) if job.task in task_ids() else 0
         return result if result is not None and _fits(result, job, stages) else None
 
     def save(self, job: RolloutJob, result: JobResult) -> None:
@@ -72,6 +72,14 @@ class JobFolder:
     def clear(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def holds(self, job: RolloutJob) -> bool:
+        """Whether there is a result of a job, whole or damaged."""
+        return self._file(job).exists()
+
+    def digest(self, jobs: Sequence[RolloutJob]) -> str:
+        """Digest of all that the results of jobs follow from, but software and machine."""
+        return sha256("\n".join(self._file(job).name for job in jobs).encode()).hexdigest()
 
     def _file(self, job: RolloutJob) -> Path:
         facts = [

@@ -37,7 +37,7 @@ class ForeignTask:
     env_id: str
     """`[MODULE:]ID`, with or without `gymnasium:` before it."""
     env_args: Mapping[str, Any] = field(default_factory=dict)
-    """Keyword arguments of the environment."""
+    """Keyword arguments of the environment; `{seed}` stands for the seed of an episode."""
     python: str = ""
     """Interpreter that plays it; empty for this one."""
     success: str = ""
@@ -106,6 +106,22 @@ class ForeignWork(Work[RolloutJob, JobResult]):
     def size(self, job: RolloutJob) -> int:
         """As `Work.size`: its episodes."""
         return len(job.seeds)
+
+
+def follows_seeds(task: ForeignTask) -> bool:
+    """Whether an environment begins an episode anew in the same way where it is given its seed.
+
+    Otherwise an evaluation cannot be repeated, or plays few starts again and again.
+
+    Raises:
+        VandError: The environment cannot be made.
+    """
+    env = RemoteEnv(task.env_id, env_args=task.env_args, python=task.python or None)
+    try:
+        first, again = (env.reset(seed=TEST_SEED)[0] for _ in range(2))
+    finally:
+        env.close()
+    return first.keys() == again.keys() and all(np.array_equal(first[k], again[k]) for k in first)
 
 
 def success_function(name: str) -> Callable[[Mapping[str, Any]], bool]:

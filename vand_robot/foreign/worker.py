@@ -15,6 +15,9 @@ whatever the environment prints goes to standard error.
     {"op": "act"}                                 -> array "action": the policy's, if there is one
     {"op": "close"}                               -> {}
 
+A keyword argument that is the text `{seed}` stands for the seed of an episode: `reset` with a seed
+makes the environment anew with it. For environments whose starts follow from an argument alone.
+
 Every answer has `"ok": true`, or `"ok": false` and `"error"`, one line. A SPACE is one of
 
     {"kind": "box", "shape": [], "dtype": "float32", "low": [], "high": []}   null where unbounded
@@ -37,6 +40,9 @@ from typing import Any, BinaryIO
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+
+SEED = "{seed}"
+"""Keyword argument that stands for the seed of an episode."""
 
 MAX_HEAD_BYTES = 1 << 24
 """Bound of a head, on both sides [bytes]."""
@@ -166,20 +172,32 @@ class Worker:
         self.env: Any = None
         self.policy: Any = None
         self.observation: Any = None
+        self.asked: dict[str, Any] = {}
 
     def make(self, head: dict[str, Any]) -> dict[str, Any]:
         """Make the environment, and the policy where one is named."""
         sys.path[:0] = [str(folder) for folder in head.get("path", [])]
-        self.env = gymnasium.make(str(head["id"]), **head.get("kwargs", {}))
-        if head.get("policy"):
-            module, _, name = str(head["policy"]).partition(":")
-            self.policy = _build(getattr(importlib.import_module(module), name), self.env)
+        self.asked = head
+        self._begin(0)
         return {
             "observation": describe_space(self.env.observation_space),
             "action": describe_space(self.env.action_space),
             "control_dt_s": control_step(self.env),
             "versions": versions(),
         }
+
+    def _begin(self, seed: int) -> None:
+        """Make what was asked for, for an episode of that seed."""
+        if self.env is not None:
+            self.env.close()
+        given = self.asked.get("kwargs", {})
+        arguments: dict[str, Any] = {
+            name: seed if value == SEED else value for name, value in given.items()
+        }
+        self.env = gymnasium.make(str(self.asked["id"]), **arguments)
+        if self.asked.get("policy"):
+            module, _, name = str(self.asked["policy"]).partition(":")
+            self.policy = _build(getattr(importlib.import_module(module), name), self.env)
 
     def answer(
         self, head: dict[str, Any], arrays: dict[str, Any]
@@ -189,6 +207,8 @@ class Worker:
         if op == "make":
             return self.make(head), {}
         if op == "reset":
+            if head["seed"] is not None and SEED in self.asked.get("kwargs", {}).values():
+                self._begin(int(head["seed"]))
             self.observation, info = self.env.reset(seed=head["seed"], options=head["options"])
             if hasattr(self.policy, "reset"):
                 self.policy.reset()

@@ -1,7 +1,7 @@
 """Where the trials of a sweep run: processes of this machine, Ray, Slurm.
 
 A back end starts a trial's folder, and says whether it still runs. What came out is in the folder,
-on a disk that all machines share.
+on a disk that all machines share. The shards of an evaluation run in the same way, see `worker`.
 """
 
 import logging
@@ -74,7 +74,7 @@ class LocalBackend:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         with disk_errors("write", folder), (folder / LOG_FILE).open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  (our own module)
-                [sys.executable, "-m", "vand_robot.sweeps.trial", str(folder)],
+                [sys.executable, "-m", "vand_robot.sweeps.worker", str(folder)],
                 stdin=subprocess.PIPE,  # ends with this process, and the trial with it
                 stdout=log,
                 stderr=log,
@@ -269,10 +269,10 @@ class SlurmTrial:
 
 
 def _run_in_worker(folder: str) -> None:
-    """Run a trial in a worker of a cluster, with one thread, as everywhere."""
-    from vand_robot.sweeps.trial import run_trial  # noqa: PLC0415  (not before it is there)
+    """Do what a folder says in a worker of a cluster, with one thread, as everywhere."""
+    from vand_robot.sweeps.worker import work_in  # noqa: PLC0415  (not before it is there)
 
-    run_trial(Path(folder))
+    work_in(Path(folder))
 
 
 def _python_path() -> str:

@@ -1,15 +1,11 @@
 """One trial of a sweep: the ordinary training and evaluation, in a folder of its own.
 
-`python -m vand_robot.sweeps.trial FOLDER` runs one, or goes on with it. What it does follows from
-the folder alone, so that every back end gives the same numbers.
+What it does follows from the folder alone, so that every back end gives the same numbers.
 """
 
 import json
 import math
 import os
-import signal
-import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -212,28 +208,3 @@ def _read(file: Path) -> tuple[str, TrialEvaluation]:
     if not name or Path(name).name != name:
         raise record.mistake("run", "the name of a folder")
     return name, build(TrialEvaluation, record.record("evaluation").values)
-
-
-def _stop_with_parent() -> None:
-    """Stop this process as Ctrl-C does when the one that began it is gone: its pipe ends then."""
-
-    def wait() -> None:
-        while os.read(sys.stdin.fileno(), 1024):
-            pass
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def main() -> None:
-    """Run the trial in the folder that the first argument names."""
-    _stop_with_parent()
-    try:
-        result = run_trial(Path(sys.argv[1]))
-    except KeyboardInterrupt:
-        sys.exit(EXIT_CODE)
-    sys.exit(1 if result.error else 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 from vand_demos.system.files import disk_errors, write_bytes
 from vand_envs import task_ids
@@ -11,7 +13,7 @@ from vand_envs.seeds import TEST_SEED
 from vand_robot.evaluation.cache import JobFolder
 from vand_robot.evaluation.doors import EXPORTED, exported_target
 from vand_robot.evaluation.episodes import EpisodeKey, read_rows
-from vand_robot.evaluation.jobs import RolloutJob, RolloutWork, plan_jobs
+from vand_robot.evaluation.jobs import JobResult, RolloutJob, RolloutWork, plan_jobs
 from vand_robot.evaluation.repeated import EarlierEvaluation
 from vand_robot.evaluation.results import EvaluationResult
 from vand_robot.evaluation.runner import Processes, processors, run_cached
@@ -79,40 +81,97 @@ def run_evaluation(
         VandError: A damaged checkpoint, or a full disk; finished jobs are safe.
     """
     wanted = _checked(find_suite(suite, perturbations, episodes), processes, replays)
-    target = target or _target(source, expert=expert, device=device)
-    jobs = _plan(target, wanted, tasks, first_seed)
-    folder = JobFolder(out / JOBS_FOLDER, target.digest, target.references)
+    evaluation = TaskEvaluation.plan(
+        target or target_of(source, expert=expert, device=device),
+        wanted,
+        tasks,
+        first_seed=first_seed,
+        curve=training_curve(source, expert=expert),
+        replays=replays,
+        links=links or {},
+    )
+    folder = evaluation.cache(out)
     earlier = EarlierEvaluation.read(out) if force and note is not None else None
     EvaluationFolder(out).claim(resume=resume, force=force)
-    rollouts = _roll_out(target, jobs, folder, processes or processors(), progress)
-    result = _collect(target, rollouts, wanted)
-    pictures = draw_evaluation(result, rollouts, target, _curve(source, expert=expert))
-    write_evaluation(result, out, pictures, links or {})
-    _tell(earlier, result, out, note)
-    if pages := write_replays(target, result, rollouts, out, replays):
-        _write_report(out, result, pictures, links or {}, pages)
+    executor = Processes(processes or processors())
+    results = run_cached(evaluation.jobs, evaluation.work, folder, executor, progress)
+    result = evaluation.write(results, out, lambda found: _tell(earlier, found, out, note))
     folder.clear()
     return result
 
 
-def _roll_out(
-    target: EvaluationTarget,
-    jobs: Sequence[RolloutJob],
-    folder: JobFolder,
-    processes: int,
-    progress: Callable[[int, int], None] | None,
-) -> list[Rollouts]:
-    """Run the jobs that the folder does not hold yet, and join all by perturbation and task."""
-    work = RolloutWork(target.make_policy, target.references)
-    return join_jobs(jobs, run_cached(jobs, work, folder, Processes(processes), progress))
+@dataclass(frozen=True)
+class TaskEvaluation:
+    """An evaluation on our own tasks before it is run: its jobs, and what is made of their results.
 
+    Where the jobs are run does not matter to it, see `run_evaluation` and `workflows.shards`.
+    """
 
-def _collect(
-    target: EvaluationTarget, rollouts: Sequence[Rollouts], suite: Suite
-) -> EvaluationResult:
-    """The result of all rollouts."""
-    dt = target.control_dt_s
-    return collect(rollouts, control_dt_s=dt, suite=suite.name, policy=target.facts)
+    target: EvaluationTarget
+    """The policy, and what it is judged by."""
+    suite: Suite
+    """The suite."""
+    jobs: Sequence[RolloutJob]
+    """The jobs, by perturbation, then task, then seed."""
+    curve: Path | None = None
+    """Metrics of the policy's training, to be drawn."""
+    replays: int = 0
+    """Pages to write of so many of the worst episodes."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Pages to link in the report: title -> address."""
+
+    @classmethod
+    def plan(
+        cls,
+        target: EvaluationTarget,
+        suite: Suite,
+        tasks: Sequence[str],
+        *,
+        first_seed: int,
+        **rest: Any,
+    ) -> Self:
+        """The evaluation of a policy on tasks, by default all that it was trained on.
+
+        Raises:
+            UsageError: An unknown task, or no perturbation applies to any of the tasks.
+            VandError: The policy was not trained on a task.
+        """
+        return cls(target, suite, _plan(target, suite, tasks, first_seed), **rest)
+
+    @property
+    def work(self) -> RolloutWork:
+        """How its jobs are run."""
+        return RolloutWork(self.target.make_policy, self.target.references)
+
+    def cache(self, out: Path) -> JobFolder:
+        """Where results of its jobs are kept until all are there."""
+        return JobFolder(out / JOBS_FOLDER, self.target.digest, self.target.references)
+
+    def write(
+        self,
+        results: Sequence[JobResult],
+        out: Path,
+        tell: Callable[[EvaluationResult], None] = lambda _: None,
+    ) -> EvaluationResult:
+        """Write results, figures, the report and replays.
+
+        Args:
+            results: Those of the jobs, in their order.
+            out: Folder.
+            tell: Called once the numbers are written.
+
+        Raises:
+            VandError: The disk is full or fails.
+        """
+        rollouts = join_jobs(self.jobs, results)
+        dt = self.target.control_dt_s
+        result = collect(rollouts, control_dt_s=dt, suite=self.suite.name, policy=self.target.facts)
+        pictures = draw_evaluation(result, rollouts, self.target, self.curve)
+        write_evaluation(result, out, pictures, self.links)
+        tell(result)
+        if pages := write_replays(self.target, result, rollouts, out, self.replays):
+            _write_report(out, result, pictures, self.links, pages)
+        return result
 
 
 def _tell(
@@ -126,14 +185,19 @@ def _tell(
         earlier.compare(result, read_rows(out), note)
 
 
-def _target(source: Path, *, expert: bool, device: str) -> EvaluationTarget:
-    """What a path stands for: an exported policy, a run, or the experts."""
+def target_of(source: Path, *, expert: bool, device: str) -> EvaluationTarget:
+    """What a path stands for: an exported policy, a run, or the experts.
+
+    Raises:
+        UsageError: There is none, or no such device.
+        VandError: It is damaged or foreign.
+    """
     if source.suffix == EXPORTED and not expert:
         return exported_target(source)
     return load_target(source, expert=expert, device=device)
 
 
-def _curve(source: Path, *, expert: bool) -> Path | None:
+def training_curve(source: Path, *, expert: bool) -> Path | None:
     """The metrics of the run's training, if there are any to be drawn."""
     curve = source / METRICS_FILE
     return curve if curve.exists() and not expert else None

@@ -24,7 +24,10 @@ EnvPolicy = Annotated[
 ]
 EnvArgs = Annotated[
     list[str] | None,
-    typer.Option("--env-arg", help="With --env: KEY=VALUE for the environment; may be repeated."),
+    typer.Option(
+        "--env-arg",
+        help="With --env: KEY=VALUE for the environment; KEY={seed}: the seed of each episode.",
+    ),
 ]
 Python = Annotated[
     Path | None,
@@ -90,15 +93,8 @@ class EnvRequest:
             UsageError: An argument of the environment that is none.
             VandError: See `record_env`; or the environment or the policy cannot be made.
         """
-        from vand_robot.config.yaml_core import parse_yaml  # noqa: PLC0415
-        from vand_robot.foreign.remote_env import RemoteEnv  # noqa: PLC0415
+        from vand_robot.foreign.remote_env import RemoteEnv, env_arguments  # noqa: PLC0415
 
-        arguments = {}
-        for text in self.env_args:
-            key, mark, value = text.partition("=")
-            if not mark or not key.strip():
-                raise UsageError(f"--env-arg: expected KEY=VALUE, got {text!r}")
-            arguments[key.strip()] = parse_yaml(value)
         options = EnvOptions(
             instruction=self.instruction or "",
             control_dt_s=None if rate is None else 1 / rate,
@@ -108,7 +104,7 @@ class EnvRequest:
         )
         made = RemoteEnv(
             str(self.env),
-            env_args=arguments,
+            env_args=env_arguments(self.env_args),
             policy=self.policy,
             python=self.python,
             path=[Path.cwd()],

@@ -1,7 +1,6 @@
 """`vand-robot evaluate`: parsing and printing."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ from vand_envs.errors import UsageError
 from vand_robot.cli import console
 from vand_robot.cli.main import INTERRUPTED
 from vand_robot.cli.options import Force, Json, names, resuming
+from vand_robot.cli.runs.shards import Address, Collect, On, Parts, ShardName, Slurm
 
 if TYPE_CHECKING:
     from vand_robot.evaluation.results import EvaluationResult
@@ -41,7 +41,12 @@ Env = Annotated[
     typer.Option(metavar="gymnasium:[MODULE:]ID", help="Evaluate there, not on our own tasks."),
 ]
 EnvArg = Annotated[
-    list[str] | None, typer.Option("--env-arg", metavar="KEY=VALUE", help="For the environment.")
+    list[str] | None,
+    typer.Option(
+        "--env-arg",
+        metavar="KEY=VALUE",
+        help="For the environment; KEY={seed}: the seed of each episode.",
+    ),
 ]
 Python = Annotated[
     str, typer.Option(metavar="PATH", help="Interpreter with that environment; default: this one.")
@@ -110,24 +115,50 @@ def evaluate_command(
     env_arg: EnvArg = None,
     python: Python = "",
     success: Success = "",
+    place: On = "local",
+    address: Address = None,
+    slurm: Slurm = None,
+    shard: ShardName = "",
+    collect: Collect = False,
     out: Out = None,
     resume: Resume = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
     """Roll a policy out on held-out seeds and write results, figures and a report."""
-    others = {"server": server, "policy": policy, "mapping": mapping, "references": references}
     places = _places(source, server, policy, expert=expert, device=device, env=env, out=out)
-    words = {"env_arg": env_arg or [], "python": python, "success": success}
-    ours = {"suite": suite, "perturbations": perturbations, "expert": expert, "replays": replays}
-    common = {"episodes": episodes, "processes": processes, "resume": resume, "force": force}
-    run = partial(_foreign, places, env, words) if env else partial(_ours, places, others, ours)
     try:
-        result = run([*names(tasks), *(task or [])], **common)
+        result = _run(context.params, places)
     except KeyboardInterrupt:
         console.err.print(_interrupted(places.out, resuming(context)))
         raise SystemExit(INTERRUPTED) from None
-    _print(result, places.out, as_json=json)
+    if result is not None:
+        _print(result, places.out, as_json=json)
+
+
+def _run(given: dict[str, Any], places: "_Places") -> "EvaluationResult | None":
+    """Do what the options ask for; None where a part of an evaluation was done.
+
+    Args:
+        given: The options, by their names.
+        places: Where everything is.
+    """
+
+    def chosen(*options: str) -> dict[str, Any]:
+        return {name: given[name] for name in options}
+
+    others = chosen("server", "policy", "mapping", "references")
+    words = {**chosen("python", "success"), "env_arg": given["env_arg"] or []}
+    ours = chosen("suite", "perturbations", "expert", "replays")
+    common = chosen("episodes", "processes", "resume", "force")
+    tasks = [*names(given["tasks"]), *(given["task"] or [])]
+    parts = Parts(**chosen("place", "address", "shard", "collect"), slurm=given["slurm"] or [])
+    if parts:
+        request = {**others, **ours, **words, "env": given["env"]}
+        return _parts(places, parts, request, tasks, **common)
+    if given["env"]:
+        return _foreign(places, given["env"], words, tasks, **common)
+    return _ours(places, others, ours, tasks, **common)
 
 
 @dataclass(frozen=True)
@@ -221,10 +252,8 @@ def _foreign(
     """Evaluate in an environment of others."""
     from vand_robot.evaluation.doors import foreign_target  # noqa: PLC0415
     from vand_robot.foreign.evaluation import ForeignTask  # noqa: PLC0415
-    from vand_robot.workflows.foreign import (  # noqa: PLC0415
-        env_arguments,
-        run_foreign_evaluation,
-    )
+    from vand_robot.foreign.remote_env import env_arguments  # noqa: PLC0415
+    from vand_robot.workflows.foreign import run_foreign_evaluation  # noqa: PLC0415
 
     if places.source is None:
         raise UsageError("--env: a run or a policy.onnx is needed; a server drives its own")
@@ -234,8 +263,41 @@ def _foreign(
     target = foreign_target(places.source, places.device)
     with console.progress_bar("evaluating") as progress:
         return run_foreign_evaluation(
-            target, task, places.out, episodes=episodes or 50, progress=progress, **options
+            target,
+            task,
+            places.out,
+            episodes=episodes or 50,
+            progress=progress,
+            note=console.err.print,
+            **options,
         )
+
+
+def _parts(
+    places: _Places,
+    parts: Parts,
+    words: dict[str, Any],
+    tasks: list[str],
+    *,
+    episodes: int | None,
+    **options: Any,
+) -> "EvaluationResult | None":
+    """Evaluate in parts, here or on other machines."""
+    from vand_robot.foreign.remote_env import env_arguments  # noqa: PLC0415  (torch takes a second)
+    from vand_robot.workflows.request import EvaluationRequest  # noqa: PLC0415
+
+    request = EvaluationRequest(
+        source=str(places.source or ""),
+        device=places.device,
+        episodes=episodes,
+        tasks=tuple(tasks),
+        perturbations=tuple(names(words.pop("perturbations"))),
+        env_args=env_arguments(words.pop("env_arg")),
+        mapping=str(words.pop("mapping") or ""),
+        references=str(words.pop("references") or ""),
+        **words,
+    )
+    return parts.run(request, places.out, **options)
 
 
 def _print(result: "EvaluationResult", folder: Path, *, as_json: bool) -> None:
