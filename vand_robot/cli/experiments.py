@@ -49,7 +49,8 @@ def sequences(
     json: Json = False,
 ) -> None:
     """Compare regularizers on synthetic periodic sequences; the same command again goes on."""
-    from vand_robot.experiments.sequences.plan import QUICK, Plan, chosen_plan  # noqa: PLC0415  (torch)
+    from vand_robot.experiments.comparison.plan import chosen_plan  # noqa: PLC0415  (torch)
+    from vand_robot.experiments.sequences.plan import QUICK, Plan  # noqa: PLC0415
     from vand_robot.experiments.sequences.study import REPORT, run_study  # noqa: PLC0415
 
     plan = chosen_plan(
