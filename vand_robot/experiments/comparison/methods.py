@@ -64,6 +64,20 @@ Weakly unbiased Noisin is Gaussian noise, and dropout, under another name; so No
 MAIN_METHODS = tuple(list(METHODS)[: list(METHODS).index("VAND") + 1])
 """Methods that are compared unless others are asked for: not VAND's ablation, nor schedules."""
 
+ABLATION = (
+    "none",
+    "Gaussian noise",
+    "dropout",
+    "VAND",
+    "VAND, noise only",
+    "VAND, dropout only",
+    "VAND, fixed",
+    "VAND, dropout only, fixed",
+)
+"""VAND's two halves, each alone and both, adapted and fixed, and what stands beside them: noise
+alone that is not adapted is Gaussian noise, and dropout drops to zero, not to the memoryless
+answer."""
+
 RATES: Mapping[bool, Sequence[float]] = {
     False: (0.003, 0.02),
     True: (0.001, 0.03),
