@@ -20,6 +20,9 @@ class ComparisonPlan:
     tuning_signals: ClassVar[tuple[str, ...]]
     """Signals on which settings are chosen, for all."""
 
+    other_rates: ClassVar[Mapping[bool, Sequence[float]]] = RATES
+    """Further learning rates, where methods have their own; see `RATES`."""
+
     updates: int = 240
     """Updates of every network."""
 
@@ -63,7 +66,10 @@ class ComparisonPlan:
         """The setting with each learning rate that it is to be tried with beside its own."""
         if not self.own_rates:
             return []
-        return [{**setting, "learning_rate": rate} for rate in RATES["learning_rate" in setting]]
+        return [
+            {**setting, "learning_rate": rate}
+            for rate in self.other_rates["learning_rate" in setting]
+        ]
 
     def tuning(self, cell: str, setting: Setting) -> list[Trial]:
         """The trials that judge a setting."""

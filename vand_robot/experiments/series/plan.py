@@ -19,6 +19,9 @@ from vand_robot.experiments.series.trial import (
 TUNING_SIGNALS = ("abduction", "upright-row")
 """Where settings are chosen, for all: an exercise whose cycle is even, and one whose is not."""
 
+MAIN_SIGNALS = ("pendulum", "abduction", "internal-rotation", "upright-row", "pulse")
+"""Signals that are compared unless others are asked for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(ComparisonPlan):
@@ -27,14 +30,22 @@ class Plan(ComparisonPlan):
     known_signals: ClassVar[tuple[str, ...]] = SIGNALS
     tuning_signals: ClassVar[tuple[str, ...]] = TUNING_SIGNALS
 
+    other_rates: ClassVar[Mapping[bool, Sequence[float]]] = {
+        False: (0.005, 0.01),
+        True: (0.001, 0.03),
+    }
+
+    updates: int = 400
+    """Updates of every network."""
+
     tuning_seeds: tuple[int, ...] = (100,)
     """One: what settings do differs more between people and exercises, over which they are judged
     too."""
 
     signals: Mapping[str, tuple[str, ...]] = field(
-        default_factory=lambda: dict.fromkeys(("elman", "gru", "lstm"), SIGNALS)
+        default_factory=lambda: dict.fromkeys(("elman", "gru", "lstm"), MAIN_SIGNALS)
     )
-    """Cell -> signals to compare on."""
+    """Cell -> signals to compare on; three more exercises are there for whoever asks for all."""
 
     methods: tuple[str, ...] = tuple(dict.fromkeys((*MAIN_METHODS, *ABLATION)))
     """Methods to compare, VAND's ablation among them."""
@@ -73,7 +84,7 @@ class Plan(ComparisonPlan):
         signals: Sequence[str],
         seeds: Sequence[int],
     ) -> list[Trial]:
-        about = {"people": people, "recordings": self.recordings}
+        about: dict[str, Any] = {"people": people, "recordings": self.recordings}
         return [
             SeriesTrial(signal, cell, seed, self.updates, **setting, **about)
             for signal in signals

@@ -139,7 +139,7 @@ class SignalData:
     @property
     def channels(self) -> int:
         """C."""
-        return self.train[0].shape[1]
+        return int(self.train[0].shape[1])
 
     def of(self, people: str) -> tuple[FloatArray, ...]:
         """The recordings of a part: "train", "tuning" or "test"."""

@@ -11,6 +11,7 @@ from vand_robot.experiments.comparison.methods import setting_in_words
 from vand_robot.experiments.series.figures import generation_figure
 from vand_robot.experiments.series.sources import PACKAGES
 from vand_robot.experiments.series.summary import SCORES
+from vand_robot.experiments.series.trial import SeriesTrial
 from vand_robot.report.page import Picture, render
 
 TITLE = "Recorded series"
@@ -84,41 +85,19 @@ def _comparisons(results: Mapping[str, Any]) -> list[Picture]:
 def _generated(results: Mapping[str, Any]) -> list[Picture]:
     """The first reported seed of the first signals, without and with VAND."""
     plan, pictures = results["plan"], []
+    outcomes = {SeriesTrial(**outcome["trial"]).key: outcome for outcome in results["trials"]}
     settings = {(e["cell"], e["method"]): e["setting"] for e in results["methods"]}
     for cell, signals in plan["signals"].items():
         for method in SHOWN:
             if (cell, method) not in settings:
                 continue
-            found = [
-                outcome
+            about = {**settings[cell, method], "recordings": plan["recordings"]}
+            trials = [
+                SeriesTrial(signal, cell, plan["seeds"][0], plan["updates"], **about)
                 for signal in signals[:SHOWN_SIGNALS]
-                for outcome in results["trials"]
-                if _is_first(outcome["trial"], signal, cell, settings[cell, method], plan)
             ]
+            found = [outcomes[trial.key] for trial in trials]
             titles = [f"{outcome['trial']['signal']}, {cell}, {method}" for outcome in found]
             name = f"{cell}, {method}"
             pictures.append(Picture(name, name, generation_figure(found, titles)))
     return pictures
-
-
-def _is_first(
-    trial: Mapping[str, Any],
-    signal: str,
-    cell: str,
-    setting: Mapping[str, Any],
-    plan: Mapping[str, Any],
-) -> bool:
-    wanted = {
-        "signal": signal,
-        "cell": cell,
-        "seed": plan["seeds"][0],
-        "updates": plan["updates"],
-        "people": "test",
-        "recordings": plan["recordings"],
-        "regularizer": {"name": "none"},
-        "learning_rate": 1e-2,
-        "clip": None,
-        "schedule": None,
-        **setting,
-    }
-    return dict(trial) == wanted

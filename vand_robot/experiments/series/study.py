@@ -132,7 +132,9 @@ def _rulers(file: Path, name: str, signals: Sequence[str]) -> dict[str, Any]:
 def _groups(signals: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
     """Groups to sum up over: the exercises, and what else there is by itself."""
     exercises = [signal for signal in signals if signal in EXERCISES.values()]
-    others = [(signal, [signal]) for signal in signals if signal not in exercises]
+    others: list[tuple[str, Sequence[str]]] = [
+        (signal, [signal]) for signal in signals if signal not in exercises
+    ]
     if not exercises:
         return others
     return [(exercises[0] if len(exercises) == 1 else "exercises", exercises), *others]

@@ -40,6 +40,9 @@ LONGEST_STEPS = 1000
 class SeriesTrial(Trial):
     """Settings that determine a trial on recordings."""
 
+    learning_rate: float = 2e-2
+    """As in `Trial`; at half of it, gated cells still stand still after 400 updates."""
+
     people: str = "test"
     """Who is judged: "test", or "tuning" where settings are chosen."""
 
