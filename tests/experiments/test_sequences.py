@@ -9,19 +9,15 @@ import numpy as np
 import pytest
 
 from vand_robot.evaluation.runner import ThisProcess
-from vand_robot.experiments.sequences import study, trials
-from vand_robot.experiments.sequences.plan import (
-    MAIN_METHODS,
-    METHODS,
-    VAND,
-    VARIATIONS,
-    Plan,
-    chosen_plan,
-)
+from vand_robot.experiments.comparison.methods import MAIN_METHODS, METHODS, VAND
+from vand_robot.experiments.comparison.plan import chosen_plan
+from vand_robot.experiments.comparison.trial import Trial
+from vand_robot.experiments.comparison.trials import Trials
+from vand_robot.experiments.sequences import study
+from vand_robot.experiments.sequences.plan import VARIATIONS, Plan
 from vand_robot.experiments.sequences.signals import DT_S, SIGNALS, draw, reference, walk
 from vand_robot.experiments.sequences.summary import WORST, figure, summarize
-from vand_robot.experiments.sequences.trial import SCORES, Trial, run_trial
-from vand_robot.experiments.sequences.trials import Trials
+from vand_robot.experiments.sequences.trial import SCORES, run_trial
 from vand_robot.metrics.periodic import score_periodic
 from vand_robot.nn import Vand, make_regularizer
 
@@ -213,14 +209,13 @@ def test_what_is_not_there_is_one_line(fails, tmp_path, words, expected):
     assert expected in line
 
 
-def test_an_interrupted_study_keeps_what_was_running_and_starts_no_more(tmp_path, monkeypatch):
+def test_an_interrupted_study_keeps_what_was_running_and_starts_no_more(tmp_path):
     def interrupted(trial):
         os.kill(os.getpid(), signal.SIGINT)
         return run_trial(trial)
 
-    monkeypatch.setattr(trials, "run_trial", interrupted)
     done = []
-    kept = Trials(tmp_path, ThisProcess(), done.append)
+    kept = Trials(tmp_path, interrupted, ThisProcess(), done.append)
     wanted = [Trial("sum-of-sines", "elman", seed, 1) for seed in range(5)]
     with pytest.raises(KeyboardInterrupt):
         kept.run(wanted)
@@ -229,11 +224,11 @@ def test_an_interrupted_study_keeps_what_was_running_and_starts_no_more(tmp_path
 
 def test_a_damaged_trial_is_run_again(tmp_path):
     trial = Trial("sum-of-sines", "elman", 0, 1)
-    (first,) = Trials(tmp_path, ThisProcess(), lambda _: None).run([trial])
+    (first,) = Trials(tmp_path, run_trial, ThisProcess(), lambda _: None).run([trial])
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])
-    (again,) = Trials(tmp_path, ThisProcess(), lambda _: None).run([trial])
+    (again,) = Trials(tmp_path, run_trial, ThisProcess(), lambda _: None).run([trial])
     assert again["scores"] == first["scores"]
     assert json.loads(file.read_bytes())["scores"] == first["scores"]
 

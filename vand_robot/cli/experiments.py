@@ -19,6 +19,13 @@ Methods = Annotated[
     str | None, typer.Option(help="Methods with semicolons; all has the ablation of VAND too.")
 ]
 Seeds = Annotated[str | None, typer.Option(help="Seeds to report, with commas.")]
+Jobs = Annotated[int, typer.Option(help="Processes. The numbers are the same whatever it is.")]
+OwnRates = Annotated[
+    bool, typer.Option("--own-rates", help="Choose a learning rate for each method and cell.")
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Once around, in a minute; the numbers mean nothing.")
+]
 
 experiments = typer.Typer(help="Experiments beside the robot's tasks.", no_args_is_help=True)
 
@@ -33,23 +40,18 @@ def sequences(
     out: Annotated[Path, typer.Option("--out", help="Folder for results and report.")] = Path(
         "sequences"
     ),
-    jobs: Annotated[
-        int, typer.Option(help="Processes. The numbers are the same whatever it is.")
-    ] = 1,
+    jobs: Jobs = 1,
     cells: Cells = None,
     signals: Signals = None,
     methods: Methods = None,
     seeds: Seeds = None,
-    own_rates: Annotated[
-        bool, typer.Option("--own-rates", help="Choose a learning rate for each method and cell.")
-    ] = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Once around, in a minute; the numbers mean nothing.")
-    ] = False,
+    own_rates: OwnRates = False,
+    quick: Quick = False,
     json: Json = False,
 ) -> None:
     """Compare regularizers on synthetic periodic sequences; the same command again goes on."""
-    from vand_robot.experiments.sequences.plan import QUICK, Plan, chosen_plan  # noqa: PLC0415  (torch)
+    from vand_robot.experiments.comparison.plan import chosen_plan  # noqa: PLC0415  (torch)
+    from vand_robot.experiments.sequences.plan import QUICK, Plan  # noqa: PLC0415
     from vand_robot.experiments.sequences.study import REPORT, run_study  # noqa: PLC0415
 
     plan = chosen_plan(
@@ -60,20 +62,63 @@ def sequences(
     if json:
         console.print_json(results)
         return
-    console.print_table(
-        "Interquartile mean over seeds and signals, with 95 % interval",
-        ("cell", "signals", "method", ">time in tolerance", ">amplitude error", ">drift [rad]"),
-        [_row(entry) for entry in results["methods"]],
-    )
+    _print_comparison(results)
     console.out.print(f"report: {out / REPORT}")
 
 
-def _row(entry: Mapping[str, Any]) -> list[str]:
-    scores = ("in_tolerance", "amplitude_error", "phase_drift_rad")
-    return [
-        *(entry[key] for key in ("cell", "signals", "method")),
-        *("{iqm:.2f} ({low:.2f}-{high:.2f})".format(**entry[score]) for score in scores),
-    ]
+def _print_comparison(results: Mapping[str, Any], *, nll: bool = False) -> None:
+    """Print the table of a comparison; with the likelihood of single steps where there is one."""
+    scores = {
+        "in_tolerance": ">time in tolerance",
+        "amplitude_error": ">amplitude error",
+        "phase_drift_rad": ">drift [rad]",
+        **({"nll": ">one-step NLL"} if nll else {}),
+    }
+    console.print_table(
+        "Interquartile mean over seeds and signals, with 95 % interval",
+        ("cell", "signals", "method", *scores.values()),
+        [
+            [
+                *(entry[key] for key in ("cell", "signals", "method")),
+                *("{iqm:.2f} ({low:.2f}-{high:.2f})".format(**entry[score]) for score in scores),
+            ]
+            for entry in results["methods"]
+        ],
+    )
+
+
+@experiments.command(epilog=example("vand-robot experiments series --jobs 2 --out series"))
+def series(
+    out: Annotated[Path, typer.Option("--out", help="Folder for results and report.")] = Path(
+        "series"
+    ),
+    recordings: Annotated[
+        Path, typer.Option(help="Folder where fetched recordings are kept.")
+    ] = Path("recordings"),
+    jobs: Jobs = 1,
+    cells: Cells = None,
+    signals: Signals = None,
+    methods: Methods = None,
+    seeds: Seeds = None,
+    own_rates: OwnRates = False,
+    quick: Quick = False,
+    json: Json = False,
+) -> None:
+    """Compare regularizers on recordings of people and pulses; the same command again goes on."""
+    from vand_robot.experiments.comparison.plan import chosen_plan  # noqa: PLC0415  (torch)
+    from vand_robot.experiments.series.plan import QUICK, Plan  # noqa: PLC0415
+    from vand_robot.experiments.series.study import REPORT, run_study  # noqa: PLC0415
+
+    plan = chosen_plan(
+        QUICK if quick else Plan(), cells, signals, methods, seeds, own_rates=own_rates
+    )
+    with console.progress_bar("trials") as progress:
+        results = run_study(out, plan, recordings, jobs=jobs, progress=progress)
+    if json:
+        console.print_json(results)
+        return
+    _print_comparison(results, nll=True)
+    console.out.print(f"report: {out / REPORT}")
 
 
 @experiments.command(

@@ -252,6 +252,7 @@ def whole_cycles(signal: FloatArray, phases: FloatArray) -> tuple[FloatArray, Fl
         their durations, shape (C,) [sample]; C may be 0.
     """
     times = first_passage(phases, np.arange(phases[0], phases.max() + 1e-9))
+    times = times[np.isfinite(times)]  # the last one may be a rounding error away
     pieces = resample(signal, times[:-1], times[1:])
     return np.roll(pieces, round(phases[0] % 1 * PHASES), axis=1), np.diff(times)
 

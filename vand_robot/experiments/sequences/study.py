@@ -11,17 +11,22 @@ import torch
 import vand_robot
 from vand_demos.system.files import write_bytes
 from vand_envs.errors import UsageError
+from vand_robot.experiments.comparison.trial import Trial
+from vand_robot.experiments.comparison.trials import Trials, running_trials
+from vand_robot.experiments.comparison.tuning import (
+    best_settings,
+    count_trials,
+    joined,
+    tune,
+)
 from vand_robot.experiments.sequences.plan import (
-    METHODS,
     TUNING_SIGNAL,
     VARIATIONS,
     Plan,
-    Setting,
 )
 from vand_robot.experiments.sequences.report import write_report
 from vand_robot.experiments.sequences.summary import goodness, summarize
-from vand_robot.experiments.sequences.trial import Trial
-from vand_robot.experiments.sequences.trials import Trials, running_trials
+from vand_robot.experiments.sequences.trial import run_trial
 
 RESULTS, REPORT = "results.json", "report.html"
 
@@ -48,7 +53,9 @@ def run_study(
     if jobs < 1:
         raise UsageError(f"--jobs: expected 1 or more, got {jobs}")
     total = _count(plan)
-    with running_trials(out, jobs, lambda done: progress(min(done, total), total)) as trials:
+    with running_trials(
+        out, run_trial, jobs, lambda done: progress(min(done, total), total)
+    ) as trials:
         results = _results(trials, plan)
         progress(total, total)
     write_report(out / REPORT, results)
@@ -63,15 +70,12 @@ def run_study(
 
 def _results(trials: Trials, plan: Plan) -> dict[str, Any]:
     """Run the trials of a plan: the content of `results.json`, the paths included."""
-    tuned = [
-        {"cell": cell, "method": method, "setting": dict(setting), "score": score}
-        for cell, method, setting, score in _tune(trials, plan)
-    ]
-    chosen = _best(tuned)
+    tuned = tune(trials, plan, goodness)
+    chosen = best_settings(tuned)
     compared = [plan.comparison(entry["cell"], entry["setting"]) for entry in chosen]
-    trials.run(_joined(compared))
+    trials.run(joined(compared))
     varied = _varied(plan)
-    trials.run(_joined([some for *_, some in varied]))
+    trials.run(joined([some for *_, some in varied]))
     return {
         "plan": plan.as_dict(),
         "versions": {
@@ -95,40 +99,6 @@ def _results(trials: Trials, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _tune(trials: Trials, plan: Plan) -> list[tuple[str, str, Setting, float]]:
-    """Judge every setting of every method on every cell, then the best one's learning rates."""
-    settings = [
-        (cell, method, setting)
-        for cell in plan.signals
-        for method in plan.methods
-        for setting in METHODS[method]
-    ]
-    found = _judge(trials, plan, settings)
-    if not plan.own_rates:
-        return found
-    best: dict[tuple[str, str], tuple[Setting, float]] = {}
-    for cell, method, setting, score in found:
-        if (cell, method) not in best or score > best[cell, method][1]:
-            best[cell, method] = setting, score
-    rates = [
-        (cell, method, setting)
-        for (cell, method), (chosen, _) in best.items()
-        for setting in plan.rates_of(chosen)
-    ]
-    return found + _judge(trials, plan, rates)
-
-
-def _judge(
-    trials: Trials, plan: Plan, settings: Sequence[tuple[str, str, Setting]]
-) -> list[tuple[str, str, Setting, float]]:
-    """Run the trials that settings are judged by, all at once, side by side."""
-    tuning = [plan.tuning(cell, setting) for cell, _, setting in settings]
-    trials.run(_joined(tuning))
-    return [
-        (*entry, goodness(trials.run(some))) for entry, some in zip(settings, tuning, strict=True)
-    ]
-
-
 def _varied(plan: Plan) -> list[tuple[str, Any, list[Trial]]]:
     """Each option of VAND with each value, and its trials; none where VAND is not varied."""
     if not plan.varies:
@@ -138,16 +108,6 @@ def _varied(plan: Plan) -> list[tuple[str, Any, list[Trial]]]:
         for option, values in VARIATIONS.items()
         for value in values
     ]
-
-
-def _best(tuned: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The best setting of each method on each cell; the first, mildest one of equals."""
-    best: dict[tuple[str, str], dict[str, Any]] = {}
-    for entry in tuned:
-        place = entry["cell"], entry["method"]
-        if place not in best or entry["score"] > best[place]["score"]:
-            best[place] = entry
-    return list(best.values())
 
 
 def _groups(signals: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
@@ -160,15 +120,5 @@ def _groups(signals: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
 
 def _count(plan: Plan) -> int:
     """Trials in all; a few less where a variation is what was chosen anyway."""
-    settings = sum(
-        len(METHODS[method]) + len(plan.rates_of(METHODS[method][0])) for method in plan.methods
-    )
-    compared = len(plan.methods) * sum(map(len, plan.signals.values()))
     varied = {trial.key for *_, some in _varied(plan) for trial in some}
-    tuned = len(plan.signals) * settings * len(plan.tuning_seeds)
-    return tuned + compared * len(plan.seeds) + len(varied)
-
-
-def _joined(lists: Sequence[Sequence[Trial]]) -> list[Trial]:
-    """All trials, each once."""
-    return list({trial.key: trial for trials in lists for trial in trials}.values())
+    return count_trials(plan) + len(varied)

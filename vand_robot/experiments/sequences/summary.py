@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vand_robot.metrics.statistics import bootstrap_interval, interquartile_mean
+from vand_robot.experiments.comparison.summary import summarize_scores
 
 WORST: Mapping[str, float] = {
     "in_tolerance": 0.0,
@@ -34,29 +34,8 @@ def goodness(outcomes: Sequence[Mapping[str, Any]]) -> float:
 
 
 def summarize(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sum trials up.
-
-    Args:
-        outcomes: Of one method, every signal with every seed.
-
-    Returns:
-        "n", the number of trials, and for each score its interquartile mean and 95 % interval,
-        {"iqm", "low", "high"}, the bootstrap drawing seeds within each signal.
-    """
-    signals = list(dict.fromkeys(outcome["trial"]["signal"] for outcome in outcomes))
-    summary: dict[str, Any] = {"n": len(outcomes)}
-    for name in WORST:
-        strata = [
-            [figure(o, name) for o in outcomes if o["trial"]["signal"] == signal]
-            for signal in signals
-        ]
-        low, high = bootstrap_interval(strata)
-        summary[name] = {
-            "iqm": interquartile_mean(np.concatenate(strata)),
-            "low": low,
-            "high": high,
-        }
-    return summary
+    """Sum trials of one method up, every signal with every seed; see `summarize_scores`."""
+    return summarize_scores(outcomes, WORST, figure)
 
 
 def _bounded(name: str, value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Trials of the experiment, each kept as a file of its own as soon as it is done.
+"""Trials of an experiment, each kept as a file of its own as soon as it is done.
 
 The file is named after what determines the trial. So whoever asks again gets it from there: an
 interrupted study goes on where it was, and does nothing twice.
@@ -14,21 +14,31 @@ from vand_demos.system.files import disk_errors, exclusive, read_regular, write_
 from vand_demos.system.json_record import JsonRecord, parse_json
 from vand_envs.errors import VandError
 from vand_robot.evaluation.runner import Executor, Processes, Progress, Work, run_cached
-from vand_robot.experiments.sequences.trial import Trial, run_trial
+from vand_robot.experiments.comparison.trial import Trial
 
 TrialResult = dict[str, Any]
-"""Result of `run_trial`."""
+"""What a trial found, for JSON."""
+
+RunTrial = Callable[[Any], TrialResult]
+"""Runs a trial of its experiment; of a module's top level, so that other processes find it."""
 
 
 class TrialWork(Work[Trial, TrialResult]):
-    """Running of trials, see `run_trial`. They are short, so Ctrl-C waits for those that run."""
+    """Running of trials. They are short, so Ctrl-C waits for those that run.
+
+    Args:
+        run_trial: Runs one.
+    """
 
     finish_running: ClassVar[bool] = True
     to_go_on: ClassVar[str] = "the same command goes on"
 
+    def __init__(self, run_trial: RunTrial) -> None:
+        self._run_trial = run_trial
+
     def prepare(self) -> Callable[[Trial, Progress | None], TrialResult]:
         """As `Work.prepare`."""
-        return lambda trial, _: run_trial(trial)
+        return lambda trial, _: self._run_trial(trial)
 
 
 class Trials:
@@ -36,14 +46,22 @@ class Trials:
 
     Args:
         folder: Folder of the files.
-        executor: Runs trials.
+        run_trial: Runs one.
+        executor: Where they are run.
         on_done: Called with the number done, whenever it grows.
     """
 
-    def __init__(self, folder: Path, executor: Executor, on_done: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run_trial: RunTrial,
+        executor: Executor,
+        on_done: Callable[[int], None],
+    ) -> None:
         self.done: dict[str, TrialResult] = {}
         """Key of a trial -> its result."""
         self._folder, self._executor, self._on_done = folder, executor, on_done
+        self._work = TrialWork(run_trial)
 
     def run(self, trials: Iterable[Trial]) -> list[TrialResult]:
         """Run what is not done yet of these trials.
@@ -55,7 +73,7 @@ class Trials:
             VandError: A file cannot be read or written, or a process died.
             KeyboardInterrupt: After Ctrl-C, when what was running is done and kept.
         """
-        return run_cached(list(trials), TrialWork(), self, self._executor)
+        return run_cached(list(trials), self._work, self, self._executor)
 
     def load(self, job: Trial) -> TrialResult | None:
         """As `Cache.load`.
@@ -91,11 +109,14 @@ class Trials:
 
 
 @contextmanager
-def running_trials(out: Path, jobs: int, on_done: Callable[[int], None]) -> Iterator[Trials]:
+def running_trials(
+    out: Path, run_trial: RunTrial, jobs: int, on_done: Callable[[int], None]
+) -> Iterator[Trials]:
     """Trials kept in a folder, which is made if it is not there.
 
     Args:
         out: The folder.
+        run_trial: Runs one.
         jobs: Processes side by side, of one thread each.
         on_done: Called with the number of trials done, whenever it grows.
 
@@ -106,4 +127,4 @@ def running_trials(out: Path, jobs: int, on_done: Callable[[int], None]) -> Iter
     with disk_errors("make", out):
         out.mkdir(parents=True, exist_ok=True)
     with exclusive(folder, out):
-        yield Trials(folder, Processes(jobs), on_done)
+        yield Trials(folder, run_trial, Processes(jobs), on_done)

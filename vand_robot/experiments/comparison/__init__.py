@@ -1,0 +1,1 @@
+"""Methods compared on small trials: what experiments on sequences and on recordings share."""

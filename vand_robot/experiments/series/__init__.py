@@ -1,0 +1,1 @@
+"""Regularizers compared on real quasi-periodic recordings: `vand-robot experiments series`."""
