@@ -270,7 +270,8 @@ class RecurrentPolicy(nn.Module):
         network = self._native_step()
         try:
             if network is not None and network.takes(state.core, len(x)):
-                actions, core = network(x, state.core, draws)
+                actions = np.empty((len(x), self.spec.action_size), np.float32)
+                core = network(x, state.core, actions, draws)
             else:
                 seen = self._reader.batch_of_one(observation) if single else observation
                 actions, core = self._act_by_torch(x, seen, state.core, draws)

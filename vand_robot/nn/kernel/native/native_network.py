@@ -11,16 +11,12 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_double, c_int64, c_void_p
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vand_robot.nn.kernel.native.library import library
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class Kind(IntEnum):
@@ -208,7 +204,6 @@ class NativeNetwork:
     def finish(self, output: int, outputs: int) -> None:
         """Say which columns are the output; then the network can run."""
         operations = (Operation * len(self._operations))(*self._operations)
-        self._outputs = outputs
         self._reference = ctypes.byref(
             _Arguments(
                 *(len(operations), self._inputs, *self._size, self._columns, output, outputs),
@@ -237,26 +232,26 @@ class NativeNetwork:
         )
 
     def __call__(
-        self, x: NDArray[np.float32], states: Tensor, numbers: Tensor | None = None
-    ) -> tuple[NDArray[np.float32], Tensor]:
+        self, x: Any, states: Tensor, outputs: Any, numbers: Tensor | None = None
+    ) -> Tensor:
         """Advance n rows by one step.
 
         Args:
-            x: (n, D) inputs, contiguous and writable.
+            x: (n, D) inputs, a contiguous and writable buffer of float32.
             states: (layers, n, S), of which `takes` is true.
+            outputs: (n, A), a buffer likewise, where the outputs go, clipped to [-1, 1].
             numbers: (n,) float32 in [0, 1) for draws; None for none.
 
         Returns:
-            (n, A) outputs, clipped to [-1, 1], and the next states (layers, n, S).
+            The next states (layers, n, S).
 
         Raises:
             NotFiniteError: if an input or an output is not finite.
             MemoryError: if there is no memory for the rows.
         """
-        n = len(x)
-        outputs, after = np.empty((n, self._outputs), np.float32), torch.empty(states.shape)
+        after, n = torch.empty(states.shape), states.shape[1]
         if not n:
-            return outputs, after
+            return after
         fault = self._run(
             self._reference,
             n,
@@ -270,7 +265,7 @@ class NativeNetwork:
             raise MemoryError("no memory for a step of a network")
         if fault:
             raise NotFiniteError("input" if fault == 1 else "output")
-        return outputs, after
+        return after
 
 
 def _address(values: Any) -> Any:
