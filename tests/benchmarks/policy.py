@@ -29,8 +29,8 @@ OBSERVATIONS = {
 """As many keys and numbers as the workshop has, and as many things to look at."""
 
 ACTION_SIZE = 10
-SIMULATIONS = (1, 32, 50)
-REPEATS = 2000
+SIMULATIONS = (1, 25, 50)
+REPEATS = 1000
 WARMUP = 200
 
 

@@ -74,7 +74,7 @@ SIZES = (
 """One long sequence; a few; a usual batch of a robot's policy; many short ones; a large network; a
 language model's (Zaremba et al., 2014)."""
 
-FEWEST, MOST = 5, 101
+FEWEST, MOST = 3, 101
 """Pairs of runs per figure, whatever time they take."""
 
 CONTENDERS: tuple[tuple[str, Callable[[Size], nn.Module], Callable[[Size], nn.Module]], ...] = (
@@ -181,7 +181,7 @@ def main() -> None:
     """Print the table, or with --json the same as JSON."""
     parser = argparse.ArgumentParser(description="Training step time over torch.nn's.")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--seconds", type=float, default=2.0, help="time for each figure [s]")
+    parser.add_argument("--seconds", type=float, default=1.5, help="time for each figure [s]")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads to try")
     parser.add_argument("--only", default="", help="contenders whose name contains this")
     options = parser.parse_args()

@@ -24,7 +24,7 @@ from vand_robot.policies.recurrent import RecurrentPolicy
 SIMULATIONS = 32
 STRETCH = 10
 """Control steps in one stretch."""
-STRETCHES = 30
+STRETCHES = 8
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from vand_demos.teleop import Command, DeviceOptions, Status, TeleopSession, run
 from vand_demos.teleop.web import WebDevice
 from vand_envs import TaskBatch, task_ids
 
-SECONDS = 80.0
+SECONDS = 25.0
 """Length of each measurement [s]."""
 STEPS = 200
 """Steps whose cost is measured."""

@@ -18,7 +18,7 @@ The floor `min_std` says how precise is precise enough.
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +35,9 @@ from vand_robot.config.schema import AUTO, PolicyConfig, Precision
 from vand_robot.data.batches import Batch
 from vand_robot.interface import PolicySpec
 from vand_robot.nn import GaussianHead, GaussianMixtureHead, make_cell
+from vand_robot.nn.kernel.native.native_network import NativeNetwork, NotFiniteError
 from vand_robot.nn.registry import Layer
+from vand_robot.policies.acting import WrittenStep, native_network
 from vand_robot.policies.action_head import (
     Seeds,
     episode_seeds,
@@ -45,6 +47,7 @@ from vand_robot.policies.action_head import (
 from vand_robot.policies.encoders import ImageEncoder, make_encoder, shift
 from vand_robot.policies.normalizer import Normalizer
 from vand_robot.policies.object_attention import ObjectAttention
+from vand_robot.policies.observing import ObservationReader, images_of
 from vand_robot.policies.size import require_policy_fits
 
 EXACT_KEYS = ("instruction",)
@@ -105,10 +108,10 @@ class RecurrentPolicy(nn.Module):
         require_policy_fits(config, spec)
         self.config = config
         self.spec = spec
-        self._keys = tuple(spec.observations)
-        self._sizes = list(spec.observations.values())
+        self._reader = ObservationReader(spec)
+        self._written: WrittenStep | None = None
         close = _objects(config, spec)
-        self._objects = len(close)  # whose position relative to the end effector is seen
+        self.objects = len(close)  # whose position relative to the end effector is seen
         # modules are made in one order: their initial weights are drawn in it
         self.normalizer = Normalizer(
             spec.observation_size,
@@ -232,11 +235,13 @@ class RecurrentPolicy(nn.Module):
         """The memory at the beginning of n episodes: empty."""
         return PolicyState(self.core.initial_state(n))
 
-    @torch.inference_mode()
     def act(
         self, observation: Mapping[str, NDArray[Any]], state: PolicyState | None = None
     ) -> tuple[Float32Array, PolicyState]:
         """Choose actions for n episodes that advance together.
+
+        On a CPU, where the scan in C is there, so is this step (`vand_robot.policies.acting`):
+        then the actions of an episode do not depend on n, to the bit.
 
         Args:
             observation: Key -> (n, d), images (n, H, W, 3) uint8; keys that the policy does not use
@@ -252,36 +257,70 @@ class RecurrentPolicy(nn.Module):
         Raises:
             VandError: An observation is missing, of another size, or not finite.
         """
-        first = observation.get(self._keys[0])
-        if first is not None and np.ndim(first) == 1:
-            actions, state = self.act(self._batch_of_one(observation), state)
-            return actions[0], state
-        flat = self._flatten(observation)  # (n, D)
-        # the sum of squares tells it in a third of the time of `isfinite`; it may overflow
-        if not math.isfinite(np.vdot(flat, flat)):
-            _require_finite(observation, self._keys)
-        x, device = torch.from_numpy(flat), self.device
-        if device.type != "cpu":  # told first: even to stay costs time in a control step
-            x = x.to(device)
+        single = self._reader.is_single(observation)
+        x = self._reader.flatten(observation, single)  # (n, D)
         if state is None:
             state = self.initial_state(len(x))
         elif self.config.reset_every is not None and state.steps % self.config.reset_every == 0:
             state = dataclasses.replace(state, core=torch.zeros_like(state.core))
-        images = {}
-        if self.spec.images:
-            seen = _images(self.spec, observation, len(x))
-            images = {key: rgb.to(device) for key, rgb in seen.items()}
         seeds, draws = state.seeds, None
-        if self._draws and isinstance(self.head, GaussianMixtureHead):
-            seeds = episode_seeds(flat) if seeds is None else seeds
-            draws = uniform_draws(seeds, state.steps).to(device)
-        mean, core = self.advance(x, images, state.core, draws)
-        actions = mean.numpy() if device.type == "cpu" else mean.cpu().numpy()
-        if not math.isfinite(np.vdot(actions, actions)):
-            raise VandError("the policy's action is not finite, its observation is")
+        if self._draws:
+            seeds = episode_seeds(x) if seeds is None else seeds
+            draws = uniform_draws(seeds, state.steps)
+        network = self._native_step()
+        try:
+            if network is not None and network.takes(state.core, len(x)):
+                actions = np.empty((len(x), self.spec.action_size), np.float32)
+                core = network(x, state.core, actions, draws)
+            else:
+                seen = self._reader.batch_of_one(observation) if single else observation
+                actions, core = self._act_by_torch(x, seen, state.core, draws)
+        except NotFiniteError:
+            self._reader.require_finite(observation)
+            raise VandError("the policy's action is not finite, its observation is") from None
         if self.spec.action_low:
             actions = self.spec.in_own_units(actions)
+        actions = actions[0] if single else actions
         return actions, PolicyState(core, state.steps + 1, seeds)
+
+    def _native_step(self) -> NativeNetwork | None:
+        """The control step in C, for the weights as they lie now; None where there is none."""
+        written = self._written
+        if written is None or (written.network is not None and not written.network.holds()):
+            written = WrittenStep(native_network(self))
+            object.__setattr__(self, "_written", written)  # past nn.Module's checks, which cost
+        return written.network
+
+    @torch.inference_mode()
+    def _act_by_torch(
+        self,
+        flat: Float32Array,
+        observation: Mapping[str, NDArray[Any]],
+        core: Tensor,
+        draws: Tensor | None,
+    ) -> tuple[Float32Array, Tensor]:
+        """See `act`; flat (n, D), the observation as a batch."""
+        # the sum of squares tells it in a third of the time of `isfinite`; it may overflow
+        if not math.isfinite(np.vdot(flat, flat)) and not np.isfinite(flat).all():
+            raise NotFiniteError("input")
+        device = self.device
+        seen = images_of(self.spec, observation, len(flat)) if self.spec.images else {}
+        images = {key: rgb.to(device) for key, rgb in seen.items()}
+        draws = None if draws is None else draws.to(device)
+        mean, core = self.advance(torch.from_numpy(flat).to(device), images, core, draws)
+        actions: Float32Array = mean.cpu().numpy()
+        if not math.isfinite(np.vdot(actions, actions)):
+            raise NotFiniteError("output")
+        return actions, core
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RecurrentPolicy":
+        """Move or convert the policy; its control step is then written down anew."""
+        self._written = None
+        return super()._apply(fn, recurse)  # type: ignore[no-any-return, no-untyped-call]  # torch leaves it untyped
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the control step in C, which holds addresses of these weights."""
+        return {**self.__dict__, "_written": None}
 
     def advance(
         self,
@@ -325,7 +364,7 @@ class RecurrentPolicy(nn.Module):
         if self.object_attention is None:
             return output
         d, ranges = self.spec.observation_size, len(self.config.near_field_scales_m)
-        close = seen[:, d : self.normalizer.width].reshape(seen.shape[0], ranges, self._objects, -1)
+        close = seen[:, d : self.normalizer.width].reshape(seen.shape[0], ranges, self.objects, -1)
         return self.object_attention.forward(output, close.transpose(1, 2).flatten(2))
 
     def _look(self, images: Mapping[str, Tensor]) -> list[Tensor]:
@@ -335,22 +374,6 @@ class RecurrentPolicy(nn.Module):
             encoder(shift(images[key], pixels) if pixels else images[key])
             for key, encoder in zip(self.spec.images, self.image_encoders.values(), strict=True)
         ]
-
-    def _batch_of_one(self, observation: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """The parts of one observation that the policy sees, as a batch of one."""
-        keys = [key for key in (*self._keys, *self.spec.images) if key in observation]
-        return {key: np.asarray(observation[key])[None] for key in keys}
-
-    def _flatten(self, observation: Mapping[str, NDArray[Any]]) -> Float32Array:
-        """The observations (n, d) that the policy sees, side by side: (n, D)."""
-        try:
-            parts = [observation[key] for key in self._keys]
-            x = np.concatenate(parts, axis=1, dtype=np.float32)
-        except (KeyError, ValueError):
-            raise VandError(_misfit(self.spec, observation)) from None
-        if [part.shape[1] for part in parts] != self._sizes:
-            raise VandError(_misfit(self.spec, observation))
-        return x
 
 
 def _make_core(config: PolicyConfig, features: int) -> Layer:
@@ -372,20 +395,6 @@ def _products_in(precision: Precision, device: torch.device) -> AbstractContextM
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
-
-
-def _images(spec: PolicySpec, observation: Mapping[str, NDArray[Any]], n: int) -> dict[str, Tensor]:
-    """The images (n, H, W, 3) that the policy sees, checked."""
-    for key, size in spec.images.items():
-        if key not in observation:
-            raise VandError(
-                f"observation {key!r} is missing (a camera); there are: {', '.join(observation)}"
-            )
-        image, shape = observation[key], (n, *size, 3)
-        if image.shape != shape or image.dtype != np.uint8:
-            came = f"{image.shape} {image.dtype}"
-            raise VandError(f"observation {key!r}: the policy expects {shape} uint8, got {came}")
-    return {key: torch.tensor(observation[key], device="cpu") for key in spec.images}
 
 
 def _objects(config: PolicyConfig, spec: PolicySpec) -> list[str]:
@@ -415,25 +424,3 @@ def _module_name(key: str) -> str:
 def _keys_of_numbers(spec: PolicySpec) -> list[str]:
     """The key that each number of a flat observation belongs to, D."""
     return [key for key, size in spec.observations.items() for _ in range(size)]
-
-
-def _misfit(spec: PolicySpec, observation: Mapping[str, NDArray[Any]]) -> str:
-    """The reason why the policy cannot see an observation."""
-    for key in spec.observations:
-        if key not in observation:
-            return f"observation {key!r} is missing; there are: {', '.join(observation)}"
-    n = len(observation[next(iter(spec.observations))])
-    for key, size in spec.observations.items():
-        shape = np.shape(observation[key])
-        if shape != (n, size):
-            return f"observation {key!r}: the policy expects shape ({n}, {size}), got {shape}"
-    return "the observation cannot be read as float32 numbers"
-
-
-def _require_finite(observation: Mapping[str, NDArray[Any]], keys: tuple[str, ...]) -> None:
-    """Raise VandError for an observation that is not finite as float32."""
-    for key in keys:
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(np.asarray(observation[key], np.float32)).all()
-        if not finite:
-            raise VandError(f"observation {key!r} is not finite")

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from vand_robot.nn import Vand, layer_pass, make_cell
-from vand_robot.nn.kernel import fused
 from vand_robot.nn.kernel.affine import IDENTITY
 from vand_robot.nn.kernel.fused import prefers_fused, run_fused
 from vand_robot.nn.kernel.native import native_scan
@@ -81,13 +80,6 @@ def test_the_scan_in_c_is_preferred_where_it_is_faster(name, steps, learns, fuse
     x, start = torch.zeros(steps, 256, INPUTS), torch.zeros(256, layer.state_size)
     with torch.set_grad_enabled(learns):
         assert prefers_fused(layer.cell, x, layer.weights(0), start) is fused
-
-
-def test_a_large_lstm_goes_by_torch(monkeypatch):
-    monkeypatch.setattr(native_scan, "library", lambda: "there")
-    layer = make_cell("lstm", INPUTS, fused.MANY_UNITS)
-    x, start = torch.zeros(9, 2, INPUTS), torch.zeros(2, layer.state_size)
-    assert prefers_fused(layer.cell, x, layer.weights(0), start) is fused.ONE_DNN
 
 
 @pytest.mark.parametrize("name", CELLS)

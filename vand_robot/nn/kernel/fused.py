@@ -1,8 +1,8 @@
 """torch's own recurrent kernels, for layers where nothing acts on the state.
 
-The scan in C is the faster one, or as fast, where gradients are kept; without them torch's LSTM is
-faster (0.8 to 1.5 of its time here, by size), and all of torch's kernels for a few steps of a few
-sequences, where a call costs more than its work.
+The scan in C is the faster one, or as fast, where gradients are kept. Without them torch's LSTM is
+(the scan takes 1.01 to 1.35 times as long, by size), and so are all of torch's kernels for a few
+steps of a few sequences, where a call costs more than its work.
 
 Where there is no C, the scan by torch is the faster one where gradients are kept, for torch's
 backward pass of GRU and RNN is slow on the CPU; but not for the LSTM, which oneDNN computes in one
@@ -41,9 +41,6 @@ ONE_DNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-
 FEW_STEPS = 4
 """Steps up to which torch's kernels win for every cell: a scan's preparation is not repaid."""
 
-MANY_UNITS = 256
-"""Units from which torch's LSTM is faster than the scan in C: by 1.03 to 1.10; at 650, by 1.26."""
-
 MANY_SEQUENCES = 128
 """Batch from which torch's kernel wins for the Elman cell."""
 
@@ -70,8 +67,7 @@ def prefers_fused(cell: Transition, x: Tensor, weights: Weights, initial: Tensor
     learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     few = x.shape[0] <= FEW_STEPS
     if native_scan.usable(cell, x, weights, initial, IDENTITY):
-        large = isinstance(cell, LSTMCell) and weights.hh.shape[1] >= MANY_UNITS and ONE_DNN
-        return large or (not learns and (few or isinstance(cell, LSTMCell)))
+        return not learns and (few or isinstance(cell, LSTMCell))
     if isinstance(cell, LSTMCell):
         wins = x.dtype == torch.float32 and ONE_DNN
     else:

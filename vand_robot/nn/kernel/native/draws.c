@@ -170,54 +170,63 @@ int EXPORT(mixture)(uint64_t seed, int64_t rows, int64_t mask_rows, int64_t size
 
 #define SUM_ROWS 256 /* rows that are summed in float before they are added in double */
 
-/* Sum squares of a, (rows, size), down the columns: sums (size,). */
-int EXPORT(square_sums)(int64_t rows, int64_t size, const float *a, double *sums) {
-    float *restrict part = malloc(sizeof(float) * size);
-    if (!part) return 0;
-    memset(sums, 0, sizeof(double) * size);
-    for (int64_t start = 0; start < rows; start += SUM_ROWS) {
-        int64_t stop = start + SUM_ROWS < rows ? start + SUM_ROWS : rows;
-        memset(part, 0, sizeof(float) * size);
-        for (int64_t row = start; row < stop; row++) {
-            const float *restrict value = a + row * size;
-            EACH for (int64_t j = 0; j < size; j++) part[j] += value[j] * value[j];
+/* Some rows of `vectors` vectors of columns, from column j on, whose sums stay in registers: of a,
+   or a b, of all rows (every), and of those where keep is 0 (dropped, NULL for not asked). */
+INLINE void sum_columns(const int vectors, int64_t start, int64_t stop, int64_t keep_rows,
+                        int64_t size, int64_t j, const float *a, const float *b, const float *keep,
+                        double *every, double *dropped) {
+    vec all[4] = {{0}, {0}, {0}, {0}}, without[4] = {{0}, {0}, {0}, {0}}, one = {0};
+    one += 1.0f;
+    int64_t row_kept = keep ? start % keep_rows : 0;
+    for (int64_t row = start; row < stop; row++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < vectors; i++) {
+            int64_t at = row * size + j + i * LANES;
+            vec value = load(a + at);
+            if (b) value *= load(b + at);
+            all[i] += value;
+            if (keep)
+                without[i] += value * (one - load(keep + row_kept * size + j + i * LANES));
         }
-        for (int64_t j = 0; j < size; j++) sums[j] += part[j];
+        if (keep) row_kept = row_kept + 1 < keep_rows ? row_kept + 1 : 0;
     }
-    free(part);
-    return 1;
+    for (int i = 0; i < vectors; i++)
+        for (int k = 0; k < LANES; k++) {
+            every[j + i * LANES + k] += all[i][k];
+            if (keep) dropped[j + i * LANES + k] += without[i][k];
+        }
 }
 
-/* Sum a, or a b, (rows, size), down the columns: sums (2, size) of all, and where keep is 0. */
-static int split_sums(int64_t rows, int64_t keep_rows, int64_t size, const float *a,
-                      const float *b, const float *keep, double *sums) {
-    float *part = malloc(sizeof(float) * 2 * size);
-    if (!part) return 0;
-    float *restrict every = part, *restrict dropped = part + size;
-    memset(sums, 0, sizeof(double) * 2 * size);
+/* Sum a, or a b, (rows, size), down the columns: sums (2, size) of all, and where keep is 0; without
+   keep (size,). Pieces of rows are summed in float, and those in double. */
+INLINE void split_sums(int64_t rows, int64_t keep_rows, int64_t size, const float *a,
+                       const float *b, const float *keep, double *sums) {
+    double *every = sums, *dropped = sums + size;
+    memset(sums, 0, sizeof(double) * (keep ? 2 : 1) * size);
     for (int64_t start = 0; start < rows; start += SUM_ROWS) {
-        int64_t stop = start + SUM_ROWS < rows ? start + SUM_ROWS : rows;
-        memset(part, 0, sizeof(float) * 2 * size);
-        for (int64_t row = start; row < stop; row++) {
-            const float *restrict left = a + row * size;
-            const float *restrict right = b ? b + row * size : NULL;
-            const float *restrict kept = keep + row % keep_rows * size;
-            if (b)
-                EACH for (int64_t j = 0; j < size; j++) {
-                    float value = left[j] * right[j];
-                    every[j] += value;
-                    dropped[j] += value * (1.0f - kept[j]);
-                }
-            else
-                EACH for (int64_t j = 0; j < size; j++) {
-                    every[j] += left[j];
-                    dropped[j] += left[j] * (1.0f - kept[j]);
-                }
+        int64_t stop = start + SUM_ROWS < rows ? start + SUM_ROWS : rows, j = 0;
+        for (; j + 4 * LANES <= size; j += 4 * LANES)
+            sum_columns(4, start, stop, keep_rows, size, j, a, b, keep, every, dropped);
+        for (; j + 2 * LANES <= size; j += 2 * LANES)
+            sum_columns(2, start, stop, keep_rows, size, j, a, b, keep, every, dropped);
+        for (; j + LANES <= size; j += LANES)
+            sum_columns(1, start, stop, keep_rows, size, j, a, b, keep, every, dropped);
+        for (; j < size; j++) {
+            float all = 0.0f, without = 0.0f;
+            for (int64_t row = start; row < stop; row++) {
+                float value = a[row * size + j] * (b ? b[row * size + j] : 1.0f);
+                all += value;
+                if (keep) without += value * (1.0f - keep[row % keep_rows * size + j]);
+            }
+            every[j] += all;
+            if (keep) dropped[j] += without;
         }
-        for (int64_t j = 0; j < 2 * size; j++) sums[j] += part[j];
     }
-    free(part);
-    return 1;
+}
+
+/* Sum squares of a, (rows, size), down the columns: sums (size,). */
+void EXPORT(square_sums)(int64_t rows, int64_t size, const float *a, double *sums) {
+    split_sums(rows, 1, size, a, a, NULL, sums);
 }
 
 /* What kept and dropped samples of a unit say of d: 1, or so that each kind counts half, however
@@ -239,8 +248,8 @@ int EXPORT(mixture_backward)(int64_t rows, int64_t keep_rows, int64_t size, int 
                              float *by_scale) {
     double *sums = calloc(4 * size, sizeof(double)), *noisy = sums + 2 * size;
     int done = sums != NULL;
-    if (done && d_keep) done = split_sums(keep_rows, keep_rows, size, d_keep, NULL, keep, sums);
-    if (done && d_noise) done = split_sums(rows, keep_rows, size, d_noise, noise, keep, noisy);
+    if (done && d_keep) split_sums(keep_rows, keep_rows, size, d_keep, NULL, keep, sums);
+    if (done && d_noise) split_sums(rows, keep_rows, size, d_noise, noise, keep, noisy);
     for (int64_t i = 0; done && i < size; i++) {
         double if_kept, if_dropped, gradient;
         shares_of(drop[i], trapezoid, &if_kept, &if_dropped);

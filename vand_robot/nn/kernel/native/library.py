@@ -92,7 +92,10 @@ class Library:
     scale, by_drop, by_sigma, by_scale) -> the same."""
 
     square_sums: Any
-    """square_sums(rows, size, a, sums) -> the same."""
+    """square_sums(rows, size, a, sums)."""
+
+    network: Any
+    """network(network, n, x, states, numbers, outputs, next) -> 0, or what is wrong."""
 
 
 def backend() -> str:
@@ -179,5 +182,6 @@ def _functions(shared: ctypes.CDLL, variant: str) -> Library:
         mixture_backward=function(
             "mixture_backward", c_int, *[c_int64] * 3, c_int, *[c_void_p] * 10
         ),
-        square_sums=function("square_sums", c_int, *[c_int64] * 2, *[c_void_p] * 2),
+        square_sums=function("square_sums", None, *[c_int64] * 2, *[c_void_p] * 2),
+        network=function("network", c_int, c_void_p, c_int64, *[c_void_p] * 5),
     )

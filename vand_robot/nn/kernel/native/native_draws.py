@@ -119,8 +119,7 @@ def mean_square(values: Tensor) -> Tensor:
     rows = values.numel() // size
     sums = torch.empty(size, dtype=torch.float64, device=CPU)
     values = values.contiguous()
-    if not _library().square_sums(rows, size, values.data_ptr(), sums.data_ptr()):
-        raise MemoryError(NO_MEMORY)
+    _library().square_sums(rows, size, values.data_ptr(), sums.data_ptr())
     return (sums / rows).float()
 
 

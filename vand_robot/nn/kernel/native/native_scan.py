@@ -29,7 +29,7 @@ ELMAN = {"tanh": 0, "relu": 1, "sigmoid": 2}
 GRU, LSTM = 3, 4
 """Numbers of the cells in cells.h."""
 
-KEPT = {GRU: 4, LSTM: 5}
+KEPT = {GRU: 4, LSTM: 4}
 """Numbers per unit that a step keeps for the backward pass; of an Elman network 1."""
 
 
