@@ -6,23 +6,32 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.random import Generator, default_rng
 
-from vand_demos import DemoDataset, Episode, require_compatible
+from vand_demos import DemoDataset, require_compatible
 from vand_demos.storage.compatibility import Recordings
 from vand_demos.storage.splits import TRAIN, VALID, held_out
-from vand_demos.system.limits import require_room
+from vand_demos.system.limits import available_bytes, limit_bytes, require_room
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_robot.config.library import RECORDED, recording_command
-from vand_robot.config.schema import TrainConfig
+from vand_robot.config.schema import AUTO, TrainConfig
 from vand_robot.data.batches import EpisodeBuffer
 from vand_robot.data.images import ImageStore, image_sizes
+from vand_robot.data.numbers import EpisodeReader
 from vand_robot.interface import PolicySpec
 
 SPLIT_STREAM = 0x5917
 """Keeps the random numbers of the split apart from those of the updates."""
+
+MEMORY_SHARE = 0.5
+"""Share of the free memory that demonstrations may take; larger sets are streamed."""
+
+CACHE_SHARE = 0.25
+"""Share of `VAND_MAX_BYTES` that the episodes of a streamed set may take, those used last."""
+
+_FLOAT_BYTES = 4
+"""Size of a number [bytes]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +45,7 @@ class TrainingData:
     valid: EpisodeBuffer | None
     """Demonstrations held back for validation; None where none are."""
     files: ExitStack = field(default_factory=ExitStack)
-    """Open files, from which images are read."""
+    """Open files, from which images and streamed numbers are read."""
 
     def to(self, device: torch.device) -> "TrainingData":
         """The same with batches on a device; files stay with the original."""
@@ -48,17 +57,14 @@ class TrainingData:
         self.files.close()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Demonstration:
-    """An episode without its images, and where these are."""
+    """An episode that is in one of the splits; its arrays are not read yet."""
 
-    episode: Episode
     dataset: DemoDataset
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory that its arrays take [bytes]."""
-        return sum(array.nbytes for _, array in self.episode.arrays())
+    name: str
+    task: str
+    steps: int
 
 
 def load_data(config: TrainConfig) -> TrainingData:
@@ -85,7 +91,6 @@ def load_data(config: TrainConfig) -> TrainingData:
     keys: tuple[str, ...] = ()
     tasks: set[str] = set()
     recordings = Recordings()
-    size_bytes = 0
     with ExitStack() as files:
         for path in config.data:
             dataset = files.enter_context(DemoDataset.open(path, guarded=True))
@@ -100,16 +105,14 @@ def load_data(config: TrainConfig) -> TrainingData:
             keys = keys or _observation_keys(config, dataset)
             tasks |= set(dataset.tasks)
             for side, names in zip((train, valid), _split(config, dataset, rng), strict=True):
-                for name in names:
-                    side.append(_read(dataset, name, keys))
-                    size_bytes += side[-1].size_bytes
-                    require_room("the demonstrations", size_bytes)
+                side += [_demonstration(dataset, name) for name in names]
         for task in config.tasks:
             if task not in tasks:
                 raise unknown_name("task", task, sorted(tasks))
         train = _first_of_each_task(train, config)
         data = _assemble(config, env_args, keys, train, valid)
-        return replace(data, files=files.pop_all()) if data.spec.images else data
+        on_disk = data.train.on_disk or (data.valid is not None and data.valid.on_disk)
+        return replace(data, files=files.pop_all()) if on_disk else data
 
 
 def _assemble(
@@ -120,20 +123,44 @@ def _assemble(
     valid: Sequence[_Demonstration],
 ) -> TrainingData:
     kind = "successful demonstration" if config.only_successful else "demonstration"
-    found = sorted({demo.episode.task for demo in train})
+    found = sorted({demo.task for demo in train})
     if not train:
         raise VandError(f"{', '.join(config.data)}: no {kind} to train on")
     for task in config.tasks:
         if task not in found:
             known = f"{kind}s to train on are of: {', '.join(found)}"
             raise VandError(f"{', '.join(config.data)}: no {kind} of task {task!r}; {known}")
-    sizes = _sizes(train[0], keys)
-    for demo in (*train, *valid):
-        if (got := _sizes(demo, keys)) != sizes:
-            raise VandError(f"observations of unlike sizes in one run: {sizes} and {got}")
-    images = image_sizes(train[0].dataset, train[0].episode.name, config.policy.images.keys)
-    spec = PolicySpec.of(env_args, sizes, train[0].episode.actions.shape[1], images)
-    return TrainingData(spec, _pack(train, spec), _pack(valid, spec) if valid else None)
+    dataset, name = train[0].dataset, train[0].name
+    shapes = dataset.arrays(name)
+    widths = {key: shapes.get(f"obs/{key}", ()) for key in keys}
+    action_size = (shapes.get("actions") or (1,))[0]  # what is no array is refused when it is read
+    sizes = {key: shape[0] if shape else 1 for key, shape in widths.items()}
+    images = image_sizes(dataset, name, config.policy.images.keys)
+    spec = PolicySpec.of(env_args, sizes, action_size, images)
+    streamed = _is_streamed(config, (*train, *valid), sum(sizes.values()) + action_size)
+    return TrainingData(
+        spec,
+        _pack(train, spec, streamed=streamed),
+        _pack(valid, spec, streamed=streamed) if valid else None,
+    )
+
+
+def _is_streamed(config: TrainConfig, demos: Sequence[_Demonstration], numbers: int) -> bool:
+    """Whether demonstrations of so many numbers a step are left on the disk.
+
+    Raises:
+        VandError: They, or of a streamed set one batch, take more memory than is allowed.
+    """
+    size_bytes = sum(demo.steps for demo in demos) * numbers * _FLOAT_BYTES
+    free = available_bytes()
+    room = limit_bytes() if free is None else min(limit_bytes(), int(MEMORY_SHARE * free))
+    if not (size_bytes > room if config.stream == AUTO else config.stream):
+        require_room("the demonstrations", size_bytes)
+        return False
+    longest = max(demo.steps for demo in demos)
+    batch_bytes = config.batch_size * longest * numbers * _FLOAT_BYTES
+    require_room(f"a batch of {config.batch_size} demonstrations", batch_bytes)
+    return True
 
 
 def _first_of_each_task(
@@ -150,8 +177,8 @@ def _first_of_each_task(
     counts: Counter[str] = Counter()
     kept = []
     for demo in demos:
-        counts[demo.episode.task] += 1
-        if counts[demo.episode.task] <= wanted:
+        counts[demo.task] += 1
+        if counts[demo.task] <= wanted:
             kept.append(demo)
     for task, count in counts.items():
         if count < wanted:
@@ -162,19 +189,16 @@ def _first_of_each_task(
     return kept
 
 
-def _sizes(demo: _Demonstration, keys: Sequence[str]) -> dict[str, int]:
-    return {key: demo.episode.observations[key].shape[1] for key in keys}
-
-
-def _pack(demos: Sequence[_Demonstration], spec: PolicySpec) -> EpisodeBuffer:
-    episodes = [demo.episode for demo in demos]
-    places = [(demo.dataset, demo.episode.name) for demo in demos]
-    return EpisodeBuffer.of(
-        [np.concatenate([e.observations[key] for key in spec.observations], 1) for e in episodes],
-        [e.actions for e in episodes],
-        [e.task for e in episodes],
-        ImageStore(places, spec.images) if spec.images else None,
-    )
+def _pack(demos: Sequence[_Demonstration], spec: PolicySpec, *, streamed: bool) -> EpisodeBuffer:
+    places = [(demo.dataset, demo.name) for demo in demos]
+    tasks, lengths = [demo.task for demo in demos], [demo.steps for demo in demos]
+    images = ImageStore(places, spec.images) if spec.images else None
+    sizes = tuple(spec.observations.values())
+    reader = EpisodeReader(places, tuple(spec.observations), sizes, lengths)
+    if streamed:
+        return EpisodeBuffer.streamed(reader, int(CACHE_SHARE * limit_bytes()), tasks, images)
+    episodes = (reader.read(index) for index in range(len(places)))
+    return EpisodeBuffer.packed(episodes, lengths, tasks, images)
 
 
 def _observation_keys(config: TrainConfig, dataset: DemoDataset) -> tuple[str, ...]:
@@ -187,9 +211,11 @@ def _observation_keys(config: TrainConfig, dataset: DemoDataset) -> tuple[str, .
     return config.policy.observations or vectors
 
 
-def _read(dataset: DemoDataset, name: str, keys: Sequence[str]) -> _Demonstration:
-    episode = dataset.episode(name, keys, states=False, next_observations=False)
-    return _Demonstration(episode, dataset)
+def _demonstration(dataset: DemoDataset, name: str) -> _Demonstration:
+    task, steps = str(dataset.attribute(name, "task")), dataset.attribute(name, "num_samples")
+    if steps < 1:
+        raise VandError(f"{dataset.path}: {name}: num_samples: expected 1 or more, got {steps}")
+    return _Demonstration(dataset, name, task, int(steps))
 
 
 def _split(

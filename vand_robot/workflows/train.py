@@ -13,7 +13,12 @@ from vand_envs.robot import get_robot
 from vand_robot.config.loading import load_config
 from vand_robot.config.schema import TrainConfig
 from vand_robot.evaluation.evaluate import ValidationScore
-from vand_robot.evaluation.reference import references_from_datasets, to_extras
+from vand_robot.evaluation.reference import (
+    TaskReference,
+    references_from_datasets,
+    to_extras,
+)
+from vand_robot.training.processes import TrainingProcesses, all_together, joined_processes
 from vand_robot.training.trainer import TrainResult, train
 
 
@@ -45,8 +50,20 @@ def run_training(
         UsageError: A mistake in the configuration, or a folder that is taken.
         VandError: Unusable data; see `train`.
     """
-    config = load_config(config_path, overrides)
-    return train_configured(config, out, resume=resume, force=force, init=init, console=console)
+    with joined_processes() as processes:
+        if processes is not None and not processes.leads:
+            console = None
+        with all_together(processes):
+            config = load_config(config_path, overrides)
+        return train_configured(
+            config,
+            out,
+            resume=resume,
+            force=force,
+            init=init,
+            console=console,
+            processes=processes,
+        )
 
 
 def train_configured(
@@ -57,16 +74,13 @@ def train_configured(
     force: bool = False,
     init: Path | None = None,
     console: Console | None = None,
+    processes: TrainingProcesses | None = None,
 ) -> TrainResult:
-    """As `run_training`, of a configuration that was read already."""
-    if console is not None:
-        for note in _notes(config.data):
-            console.print(note)
-    known, foreign = _tasks(config)
-    tasks = known if foreign else config.tasks
-    references = references_from_datasets(config.data, tasks) if known else {}
-    if console is not None and foreign:
-        console.print(_unscored(foreign, all_of_them=not references), soft_wrap=True)
+    """As `run_training`, of a configuration that was read already, in one process of several."""
+    references: dict[str, TaskReference] = {}
+    with all_together(processes):
+        if processes is None or processes.leads:
+            references = _references(config, console)
     return train(
         config,
         out,
@@ -77,7 +91,21 @@ def train_configured(
         scored_tasks=references.keys(),
         extras={**to_extras(references), **({} if init is None else {"init": str(init)})},
         console=console,
+        processes=processes,
     )
+
+
+def _references(config: TrainConfig, console: Console | None) -> dict[str, TaskReference]:
+    """What the policy's rollouts are judged by; notes on what is not trained on, or not judged."""
+    if console is not None:
+        for note in _notes(config.data):
+            console.print(note)
+    known, foreign = _tasks(config)
+    tasks = known if foreign else config.tasks
+    references = references_from_datasets(config.data, tasks) if known else {}
+    if console is not None and foreign:
+        console.print(_unscored(foreign, all_of_them=not references), soft_wrap=True)
+    return references
 
 
 def _tasks(config: TrainConfig) -> tuple[list[str], list[str]]:

@@ -53,11 +53,9 @@ def describe(path: str | Path) -> dict[str, Any]:
                 for path, shape in arrays.items()
                 if (key := path.removeprefix("obs/")) != path
             },
-            "actions": {
-                path.removeprefix("action_dict/"): _range(dataset, path)
-                for path in arrays
-                if path == "actions" or path.startswith("action_dict/")
-            },
+            "actions": _ranges(
+                dataset, [path for path in arrays if path.startswith(("actions", "action_dict/"))]
+            ),
             "bounds": {key: list(kwargs[key]) for key in BOUNDS if key in kwargs},
             "source": _source(dataset),
             "rewards": "rewards" in arrays,
@@ -104,8 +102,16 @@ def _spread(values: Sequence[int]) -> dict[str, float]:
     return {"min": min(values), "median": float(np.median(values)), "max": max(values)}
 
 
-def _range(dataset: DemoDataset, path: str) -> dict[str, list[float]]:
-    """Least and largest value of each number of an array, over all episodes."""
-    ends = [(a.min(0), a.max(0)) for a in (dataset.array(name, path) for name in dataset.names)]
-    low, high = (np.stack(end) for end in zip(*ends, strict=True))  # (episodes, A) each
-    return {"min": low.min(0).tolist(), "max": high.max(0).tolist()}
+def _ranges(dataset: DemoDataset, paths: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    """Array -> least and largest value of each of its numbers, over all episodes."""
+    ends = [
+        [(array.min(0), array.max(0)) for array in dataset.read_arrays(name, paths)]
+        for name in dataset.names
+    ]
+    return {
+        path.removeprefix("action_dict/"): {
+            "min": np.stack([low for low, _ in of_path]).min(0).tolist(),
+            "max": np.stack([high for _, high in of_path]).max(0).tolist(),
+        }
+        for path, of_path in zip(paths, zip(*ends, strict=True), strict=True)
+    }

@@ -2,12 +2,15 @@
 
 HDF5 1.10 and newer write checksums, but not for the heaps that texts lie in: from a heap whose
 bytes are damaged, HDF5 may not come back. Nothing in the same process can stop it then, so
-another process reads all that describes the file first. Arrays need no such care: what describes
-them is read with the rest, and their numbers have checksums of their own.
+another process reads all that describes the file first. Arrays need no such care: their numbers
+have checksums of their own, and what describes them too, in files that HDF5 1.10 or newer began; in
+older ones it is read with the rest. On the way the attributes of episodes are noted, so that nobody
+has to read them again.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from vand_demos.storage.decode import (
     open_file,
     read_attribute,
 )
+from vand_demos.storage.layout import ATTRIBUTES
 from vand_demos.system.isolation import LostProcessError, UnstartedProcessError, run_apart
 from vand_demos.system.limits import require_room
 from vand_envs.errors import VandError
@@ -32,9 +36,24 @@ PATIENCE_S = 10.0
 MEMORY_BYTES = 1 << 29
 """How much memory reading the description of a file may take [bytes]."""
 
+CHECKED_SUPERBLOCK = 3
+"""Version of a file's first block from which on all that describes its arrays has checksums."""
 
-def require_readable(path: Path, patience_s: float = PATIENCE_S) -> None:
+CHECKED_HEADER = b"OHDR"
+"""Begins the description of an array that has a checksum."""
+
+NOTED_CHARACTERS = 200
+"""Attributes that are longer texts are not noted: nobody asks for those of all episodes."""
+
+Notes = Mapping[str, Mapping[str, Any]]
+"""Episode -> attribute -> value, of those in `ATTRIBUTES` that are sound."""
+
+
+def require_readable(path: Path, patience_s: float = PATIENCE_S) -> Notes:
     """Check that HDF5 can read what describes a file, once for each version of it.
+
+    Returns:
+        The attributes of its episodes that it met on the way.
 
     Raises:
         LostProcessError: HDF5 would crash or hang.
@@ -42,7 +61,7 @@ def require_readable(path: Path, patience_s: float = PATIENCE_S) -> None:
     """
     stat = path.stat()
     version = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-    _require_readable(path, patience_s, version)
+    return _require_readable(path, patience_s, version)
 
 
 def readable(paths: Sequence[Path], patience_s: float = PATIENCE_S) -> list[Path]:
@@ -88,25 +107,29 @@ def _is_readable(path: Path, patience_s: float) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _require_readable(path: Path, patience_s: float, _version: tuple[int, ...]) -> None:
+def _require_readable(path: Path, patience_s: float, _version: tuple[int, ...]) -> Notes:
     place = "the head of the file"
+    notes: dict[str, Mapping[str, Any]] = {}
     try:
-        for name in run_apart(
+        for name, attributes in run_apart(
             "vand_demos.storage.guard:iterate_descriptions",
             [str(path)],
             patience_s=patience_s,
             memory_bytes=MEMORY_BYTES,
         ):
             place = f"what follows {name}"
+            notes[name] = attributes
     except LostProcessError as error:
         raise LostProcessError(f"cannot read {path}: {place}: HDF5 {error}") from error
+    return notes
 
 
-def iterate_descriptions(path: str) -> Iterator[str]:
+def iterate_descriptions(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read all that describes the arrays of a data set, and every text, as far as HDF5 lets it.
 
     Yields:
-        The name of each episode, once its description has been read.
+        The name of each episode, once its description has been read, and its attributes, as far as
+        they are worth a note.
 
     Raises:
         UsageError: There is no such file.
@@ -117,12 +140,13 @@ def iterate_descriptions(path: str) -> Iterator[str]:
         if "data" not in file:
             return
         _touch("", file["data"])
+        checksums = _Checksums(file)
         for name in demo_names(file):
             demo = demo_group(file, name)
-            _touch("", demo)
-            for item in _members(demo):
+            attributes = {key: read_attribute(demo, key) for key in demo.attrs}
+            for item in _members(demo, checksums):
                 _touch("", item)
-            yield name
+            yield name, {key: value for key, value in attributes.items() if _is_sound(key, value)}
 
 
 def iterate_files(*paths: str) -> Iterator[str]:
@@ -164,14 +188,46 @@ def require_groups_fit(path: Path) -> None:
             require_room(f"{path}: {name}", sum(sizes))
 
 
-def _members(group: Any) -> Iterator[Any]:
+class _Checksums:
+    """Tells which descriptions of arrays have a checksum, without reading them.
+
+    Args:
+        file: The open file.
+    """
+
+    def __init__(self, file: Any) -> None:
+        version = file.id.get_create_plist().get_version()[0]
+        self._present = version >= CHECKED_SUPERBLOCK and hasattr(os, "pread")
+        # the driver of an open file on the disk has a descriptor, which nothing else reads from
+        self._descriptor = file.id.get_vfd_handle() if self._present else -1
+
+    def cover(self, link: Any) -> bool:
+        """Whether the description that a hard link leads to has one."""
+        if not self._present or link.type != h5py.h5l.TYPE_HARD:
+            return False
+        return os.pread(self._descriptor, len(CHECKED_HEADER), link.u) == CHECKED_HEADER
+
+
+def _is_sound(key: str, value: Any) -> bool:
+    """Whether an attribute of an episode is worth a note: of a right type, and short."""
+    if type(value) not in ATTRIBUTES.get(key, ()):
+        return False
+    return not isinstance(value, str) or len(value) <= NOTED_CHARACTERS
+
+
+def _members(group: Any, checksums: "_Checksums") -> Iterator[Any]:
     """Everything below a group that is in this file, as far as there is anything to read.
 
     An array without attributes is looked into here: h5py's own objects take longer to make than
     HDF5 takes to read them.
     """
     names: list[bytes] = []
-    h5py.h5o.visit(group.id, names.append)
+
+    def note(name: bytes, link: Any) -> None:
+        if not checksums.cover(link):
+            names.append(name)
+
+    group.id.links.visit(note, info=True)
     for name in names:
         item = h5py.h5o.open(group.id, name)
         if isinstance(item, h5py.h5d.DatasetID):
