@@ -1,12 +1,13 @@
 """Describes the content of a data set in plain numbers and text."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vand_demos.episode import ACTION_MODES
 from vand_demos.storage.layout import BOUNDS
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.system.json_record import JsonRecord, parse_json
@@ -53,9 +54,7 @@ def describe(path: str | Path) -> dict[str, Any]:
                 for path, shape in arrays.items()
                 if (key := path.removeprefix("obs/")) != path
             },
-            "actions": _ranges(
-                dataset, [path for path in arrays if path.startswith(("actions", "action_dict/"))]
-            ),
+            "actions": _ranges(dataset, arrays),
             "bounds": {key: list(kwargs[key]) for key in BOUNDS if key in kwargs},
             "source": _source(dataset),
             "rewards": "rewards" in arrays,
@@ -102,16 +101,38 @@ def _spread(values: Sequence[int]) -> dict[str, float]:
     return {"min": min(values), "median": float(np.median(values)), "max": max(values)}
 
 
-def _ranges(dataset: DemoDataset, paths: Sequence[str]) -> dict[str, dict[str, list[float]]]:
-    """Array -> least and largest value of each of its numbers, over all episodes."""
-    ends = [
-        [(array.min(0), array.max(0)) for array in dataset.read_arrays(name, paths)]
+def _ranges(
+    dataset: DemoDataset, arrays: Mapping[str, tuple[int, ...]]
+) -> dict[str, dict[str, list[float]]]:
+    """Actions and their parts -> least and largest value of each number, over all episodes.
+
+    Args:
+        dataset: The open data set.
+        arrays: Arrays of the first episode -> shape of one step.
+    """
+    stored = [path for path in arrays if path == "actions" or path.startswith("action_dict/")]
+    mode = ACTION_MODES[dataset.env_args["env_kwargs"]["action_mode"]]
+    joined = [f"action_dict/{part}" for part in mode if f"action_dict/{part}" in arrays]
+    ends = np.cumsum([sum(arrays[path]) for path in joined], dtype=int).tolist()
+    if ends[-1:] != list(arrays.get("actions", ())):
+        joined, ends = [], []
+    read = [path for path in stored if path not in joined]  # the others are columns of the actions
+    each = [
+        [(array.min(0), array.max(0)) for array in dataset.read_arrays(name, read)]
         for name in dataset.names
     ]
+    ranges: dict[str, tuple[Any, Any]] = {}
+    for path, pairs in zip(read, zip(*each, strict=True), strict=True):
+        lows, highs = (np.stack(side) for side in zip(*pairs, strict=True))
+        ranges[path] = lows.min(0), highs.max(0)
+    for path, end in zip(joined, ends, strict=True):
+        low, high = ranges["actions"]
+        columns = slice(end - arrays[path][0], end)
+        ranges[path] = low[columns], high[columns]
     return {
         path.removeprefix("action_dict/"): {
-            "min": np.stack([low for low, _ in of_path]).min(0).tolist(),
-            "max": np.stack([high for _, high in of_path]).max(0).tolist(),
+            "min": ranges[path][0].tolist(),
+            "max": ranges[path][1].tolist(),
         }
-        for path, of_path in zip(paths, zip(*ends, strict=True), strict=True)
+        for path in stored
     }
