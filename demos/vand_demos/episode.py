@@ -222,7 +222,7 @@ class Episode:
         if self.rewards is None and not self.source:
             yield "rewards: is missing"
         for path, array in self.arrays():
-            yield from _array_faults(path, array, steps, free)
+            yield from array_faults(path, array, steps, free)
         if self.action_mode == NATIVE:
             a = self.actions
             size = a.shape[1] if isinstance(a, np.ndarray) and a.ndim == 2 else None
@@ -313,7 +313,7 @@ _ATTRIBUTE_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxy
 """Field -> (what is expected, whether a value is that)."""
 
 
-def _array_faults(path: str, array: Any, steps: int, free: Sequence[str]) -> Iterator[str]:
+def array_faults(path: str, array: Any, steps: int, free: Sequence[str]) -> Iterator[str]:
     """Faults of one array of an episode by itself, the first of each kind; `free`: any numbers."""
     if isinstance(array, Unreadable):
         yield f"{path}: {array.reason}"

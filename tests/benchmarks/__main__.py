@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.benchmarks import policy, recurrent, rollout, teleop
+from tests.benchmarks import data, policy, recurrent, rollout, teleop
 
 if __name__ == "__main__":
     sys.argv = sys.argv[:1]
@@ -14,3 +14,5 @@ if __name__ == "__main__":
     rollout.main()
     print("\nThe web device and its loop")
     teleop.main()
+    print("\nMany demonstrations")
+    data.main()

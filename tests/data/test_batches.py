@@ -46,10 +46,11 @@ def test_demonstrations_that_do_not_fit_a_gpu_stay_where_they_are(monkeypatch):
     free = [10**9]
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free[0], free[0]))
     demonstrations = make_demonstrations()
-    size = demonstrations.observations.nbytes + demonstrations.actions.nbytes
+    numbers = demonstrations.numbers
+    size = numbers.all_observations.nbytes + numbers.all_actions.nbytes
     free[0] = 2 * size - 1
     streamed = demonstrations.to(torch.device("cuda"))
-    assert streamed.observations.device.type == "cpu"
+    assert streamed.numbers.all_observations.device.type == "cpu"
     assert streamed.device.type == "cuda"
     assert streamed.fingerprint == demonstrations.fingerprint
 

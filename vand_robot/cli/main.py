@@ -92,6 +92,8 @@ def _fail_system(error: OSError) -> int:
 
 def _fail(message: str, code: int) -> int:
     line = " ".join(message.split())
+    if not line:  # another process of the same command has said it
+        return code
     short = line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 3]}..."
     sys.stderr.write(f"error: {short}\n")
     return code

@@ -223,6 +223,10 @@ class TrainConfig:
     are held back for validation stay."""
     valid_fraction: Fraction = 0.1
     """Share of each task's demonstrations kept for validation where a file has no masks."""
+    stream: Literal["auto"] | bool = AUTO
+    """Whether demonstrations stay in their files and are read batch by batch, and not held in
+    memory; the run is the same to the bit. "auto": where they would take more than
+    `VAND_MAX_BYTES`, or half of the memory that is free."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     """The policy."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -58,7 +58,7 @@ class DataFiles:
                 self._open.popitem()[1].close()
 
     def _opened(self, path: str) -> DemoDataset:
-        dataset = DemoDataset.open(path)
+        dataset = DemoDataset.open(path, guarded=True)
         with disk_errors("read", dataset.path):
             version = file_version(dataset.path)
         if self._versions.setdefault(path, version) != version:

@@ -60,8 +60,11 @@ class ImageStore:
     ) -> None:
         self._files, self._episodes = files, episodes
         self.sizes = {key: (size[0], size[1]) for key, size in sizes.items()}
+        shapes = {f"obs/{key}": (*size, 3) for key, size in self.sizes.items()}
         for path, name in episodes:
             with files.use(path) as dataset:
+                if all(dataset.step_shape(name, key) == shape for key, shape in shapes.items()):
+                    continue  # a look at those alone takes a tenth of the time
                 got = image_sizes(dataset, name, tuple(self.sizes))
             if got != self.sizes:
                 raise VandError(f"{path}: {name}: images of {got}, beside others of {self.sizes}")

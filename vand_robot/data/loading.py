@@ -6,29 +6,38 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.random import Generator, default_rng
 from rich.console import Console
 
-from vand_demos import DemoDataset, Episode, require_compatible
+from vand_demos import DemoDataset, require_compatible
 from vand_demos.storage.compatibility import Recordings
 from vand_demos.storage.guard import require_all_readable
 from vand_demos.storage.layout import file_names, require_file
 from vand_demos.storage.splits import TRAIN, VALID, held_out
 from vand_demos.system.files import file_path
-from vand_demos.system.limits import require_room
+from vand_demos.system.limits import available_bytes, limit_bytes, require_room
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_robot.config.library import RECORDED, recording_command
-from vand_robot.config.schema import TrainConfig
+from vand_robot.config.schema import AUTO, TrainConfig
 from vand_robot.data.batches import EpisodeBuffer
 from vand_robot.data.files import DataFiles
 from vand_robot.data.images import ImageStore, image_sizes
+from vand_robot.data.numbers import EpisodeReader
 from vand_robot.interface import PolicySpec
 from vand_robot.progress import counting
 
 SPLIT_STREAM = 0x5917
 """Keeps the random numbers of the split apart from those of the updates."""
+
+MEMORY_SHARE = 0.5
+"""Share of the free memory that demonstrations may take; larger sets are streamed."""
+
+CACHE_SHARE = 0.25
+"""Share of `VAND_MAX_BYTES` that the episodes of a streamed set may take, those used last."""
+
+_FLOAT_BYTES = 4
+"""Size of a number [bytes]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +51,7 @@ class TrainingData:
     valid: EpisodeBuffer | None
     """Demonstrations held back for validation; None where none are."""
     files: DataFiles = field(default_factory=DataFiles)
-    """The files, from which images are read."""
+    """The files, from which images and streamed numbers are read."""
 
     def to(self, device: torch.device) -> "TrainingData":
         """The same with batches on a device; files stay with the original."""
@@ -54,17 +63,14 @@ class TrainingData:
         self.files.close()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Demonstration:
-    """An episode without its images, and where these are."""
+    """An episode that is in one of the splits; its arrays are not read yet."""
 
-    episode: Episode
     path: str
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory that its arrays take [bytes]."""
-        return sum(array.nbytes for _, array in self.episode.arrays())
+    name: str
+    task: str
+    steps: int
 
 
 def require_readable_files(paths: Sequence[str], console: Console | None = None) -> None:
@@ -111,7 +117,7 @@ def load_data(config: TrainConfig, console: Console | None = None) -> TrainingDa
         files = DataFiles()
         stack.callback(files.close)
         data = _read_files(config, files, console)
-        if data.spec.images:
+        if data.train.on_disk or (data.valid is not None and data.valid.on_disk):
             stack.pop_all()
             return replace(data, files=files)
     return data
@@ -125,7 +131,6 @@ def _read_files(config: TrainConfig, files: DataFiles, console: Console | None) 
     keys: tuple[str, ...] = ()
     tasks: set[str] = set()
     recordings = Recordings()
-    size_bytes = 0
     with counting(console, "reading demonstrations", len(config.data)) as progress:
         for number, path in enumerate(config.data, 1):
             with files.use(path) as dataset:
@@ -140,10 +145,7 @@ def _read_files(config: TrainConfig, files: DataFiles, console: Console | None) 
                 keys = keys or _observation_keys(config, dataset)
                 tasks |= set(dataset.tasks)
                 for side, names in zip((train, valid), _split(config, dataset, rng), strict=True):
-                    for name in names:
-                        side.append(_read(path, dataset, name, keys))
-                        size_bytes += side[-1].size_bytes
-                        require_room("the demonstrations", size_bytes)
+                    side += [_demonstration(path, dataset, name) for name in names]
             progress(number, len(config.data))
     for task in config.tasks:
         if task not in tasks:
@@ -161,22 +163,44 @@ def _assemble(
     valid: Sequence[_Demonstration],
 ) -> TrainingData:
     kind = "successful demonstration" if config.only_successful else "demonstration"
-    found = sorted({demo.episode.task for demo in train})
+    found = sorted({demo.task for demo in train})
     if not train:
         raise VandError(f"{file_names(config.data)}: no {kind} to train on")
     for task in config.tasks:
         if task not in found:
             known = f"{kind}s to train on are of: {', '.join(found)}"
             raise VandError(f"{file_names(config.data)}: no {kind} of task {task!r}; {known}")
-    sizes = _sizes(train[0], keys)
-    for demo in (*train, *valid):
-        if (got := _sizes(demo, keys)) != sizes:
-            raise VandError(f"observations of unlike sizes in one run: {sizes} and {got}")
     with files.use(train[0].path) as dataset:
-        images = image_sizes(dataset, train[0].episode.name, config.policy.images.keys)
-    spec = PolicySpec.of(env_args, sizes, train[0].episode.actions.shape[1], images)
-    held = _pack(valid, spec, files) if valid else None
-    return TrainingData(spec, _pack(train, spec, files), held)
+        shapes = dataset.arrays(train[0].name)
+        images = image_sizes(dataset, train[0].name, config.policy.images.keys)
+    widths = {key: shapes.get(f"obs/{key}", ()) for key in keys}
+    action_size = (shapes.get("actions") or (1,))[0]  # what is no array is refused when it is read
+    sizes = {key: shape[0] if shape else 1 for key, shape in widths.items()}
+    spec = PolicySpec.of(env_args, sizes, action_size, images)
+    streamed = _is_streamed(config, (*train, *valid), sum(sizes.values()) + action_size)
+    return TrainingData(
+        spec,
+        _pack(train, files, spec, streamed=streamed),
+        _pack(valid, files, spec, streamed=streamed) if valid else None,
+    )
+
+
+def _is_streamed(config: TrainConfig, demos: Sequence[_Demonstration], numbers: int) -> bool:
+    """Whether demonstrations of so many numbers a step are left on the disk.
+
+    Raises:
+        VandError: They, or of a streamed set one batch, take more memory than is allowed.
+    """
+    size_bytes = sum(demo.steps for demo in demos) * numbers * _FLOAT_BYTES
+    free = available_bytes()
+    room = limit_bytes() if free is None else min(limit_bytes(), int(MEMORY_SHARE * free))
+    if not (size_bytes > room if config.stream == AUTO else config.stream):
+        require_room("the demonstrations", size_bytes)
+        return False
+    longest = max(demo.steps for demo in demos)
+    batch_bytes = config.batch_size * longest * numbers * _FLOAT_BYTES
+    require_room(f"a batch of {config.batch_size} demonstrations", batch_bytes)
+    return True
 
 
 def _first_of_each_task(
@@ -193,8 +217,8 @@ def _first_of_each_task(
     counts: Counter[str] = Counter()
     kept = []
     for demo in demos:
-        counts[demo.episode.task] += 1
-        if counts[demo.episode.task] <= wanted:
+        counts[demo.task] += 1
+        if counts[demo.task] <= wanted:
             kept.append(demo)
     for task, count in counts.items():
         if count < wanted:
@@ -205,19 +229,18 @@ def _first_of_each_task(
     return kept
 
 
-def _sizes(demo: _Demonstration, keys: Sequence[str]) -> dict[str, int]:
-    return {key: demo.episode.observations[key].shape[1] for key in keys}
-
-
-def _pack(demos: Sequence[_Demonstration], spec: PolicySpec, files: DataFiles) -> EpisodeBuffer:
-    episodes = [demo.episode for demo in demos]
-    places = [(demo.path, demo.episode.name) for demo in demos]
-    return EpisodeBuffer.of(
-        [np.concatenate([e.observations[key] for key in spec.observations], 1) for e in episodes],
-        [e.actions for e in episodes],
-        [e.task for e in episodes],
-        ImageStore(files, places, spec.images) if spec.images else None,
-    )
+def _pack(
+    demos: Sequence[_Demonstration], files: DataFiles, spec: PolicySpec, *, streamed: bool
+) -> EpisodeBuffer:
+    places = [(demo.path, demo.name) for demo in demos]
+    tasks, lengths = [demo.task for demo in demos], [demo.steps for demo in demos]
+    images = ImageStore(files, places, spec.images) if spec.images else None
+    sizes = tuple(spec.observations.values())
+    reader = EpisodeReader(files, places, tuple(spec.observations), sizes, lengths)
+    if streamed:
+        return EpisodeBuffer.streamed(reader, int(CACHE_SHARE * limit_bytes()), tasks, images)
+    episodes = (reader.read(index) for index in range(len(places)))
+    return EpisodeBuffer.packed(episodes, lengths, tasks, images)
 
 
 def _observation_keys(config: TrainConfig, dataset: DemoDataset) -> tuple[str, ...]:
@@ -230,9 +253,11 @@ def _observation_keys(config: TrainConfig, dataset: DemoDataset) -> tuple[str, .
     return config.policy.observations or vectors
 
 
-def _read(path: str, dataset: DemoDataset, name: str, keys: Sequence[str]) -> _Demonstration:
-    episode = dataset.episode(name, keys, states=False, next_observations=False)
-    return _Demonstration(episode, path)
+def _demonstration(path: str, dataset: DemoDataset, name: str) -> _Demonstration:
+    task, steps = str(dataset.attribute(name, "task")), dataset.attribute(name, "num_samples")
+    if steps < 1:
+        raise VandError(f"{dataset.path}: {name}: num_samples: expected 1 or more, got {steps}")
+    return _Demonstration(path, name, task, int(steps))
 
 
 def _split(

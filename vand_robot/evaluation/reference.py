@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from vand_demos import DemoDataset, Episode
@@ -20,6 +21,7 @@ from vand_envs import get_task, task_ids
 from vand_envs.errors import VandError
 from vand_envs.geometry import hand_path
 from vand_envs.robot import DEFAULT_ROBOT, get_robot
+from vand_envs.tasks.base import Task
 from vand_envs.typing import FloatArray
 from vand_robot.metrics.demonstrated_cycle import reference_from_demonstrations
 from vand_robot.metrics.reference_cycle import LONGEST_S, ReferenceCycle
@@ -95,35 +97,77 @@ def reference_from_episodes(
         UsageError: A periodic task, and no robot of that name is known here.
         VandError: There is no demonstration, or no cycle in those of a periodic task.
     """
-    if not episodes:
+    return _reference(task_id, [_shown(get_task(task_id), e, robot) for e in episodes])
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """All that a reference takes from one demonstration: of many, the rest is too much to hold."""
+
+    control_dt_s: float
+    steps: int
+    rewards: NDArray[np.float32] | None
+    disturbed: NDArray[np.bool_] | None
+    path: FloatArray | None = None
+    """(M, 3) [m], where the task is sequential: a point every `PATH_DT_S`."""
+    signal: FloatArray | None = None
+    """(N, 2) phase plane of a periodic task."""
+    valid: NDArray[np.bool_] | None = None
+    """(N,) whether the motion counts."""
+
+
+def _shown(
+    task: Task, episode: Episode, robot: str, view: Mapping[str, NDArray[Any]] | None = None
+) -> _Shown:
+    """What a demonstration shows.
+
+    Args:
+        task: Its task.
+        episode: The demonstration.
+        robot: The robot.
+        view: Its observations, in place of its own; those that the task is judged by are looked at.
+    """
+    view = episode.observations if view is None else view
+    common = (episode.control_dt_s, len(episode), episode.rewards, episode.disturbed)
+    if task.kind == "sequential":
+        every = max(1, round(PATH_DT_S / episode.control_dt_s))
+        return _Shown(*common, path=hand_path(view)[::every])
+    if task.cycle is None:
+        return _Shown(*common)
+    spec = get_robot(robot)
+    signal = task.cycle.phase_plane(view, spec)
+    return _Shown(*common, signal=signal, valid=task.cycle.valid(view, spec))
+
+
+def _reference(task_id: str, shown: Sequence[_Shown]) -> TaskReference:
+    """As `reference_from_episodes`."""
+    if not shown:
         raise VandError(f"task {task_id!r}: no successful demonstration to judge by")
     task = get_task(task_id)
-    dt = episodes[0].control_dt_s
+    dt = shown[0].control_dt_s
     times: tuple[float, ...] = ()
     cycle = None
     paths: tuple[FloatArray, ...] = ()
     if task.kind == "sequential":
         # the last stage's reward marks the success
-        times = tuple((undisturbed_steps(episodes) * dt).tolist())
-        chosen = np.linspace(0, len(episodes) - 1, min(PATHS, len(episodes))).round().astype(int)
-        every = max(1, round(PATH_DT_S / dt))
-        paths = tuple(_compact(hand_path(episodes[i].observations)[::every]) for i in chosen)
+        times = tuple((undisturbed_steps(shown) * dt).tolist())
+        chosen = np.linspace(0, len(shown) - 1, min(PATHS, len(shown))).round().astype(int)
+        paths = tuple(_compact(path) for i in chosen if (path := shown[i].path) is not None)
     elif task.cycle is not None:
-        views = [e.observations for e in episodes]
-        spec = get_robot(robot)
-        signals = [task.cycle.phase_plane(view, spec) for view in views]
-        valid = [task.cycle.valid(view, spec) for view in views]
         try:
             cycle = reference_from_demonstrations(
-                signals, dt, valid=valid, disturbed=[e.disturbed for e in episodes]
+                [s.signal for s in shown if s.signal is not None],
+                dt,
+                valid=[s.valid for s in shown if s.valid is not None],
+                disturbed=[s.disturbed for s in shown],
             )
         except VandError as error:
             raise VandError(f"task {task_id!r}: {error}") from None
-    steps = int(np.median([len(e) for e in episodes]))
-    return TaskReference(len(episodes), steps, times, cycle, paths)
+    steps = int(np.median([s.steps for s in shown]))
+    return TaskReference(len(shown), steps, times, cycle, paths)
 
 
-def undisturbed_steps(episodes: Sequence[Episode]) -> FloatArray:
+def undisturbed_steps(episodes: Sequence[Episode] | Sequence[_Shown]) -> FloatArray:
     """How long successful demonstrations of one sequential task would be without disturbance.
 
     A disturbed step does a share r of the work of one that is not, so a demonstration of U + D
@@ -202,35 +246,78 @@ def references_from_datasets(
     Raises:
         VandError: A file cannot be read, a demonstration is unusable, or none was successful.
     """
-    episodes: dict[str, list[Episode]] = {}
-    robot = DEFAULT_ROBOT.name
+    shown: dict[str, list[_Shown]] = {}
     failed = False
     for number, path in enumerate(paths, 1):
         with DemoDataset.open(path, guarded=True) as dataset:
-            first: dict[str, str] = {}
-            robot = dataset.env_args["env_kwargs"]["robot"]
+            reader = _JudgedReader(dataset)
             for name in dataset.names:
                 task = dataset.attribute(name, "task")
                 if tasks and task not in tasks:
                     continue
                 if dataset.attribute(name, "success"):
-                    episode = dataset.episode(
-                        name, states=False, next_observations=False, images=False
-                    )
-                    require_fits(episode, dataset.env_args, first)
-                    first = first or signature(episode)
-                    _require_judgeable(path, episode)
-                    episodes.setdefault(task, []).append(episode)
+                    shown.setdefault(task, []).append(reader.read(name, task))
                 else:
                     failed = True
         if progress is not None:
             progress(number, len(paths))
-    if failed and not episodes:
+    if failed and not shown:
         of = f" of {', '.join(tasks)}" if tasks else ""
         raise VandError(
             f"{file_names(paths)}: no successful demonstration{of}: nothing to judge a policy by"
         )
-    return {task: reference_from_episodes(task, episodes[task], robot) for task in sorted(episodes)}
+    return {task: _reference(task, shown[task]) for task in sorted(shown)}
+
+
+class _NotedReads(dict[str, NDArray[Any]]):
+    """Observations that note which of them are looked at."""
+
+    def __init__(self, observations: Mapping[str, NDArray[Any]]) -> None:
+        super().__init__(observations)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> NDArray[Any]:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+
+class _JudgedReader:
+    """Reads what demonstrations show, and no more than that: most of it is for policies to see.
+
+    The first demonstration of a task is read whole; it tells which observations the others need.
+
+    Args:
+        dataset: The open data set.
+    """
+
+    def __init__(self, dataset: DemoDataset) -> None:
+        self._dataset = dataset
+        self._robot = str(dataset.env_args["env_kwargs"]["robot"])
+        self._first: dict[str, str] = {}
+        self._keys: dict[str, tuple[str, ...]] = {}  # of each task
+
+    def read(self, name: str, task: str) -> _Shown:
+        """What a demonstration of a task shows.
+
+        Raises:
+            VandError: It cannot be read, does not fit the data set, or lacks what is judged.
+        """
+        keys = self._keys.get(task)
+        episode = self._dataset.episode(
+            name, keys, states=False, next_observations=False, images=False
+        )
+        first = {
+            path: shape
+            for path, shape in self._first.items()
+            if keys is None or not path.startswith("obs/") or path.removeprefix("obs/") in keys
+        }
+        require_fits(episode, self._dataset.env_args, first)
+        self._first = self._first or signature(episode)
+        _require_judgeable(self._dataset.path, episode)
+        noted = _NotedReads(episode.observations)
+        shown = _shown(get_task(task), episode, self._robot, noted)
+        self._keys.setdefault(task, tuple(sorted({*noted.read, "base_pose", "ee_pos"})))
+        return shown
 
 
 def _require_judgeable(path: str | Path, episode: Episode) -> None:

@@ -6,7 +6,8 @@ The public layers are in `layers.py`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 import torch
@@ -20,6 +21,7 @@ from vand_robot.nn.kernel.packed import in_order, packed_like, padded
 from vand_robot.nn.layer_pass import LayerPass
 from vand_robot.nn.regularizers.base import RegularizerTerms, Sample
 from vand_robot.nn.resets import Pieces, find_pieces
+from vand_robot.nn.shards import current_shard, perturbed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +110,7 @@ class Recurrent(LayerPass, Generic[Hx]):
 
         drop = self.dropout if self.training and deterministic is not True else 0.0
         scanned, finals, kl = self._run_layers(x, state, lengths, valid, sampled, drop)
-        output = scanned if not sampled else self.regularizer.perturb_output(scanned)
+        output = scanned if not sampled else perturbed(scanned, self.regularizer.perturb_output)
         if sampled:
             output = output if output is scanned else _without_padding(output, valid)
         count = steps * batch if lengths is None else lengths.sum()
@@ -163,9 +165,9 @@ class Recurrent(LayerPass, Generic[Hx]):
         output, apart = x, False
         for layer in range(self.num_layers):
             if layer and drop:
-                output = dropout(output, drop)
+                output = perturbed(output, lambda x: dropout(x, drop))
             if sampled:
-                output = self.regularizer.perturb_input(output, layer)
+                output = perturbed(output, partial(self.regularizer.perturb_input, layer=layer))
             start = state[layer]
             sample = self._draw(layer, steps, start, sampled)
             if lengths is None and sample.affine.is_identity:
@@ -195,9 +197,13 @@ class Recurrent(LayerPass, Generic[Hx]):
 
     def _draw(self, layer: int, steps: int, like: Tensor, sampled: bool) -> Sample:
         """Draw one layer's map, or the deterministic one; like (B, S)."""
-        if sampled:
+        shard = current_shard()
+        if not sampled:
+            return Sample(self.regularizer.expected(like))
+        if shard is None:
             return self.regularizer.sample(layer, steps, like)
-        return Sample(self.regularizer.expected(like))
+        sample = self.regularizer.sample(layer, steps, shard.whole(like))
+        return replace(sample, affine=shard.own(sample.affine))
 
     def step(
         self,

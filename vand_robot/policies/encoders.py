@@ -125,7 +125,7 @@ class ImageEncoder(nn.Module):
         return cast("Tensor", self.layers(pixels))
 
 
-def shift(images: Tensor, pixels: int) -> Tensor:
+def shift(images: Tensor, pixels: int, rows: Tensor | None = None, whole: int = 0) -> Tensor:
     """Move each image by a random number of pixels, up to `pixels` along each axis.
 
     Pixels that come into view repeat the edge (Yarats et al. 2021, "Image augmentation is all you
@@ -134,13 +134,18 @@ def shift(images: Tensor, pixels: int) -> Tensor:
     Args:
         images: (M, H, W, 3).
         pixels: Largest shift.
+        rows: (M,) places of these images among those of a larger batch that shifts are drawn for;
+            None: they are all.
+        whole: Images of that batch.
 
     Returns:
         (M, H, W, 3).
     """
     count, height, width, _ = images.shape
     device = images.device
-    by = torch.randint(-pixels, pixels + 1, (2, count, 1), device=device)
+    drawn = count if rows is None else whole
+    by = torch.randint(-pixels, pixels + 1, (2, drawn, 1), device=device)
+    by = by if rows is None else by[:, rows.to(device)]
     rows = (torch.arange(height, device=device) + by[0]).clamp_(0, height - 1)  # (M, H)
     columns = (torch.arange(width, device=device) + by[1]).clamp_(0, width - 1)  # (M, W)
     each = torch.arange(count, device=device)[:, None, None]

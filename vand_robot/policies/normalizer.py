@@ -48,17 +48,17 @@ class Normalizer(nn.Module):
         self.register_buffer("close", torch.tensor(close, dtype=torch.long), persistent=False)
         self.register_buffer("ranges", torch.tensor(ranges)[:, None], persistent=False)
 
-    def fit(self, samples: Tensor, exact: Tensor, std_floor: float) -> None:
+    def fit(self, mean: Tensor, std: Tensor, exact: Tensor, std_floor: float) -> None:
         """Take the statistics of a set of observations.
 
         Args:
-            samples: (M, D) observations.
+            mean: (D,) float64, their mean.
+            std: (D,) float64, their standard deviation.
             exact: (D,) bool, which numbers get no input noise (one-hot codes).
             std_floor: No number is divided by less than this [its own unit].
         """
-        x = samples.double()
-        self.scale.copy_(x.std(0, correction=0).clamp_min(std_floor).reciprocal())
-        self.offset.copy_(-x.mean(0) * self.scale)
+        self.scale.copy_(std.clamp_min(std_floor).reciprocal())
+        self.offset.copy_(-mean * self.scale)
         self.noise.copy_(torch.cat([~exact, *[~exact[self.close]] * len(self.ranges)]))
 
     def forward(self, x: Tensor) -> Tensor:

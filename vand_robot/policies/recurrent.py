@@ -33,10 +33,13 @@ from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_envs.typing import Float32Array
 from vand_robot.config.schema import AUTO, PolicyConfig, Precision
 from vand_robot.data.batches import Batch
+from vand_robot.data.moments import Moments
 from vand_robot.interface import PolicySpec
 from vand_robot.nn import GaussianHead, GaussianMixtureHead, make_cell
 from vand_robot.nn.kernel.native.native_network import NativeNetwork, NotFiniteError
+from vand_robot.nn.recurrent import ScanResult
 from vand_robot.nn.registry import Layer
+from vand_robot.nn.shards import sharded
 from vand_robot.policies.acting import WrittenStep, native_network
 from vand_robot.policies.action_head import (
     Seeds,
@@ -159,12 +162,17 @@ class RecurrentPolicy(nn.Module):
             shared_std=True,
         )
 
-    def fit_normalizer(self, observations: Tensor) -> None:
-        """Takes the normalizer's statistics from the observations (M, D) of the training data."""
-        exact = torch.tensor(
-            [key in EXACT_KEYS for key in _keys_of_numbers(self.spec)], device=observations.device
-        )
-        self.normalizer.fit(observations, exact, self.config.observation_std_floor)
+    def fit_normalizer(self, observations: Tensor | Moments) -> None:
+        """Takes the normalizer's statistics from the observations of the training data.
+
+        Args:
+            observations: (M, D), or their moments.
+        """
+        if isinstance(observations, Tensor):
+            observations = Moments.of(observations.cpu().numpy())
+        mean, std = observations.mean, observations.std
+        exact = torch.tensor([key in EXACT_KEYS for key in _keys_of_numbers(self.spec)])
+        self.normalizer.fit(mean, std, exact, self.config.observation_std_floor)
 
     def loss(
         self,
@@ -184,6 +192,7 @@ class RecurrentPolicy(nn.Module):
 
         Returns:
             The terms of the loss, on the policy's device; means over the valid steps of the batch.
+            Of a part of a batch, its share of them: the sum over the parts is that of the whole.
         """
         batch = batch.with_future_actions(self._ahead)  # A (1 + K) numbers to predict
         if self.config.reset_every is not None:
@@ -195,26 +204,14 @@ class RecurrentPolicy(nn.Module):
         # (nll, future_actions, penalty) of each piece, times its share of the steps
         weighted: list[Tensor] = []
         for piece in batch.split_time(truncate_steps):
-            # what is computed for padding is thrown away
-            x = self.normalizer(piece.valid(piece.observations))  # (N, D) of N valid steps
-            if self.training and input_noise_std > 0:
-                x = x + input_noise_std * self.normalizer.noise * torch.randn_like(x)
-            seen = x
-            with _products_in(precision, x.device):
-                x = self.encoder(torch.cat([x, *self._look(piece.images)], -1))  # (N, F)
-            x = piece.padded(x.float())  # (T', B', F)
             if state is not None:
                 state = state[:, : len(piece.lengths)].detach()  # (num_layers, B', S)
-            result = self.core.run(x, state, piece.lengths)
-            output = piece.valid(result.output)  # (N, H)
-            now, later = piece.valid(piece.actions).tensor_split([self.spec.action_size], -1)
-            with _products_in(precision, x.device):
-                features = self._read(output, seen)  # (N, H)
-            nll = self.head.nll(features.float(), now)
-            future_actions = (
-                self.future_actions.nll(output, later) if self.future_actions else nll.new_zeros(())
-            )
-            share = piece.steps / batch.steps
+            with sharded(piece.shard):
+                if not len(piece.lengths):  # another process has the sequences that are left
+                    self.core.regularizer.terms(batch.observations.new_zeros(()))
+                    continue
+                result, nll, future_actions = self._piece(piece, state, input_noise_std, precision)
+            share = piece.steps / batch.whole_steps
             weighted.append(share * torch.stack([nll, future_actions, result.terms.penalty]))
             regularizer_metrics.append((share, result.terms.metric_tensors))
             finished = batch.lengths.shape[0] - len(piece.lengths)
@@ -225,6 +222,39 @@ class RecurrentPolicy(nn.Module):
         return PolicyLoss(
             total, nll, future_actions, penalty, regularizer_metrics, torch.cat(outputs)
         )
+
+    def _piece(
+        self, piece: Batch, state: Tensor | None, input_noise_std: float, precision: Precision
+    ) -> tuple[ScanResult, Tensor, Tensor]:
+        """Run over one piece of a batch.
+
+        Args:
+            piece: The piece; its actions are followed by those to come.
+            state: (num_layers, B, S) to go on from; None at the beginning.
+            input_noise_std: See `loss`.
+            precision: See `loss`.
+
+        Returns:
+            The core's result, and the negative log likelihoods of actions and of those to come.
+        """
+        # what is computed for padding is thrown away
+        x = self.normalizer(piece.valid(piece.observations))  # (N, D) of N valid steps
+        if self.training and input_noise_std > 0:
+            x = x + input_noise_std * self.normalizer.noise * _normals(piece, x)
+        seen = x
+        with _products_in(precision, x.device):
+            x = self.encoder(torch.cat([x, *self._look(piece.images, piece)], -1))  # (N, F)
+        x = piece.padded(x.float())  # (T', B', F)
+        result = self.core.run(x, state, piece.lengths)
+        output = piece.valid(result.output)  # (N, H)
+        now, later = piece.valid(piece.actions).tensor_split([self.spec.action_size], -1)
+        with _products_in(precision, x.device):
+            features = self._read(output, seen)  # (N, H)
+        nll = self.head.nll(features.float(), now)
+        future_actions = (
+            self.future_actions.nll(output, later) if self.future_actions else nll.new_zeros(())
+        )
+        return result, nll, future_actions
 
     @property
     def device(self) -> torch.device:
@@ -367,11 +397,14 @@ class RecurrentPolicy(nn.Module):
         close = seen[:, d : self.normalizer.width].reshape(seen.shape[0], ranges, self.objects, -1)
         return self.object_attention.forward(output, close.transpose(1, 2).flatten(2))
 
-    def _look(self, images: Mapping[str, Tensor]) -> list[Tensor]:
-        """The features (N, 2 C) of the images (N, H, W, 3) of each camera."""
+    def _look(self, images: Mapping[str, Tensor], piece: Batch | None = None) -> list[Tensor]:
+        """The features (N, 2 C) of the images (N, H, W, 3) of each camera, of a batch's piece."""
         pixels = self.config.images.shift_px if self.training else 0
+        part = (
+            () if piece is None or piece.part is None else (piece.rows_of_whole, piece.whole_steps)
+        )
         return [
-            encoder(shift(images[key], pixels) if pixels else images[key])
+            encoder(shift(images[key], pixels, *part) if pixels else images[key])
             for key, encoder in zip(self.spec.images, self.image_encoders.values(), strict=True)
         ]
 
@@ -388,6 +421,14 @@ def _make_core(config: PolicyConfig, features: int) -> Layer:
         )
     except ValueError as error:  # the regularizer is not for this cell
         raise UsageError(f"policy.regularizer: {error}") from None
+
+
+def _normals(piece: Batch, like: Tensor) -> Tensor:
+    """Standard normals like (N, D), a row for each valid step of a piece of a batch."""
+    if piece.part is None:
+        return torch.randn_like(like)
+    drawn = torch.randn(piece.whole_steps, like.shape[1], dtype=like.dtype, device=like.device)
+    return drawn[piece.rows_of_whole.to(like.device)]
 
 
 def _products_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

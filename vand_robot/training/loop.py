@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +22,7 @@ from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.tracking import open_trackers
 from vand_robot.training.device import on_cpu
 from vand_robot.training.logging import MetricsLogger, ProgressDisplay
+from vand_robot.training.processes import TrainingProcesses, all_together
 from vand_robot.training.update_metrics import UpdateMetrics
 
 if TYPE_CHECKING:
@@ -95,12 +97,23 @@ def run_updates(
     console: Console | None,
     on_update: OnUpdate | None,
 ) -> None:
-    """Make the updates that are left."""
-    config = trainer.config
+    """Make the updates that are left.
+
+    Raises:
+        TrainingInterruptedError: A signal came; the run can be resumed.
+    """
+    config, processes = trainer.config, trainer.processes
+    if processes is not None and not processes.leads:
+        with (
+            closing(batch_stream(config, trainer.data, processes)) as batches,
+            Interrupt() as asked,
+        ):
+            _follow(trainer, folder, batches, processes, asked)
+        return
     named = validation.flatten(validation.to_dict(config))
     with (
         open_trackers(config.trackers, folder.path, named, trainer.update) as trackers,
-        closing(batch_stream(config, trainer.data)) as batches,
+        closing(batch_stream(config, trainer.data, processes)) as batches,
         MetricsLogger(folder, trainer.update, trackers) as log,
         ProgressDisplay(console, trainer.update, config.updates) as display,
         Interrupt() as interrupt,
@@ -119,33 +132,89 @@ def _loop(
     reporter: _Reporter,
     interrupt: Interrupt,
 ) -> None:
-    config, interval = trainer.config, trainer.config.rollouts.interval
-    while trainer.validation_pending or trainer.update < config.updates:
+    processes = trainer.processes
+    while trainer.validation_pending or trainer.update < trainer.config.updates:
         now = None
         if not trainer.validation_pending:
             now = trainer.step(batches.batch(trainer.update + 1), folder)
             trainer.means.add(now.named())
-        update = trainer.update
-        last = update == config.updates
-        validate = last or update % config.validation_interval == 0
-        roll_out = score is not None and (last or (interval > 0 and update % interval == 0))
-        metrics: dict[str, float] = {}
-        if score is not None and roll_out:
-            metrics = _rolled_out(trainer, folder, score, reporter)
-        if last or update % LOG_INTERVAL == 0:
-            metrics = _prefixed(TRAIN, trainer.means.take()) | metrics
-        if (validate or roll_out) and trainer.data.valid is not None:
-            metrics |= validation_nll(trainer.averaged, trainer.data.valid, config.batch_size)
-        reporter.write(update, metrics)
-        chooses = validate if score is None else roll_out
-        if chooses and (not trainer.best or _rank(metrics) >= _rank(trainer.best)):
-            trainer.best = {UPDATE: update, **metrics}
-            trainer.save(folder.best, metrics)
-        if validate or roll_out or interrupt.requested:
-            trainer.save(folder.last, metrics, trainer=True)
-        reporter.call(update, now, metrics)
-        if interrupt.requested and not last:
-            raise _stopped(trainer)
+        asked = processes is not None and processes.any(interrupt.requested)
+        meets = asked or _meets(trainer)
+        stops = partial(_stops, interrupt, asked=asked, meets=meets or processes is None)
+        with all_together(processes if meets else None):
+            _finish_update(trainer, folder, score, now, reporter, stops)
+
+
+def _stops(interrupt: Interrupt, *, asked: bool, meets: bool) -> bool:
+    """Whether the run stops now: it was asked to, or is, where all processes will hear of it."""
+    return asked or (meets and interrupt.requested)
+
+
+def _finish_update(
+    trainer: "Trainer",
+    folder: RunFolder,
+    score: PolicyScorer | None,
+    now: UpdateMetrics | None,
+    reporter: _Reporter,
+    stops: Callable[[], bool],
+) -> None:
+    """Validate, report and save what an update asks for.
+
+    Raises:
+        TrainingInterruptedError: A signal came; the update is saved.
+    """
+    config, interval, update = trainer.config, trainer.config.rollouts.interval, trainer.update
+    last = update == config.updates
+    validate = last or update % config.validation_interval == 0
+    roll_out = score is not None and (last or (interval > 0 and update % interval == 0))
+    metrics: dict[str, float] = {}
+    if score is not None and roll_out:
+        metrics = _rolled_out(trainer, folder, score, reporter)
+    if last or update % LOG_INTERVAL == 0:
+        metrics = _prefixed(TRAIN, trainer.means.take()) | metrics
+    if (validate or roll_out) and trainer.data.valid is not None:
+        metrics |= validation_nll(trainer.averaged, trainer.data.valid, config.batch_size)
+    reporter.write(update, metrics)
+    chooses = validate if score is None else roll_out
+    if chooses and (not trainer.best or _rank(metrics) >= _rank(trainer.best)):
+        trainer.best = {UPDATE: update, **metrics}
+        trainer.save(folder.best, metrics)
+    stop = stops()
+    if validate or roll_out or stop:
+        trainer.save(folder.last, metrics, trainer=True)
+    reporter.call(update, now, metrics)
+    if stop and not last:
+        raise _stopped(trainer)
+
+
+def _follow(
+    trainer: "Trainer",
+    folder: RunFolder,
+    batches: BatchStream,
+    processes: TrainingProcesses,
+    interrupt: Interrupt,
+) -> None:
+    """Make the updates that are left beside the process that leads; it alone validates and writes.
+
+    Raises:
+        OtherProcessError: It has stopped, or failed.
+    """
+    while trainer.validation_pending or trainer.update < trainer.config.updates:
+        if not trainer.validation_pending:
+            trainer.step(batches.batch(trainer.update + 1), folder)
+        trainer.validation_pending = False
+        asked = processes.any(interrupt.requested)
+        if asked or _meets(trainer):
+            with processes.together():
+                pass
+
+
+def _meets(trainer: "Trainer") -> bool:
+    """Whether processes that train together wait for the first one after this update."""
+    config, update = trainer.config, trainer.update
+    intervals = (LOG_INTERVAL, config.validation_interval, config.rollouts.interval)
+    last = update == config.updates
+    return last or any(interval > 0 and update % interval == 0 for interval in intervals)
 
 
 def _rolled_out(
@@ -181,6 +250,8 @@ def _rank(metrics: Mapping[str, float]) -> tuple[float, float]:
     return metrics.get(SCORE, -math.inf), -metrics.get(VALID_NLL, 0.0)
 
 
-def batch_stream(config: TrainConfig, data: TrainingData) -> BatchStream:
+def batch_stream(
+    config: TrainConfig, data: TrainingData, processes: TrainingProcesses | None = None
+) -> BatchStream:
     """The batches of a run, in the order in which it takes them."""
-    return BatchStream(data.train, config.batch_size, config.seed, config.updates)
+    return BatchStream(data.train, config.batch_size, config.seed, config.updates, processes)

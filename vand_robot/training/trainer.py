@@ -8,8 +8,8 @@ are given (`score`), they choose the best checkpoint.
 import copy
 import dataclasses
 import time
-from collections.abc import Collection, Mapping
-from contextlib import closing
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from vand_robot.data.batches import Batch
 from vand_robot.data.loading import TrainingData, load_data
 from vand_robot.layout import CONFIG_HEADER, TRAINER_JSON, TRAINER_TENSORS, RunFolder
 from vand_robot.nn import apply_schedules, dual_step
+from vand_robot.nn.shards import sharded
 from vand_robot.policies.checkpoint import (
     Checkpoint,
     TrainerState,
@@ -50,11 +51,16 @@ from vand_robot.training.optim import (
     require_training_tensors,
     set_learning_rate,
 )
+from vand_robot.training.processes import (
+    TrainingProcesses,
+    all_together,
+    require_divisible,
+)
 from vand_robot.training.threads import fastest_threads, torch_settings
 from vand_robot.training.update_metrics import UpdateMetrics, not_finite
 
 MAY_CHANGE_ON_RESUME = frozenset(
-    ("data", "device", "updates", "validation_interval", "rollouts.interval", "trackers")
+    ("data", "device", "stream", "updates", "validation_interval", "rollouts.interval", "trackers")
 )
 """Keys that may change when a run is resumed. The demonstrations themselves may not."""
 
@@ -91,6 +97,7 @@ def train(
     extras: Mapping[str, Any] | None = None,
     console: Console | None = None,
     on_update: OnUpdate | None = None,
+    processes: TrainingProcesses | None = None,
 ) -> TrainResult:
     """Train a policy.
 
@@ -106,6 +113,7 @@ def train(
             resumed keeps its other keys.
         console: Where to show progress.
         on_update: See `OnUpdate`. What it raises stops the run, which can be resumed.
+        processes: Those that train together, see `joined_processes`; the first scores and tells.
 
     Raises:
         UsageError: A mistake in the configuration, a folder that is taken, or no such device.
@@ -113,35 +121,84 @@ def train(
         VandError: Unusable data, a full disk, a folder in use, or a loss that is not finite.
     """
     began, folder = time.monotonic(), RunFolder(Path(out))
-    # built anew, so that bounds hold however the configuration was made
-    config = validation.build(TrainConfig, validation.to_dict(config))
-    require_trackers(config.trackers)
-    folder.claim(resume=resume, force=force)
-    config = with_device(config, folder, console, resume=resume)
-    device = find_device(config.device)
+    with all_together(processes):
+        # built anew, so that bounds hold however the configuration was made
+        config = validation.build(TrainConfig, validation.to_dict(config))
+        require_trackers(config.trackers)
+        folder.claim(resume=resume, force=force)
+        config = with_device(config, folder, console, resume=resume)
+        device, processes = _placed(config, processes)
     threads = 1 if config.threads == AUTO else config.threads
     with (
         torch_settings(threads, device, config.precision) as max_threads,
-        closing(load_data(config, console)) as loaded,
+        closing(_load_together(config, processes, console)) as loaded,
+        _locked(folder, processes),
     ):
-        data = loaded.to(device)
-        with disk_errors("write", folder.path):
-            folder.path.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder.path, folder.path):
-            config = _with_threads(config, data, folder, max_threads, resume=resume)
+        data, most = loaded.to(device), 1 if processes is not None else max_threads
+        with all_together(processes):
+            config = _with_threads(config, data, folder, most, resume=resume)
             by = Start(init, console)
             trainer = _resumed(config, data, folder) if resume else _new_trainer(config, data, by)
+            trainer.processes = processes
             trainer.extras = {**trainer.extras, **(extras or {})}
             if console is not None and score is not None and scored_tasks:
                 note_unscored(trainer.data.train.groups, scored_tasks, console)
-            if resume:
-                note_other_scan(folder, config.device, console)
-            else:
-                folder.clear()
-            write_bytes(folder.config, f"{CONFIG_HEADER}\n{to_yaml(config)}".encode())
-            note_start(folder, config.data, device, from_update=trainer.update)
-            run_updates(trainer, folder, score, console, on_update)
+        _begin(trainer, folder, device, console, resume=resume)
+        run_updates(trainer, folder, score, console, on_update)
     return TrainResult(folder.path, trainer.update, trainer.best, time.monotonic() - began)
+
+
+def _load_together(
+    config: TrainConfig, processes: TrainingProcesses | None, console: Console | None
+) -> TrainingData:
+    with all_together(processes):
+        loaded = load_data(config, console)
+    return loaded  # noqa: RET504  (a block that may swallow errors would not return)
+
+
+@contextmanager
+def _locked(folder: RunFolder, processes: TrainingProcesses | None) -> Iterator[None]:
+    """Make a run's folder and hold its lock; of several processes the first one does."""
+    with ExitStack() as stack:
+        with all_together(processes):
+            if processes is None or processes.leads:
+                with disk_errors("write", folder.path):
+                    folder.path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(exclusive(folder.path, folder.path))
+        yield
+
+
+def _placed(
+    config: TrainConfig, processes: TrainingProcesses | None
+) -> tuple[torch.device, TrainingProcesses | None]:
+    """Where this process trains, and the processes that train together there."""
+    device = find_device(config.device)
+    if processes is None:
+        return device, None
+    require_divisible(config, processes)
+    processes = processes.on(device)
+    return processes.device, processes
+
+
+def _begin(
+    trainer: "Trainer",
+    folder: RunFolder,
+    device: torch.device,
+    console: Console | None,
+    *,
+    resume: bool,
+) -> None:
+    """Make a run's folder ready, and note what begins; of several processes the first one does."""
+    with all_together(trainer.processes):
+        if trainer.processes is not None and not trainer.processes.leads:
+            return
+        config = trainer.config
+        if resume:
+            note_other_scan(folder, config.device, console)
+        else:
+            folder.clear()
+        write_bytes(folder.config, f"{CONFIG_HEADER}\n{to_yaml(config)}".encode())
+        note_start(folder, config.data, device, from_update=trainer.update)
 
 
 class Trainer:
@@ -159,6 +216,7 @@ class Trainer:
         self.policy = policy
         self.averaged = copy.deepcopy(policy).eval() if config.ema_decay else policy
         self.optimizer = make_optimizer(policy, config.optimizer)
+        self.processes: TrainingProcesses | None = None
         self.update = 0
         self.means = RunningMeans()
         self.best: dict[str, float] = {}
@@ -186,12 +244,19 @@ class Trainer:
         )
         self.optimizer.zero_grad()
         loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if self.processes is not None:
+            self.processes.sum_gradients(self.policy)
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.optimizer.clip_norm)
         metrics = UpdateMetrics.of(loss, norm, rate)
+        if self.processes is not None:
+            metrics = self.processes.sum_metrics(metrics)
         if not metrics.is_finite:
-            raise not_finite(folder.non_finite, update, batch, loss, metrics)
+            with all_together(self.processes):
+                if self.processes is None or self.processes.leads:
+                    raise not_finite(folder.non_finite, update, batch, loss, metrics)
         self.optimizer.step()
-        dual_step(self.policy)
+        with sharded(batch.shard):
+            dual_step(self.policy)
         self.update = update
         if self.averaged is not self.policy:
             self._average()
@@ -287,7 +352,7 @@ def _with_threads(
 def _new_trainer(config: TrainConfig, data: TrainingData, start: Start | None = None) -> Trainer:
     torch.manual_seed(_torch_seed(config.seed, 0))
     policy = RecurrentPolicy(config.policy, data.spec)
-    policy.fit_normalizer(data.train.observations.cpu())
+    policy.fit_normalizer(data.train.moments)
     (start or Start()).give_weights(policy)
     return Trainer(config, data, policy.to(data.train.device))  # drawn on the CPU: the same on all
 

@@ -16,10 +16,15 @@ from vand_robot.config.loading import load_config
 from vand_robot.config.schema import TrainConfig
 from vand_robot.data.loading import require_readable_files
 from vand_robot.evaluation.evaluate import ValidationScore
-from vand_robot.evaluation.reference import TaskReference, references_from_datasets, to_extras
+from vand_robot.evaluation.reference import (
+    TaskReference,
+    references_from_datasets,
+    to_extras,
+)
 from vand_robot.layout import POLICY_JSON, POLICY_TENSORS, RunFolder, find_checkpoint
 from vand_robot.policies.provenance import DataFile
 from vand_robot.progress import counting
+from vand_robot.training.processes import TrainingProcesses, all_together, joined_processes
 from vand_robot.training.trainer import TrainResult, train
 
 INIT, INIT_SHA256 = "init", "init_sha256"
@@ -54,8 +59,20 @@ def run_training(
         UsageError: A mistake in the configuration, or a folder that is taken.
         VandError: Unusable data; see `train`.
     """
-    config = load_config(config_path, overrides)
-    return train_configured(config, out, resume=resume, force=force, init=init, console=console)
+    with joined_processes() as processes:
+        if processes is not None and not processes.leads:
+            console = None
+        with all_together(processes):
+            config = load_config(config_path, overrides)
+        return train_configured(
+            config,
+            out,
+            resume=resume,
+            force=force,
+            init=init,
+            console=console,
+            processes=processes,
+        )
 
 
 def train_configured(
@@ -66,17 +83,13 @@ def train_configured(
     force: bool = False,
     init: Path | None = None,
     console: Console | None = None,
+    processes: TrainingProcesses | None = None,
 ) -> TrainResult:
-    """As `run_training`, of a configuration that was read already."""
-    require_readable_files(config.data, console)
-    known, foreign = _tasks(config, console)
-    tasks = known if foreign else config.tasks
+    """As `run_training`, of a configuration that was read already, in one process of several."""
     references: dict[str, TaskReference] = {}
-    if known:
-        with counting(console, "measuring demonstrations", len(config.data)) as progress:
-            references = references_from_datasets(config.data, tasks, progress)
-    if console is not None and foreign:
-        console.print(_unscored(foreign, all_of_them=not references), soft_wrap=True)
+    with all_together(processes):
+        if processes is None or processes.leads:
+            references = _references(config, console)
     return train(
         config,
         out,
@@ -87,6 +100,7 @@ def train_configured(
         scored_tasks=references.keys(),
         extras={**to_extras(references), **({} if init is None else _noted(init))},
         console=console,
+        processes=processes,
     )
 
 
@@ -121,6 +135,20 @@ def first_weights(folder: RunFolder) -> Path | None:
     return init
 
 
+def _references(config: TrainConfig, console: Console | None) -> dict[str, TaskReference]:
+    """What the policy's rollouts are judged by; notes on what is not trained on, or not judged."""
+    require_readable_files(config.data, console)
+    known, foreign = _tasks(config, console)
+    tasks = known if foreign else config.tasks
+    references: dict[str, TaskReference] = {}
+    if known:
+        with counting(console, "measuring demonstrations", len(config.data)) as progress:
+            references = references_from_datasets(config.data, tasks, progress)
+    if console is not None and foreign:
+        console.print(_unscored(foreign, all_of_them=not references), soft_wrap=True)
+    return references
+
+
 def _tasks(config: TrainConfig, console: Console | None) -> tuple[list[str], list[str]]:
     """The tasks to learn that can be simulated here, and those that cannot.
 
@@ -142,8 +170,9 @@ def _tasks(config: TrainConfig, console: Console | None) -> tuple[list[str], lis
                 (known if simulated else foreign).update(dataset.tasks)
                 notes += _notes(path, dataset)
             progress(number, len(config.data))
-    for note in notes if console is not None else ():
-        console.print(note)
+    if console is not None:
+        for note in notes:
+            console.print(note)
     wanted = set(config.tasks) or known | foreign
     return sorted(known & wanted), sorted(foreign & wanted)
 

@@ -1,7 +1,7 @@
 """From HDF5 groups, arrays and attributes to values, within limits."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
@@ -170,12 +170,12 @@ def read_demo(demo: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
     steps = steps_of(demo)
     attributes = demo.attrs
     names = (*TEXTS, *NUMBERS, "versions")
-    values: dict[str, Any] = {name: _attribute(attributes, name) for name in names}
+    values: dict[str, Any] = {name: read_attribute(demo, name) for name in names}
     values["versions"] = _parsed(values["versions"])
     values |= {name: read_numbers(demo, name) for name in BOUNDS if name in attributes}
     foreign = "source" in attributes
     if foreign:
-        values["source"] = _parsed(_attribute(attributes, "source"))
+        values["source"] = _parsed(read_attribute(demo, "source"))
         values |= {name: None for name in OPTIONAL if name not in attributes}
     room = limit_bytes()
     read: dict[str, NDArray[Any] | Unreadable] = {}
@@ -222,7 +222,11 @@ def _parsed(text: Any) -> Any:
 
 def steps_of(demo: Any) -> int:
     """The declared number of steps, or 0 where it makes no sense."""
-    steps = read_attribute(demo, "num_samples")
+    return sensible_steps(read_attribute(demo, "num_samples"))
+
+
+def sensible_steps(steps: Any) -> int:
+    """A declared number of steps, or 0 where it makes no sense."""
     return steps if type(steps) is int and 0 < steps <= 2**31 else 0
 
 
@@ -265,6 +269,27 @@ def read_array(group: Any, key: str, steps: int) -> NDArray[Any] | Unreadable:
     return _numbers(array) if fault is None else Unreadable(fault)
 
 
+def read_columns(demo: Any, paths: Sequence[str], steps: int) -> list[NDArray[Any] | Unreadable]:
+    """Read arrays of an episode, as `read_array` does one after the other.
+
+    Args:
+        demo: Its group.
+        paths: Their places in it, `"actions"` or `"obs/<key>"`.
+        steps: Steps of the episode.
+
+    Raises:
+        VandError: A group of arrays is no group of this file.
+    """
+    groups: dict[str, Any] = {"": demo}
+    read: list[NDArray[Any] | Unreadable] = []
+    for path in paths:
+        place, _, key = path.rpartition("/")
+        if place not in groups:
+            groups[place] = child(demo, place, h5py.Group)
+        read.append(read_array(groups[place], key, steps))
+    return read
+
+
 def _fault(array: Any, steps: int) -> str | None:
     """Why something that was found where an array belongs must not be read, or None."""
     if not isinstance(array, h5py.h5d.DatasetID):
@@ -290,10 +315,11 @@ def storage_fault(dataset: Any, steps: int) -> str | None:
     A declaration costs nothing, so it may be a lie: reading is what would take the memory.
     """
     creation = dataset.get_create_plist()
-    if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count():
+    layout = creation.get_layout()
+    if layout == h5py.h5d.VIRTUAL or creation.get_external_count():
         return "expected its numbers in this file, got a reference to another"
     shape, dtype = _shape(dataset), dataset.dtype
-    chunks = _chunks(creation)
+    chunks = creation.get_chunk() if layout == h5py.h5d.CHUNKED else None
     if shape is None or dtype.kind not in "biuf":
         return f"expected numbers, got {dtype}"
     if not shape or shape[0] != steps:
@@ -308,22 +334,23 @@ def storage_fault(dataset: Any, steps: int) -> str | None:
 
 def _shape(dataset: Any) -> tuple[int, ...] | None:
     """The shape of an array; None where it is declared to have none."""
-    null = dataset.get_space().get_simple_extent_type() == h5py.h5s.NULL
-    return None if null else cast("tuple[int, ...]", dataset.shape)
-
-
-def _member(group: Any, key: str) -> Any:
-    """Member of a group by name, or None where the file itself holds no such member."""
-    return group[key] if _opened(group, key) is not None else None
+    space = dataset.get_space()
+    null = space.get_simple_extent_type() == h5py.h5s.NULL
+    return None if null else cast("tuple[int, ...]", space.get_simple_extent_dims())
 
 
 def _opened(group: Any, key: str) -> Any:
     """Identifier of a member of a group, or None where the file itself holds no such member."""
     name = key.encode("utf-8", "surrogateescape")  # as h5py does
-    links = group.id.links
+    return _opened_link(group.id, name)
+
+
+def _opened_link(group: Any, name: bytes) -> Any:
+    """As `_opened`, from the identifier of a group."""
+    links = group.links
     if not links.exists(name) or links.get_info(name).type != h5py.h5l.TYPE_HARD:
         return None
-    return h5py.h5o.open(group.id, name)
+    return h5py.h5o.open(group, name)
 
 
 def child(parent: Any, path: str, kind: Any) -> Any:
@@ -332,34 +359,53 @@ def child(parent: Any, path: str, kind: Any) -> Any:
     Raises:
         VandError: It is missing, is of another kind, or lies in another file.
     """
-    found = parent
-    for name in path.split("/"):
-        found = _member(found, name) if isinstance(found, h5py.Group) else None
-    if not isinstance(found, kind):
+    found = _found(parent, path)
+    if not isinstance(found, _IDENTIFIERS[kind]):
         place = f"{parent.name.rstrip('/')}/{path}"
         raise VandError(f"{parent.file.filename}: {place}: expected a {kind.__name__.lower()}")
+    return kind(found)
+
+
+def find_array(parent: Any, path: str) -> Any:
+    """A dataset of this file, as `child` finds it, or None where there is none."""
+    found = _found(parent, path)
+    return found if isinstance(found, h5py.h5d.DatasetID) else None
+
+
+def _found(parent: Any, path: str) -> Any:
+    """The identifier of what is at a path in this file, or None."""
+    found = parent.id
+    for name in path.split("/"):
+        inner = isinstance(found, h5py.h5g.GroupID)  # which that of a file is too
+        found = _opened_link(found, name.encode("utf-8", "surrogateescape")) if inner else None
     return found
 
 
+_IDENTIFIERS = {h5py.Group: h5py.h5g.GroupID, h5py.Dataset: h5py.h5d.DatasetID}
+"""h5py's object -> the identifier that it wraps."""
+
+
 def read_attribute(owner: Any, name: str) -> Any:
-    """A scalar attribute as a Python value, or why there is none."""
-    return _attribute(owner.attrs, name)
+    """A scalar attribute as a Python value, or why there is none.
 
-
-def _attribute(attributes: Any, name: str) -> Any:
-    """As `read_attribute`, of the attributes of their owner."""
-    if name not in attributes:
+    h5py's own way there opens it three times.
+    """
+    key = name.encode("utf-8", "surrogateescape")
+    if not h5py.h5a.exists(owner.id, key):
         return Unreadable("is missing")
-    declared = attributes.get_id(name)
+    declared = h5py.h5a.open(owner.id, key)
     dtype, shape = declared.dtype, declared.shape
     text = h5py.check_string_dtype(dtype)
     if shape != () or (dtype.kind not in "biuf" and text is None):
         return Unreadable(f"expected one value, got {dtype} of shape {shape}")
     if dtype.itemsize > MAX_TEXT_BYTES:
         return Unreadable(f"expected a text of sensible length, got {dtype.itemsize} bytes")
-    value = attributes[name]
+    read: NDArray[Any] = np.empty((), dtype)
+    declared.read(read)
+    value: Any = read[()]
     if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    if isinstance(value, str):  # h5py keeps bytes that are no UTF-8 as lone surrogates
+        fixed = text is not None and text.length is not None
+        value = value.decode("utf-8", "replace" if fixed else "surrogateescape")
+    if isinstance(value, str):  # bytes that are no UTF-8 are lone surrogates now
         return value if value.isascii() else clean_text(value)
     return value.item() if isinstance(value, np.generic) else value

@@ -1,12 +1,13 @@
 """Describes the content of a data set in plain numbers and text."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vand_demos.episode import ACTION_MODES
 from vand_demos.storage.layout import BOUNDS
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.system.json_record import JsonRecord, parse_json
@@ -53,11 +54,7 @@ def describe(path: str | Path) -> dict[str, Any]:
                 for path, shape in arrays.items()
                 if (key := path.removeprefix("obs/")) != path
             },
-            "actions": {
-                path.removeprefix("action_dict/"): _range(dataset, path)
-                for path in arrays
-                if path == "actions" or path.startswith("action_dict/")
-            },
+            "actions": _ranges(dataset, arrays),
             "bounds": {key: list(kwargs[key]) for key in BOUNDS if key in kwargs},
             "source": _source(dataset),
             "rewards": "rewards" in arrays,
@@ -104,8 +101,38 @@ def _spread(values: Sequence[int]) -> dict[str, float]:
     return {"min": min(values), "median": float(np.median(values)), "max": max(values)}
 
 
-def _range(dataset: DemoDataset, path: str) -> dict[str, list[float]]:
-    """Least and largest value of each number of an array, over all episodes."""
-    ends = [(a.min(0), a.max(0)) for a in (dataset.array(name, path) for name in dataset.names)]
-    low, high = (np.stack(end) for end in zip(*ends, strict=True))  # (episodes, A) each
-    return {"min": low.min(0).tolist(), "max": high.max(0).tolist()}
+def _ranges(
+    dataset: DemoDataset, arrays: Mapping[str, tuple[int, ...]]
+) -> dict[str, dict[str, list[float]]]:
+    """Actions and their parts -> least and largest value of each number, over all episodes.
+
+    Args:
+        dataset: The open data set.
+        arrays: Arrays of the first episode -> shape of one step.
+    """
+    stored = [path for path in arrays if path == "actions" or path.startswith("action_dict/")]
+    mode = ACTION_MODES[dataset.env_args["env_kwargs"]["action_mode"]]
+    joined = [f"action_dict/{part}" for part in mode if f"action_dict/{part}" in arrays]
+    ends = np.cumsum([sum(arrays[path]) for path in joined], dtype=int).tolist()
+    if ends[-1:] != list(arrays.get("actions", ())):
+        joined, ends = [], []
+    read = [path for path in stored if path not in joined]  # the others are columns of the actions
+    each = [
+        [(array.min(0), array.max(0)) for array in dataset.read_arrays(name, read)]
+        for name in dataset.names
+    ]
+    ranges: dict[str, tuple[Any, Any]] = {}
+    for path, pairs in zip(read, zip(*each, strict=True), strict=True):
+        lows, highs = (np.stack(side) for side in zip(*pairs, strict=True))
+        ranges[path] = lows.min(0), highs.max(0)
+    for path, end in zip(joined, ends, strict=True):
+        low, high = ranges["actions"]
+        columns = slice(end - arrays[path][0], end)
+        ranges[path] = low[columns], high[columns]
+    return {
+        path.removeprefix("action_dict/"): {
+            "min": ranges[path][0].tolist(),
+            "max": ranges[path][1].tolist(),
+        }
+        for path in stored
+    }

@@ -2,12 +2,15 @@
 
 HDF5 1.10 and newer write checksums, but not for the heaps that texts lie in: from a heap whose
 bytes are damaged, HDF5 may not come back. Nothing in the same process can stop it then, so
-another process reads all that describes the file first. Arrays need no such care: what describes
-them is read with the rest, and their numbers have checksums of their own.
+another process reads all that describes the file first. Arrays need no such care: their numbers
+have checksums of their own, and what describes them too, in files that HDF5 1.10 or newer began; in
+older ones it is read with the rest. On the way the attributes of episodes are noted, so that nobody
+has to read them again.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from vand_demos.storage.decode import (
     open_file,
     read_attribute,
 )
+from vand_demos.storage.layout import ATTRIBUTES
 from vand_demos.system.isolation import LostProcessError, UnstartedProcessError, run_apart
 from vand_demos.system.limits import require_room
 from vand_envs.errors import VandError
@@ -31,6 +35,18 @@ PATIENCE_S = 10.0
 MEMORY_BYTES = 1 << 29
 """How much memory reading the description of a file may take [bytes]."""
 
+CHECKED_SUPERBLOCK = 3
+"""Version of a file's first block from which on all that describes its arrays has checksums."""
+
+CHECKED_HEADER = b"OHDR"
+"""Begins the description of an array that has a checksum."""
+
+NOTED_CHARACTERS = 200
+"""Attributes that are longer texts are not noted: nobody asks for those of all episodes."""
+
+Notes = Mapping[str, Mapping[str, Any]]
+"""Episode -> attribute -> value, of those in `ATTRIBUTES` that are sound."""
+
 
 FILES_AT_ONCE, LETTERS_AT_ONCE = 1000, 100_000
 """Most files that one process reads, and most letters of their paths: a command's line is short."""
@@ -38,18 +54,24 @@ FILES_AT_ONCE, LETTERS_AT_ONCE = 1000, 100_000
 Version = tuple[str, int, int, int, int]
 """A file as it is now: path, device, number, size and time of its last change."""
 
-_READABLE: set[Version] = set()
+_READABLE: dict[Version, Notes] = {}
 """What was read to its end in this process."""
 
 
-def require_readable(path: Path, patience_s: float = PATIENCE_S) -> None:
+def require_readable(path: Path, patience_s: float = PATIENCE_S) -> Notes:
     """Check that HDF5 can read what describes a file, once for each version of it.
+
+    Returns:
+        The attributes of its episodes that it met on the way.
 
     Raises:
         LostProcessError: HDF5 would crash or hang.
         VandError: HDF5 refuses to read it.
     """
-    require_all_readable([path], patience_s)
+    version = file_version(path)
+    if version not in _READABLE:
+        _READABLE.update(_read_through([version], patience_s))
+    return _READABLE[version]
 
 
 def require_all_readable(
@@ -72,8 +94,8 @@ def require_all_readable(
     new = [version for version in versions if version not in _READABLE]
     done = len(versions) - len(new)
     for part in _parts(new):
-        for version in _read_through(part, patience_s):
-            _READABLE.add(version)
+        for version, notes in _read_through(part, patience_s):
+            _READABLE[version] = notes
             done += 1
             if progress is not None:
                 progress(done, len(versions))
@@ -103,22 +125,24 @@ def _parts(versions: Sequence[Version]) -> Iterator[list[Version]]:
         yield part
 
 
-def _read_through(part: Sequence[Version], patience_s: float) -> Iterator[Version]:
+def _read_through(part: Sequence[Version], patience_s: float) -> Iterator[tuple[Version, Notes]]:
     """Let another process read the descriptions of files; gives each that is done."""
     head = "the head of the file"
     done, place = 0, head
+    notes: dict[str, Mapping[str, Any]] = {}
     try:
-        for name in run_apart(
+        for read in run_apart(
             "vand_demos.storage.guard:iterate_all_descriptions",
             [path for path, *_ in part],
             patience_s=patience_s,
             memory_bytes=MEMORY_BYTES,
         ):
-            if name is not None:
+            if read is not None:
+                name, notes[name] = read
                 place = f"what follows {name}"
                 continue
-            yield part[done]
-            done, place = done + 1, head
+            yield part[done], notes
+            done, place, notes = done + 1, head, {}
     except LostProcessError as error:
         path = part[min(done, len(part) - 1)][0]
         raise LostProcessError(f"cannot read {path}: {place}: HDF5 {error}") from error
@@ -166,11 +190,12 @@ def _is_readable(path: Path, patience_s: float) -> bool:
     return True
 
 
-def iterate_descriptions(path: str) -> Iterator[str]:
+def iterate_descriptions(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read all that describes the arrays of a data set, and every text, as far as HDF5 lets it.
 
     Yields:
-        The name of each episode, once its description has been read.
+        The name of each episode, once its description has been read, and its attributes, as far as
+        they are worth a note.
 
     Raises:
         UsageError: There is no such file.
@@ -181,19 +206,20 @@ def iterate_descriptions(path: str) -> Iterator[str]:
         if "data" not in file:
             return
         _touch("", file["data"])
+        checksums = _Checksums(file)
         for name in demo_names(file):
             demo = demo_group(file, name)
-            _touch("", demo)
-            for item in _members(demo):
+            attributes = {key: read_attribute(demo, key) for key in demo.attrs}
+            for item in _members(demo, checksums):
                 _touch("", item)
-            yield name
+            yield name, {key: value for key, value in attributes.items() if _is_sound(key, value)}
 
 
-def iterate_all_descriptions(*paths: str) -> Iterator[str | None]:
+def iterate_all_descriptions(*paths: str) -> Iterator[tuple[str, dict[str, Any]] | None]:
     """Read the descriptions of several files, see `iterate_descriptions`.
 
     Yields:
-        The name of each episode, once its description has been read, and None behind each file.
+        What `iterate_descriptions` gives of each episode, and None behind each file.
 
     Raises:
         UsageError: There is no such file.
@@ -243,14 +269,46 @@ def require_groups_fit(path: Path) -> None:
             require_room(f"{path}: {name}", sum(sizes))
 
 
-def _members(group: Any) -> Iterator[Any]:
+class _Checksums:
+    """Tells which descriptions of arrays have a checksum, without reading them.
+
+    Args:
+        file: The open file.
+    """
+
+    def __init__(self, file: Any) -> None:
+        version = file.id.get_create_plist().get_version()[0]
+        self._present = version >= CHECKED_SUPERBLOCK and hasattr(os, "pread")
+        # the driver of an open file on the disk has a descriptor, which nothing else reads from
+        self._descriptor = file.id.get_vfd_handle() if self._present else -1
+
+    def cover(self, link: Any) -> bool:
+        """Whether the description that a hard link leads to has one."""
+        if not self._present or link.type != h5py.h5l.TYPE_HARD:
+            return False
+        return os.pread(self._descriptor, len(CHECKED_HEADER), link.u) == CHECKED_HEADER
+
+
+def _is_sound(key: str, value: Any) -> bool:
+    """Whether an attribute of an episode is worth a note: of a right type, and short."""
+    if type(value) not in ATTRIBUTES.get(key, ()):
+        return False
+    return not isinstance(value, str) or len(value) <= NOTED_CHARACTERS
+
+
+def _members(group: Any, checksums: "_Checksums") -> Iterator[Any]:
     """Everything below a group that is in this file, as far as there is anything to read.
 
     An array without attributes is looked into here: h5py's own objects take longer to make than
     HDF5 takes to read them.
     """
     names: list[bytes] = []
-    h5py.h5o.visit(group.id, names.append)
+
+    def note(name: bytes, link: Any) -> None:
+        if not checksums.cover(link):
+            names.append(name)
+
+    group.id.links.visit(note, info=True)
     for name in names:
         item = h5py.h5o.open(group.id, name)
         if isinstance(item, h5py.h5d.DatasetID):

@@ -1,6 +1,8 @@
 """The most memory that one thing from a file may take, counted from what declares its size."""
 
 import os
+import re
+from pathlib import Path
 
 from vand_envs.errors import UsageError, VandError
 
@@ -23,6 +25,16 @@ def limit_bytes() -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 20 and int(text)):
         raise UsageError(f"{VARIABLE}: expected a positive number of bytes, got {text!r:.60}")
     return int(text)
+
+
+def available_bytes() -> int | None:
+    """Memory that programs may still take on this machine [bytes]; None where it does not tell."""
+    try:
+        text = Path("/proc/meminfo").read_text("ascii")
+    except OSError:
+        return None
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.MULTILINE)
+    return 1024 * int(found[1]) if found else None
 
 
 def require_room(what: str, size_bytes: int) -> None:

@@ -11,6 +11,7 @@ from vand_envs.errors import UsageError
 from vand_robot.cli import console
 from vand_robot.cli.options import Force, Json, Overrides
 from vand_robot.metrics.training_metrics import SCORE, SUCCESS, UPDATE, VALID_NLL
+from vand_robot.training.launch import process_index
 
 if TYPE_CHECKING:
     from vand_robot.training.trainer import TrainResult
@@ -34,7 +35,9 @@ def train_command(
     """Train a policy on demonstrations by behavior cloning."""
     if init is not None and resume:
         raise UsageError("--init begins a run and --resume goes on with one: give one of them")
-    console.err.print(f"{config}: loading PyTorch and the demonstrations")
+    leads = process_index() == 0
+    if leads:
+        console.err.print(f"{config}: loading PyTorch and the demonstrations")
     from vand_robot.config.library import find_config  # noqa: PLC0415  (torch takes a second)
     from vand_robot.workflows.train import run_training  # noqa: PLC0415
 
@@ -47,6 +50,8 @@ def train_command(
         init=init,
         console=console.err,
     )
+    if not leads:
+        return
     if json:
         console.print_json({**vars(result), "out": str(result.out), "best": dict(result.best)})
         return

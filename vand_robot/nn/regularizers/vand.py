@@ -82,6 +82,7 @@ from vand_robot.nn.regularizers.vand_posterior import (
     relaxed_bernoulli,
     wide,
 )
+from vand_robot.nn.shards import whole_mean, whole_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -336,7 +337,7 @@ class VandSampler(Sampler):
         """See `Sampler.terms`; with a budget, the KL weighs more the further it is above it."""
         beta = self.beta.clone()
         if self.vand.budget is not None and self.training and torch.is_grad_enabled():
-            beta = beta * torch.exp(DAMPING * self._excess(kl.detach(), self.vand.budget))
+            beta = beta * torch.exp(DAMPING * self._excess(whole_mean(kl), self.vand.budget))
         metrics = {**self.metrics(), "beta": beta, "memory_nats": kl.detach()}
         return RegularizerTerms(kl=kl, penalty=beta * kl, metric_tensors=metrics)
 
@@ -367,7 +368,8 @@ class VandSampler(Sampler):
             [torch.as_tensor(steps, dtype=kl.dtype, device=kl.device) for kl, steps in paid]
         )
         kls = torch.stack([kl for kl, _ in paid])
-        mean = (weights.to(kls) * kls).sum() / weights.sum().clamp_min(1)
+        sums = whole_sums(torch.stack([(weights.to(kls) * kls).sum(), weights.sum().to(kls)]))
+        mean = sums[0] / sums[1].clamp_min(1)
         self._paid = []
         self.beta.mul_(torch.exp(self.vand.dual_rate * self._excess(mean, budget)))
         self.beta.clamp_(*BETA_RANGE)
