@@ -109,16 +109,16 @@ def make_world(
     parts = assemble(robot)
     require_same_files(robot, parts)
     text = files("vand_envs").joinpath("assets", "workshop.xml").read_text("utf-8")
-    scene = mujoco.MjSpec.from_string(text)
+    spec = mujoco.MjSpec.from_string(text)
     x, y, yaw = robot.base.place
-    frame = scene.worldbody.add_frame()
+    frame = spec.worldbody.add_frame()
     if (x, y, yaw) != (0, 0, 0):
         frame.pos, frame.quat = [x, y, 0], [math.cos(yaw / 2), 0, 0, math.sin(yaw / 2)]
-    scene.attach(parts.spec, prefix=ROBOT_PREFIX, frame=frame)
-    scene.option.timestep = physics_dt_s
-    scene.assets = dict(parts.assets)
+    spec.attach(parts.spec, prefix=ROBOT_PREFIX, frame=frame)
+    spec.option.timestep = physics_dt_s
+    spec.assets = dict(parts.assets)
     try:
-        model = scene.compile()
+        model = spec.compile()
     except ValueError as error:
         reason = " ".join(str(error).split())[:200]
         raise VandError(f"robot {robot.name!r}: does not compile: {reason}") from None
@@ -126,7 +126,7 @@ def make_world(
     return World(
         robot=robot,
         model=model,
-        xml=scene.to_xml(),
+        xml=spec.to_xml(),
         files=parts.assets,
         record=record_of(robot, parts),
     )

@@ -70,3 +70,15 @@ def test_a_mistake_in_a_file_names_file_and_key(tmp_path):
     path.write_text(robot_yaml(VANDER).replace("leash:", "leesh:"))
     with pytest.raises(UsageError, match=r"mine\.yaml 'arm\.leesh' .did you mean 'arm\.leash'"):
         find_robot(str(path))
+
+
+def test_rates_have_an_interval_and_unseen_seeds_are_others(capsys):
+    words = ["robots", "check", "vander", "--tasks", "knock-3", "--episodes", "1", "--threads", "1"]
+    lines = []
+    for more in ([], ["--unseen"]):
+        assert main([*words, *more]) == 0
+        lines.append(capsys.readouterr().out.splitlines()[-1])
+    for line in lines:
+        assert "the expert succeeded in 1 of 1 episodes" in line
+        assert line.endswith("(95 % interval 21 to 100 %)")
+    assert lines[0] != lines[1]  # they take other times

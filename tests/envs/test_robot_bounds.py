@@ -32,7 +32,6 @@ PICTURE = '<asset><texture name="t" type="2d" file="large.png"/></asset>'
 @pytest.mark.parametrize(
     ("inside", "words"),
     [
-        ('<include file="/etc/passwd"/>', "<include> is refused"),
         (COPIES.format('<replicate count="1000000">', "</replicate>"), "at most 10000 copies"),
         (COPIES.format('<replicate count="100">' * 3, "</replicate>" * 3), "at most 10000 copies"),
         ('<worldbody><flexcomp name="f" type="grid" count="99 99 9"/></worldbody>', "copies"),

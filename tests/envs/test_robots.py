@@ -270,3 +270,59 @@ def test_the_weight_of_an_arm_is_carried():
     for _ in range(10):
         sim.step(ctrl)
     assert np.linalg.norm(sim.site_xpos[0, sim.ee_site] - before) < 0.005
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('<include file="/etc/hostname"/>', "expected a file inside"),
+        ('<include file="../../secret.xml"/>', "expected a file inside"),
+        ('<include file="gone.xml"/>', "there is no such file"),
+        ('<extension><plugin plugin="mujoco.pid"/></extension>', "<extension> is refused"),
+        ('<asset><model name="m" file="cart.xml"/></asset>', "<model> is refused"),
+        ('<asset><mesh name="m" file="gone.stl"/></asset>', "gone.stl: there is no such file"),
+    ],
+)
+def test_a_model_beside_a_robot_s_file_reads_nothing_but_its_folder(text, message, cart, tmp_path):
+    (tmp_path / "cart.xml").write_text(HANDMADE.replace("<worldbody>", text + "<worldbody>", 1))
+    other = replace(cart, about=text, folder=str(tmp_path))  # not one that is cached
+    with pytest.raises(VandError, match=message) as error:
+        make_world(other)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_may_include_what_lies_beside_it(cart, tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "more.xml").write_text(
+        '<mujocoinclude><worldbody><body name="tool"/></worldbody></mujocoinclude>'
+    )
+    text = HANDMADE.replace("<worldbody>", '<include file="parts/more.xml"/><worldbody>', 1)
+    (tmp_path / "cart.xml").write_text(text)
+    world = make_world(replace(cart, about="with a tool", folder=str(tmp_path)))
+    assert world.model.body("robot/tool").id > 0
+
+
+def test_casters_glide_and_their_names_are_checked():
+    robot = shipped("tiago-panda")
+    model = make_world(robot).model
+    (geom,) = np.flatnonzero(model.geom_bodyid == model.body("robot/" + robot.base.casters[0]).id)
+    assert (model.geom_condim[geom], model.geom_priority[geom]) == (1, 1)
+    wrong = replace(robot, base=replace(robot.base, casters=("tiago_caster_front_right_2",)))
+    with pytest.raises(UsageError, match="did you mean 'tiago_caster_front_right_2_link'"):
+        make_world(wrong)
+
+
+def test_the_menagerie_s_mobile_manipulator_is_driven_where_its_files_are():
+    robot = get_robot("tidybot")
+    try:
+        batch = TaskBatch("patrol", 1, robot=robot, num_threads=1)
+    except VandError as error:
+        assert "MENAGERIE_ROOT" in str(error)  # noqa: PT017
+        pytest.skip(str(error))
+    batch.reset([0])
+    before = batch.simulation.base.pose()[0].copy()
+    for _ in range(10):
+        batch.step(np.eye(1, batch.action_size, dtype=np.float32))
+    assert np.linalg.norm(batch.simulation.base.pose()[0, :2] - before[:2]) > 0.3
+    pose = hand_pose(batch.world, np.array(robot.travel_hand))
+    assert (pose.miss_m, pose.miss_rad) < (0.005, 0.05)

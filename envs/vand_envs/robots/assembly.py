@@ -10,7 +10,8 @@ import numpy as np
 
 from vand_envs.errors import UsageError, VandError, did_you_mean
 from vand_envs.robot import EE_SITE, Part, RobotSpec
-from vand_envs.robots.bounds import require_small_model, require_small_picture
+from vand_envs.robots.bounds import require_small_picture
+from vand_envs.robots.mjcf import read_mjcf
 from vand_envs.robots.packages import Source, Sources
 
 FILES_PREFIX = "robot-files"
@@ -69,13 +70,10 @@ def assemble(robot: RobotSpec) -> Assembly:
 def _read(robot: RobotSpec, part: Part, sources: Sources, assets: dict[str, bytes]) -> Any:
     """A part's model, its mesh files under names that say where they are from."""
     source, path = sources.of(part.file)
-    text = source.read(path)
-    require_small_model(text, f"robot {robot.name!r}: {part.file}")
     try:
-        spec = mujoco.MjSpec.from_string(text.decode("utf-8"))
-    except ValueError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise VandError(f"robot {robot.name!r}: {part.file}: no MJCF model: {reason}") from None
+        spec = read_mjcf(source, path)
+    except VandError as error:
+        raise VandError(f"robot {robot.name!r}: {error}") from None
     folder = PurePosixPath(path).parent
     for items, place in (
         (spec.meshes, spec.meshdir),

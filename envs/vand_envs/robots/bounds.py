@@ -47,14 +47,14 @@ def require_bounds(name: str, attributes: Mapping[str, str]) -> None:
 
 
 def require_small_model(content: bytes, name: str) -> None:
-    """Check the text of a robot's model: what it counts, and that it names no other model.
+    """Check what the text of a robot's model asks for.
 
     Args:
         content: MJCF.
         name: Where it is from, for messages.
 
     Raises:
-        VandError: It includes another file, asks for too much, or is no XML.
+        VandError: It asks for too much, or is no XML.
     """
     parser = expat.ParserCreate("utf-8")  # whatever it declares, as MuJoCo reads it
     walk = _Walk()
@@ -88,8 +88,6 @@ class _Walk:
 
     def begin(self, name: str, attributes: Mapping[str, str]) -> None:
         """An element opens."""
-        if name == "include":
-            raise VandError("<include> is refused: name each file in `parts`")
         require_bounds(name, attributes)
         self._elements += 1
         self._copies.append(self._copies[-1] * _copies(name, attributes))

@@ -178,7 +178,68 @@ PANDA = RobotSpec(
 )
 """A Panda that stands at the table."""
 
-SHIPPED = (UR5E, TIAGO_PANDA, PANDA)
+_TIDYBOT_ARM = tuple(f"joint_{k}" for k in range(1, 8))
+_TIDYBOT_LOW = (
+    "its hand, pointing down, gets no higher than 0.86 m, and experts carry it over tables at"
+    " 0.98 m"
+)
+
+TIDYBOT = RobotSpec(
+    name="tidybot",
+    about="the Menagerie's TidyBot: a Kinova Gen3 with a 2F-85 on a low planar base",
+    parts=(Part("menagerie:stanford_tidybot/tidybot.xml"),),
+    base=Base(
+        joints=("joint_x", "joint_y", "joint_th"),
+        actuators=("joint_x", "joint_y", "joint_th"),
+        control="position",
+    ),
+    arm=Arm(
+        joints=_TIDYBOT_ARM,
+        actuators=_TIDYBOT_ARM,
+        home=(0.0, 0.381, 3.1416, -0.738, 0.0, -2.023, 1.5708),
+    ),
+    gripper=Gripper(
+        kind="tendon",
+        actuator="fingers_actuator",
+        joint="right_driver_joint",
+        joints=tuple(
+            f"{side}_{link}_joint"
+            for side in ("right", "left")
+            for link in ("driver", "coupler", "spring_link", "follower")
+        ),
+        closed=255.0,
+        open=0.0,
+        joint_closed=0.8,
+        joint_open=0.0,
+        width_m=0.085,
+    ),
+    end_effector=EndEffector(
+        site="pinch_site",
+        approach=(0.0, 0.0, 1.0),
+        across=(1.0, 0.0, 0.0),
+        tip_offset_m=0.0176,
+    ),
+    touching=("base_link", "base", "right_follower", "left_follower", "right_pad", "left_pad"),
+    gravity_compensation=True,
+    travel_hand=(0.44, 0.0, 0.84),
+    response_s=0.2,
+    not_offered=dict.fromkeys(
+        (
+            "stow-cube",
+            "press-abac",
+            "press-caba",
+            "drawer-stow",
+            "wipe",
+            "stir",
+            "wipe-4",
+            "knock-3",
+        ),
+        _TIDYBOT_LOW,
+    ),
+)
+"""The TidyBot of the Menagerie, whose files are in no package: `MENAGERIE_ROOT` says where."""
+
+SHIPPED = (UR5E, TIAGO_PANDA, PANDA, TIDYBOT)
 """The robots that are described here."""
 
 for _robot in SHIPPED:

@@ -1,27 +1,15 @@
 """Reading a scene: MJCF, its includes and its files, from one folder and from nowhere else."""
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
-from xml.parsers import expat
-
-import mujoco
 
 from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import ROBOT_PREFIX
+from vand_envs.robots.mjcf import MAX_TEXT_BYTES, read_mjcf
 from vand_envs.robots.packages import Source
 from vand_envs.scenes.scene import ASSETS_PREFIX, Scene, SceneOptions
-
-MAX_TEXT_BYTES = 1 << 22
-"""Longer scenes are refused [bytes], as the worlds of data sets are."""
-
-MAX_INCLUDES = 64
-"""Files that one scene may include."""
-
-_REFUSED = ("plugin", "extension", "model", "attach")
-"""Elements that load code, or models of other files."""
 
 _NAMED = (
     ("body", "bodies"),
@@ -50,9 +38,7 @@ def read_scene(path: str | Path, options: SceneOptions) -> Scene:
     if not path.exists():
         raise UsageError(f"no scene file {path}")
     source = Source("", "", path.resolve().parent)
-    text = _text(source, path.name, path.name)
-    included = dict(_includes(source, text, path.name))
-    spec = _parsed(text, included, path.name)
+    spec = read_mjcf(source, path.name)
     assets = _take_assets(spec, source, path.name)
     for key in list(spec.keys):
         spec.delete(key)  # the robot has more positions than they say
@@ -68,63 +54,6 @@ def read_scene(path: str | Path, options: SceneOptions) -> Scene:
         options=options,
         folder=str(source.root),
     )
-
-
-def _text(source: Source, name: str, scene: str) -> str:
-    """The text of a file of the scene, which holds nothing that is refused."""
-    content = source.read(name)
-    if len(content) > MAX_TEXT_BYTES:
-        raise VandError(f"{name}: expected at most {MAX_TEXT_BYTES} bytes, got {len(content)}")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise VandError(f"{name}: expected MJCF, text in UTF-8") from None
-    for element, _ in _elements(text, name):
-        if element in _REFUSED:
-            raise VandError(
-                f"{scene}: <{element}> is refused in a scene: it loads other models or code"
-            )
-    return text
-
-
-def _elements(text: str, name: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Every element with its attributes."""
-    found: list[tuple[str, Mapping[str, str]]] = []
-    parser = expat.ParserCreate("utf-8")
-    parser.StartElementHandler = lambda element, attributes: found.append((element, attributes))
-    parser.StartDoctypeDeclHandler = partial(_refuse_doctype, name)
-    try:
-        parser.Parse(text, True)  # noqa: FBT003  (positional only)
-    except expat.ExpatError as error:
-        raise VandError(f"{name}: expected MJCF: {error}") from None
-    yield from found
-
-
-def _refuse_doctype(name: str, *_: object) -> None:
-    raise VandError(f"{name}: <!DOCTYPE> is refused in a scene")
-
-
-def _includes(source: Source, text: str, scene: str) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file that is included, as the text names it, at any depth."""
-    waiting, seen = [text], set[str]()
-    while waiting:
-        for element, attributes in _elements(waiting.pop(), scene):
-            name = attributes.get("file", "") if element == "include" else ""
-            if not name or name in seen:
-                continue
-            if len(seen) == MAX_INCLUDES:
-                raise VandError(f"{scene}: expected at most {MAX_INCLUDES} included files")
-            seen.add(name)
-            inner = _text(source, name, scene)
-            waiting.append(inner)
-            yield name, inner.encode()
-
-
-def _parsed(text: str, included: Mapping[str, bytes], name: str) -> Any:
-    try:
-        return mujoco.MjSpec.from_string(text, include=dict(included))
-    except ValueError as error:
-        raise VandError(f"{name}: no MJCF model: {' '.join(str(error).split())[:200]}") from None
 
 
 def _take_assets(spec: Any, source: Source, scene: str) -> dict[str, bytes]:
