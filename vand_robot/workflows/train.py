@@ -104,8 +104,9 @@ def _tasks(config: TrainConfig, console: Console | None) -> tuple[list[str], lis
                 (known if simulated else foreign).update(dataset.tasks)
                 notes += _notes(path, dataset)
             progress(number, len(config.data))
-    for note in notes if console is not None else ():
-        console.print(note)
+    if console is not None:
+        for note in notes:
+            console.print(note)
     wanted = set(config.tasks) or known | foreign
     return sorted(known & wanted), sorted(foreign & wanted)
 

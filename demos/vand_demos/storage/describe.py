@@ -10,6 +10,7 @@ import numpy as np
 from vand_demos.storage.layout import BOUNDS
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.system.json_record import JsonRecord, parse_json
+from vand_envs.errors import VandError
 
 UNKNOWN = "unknown"
 """Stands for what others did not record."""
@@ -105,7 +106,19 @@ def _spread(values: Sequence[int]) -> dict[str, float]:
 
 
 def _range(dataset: DemoDataset, path: str) -> dict[str, list[float]]:
-    """Least and largest value of each number of an array, over all episodes."""
-    ends = [(a.min(0), a.max(0)) for a in (dataset.array(name, path) for name in dataset.names)]
+    """Least and largest value of each number of an array, over all episodes.
+
+    Raises:
+        VandError: An episode lacks it, or its steps are of another shape than those of the first.
+    """
+    ends: list[tuple[Any, Any]] = []
+    for name in dataset.names:
+        array = dataset.array(name, path)
+        if not array.size or (ends and ends[0][0].shape != array.shape[1:]):
+            expected = ends[0][0].shape if ends else "numbers"
+            raise VandError(
+                f"{dataset.path}: {name}: {path}: expected {expected} a step, got {array.shape[1:]}"
+            )
+        ends.append((array.min(0), array.max(0)))
     low, high = (np.stack(end) for end in zip(*ends, strict=True))  # (episodes, A) each
     return {"min": low.min(0).tolist(), "max": high.max(0).tolist()}
