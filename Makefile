@@ -14,7 +14,7 @@ help:
 	@echo "make test-versions  the oldest and newest versions of what is depended on (downloads GBs)"
 	@echo "make slow         the long variants of tests, kills and faults among them"
 	@echo "make test-peers   what others' own code says of our files; makes environments of its own"
-	@echo "make faults       the 1,500 damaged inputs that the suite takes a few of"
+	@echo "make faults       the 2,000 damaged inputs that the suite takes a few of"
 	@echo "make kills        recording, killed at 50 moments (the suite: at 5)"
 	@echo "make check        format, lint, types, the API reference builds"
 	@echo "make docs         the API reference as pages (DOCS=folder)"

@@ -56,6 +56,14 @@ def test_instructions_that_are_no_text_come_in_as_text(tmp_path: Path, command):
     assert picture.stat().st_size > 0
 
 
+def test_an_error_s_line_moves_no_cursor(tmp_path: Path, fails):
+    for name in ("\x1b[31mred\x1b[2J", "\x07\x9b", "\ud800", "\u202eevil"):
+        code, line = fails("demos", "info", tmp_path / name)
+        assert code == 2
+        assert line.isprintable()
+        assert "\\" in line
+
+
 def test_the_names_of_an_exported_policy_are_text(tmp_path: Path):
     content = {
         "format": "vand-robot-export",

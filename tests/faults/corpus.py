@@ -1,11 +1,11 @@
-"""A thousand ways to damage everything that a command reads besides a data set."""
+"""Some 1,800 ways to damage everything that a command reads."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from tests.faults import others, policies, studies
+from tests.faults import others, policies, studies, unlike
 from tests.faults.exports import export_of, imported
 from tests.faults.robots import robots
 from tests.faults.runs import checkpoint, training_run
@@ -34,6 +34,8 @@ LATER: Mapping[str, int] = {
     "sweeps": 40,
     "language": 40,
     "pulled": 40,
+    "data sets": 80,
+    "written": 40,
 }
 """Kinds of doors that were made later."""
 
@@ -70,4 +72,6 @@ _LATER: Mapping[str, Callable[[np.random.Generator, Sound, Path], Damaged]] = {
     "sweeps": studies.sweeps,
     "language": studies.language,
     "pulled": studies.pulled,
+    "data sets": unlike.data_sets,
+    "written": unlike.written,
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,12 +21,13 @@ from websockets.sync.server import ServerConnection, serve
 from tests.faults.damage import VALUES, damage_bytes, damage_json, foreign_text, replace_file
 from tests.faults.server import call, command
 from tests.faults.sound import Damaged, Sound
+from vand_envs.errors import VandError
 from vand_robot.export.actor import actor_maker
 from vand_robot.export.onnx import export_policy
-from vand_robot.runtime import Network
+from vand_robot.runtime import Network, PolicyError
 from vand_robot.runtime.command import main as runtime_main
 from vand_robot.runtime.interface import METADATA_KEY, REFERENCES_KEY
-from vand_robot.runtime.wire import pack, unpack
+from vand_robot.runtime.wire import pack
 from vand_robot.serving.server import PolicyServer
 
 INTERNAL_ERROR = 1011
@@ -278,21 +280,26 @@ def _other_bytes(rng: np.random.Generator, packed: bytes) -> tuple[bytes, str]:
     return choices[int(rng.integers(len(choices)))]
 
 
-def converse(policy: str, message: str) -> None:
+def converse(policy: str, message: str) -> int:
     """Serves a policy on loopback and sends it a message; a second client must be answered after.
 
     Raises:
         RuntimeError: The server does not answer a sound client any more.
     """
-    make = actor_maker(Path(policy))
+    try:
+        make = actor_maker(Path(policy))
+    except (PolicyError, VandError) as error:  # as `vand-robot serve` says it
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
     with _serving(PolicyServer(make, port=0)) as address:
         content = Path(message).read_bytes()
         _send(address, content)
         sizes = make().interface.observations
         sound = {key: np.zeros(n, np.float32) for key, n in sizes.items() if key != "instruction"}
         answer = _send(address, pack({**sound, "prompt": "wipe", "reset": True}))
-        if not isinstance(answer, bytes) or "actions" not in unpack(answer):
+        if answer is None:
             raise RuntimeError(f"after {content!r:.40}: {answer!r:.80}")
+    return 0
 
 
 def _send(address: str, content: bytes) -> bytes | str | None:
@@ -334,7 +341,7 @@ def _serving(server: PolicyServer) -> Iterator[str]:
 def _answers() -> dict[str, Callable[[], bytes | str]]:
     actions = np.zeros(10, np.float32)
     return {
-        "a text": lambda: "error: \x1b[31m no\n\nTraceback\x00",
+        "a text": lambda: "error: \x1b[31m no\n\nway\x00",
         "a long text": lambda: "x" * 10**6,
         "noise": lambda: b"\xc1\xff\x00",
         "empty": lambda: b"",

@@ -51,7 +51,8 @@ def damage_tensors(rng: np.random.Generator, file: Path) -> str:
     else:
         tensors[name] = _CHANGES[how](tensors[name].clone())
     save_file(tensors, file)
-    renew_hashes(file.parent)
+    if (file.parent / "policy.json").exists():
+        renew_hashes(file.parent)
     return f"{file.name}: {name}: {how}"
 
 

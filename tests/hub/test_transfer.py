@@ -124,3 +124,22 @@ def test_a_folder_that_is_there_is_not_written_to(hub, run, tmp_path):
     back = shutil.copytree(run, tmp_path / "back")
     with pytest.raises(UsageError, match="exists"):
         pull("me/wiper", back)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"null", b"[" * 100_000, b'{"siblings": 3}', b'{"lastModified": "yesterday"}', b"\xff", b""],
+    ids=lambda answer: repr(answer[:12]),
+)
+def test_a_hub_that_answers_otherwise_is_one_line(hub, tmp_path, answer):
+    hub.replies["/api/"] = (200, answer)
+    with pytest.raises(VandError, match=r"^me/x: [^\n]*$"):
+        pull("me/x", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+def test_of_what_is_damaged_nothing_is_kept(hub, tmp_path):
+    hub.repositories["dataset", "me/x"] = {"a.hdf5": b"no HDF5"}
+    with pytest.raises(VandError, match="no HDF5 file"):
+        pull("me/x", tmp_path / "back", data=True)
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """A policy without torch: it answers as the run's does, and what does not fit is one line."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 from tests.helpers.exports import SEEN
 from vand_robot.runtime import Network, Policy, PolicyError, PolicyUsageError
+from vand_robot.runtime.graph import operators
+from vand_robot.runtime.interface import METADATA_KEY
 
 ROOT = Path(__file__).parents[2]
 
@@ -151,6 +154,58 @@ def test_a_damaged_export_is_one_line_and_nothing_is_printed(exported, capfd):
     assert len(lines) > 30
     assert not [line for line in lines if "\n" in line]
     assert capfd.readouterr() == ("", "")
+
+
+def with_loop(model: onnx.ModelProto) -> None:
+    """Lets the actions go through 2^62 rounds that change nothing."""
+    kinds = {"round": onnx.TensorProto.INT64, "go": onnx.TensorProto.BOOL}
+    value = onnx.helper.make_tensor_value_info
+    same = [onnx.helper.make_node("Identity", [a], [b]) for a, b in (("go", "on"), ("x", "y"))]
+    inputs = [value(name, kind, []) for name, kind in kinds.items()]
+    floats = [value(name, onnx.TensorProto.FLOAT, None) for name in ("x", "y")]
+    outputs = [value("on", onnx.TensorProto.BOOL, []), floats[1]]
+    body = onnx.helper.make_graph(same, "body", [*inputs, floats[0]], outputs)
+    tensor = onnx.helper.make_tensor
+    model.graph.initializer.append(tensor("rounds", onnx.TensorProto.INT64, [], [2**62]))
+    model.graph.initializer.append(tensor("yes", onnx.TensorProto.BOOL, [], [True]))
+    last = next(node for node in model.graph.node if "actions" in node.output)
+    last.output[:] = ["before"]
+    loop = onnx.helper.make_node("Loop", ["rounds", "yes", "before"], ["actions"], body=body)
+    model.graph.node.append(loop)
+
+
+def with_layers(layers: int):
+    def change(model: onnx.ModelProto) -> None:
+        (entry,) = [e for e in model.metadata_props if e.key == METADATA_KEY]
+        content = json.loads(entry.value)
+        content["state"]["h"][0] = layers
+        entry.value = json.dumps(content)
+        if layers > 3:
+            (state,) = [i for i in model.graph.input if i.name == "h_in"]
+            state.type.tensor_type.shape.dim[0].dim_value = layers
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (with_loop, "operator Loop is refused"),
+        (with_layers(3), r"input h_in: expected \(3, n, ...\), got \[1, "),
+        (with_layers(10**9), r"one step takes \d+ bytes, more than the limit|damaged"),
+    ],
+)
+def test_a_policy_that_would_take_for_ever_or_all_memory_is_refused(exported, change, line: str):
+    _, _, path = exported
+    model = onnx.load(str(path))
+    known = set(operators(path.read_bytes()))
+    assert known == {node.op_type for node in model.graph.node} | {
+        node.op_type for function in model.functions for node in function.node
+    }
+    change(model)
+    with pytest.raises(PolicyError, match=line) as caught:
+        Network(model.SerializeToString(), "policy.onnx")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_board_without_onnx_runtime_is_told_what_to_install(exported, monkeypatch):

@@ -94,6 +94,8 @@ def _fail(message: str, code: int) -> int:
     line = " ".join(message.split())
     if not line:  # another process of the same command has said it
         return code
+    # what would move the cursor or turn the text is written out, as `\x1b`
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     short = line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 3]}..."
     sys.stderr.write(f"error: {short}\n")
     return code

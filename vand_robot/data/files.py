@@ -68,7 +68,8 @@ class DataFiles:
 
 
 def _most_open() -> int:
-    if resource is None:
+    limit = getattr(resource, "getrlimit", None)
+    if limit is None:
         return MOST_OPEN
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed, _ = limit(resource.RLIMIT_NOFILE)
     return MOST_OPEN if allowed < 0 else min(MOST_OPEN, max(1, allowed // 4))

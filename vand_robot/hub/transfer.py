@@ -32,6 +32,7 @@ from vand_robot.layout import (
     EvaluationFolder,
     RunFolder,
 )
+from vand_robot.runtime.errors import gist
 
 CARD = "README.md"
 EVALUATION = "evaluation"
@@ -99,8 +100,8 @@ def pull(repo: str, out: Path, *, data: bool = False, revision: str | None = Non
 
     Raises:
         UsageError: `out` exists.
-        VandError: No such repository, it is too large or not ours, it is damaged, or
-            `huggingface_hub` is not installed.
+        VandError: No such repository, it is too large or not ours, it is damaged, and then nothing
+            is kept, or `huggingface_hub` is not installed.
     """
     api = _api()
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
@@ -121,7 +122,11 @@ def pull(repo: str, out: Path, *, data: bool = False, revision: str | None = Non
         for name in sizes:
             api.hf_hub_download(repo, name, repo_type=kind, revision=info.sha, local_dir=new)
         shutil.rmtree(new / ".cache", ignore_errors=True)  # the client's notes
-    return _checked(out, sorted(sizes), data=data)
+    try:
+        return _checked(out, sorted(sizes), data=data)
+    except VandError:
+        shutil.rmtree(out, ignore_errors=True)  # it did not exist, and is of no use
+        raise
 
 
 def _wanted(name: str, *, data: bool) -> bool:
@@ -185,7 +190,11 @@ def _hub(repo: str) -> Iterator[None]:
         raise UsageError(f"{repo}: {' '.join(str(error).split())}") from None
     except VandError:
         raise
-    except Exception as error:  # the client lets its HTTP library's errors through
-        if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "httpcore"):
-            raise
-        raise VandError(f"{repo}: the Hub cannot be reached: {error}") from None
+    except OSError as error:
+        raise VandError(f"{repo}: {error.strerror or error}") from error
+    except Exception as error:  # the client lets through what its libraries make of an answer
+        if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore"):
+            raise VandError(f"{repo}: the Hub cannot be reached: {gist(error)}") from None
+        raise VandError(
+            f"{repo}: the Hub's answer is none: {type(error).__name__}: {gist(error)}"
+        ) from error

@@ -93,7 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             record=options.record,
         )
     except PolicyError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())[:1000]}\n")
+        line = " ".join(str(error).split())[:1000]
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        sys.stderr.write(f"error: {line}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted\n")

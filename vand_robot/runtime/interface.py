@@ -66,6 +66,13 @@ class Interface:
         return sum(self.observations.values())
 
     @property
+    def buffer_bytes(self) -> int:
+        """Memory that an episode's observation, images, action and two states take [bytes]."""
+        state = sum(layers * size for layers, size in self.state.values())
+        images = sum(3 * height * width for height, width in self.images.values())
+        return 4 * (self.observation_size + self.action_size + 2 * state) + images
+
+    @property
     def rate_hz(self) -> float:
         """Actions in a second [Hz]."""
         return 1 / self.control_dt_s

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vand_robot.runtime.errors import PolicyError, PolicyUsageError, gist
+from vand_robot.runtime.graph import require_no_loop
 from vand_robot.runtime.interface import METADATA_KEY, REFERENCES_KEY, Interface
 
 State = tuple[NDArray[np.float32], ...]
@@ -33,6 +34,7 @@ class Network:
 
     def __init__(self, content: bytes, source: str) -> None:
         self.source = source
+        require_no_loop(content, source)
         self._session = _open(content, source)
         metadata = self._session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in metadata:
@@ -108,6 +110,12 @@ class Network:
             if tuple(came[name][-len(ends) :]) != tuple(ends):
                 shapes = f"expected (..., {', '.join(map(str, ends))}), got {came[name]}"
                 raise PolicyError(f"{self.source}: input {name}: {shapes}")
+        for key, (layers, _) in interface.state.items():
+            if came[f"{key}_in"][0] != layers:
+                shapes = f"expected ({layers}, n, ...), got {came[f'{key}_in']}"
+                raise PolicyError(f"{self.source}: input {key}_in: {shapes}")
+        if (size := interface.buffer_bytes) > _limit_bytes():
+            raise PolicyError(f"{self.source}: one step takes {size} bytes, more than the limit")
         outputs = {entry.name: entry.shape for entry in self._session.get_outputs()}
         missing = [name for name in self._outputs if name not in outputs]
         if missing or outputs["actions"][-1] != interface.action_size:

@@ -11,6 +11,7 @@ from vand_demos.episode import ACTION_MODES
 from vand_demos.storage.layout import BOUNDS
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.system.json_record import JsonRecord, parse_json
+from vand_envs.errors import VandError
 
 UNKNOWN = "unknown"
 """Stands for what others did not record."""
@@ -117,10 +118,8 @@ def _ranges(
     if ends[-1:] != list(arrays.get("actions", ())):
         joined, ends = [], []
     read = [path for path in stored if path not in joined]  # the others are columns of the actions
-    each = [
-        [(array.min(0), array.max(0)) for array in dataset.read_arrays(name, read)]
-        for name in dataset.names
-    ]
+    shapes = {path: arrays[path] for path in read}
+    each = [_ends(dataset, name, shapes) for name in dataset.names]
     ranges: dict[str, tuple[Any, Any]] = {}
     for path, pairs in zip(read, zip(*each, strict=True), strict=True):
         lows, highs = (np.stack(side) for side in zip(*pairs, strict=True))
@@ -136,3 +135,22 @@ def _ranges(
         }
         for path in stored
     }
+
+
+def _ends(
+    dataset: DemoDataset, name: str, shapes: Mapping[str, tuple[int, ...]]
+) -> list[tuple[Any, Any]]:
+    """Least and largest value of each number of some arrays of an episode.
+
+    Raises:
+        VandError: The episode lacks one, or its steps are of another shape than those of the first.
+    """
+    ends = []
+    arrays = dataset.read_arrays(name, list(shapes))
+    for (path, shape), array in zip(shapes.items(), arrays, strict=True):
+        if not array.size or array.shape[1:] != shape:
+            raise VandError(
+                f"{dataset.path}: {name}: {path}: expected {shape} a step, got {array.shape[1:]}"
+            )
+        ends.append((array.min(0), array.max(0)))
+    return ends
