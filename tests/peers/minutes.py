@@ -10,6 +10,8 @@ with them. Both see the same observations and are judged on the same held-out ep
 done already in the folder WORK is not done again.
 """
 
+import os
+import re
 import resource
 import subprocess
 import sys
@@ -23,7 +25,9 @@ from vand_demos.system.json_record import JsonRecord
 from vand_robot.evaluation.results import EvaluationResult
 
 TASKS = ("stow-cube", "wipe", "press-abac")
-DEMONSTRATIONS, EPISODES, SESSION = 50, 20, 1
+DEMONSTRATIONS, SESSION = 50, 1
+EPISODES = int(os.environ.get("VAND_PEER_EPISODES", "20"))
+"""Held-out episodes of each task."""
 KEYS = (
     *("base_pose", "base_twist", "joint_pos", "joint_vel", "gripper", "ee_pos", "ee_rot"),
     *("ee_lag", "cube_rot", "cube_rel", "tray_rel", "bin_rel", "board_rel"),
@@ -36,6 +40,8 @@ RATE = 1e-3
 ENOUGH = 0.8
 PORT = 18765
 HERE = Path(__file__).parent
+SAVED = re.compile(r"^saved ([\d.]+) min, (\d+) updates", re.MULTILINE)
+"""What `robomimic_train.py` says of every file."""
 
 
 def main(python: str, work: Path, minutes: tuple[float, ...] = MINUTES) -> None:
@@ -68,8 +74,9 @@ def theirs(python: str, data: Path, work: Path, minutes: tuple[float, ...]) -> N
         log.write_text(done)
     mapping = work / "mapping.yaml"
     mapping.write_text(yaml.safe_dump({"observations": {k: [k] for k in KEYS}, "prompt": None}))
-    for text in log.read_text().splitlines():
-        mark, updates, _ = text.split()
+    for mark, updates in re.findall(
+        r"^saved ([\d.]+) min, (\d+) updates", log.read_text(), re.MULTILINE
+    ):
         out = folder / f"evaluation-{mark}"
         if not (out / "results.json").exists():
             with served(python, folder / f"policy-{mark}.pth"):

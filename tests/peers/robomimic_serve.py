@@ -35,24 +35,28 @@ def load(path):
     model, _ = make_model(saved["shapes"], saved["actions"])
     model.deserialize(saved["weights"])
     model.set_eval()
-    return model, saved["stats"], tuple(saved["shapes"])
+    return model, saved["stats"]
+
+
+def normal(x, mean, spread):
+    return np.float32((x - mean) / spread)
 
 
 async def main(path, port):
     out, sys.stdout = sys.stdout, sys.stderr  # robomimic prints a lot
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model, stats, keys = load(path)
+    model, stats = load(path)
 
     async def answer(socket):
         own = copy.copy(model)  # the weights are shared, the memory is not
-        policy = RolloutPolicy(own, obs_normalization_stats=stats)
+        policy = RolloutPolicy(own)
         policy.start_episode()
         await socket.send(msgpack.packb({}))
         async for message in socket:
             seen = msgpack.unpackb(message, object_hook=array, strict_map_key=False)
             with torch.no_grad():
-                action = policy(ob={key: np.float32(seen[key]) for key in keys})
+                action = policy(ob={key: normal(seen[key], *stats[key]) for key in stats})
             await socket.send(msgpack.packb({"actions": np.float32(action)}, default=plain))
 
     async with serve(answer, "127.0.0.1", port, compression=None):

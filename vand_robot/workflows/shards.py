@@ -27,6 +27,8 @@ SHARDS_FOLDER = "shards"
 """Folder in that of the jobs, with a folder for each shard."""
 SHARD_FILE = "shard.json"
 """Of what a shard is."""
+MAX_SHARDS = 100_000
+"""More shards than any evaluation has jobs."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class Shard:
     """How many there are."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.number <= self.of:
-            raise UsageError(f"--shard: expected 1 to {self.of} of {self.of}, got {self}")
+        if not 1 <= self.number <= self.of <= MAX_SHARDS:
+            most = min(self.of, MAX_SHARDS)
+            raise UsageError(f"--shard: expected 1 to {most} of {most}, got {self}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -95,7 +98,7 @@ class ShardRecord:
             VandError: It is damaged.
         """
         record = JsonRecord.read(file)
-        of = record.integer("of", 1)
+        of = record.integer("of", 1, MAX_SHARDS)
         shard = Shard(record.integer("number", 1, of), of)
         return cls(shard, record.texts("facts"), record.texts("machine"))
 
@@ -257,9 +260,10 @@ def collect_shards(
 def _missing(evaluation: Evaluation, out: Path, begun: set[int], of: int) -> str:
     """The line that says which shards are missing."""
     folder, jobs = evaluation.cache(out), evaluation.jobs
+    missing = {job for job in jobs if folder.load(job) is None}
     open_jobs = {
-        number: sum(folder.load(job) is None for job in Shard(number, of).part(jobs))
-        for number in range(1, of + 1)
+        number: sum(job in missing for job in Shard(number, of).part(jobs))
+        for number in range(1, min(of, len(jobs)) + 1)  # more have nothing to do
     }
     absent = [number for number, count in open_jobs.items() if count and number not in begun]
     halves = [number for number, count in open_jobs.items() if count and number in begun]

@@ -10,7 +10,7 @@ from vand_envs.errors import UsageError
 from vand_robot.cli import console
 from vand_robot.cli.main import INTERRUPTED
 from vand_robot.cli.options import Force, Json, names, resuming
-from vand_robot.cli.runs.shards import Address, Collect, On, Parts, ShardName, Slurm
+from vand_robot.cli.runs.shards import Address, Collect, On, ShardName, Shards, Slurm
 
 if TYPE_CHECKING:
     from vand_robot.evaluation.results import EvaluationResult
@@ -137,7 +137,7 @@ def evaluate_command(
 
 
 def _run(given: dict[str, Any], places: "_Places") -> "EvaluationResult | None":
-    """Do what the options ask for; None where a part of an evaluation was done.
+    """Do what the options ask for; None where one shard was done.
 
     Args:
         given: The options, by their names.
@@ -152,10 +152,10 @@ def _run(given: dict[str, Any], places: "_Places") -> "EvaluationResult | None":
     ours = chosen("suite", "perturbations", "expert", "replays")
     common = chosen("episodes", "processes", "resume", "force")
     tasks = [*names(given["tasks"]), *(given["task"] or [])]
-    parts = Parts(**chosen("place", "address", "shard", "collect"), slurm=given["slurm"] or [])
-    if parts:
+    shards = Shards(**chosen("place", "address", "shard", "collect"), slurm=given["slurm"] or [])
+    if shards:
         request = {**others, **ours, **words, "env": given["env"]}
-        return _parts(places, parts, request, tasks, **common)
+        return _sharded(places, shards, request, tasks, **common)
     if given["env"]:
         return _foreign(places, given["env"], words, tasks, **common)
     return _ours(places, others, ours, tasks, **common)
@@ -273,16 +273,16 @@ def _foreign(
         )
 
 
-def _parts(
+def _sharded(
     places: _Places,
-    parts: Parts,
+    shards: Shards,
     words: dict[str, Any],
     tasks: list[str],
     *,
     episodes: int | None,
     **options: Any,
 ) -> "EvaluationResult | None":
-    """Evaluate in parts, here or on other machines."""
+    """Evaluate in shards, here or on other machines."""
     from vand_robot.foreign.remote_env import env_arguments  # noqa: PLC0415  (torch takes a second)
     from vand_robot.workflows.request import EvaluationRequest  # noqa: PLC0415
 
@@ -297,7 +297,7 @@ def _parts(
         references=str(words.pop("references") or ""),
         **words,
     )
-    return parts.run(request, places.out, **options)
+    return shards.run(request, places.out, **options)
 
 
 def _print(result: "EvaluationResult", folder: Path, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Options of `vand-robot evaluate` for an evaluation over several machines."""
+"""Options of `vand-robot evaluate` for an evaluation in shards, over several machines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 On = Annotated[
     str,
-    typer.Option("--on", help="Where it runs: local, ray or slurm, in --jobs parts side by side."),
+    typer.Option("--on", help="Where it runs: local, ray or slurm, in --jobs shards side by side."),
 ]
 Address = Annotated[
     str | None, typer.Option(help="ray: address of a cluster; default: this machine.")
@@ -27,15 +27,15 @@ Slurm = Annotated[
 ]
 ShardName = Annotated[
     str,
-    typer.Option("--shard", metavar="K/N", help="Do the K-th of N parts, and keep it in --out."),
+    typer.Option("--shard", metavar="K/N", help="Do the K-th of N shards, and keep it in --out."),
 ]
 Collect = Annotated[
-    bool, typer.Option("--collect", help="Write the results of all parts that --shard did.")
+    bool, typer.Option("--collect", help="Write the results of all that --shard did.")
 ]
 
 
 @dataclass(frozen=True)
-class Parts:
+class Shards:
     """How an evaluation is divided, as it was asked for.
 
     Raises:
@@ -50,7 +50,7 @@ class Parts:
 
     def __post_init__(self) -> None:
         if self.shard and self.collect:
-            raise UsageError("--shard does one part, --collect reads all: give one of them")
+            raise UsageError("--shard does one shard, --collect reads all: give one of them")
         if (self.shard or self.collect) and (self.place != "local" or self.address or self.slurm):
             raise UsageError("--shard and --collect run here: without --on, --address, --slurm")
 
@@ -62,11 +62,11 @@ class Parts:
     def run(
         self, request: "EvaluationRequest", out: Path, *, processes: int, resume: bool, force: bool
     ) -> "EvaluationResult | None":
-        """Do what is asked for; None where one part alone was done.
+        """Do what is asked for; None where one shard alone was done.
 
         Raises:
-            UsageError: A mistake in what is asked for, or parts of another evaluation.
-            VandError: Parts are missing, a part fails, or the place cannot be used.
+            UsageError: A mistake in what is asked for, or shards of another evaluation.
+            VandError: Shards are missing, one fails, or the place cannot be used.
         """
         if self.place != "local" or self.address or self.slurm:
             return self._run_all(request, out, processes, resume=resume, force=force)
