@@ -2,10 +2,10 @@
 
 HDF5 1.10 and newer write checksums, but not for the heaps that texts lie in: from a heap whose
 bytes are damaged, HDF5 may not come back. Nothing in the same process can stop it then, so
-another process reads all that describes the file first. Arrays need no such care: their numbers
-have checksums of their own, and what describes them too, in files that HDF5 1.10 or newer began; in
-older ones it is read with the rest. On the way the attributes of episodes are noted, so that nobody
-has to read them again.
+another process reads all that describes the file first. Arrays need no such care: what describes
+them is read with the rest, and their numbers have checksums of their own. Where the descriptions
+have checksums too, in files that HDF5 1.10 or newer began, nobody looks into them any further. On
+the way the attributes of episodes are noted, so that nobody has to read them again.
 """
 
 import math
@@ -270,7 +270,7 @@ def require_groups_fit(path: Path) -> None:
 
 
 class _Checksums:
-    """Tells which descriptions of arrays have a checksum, without reading them.
+    """Tells which descriptions of arrays have a checksum: HDF5 has compared it when it lists them.
 
     Args:
         file: The open file.
@@ -282,11 +282,11 @@ class _Checksums:
         # the driver of an open file on the disk has a descriptor, which nothing else reads from
         self._descriptor = file.id.get_vfd_handle() if self._present else -1
 
-    def cover(self, link: Any) -> bool:
-        """Whether the description that a hard link leads to has one."""
-        if not self._present or link.type != h5py.h5l.TYPE_HARD:
+    def cover(self, address: int) -> bool:
+        """Whether the description that begins at an address in the file has one."""
+        if not self._present:
             return False
-        return os.pread(self._descriptor, len(CHECKED_HEADER), link.u) == CHECKED_HEADER
+        return os.pread(self._descriptor, len(CHECKED_HEADER), address) == CHECKED_HEADER
 
 
 def _is_sound(key: str, value: Any) -> bool:
@@ -305,7 +305,7 @@ def _members(group: Any, checksums: "_Checksums") -> Iterator[Any]:
     names: list[bytes] = []
 
     def note(name: bytes, link: Any) -> None:
-        if not checksums.cover(link):
+        if link.type == h5py.h5l.TYPE_HARD and not checksums.cover(link.u):
             names.append(name)
 
     group.id.links.visit(note, info=True)
