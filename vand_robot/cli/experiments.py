@@ -191,3 +191,34 @@ def language_table(
         ],
     )
     console.out.print(f"table: {out / TABLE}")
+
+
+@experiments.command(
+    epilog=example("vand-robot experiments ablation --series series --language ablation")
+)
+def ablation(
+    sequences: Annotated[
+        Path | None, typer.Option(help="Folder of `experiments sequences`.")
+    ] = None,
+    series: Annotated[Path | None, typer.Option(help="Folder of `experiments series`.")] = None,
+    language: Annotated[
+        Path | None, typer.Option(help="Folder of `experiments language-table ablation`.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="File for the table, Markdown.")] = Path(
+        "ablation.md"
+    ),
+) -> None:
+    """Collect VAND's ablation (noise, dropout, both, adapted, fixed) in one table."""
+    from vand_robot.experiments.ablation import (  # noqa: PLC0415  (torch)
+        ablation_columns,
+        ablation_rows,
+        write_ablation,
+    )
+
+    columns = ablation_columns(sequences, series, language)
+    write_ablation(columns, out)
+    titles = [f">{column.title}" for column in columns]
+    console.print_table(
+        "Share of time in tolerance, or perplexity", ("method", *titles), ablation_rows(columns)
+    )
+    console.out.print(f"table: {out}")
