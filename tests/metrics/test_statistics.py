@@ -6,6 +6,7 @@ from vand_robot.metrics.statistics import (
     bootstrap_interval,
     compare_paired,
     interquartile_mean,
+    mean_interval,
     wilson_interval,
 )
 
@@ -77,3 +78,9 @@ def test_paired_comparison_of_equal_policies_finds_nothing():
     assert (same.only_first, same.only_second, same.p_value) == (0, 0, 1.0)
     with pytest.raises(ValueError, match="one shape"):
         compare_paired([True], [True, False])
+
+
+def test_the_interval_of_a_mean_is_students():
+    low, high = mean_interval([1.0, 2.0, 3.0])
+    assert (low, high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), rel=1e-5)
+    assert mean_interval([1.0, 2.0]) is None

@@ -20,6 +20,7 @@ Methods = Annotated[
 ]
 Seeds = Annotated[str | None, typer.Option(help="Seeds to report, with commas.")]
 Jobs = Annotated[int, typer.Option(help="Processes. The numbers are the same whatever it is.")]
+Texts = Annotated[Path, typer.Option(help="Folder where fetched texts are kept.")]
 OwnRates = Annotated[
     bool, typer.Option("--own-rates", help="Choose a learning rate for each method and cell.")
 ]
@@ -130,9 +131,7 @@ def language(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
     overrides: Overrides = None,
-    texts: Annotated[Path, typer.Option(help="Folder where fetched texts are kept.")] = Path(
-        "texts"
-    ),
+    texts: Texts = Path("texts"),
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after the last finished epoch, exactly.")
     ] = False,
@@ -149,6 +148,7 @@ def language(
         console.err.print(
             f"epoch {epoch.epoch}: perplexity {train:.1f} in training, {valid:.1f} in validation,"
             f" {epoch.seconds:.0f} s"
+            + ("" if epoch.explicit is None else f"; noise adds {epoch.explicit:.4f} nats")
         )
 
     chosen = load_language_config(config, overrides or [])
@@ -157,3 +157,69 @@ def language(
         console.print_json(results)
         return
     console.out.print(f"{out}: test perplexity {results['test']['perplexity']:.2f}")
+
+
+@experiments.command(
+    "language-table",
+    epilog=example("vand-robot experiments language-table austen-1-hour --jobs 2 --out noisin"),
+)
+def language_table(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="YAML file, or the name of a ready-made table.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of models and table.")],
+    texts: Texts = Path("texts"),
+    jobs: Jobs = 1,
+    json: Json = False,
+) -> None:
+    """Train the language models of a table, several seeds each; the same command again goes on."""
+    from vand_robot.experiments.language.table_study import TABLE, in_words, run_table  # noqa: PLC0415
+    from vand_robot.experiments.language.tables import load_table  # noqa: PLC0415
+
+    chosen = load_table(table)
+    with console.progress_bar("epochs") as progress:
+        results = run_table(chosen, out, texts=texts, jobs=jobs, progress=progress)
+    if json:
+        console.print_json(results)
+        return
+    console.print_table(
+        "Perplexity after the last epoch: mean over seeds, with 95 % interval from 3 on",
+        ("method", ">n", ">validation", ">best epoch's", ">test"),
+        [
+            [row["method"], str(row["n"])]
+            + [in_words(row[part]) for part in ("valid", "best_valid", "test")]
+            for row in results["rows"]
+        ],
+    )
+    console.out.print(f"table: {out / TABLE}")
+
+
+@experiments.command(
+    epilog=example("vand-robot experiments ablation --series series --language ablation")
+)
+def ablation(
+    sequences: Annotated[
+        Path | None, typer.Option(help="Folder of `experiments sequences`.")
+    ] = None,
+    series: Annotated[Path | None, typer.Option(help="Folder of `experiments series`.")] = None,
+    language: Annotated[
+        Path | None, typer.Option(help="Folder of `experiments language-table ablation`.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="File for the table, Markdown.")] = Path(
+        "ablation.md"
+    ),
+) -> None:
+    """Collect VAND's ablation (noise, dropout, both, adapted, fixed) in one table."""
+    from vand_robot.experiments.ablation import (  # noqa: PLC0415  (torch)
+        ablation_columns,
+        ablation_rows,
+        write_ablation,
+    )
+
+    columns = ablation_columns(sequences, series, language)
+    write_ablation(columns, out)
+    titles = [f">{column.title}" for column in columns]
+    console.print_table(
+        "Share of time in tolerance, or perplexity", ("method", *titles), ablation_rows(columns)
+    )
+    console.out.print(f"table: {out}")

@@ -3,6 +3,7 @@
 SciPy's own statistics are imported where they are used: that takes a second.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -68,6 +69,27 @@ def wilson_interval(successes: int, episodes: int, confidence: float = 0.95) -> 
     test = binomtest(successes, episodes)
     interval = test.proportion_ci(confidence_level=confidence, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Confidence interval of a mean by Student's t, which takes values to be normal.
+
+    Args:
+        values: Of training seeds.
+        confidence: Of the interval.
+
+    Returns:
+        Lower and upper bound; None for fewer than `LEAST_SEEDS` values.
+    """
+    if len(values) < LEAST_SEEDS:
+        return None
+    from scipy.stats import t  # noqa: PLC0415  (takes a second)
+
+    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * float(
+        np.std(values, ddof=1) / math.sqrt(len(values))
+    )
+    mean = float(np.mean(values))
+    return mean - half, mean + half
 
 
 def interquartile_mean(values: npt.ArrayLike) -> float:

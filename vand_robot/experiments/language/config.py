@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from vand_envs.errors import UsageError, did_you_mean
 from vand_robot.config.loading import merge, read_yaml
 from vand_robot.config.validation import Amount, Count, Fraction, build
-from vand_robot.nn import NoRegularizer, Range, Regularizer
+from vand_robot.nn import Noisin, NoRegularizer, Range, Regularizer
 
 Width = Annotated[int, Range(1, 8192, open_high=False)]
 """Units of a layer."""
@@ -28,6 +28,8 @@ class TextConfig:
     """Symbols that are seen less often in the training text are `<unk>`."""
     lowercase: bool = True
     """Whether words are made lower case."""
+    train_fraction: Annotated[float, Range(0, 1, open_low=True, open_high=False)] = 1.0
+    """Share of the training text that is used, from its beginning: less of it overfits sooner."""
     valid_fraction: Fraction = 0.07
     """Share of a text without splits of its own that is validated on, before the test's."""
     test_fraction: Fraction = 0.07
@@ -106,10 +108,19 @@ class LanguageConfig:
     """Rows into which the training text is cut; each is read from left to right."""
     eval_batch_size: Count = 10
     """Rows in validation and test."""
+    explicit_regularizer: bool = False
+    """Whether each epoch reports what Noisin's noise adds to the expected loss, by the paper's
+    formula for weak noise, on the beginning of the training text [nats per symbol]."""
     seed: Annotated[int, Range(0)] = 1111
     """Everything random follows from it."""
     threads: Annotated[int, Range(1, 1024, open_high=False)] = 1
     """CPU threads of torch."""
+
+    def __post_init__(self) -> None:
+        if self.explicit_regularizer and not isinstance(self.model.regularizer, Noisin):
+            raise UsageError(
+                "explicit_regularizer: expected model.regularizer.name=noisin, whose formula it is"
+            )
 
 
 def ready_made() -> dict[str, Path]:

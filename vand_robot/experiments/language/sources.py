@@ -118,6 +118,8 @@ def _wikipedia(work: Path) -> dict[str, str]:
     }
 
 
+_PIP_DOWNLOAD = ("-m", "pip", "download", "--no-deps")
+
 SOURCES = {
     "sotu": Source(
         "npm",
@@ -133,7 +135,8 @@ SOURCES = {
     ),
     "enwik8": Source(
         sys.executable,
-        ("-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "minGRU-pytorch"),
+        # only this one from source: with `:all:` pip would build its build tools from source, too
+        (*_PIP_DOWNLOAD, "--no-binary", "mingru-pytorch", "mingru-pytorch==0.2.1"),
         "first 10^8 bytes of English Wikipedia, 2006, within PyPI's minGRU-pytorch; CC BY-SA",
         _wikipedia,
     ),

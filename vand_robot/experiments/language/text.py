@@ -140,9 +140,17 @@ class Corpus:
 
     @classmethod
     def of(cls, text: Text, config: TextConfig) -> Self:
-        """The numbers of a text, by the vocabulary of its training split."""
-        vocabulary = Vocabulary.of(text.train, config)
-        parts = (vocabulary.encode(part, config) for part in (text.train, text.valid, text.test))
+        """The numbers of a text, by the vocabulary of its training split.
+
+        Raises:
+            UsageError: There is no training text.
+        """
+        train = text.train
+        if config.train_fraction < 1:
+            lines = train.splitlines()
+            train = "\n".join(lines[: max(1, round(config.train_fraction * len(lines)))])
+        vocabulary = Vocabulary.of(train, config)
+        parts = (vocabulary.encode(part, config) for part in (train, text.valid, text.test))
         return cls(text.name, text.about, vocabulary, *parts)
 
     @property

@@ -21,11 +21,11 @@ from vand_robot.config.validation import flatten, to_dict
 from vand_robot.experiments.language.config import LanguageConfig, LanguageOptimizerConfig
 from vand_robot.experiments.language.model import LanguageModel
 from vand_robot.experiments.language.text import Corpus, rows, windows
-from vand_robot.nn import dual_step, parameter_groups
+from vand_robot.nn import dual_step, explicit_regularizer, parameter_groups
 
 STATE = "state"
 """Folder from which training goes on."""
-MAY_CHANGE = ("epochs", "threads", "text")
+MAY_CHANGE = ("epochs", "threads", "text", "explicit_regularizer")
 """Keys that may change when a run is resumed; the text itself may not."""
 _PATIENCE = 5
 """Epochs that asgd waits for (Merity et al. 2018)."""
@@ -59,6 +59,8 @@ class Epoch:
     """Rate of this epoch."""
     seconds: float
     """Time that it took [s]."""
+    explicit: float | None = None
+    """The explicit regularizer after it, where it is asked for [nats per symbol]."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -69,7 +71,11 @@ class Epoch:
         """The epoch that `to_json` wrote."""
         return cls(
             record.integer("epoch", 1),
-            *(record.number(k) for k in ("train_nll", "valid_nll", "learning_rate", "seconds")),
+            record.number("train_nll"),
+            record.number("valid_nll"),
+            record.number("learning_rate"),
+            record.number("seconds"),
+            record.optional_number("explicit") if "explicit" in record.values else None,
         )
 
 
@@ -117,7 +123,8 @@ class LanguageTraining:
             with self.averaged_weights():
                 valid_nll = self.model.mean_nll(valid, self.config.bptt)
             self._schedule(valid_nll)
-            done = Epoch(number, nll, valid_nll, rate, time.monotonic() - began)
+            explicit = self._explicit(train) if self.config.explicit_regularizer else None
+            done = Epoch(number, nll, valid_nll, rate, time.monotonic() - began, explicit)
             self.history.append(done)
             self.save(folder)
             on_epoch(done)
@@ -155,6 +162,19 @@ class LanguageTraining:
             if optimizer.state.get(parameter)
         }
         return total / steps
+
+    @torch.no_grad()
+    def _explicit(self, train: Tensor) -> float:
+        """What the noise adds to the expected loss of the first window [nats per symbol].
+
+        Its draws are its own: training goes on as if nobody had asked.
+        """
+        model = self.model
+        model.train()
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(self.config.seed)
+            x = model.embedding(train[: self.config.bptt])
+            return explicit_regularizer(model.core, model.head, x).item()
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         """The optimizer of the weights, and Adam for the regularizer's strengths if it has any."""
@@ -306,7 +326,9 @@ def _load(training: LanguageTraining, tensors: Mapping[str, Tensor], place: Path
 
 
 def _require_same(before: Mapping[str, Any], config: LanguageConfig, folder: Path) -> None:
-    old, now = flatten(before), flatten(to_dict(config))
+    # keys that are younger than the run had their defaults in it
+    old = flatten(to_dict(LanguageConfig(model=config.model))) | flatten(before)
+    now = flatten(to_dict(config))
     for key in sorted(old.keys() | now.keys()):
         if key not in MAY_CHANGE and old.get(key) != now.get(key):
             was, is_ = old.get(key), now.get(key)

@@ -19,9 +19,6 @@ from vand_robot.experiments.series.trial import (
 TUNING_SIGNALS = ("abduction", "upright-row")
 """Where settings are chosen, for all: an exercise whose cycle is even, and one whose is not."""
 
-MAIN_SIGNALS = ("pendulum", "abduction", "internal-rotation", "upright-row", "pulse")
-"""Signals that are compared unless others are asked for."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(ComparisonPlan):
@@ -43,9 +40,9 @@ class Plan(ComparisonPlan):
     too."""
 
     signals: Mapping[str, tuple[str, ...]] = field(
-        default_factory=lambda: dict.fromkeys(("elman", "gru", "lstm"), MAIN_SIGNALS)
+        default_factory=lambda: dict.fromkeys(("elman", "gru", "lstm"), SIGNALS)
     )
-    """Cell -> signals to compare on; three more exercises are there for whoever asks for all."""
+    """Cell -> signals to compare on."""
 
     methods: tuple[str, ...] = tuple(dict.fromkeys((*MAIN_METHODS, *ABLATION)))
     """Methods to compare, VAND's ablation among them."""
