@@ -20,6 +20,7 @@ from vand_robot.training.processes import TrainingProcesses, joined_processes
 from vand_robot.training.trainer import train
 
 SHARED = ("batch_size=4", "updates=8", "validation_interval=4", "trackers=[]")
+MEMBERS = "{name: vand, beta: 0.01}, {name: zoneout}, {name: noisin, unbiased: strong}"
 VARIANTS = {
     "budget": (
         "policy.regularizer={name: vand, budget: 3.0}",
@@ -28,7 +29,7 @@ VARIANTS = {
         "truncate_steps=3",
     ),
     "chain": (
-        "policy.regularizer={name: chain, regularizers: [vand, zoneout, input_dropout]}",
+        f"policy.regularizer={{name: chain, regularizers: [{MEMBERS}]}}",
         "policy.future_actions.horizons_s=[0.2]",
     ),
 }
