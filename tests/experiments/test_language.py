@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from vand_envs.errors import UsageError, VandError
 from vand_robot.config.validation import build
@@ -229,3 +230,26 @@ def test_a_corpus_tells_how_much_is_unknown():
     text = Text("tiny", "a a b\n" * 4, "a c\n" * 4, "a\n" * 4)
     card = Corpus.of(text, TextConfig()).card()
     assert card["valid"] == {"symbols": 12, "unknown": pytest.approx(1 / 3)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, key: tensors.update({key: tensors[key].half()}),
+        lambda tensors, key: tensors.update({key: tensors[key].flatten()[:-1].clone()}),
+        lambda tensors, key: tensors.pop(key),
+        lambda tensors, key: tensors.update({"moment/exp_avg/nobody": tensors.pop(key)}),
+    ],
+    ids=["half", "cut", "absent", "nobody's"],
+)
+def test_moments_of_another_model_are_refused(file, tmp_path, change):
+    optimizer = {"name": "adam", "learning_rate": 0.01}
+    chosen = config(file, epochs=1, optimizer=optimizer)
+    run_language(chosen, tmp_path / "run", cache=tmp_path)
+    state = tmp_path / "run" / "state" / "state.safetensors"
+    tensors = load_file(state)
+    change(tensors, next(key for key in tensors if key.startswith("moment/exp_avg/")))
+    save_file(tensors, state)
+    longer = config(file, epochs=2, optimizer=optimizer)
+    with pytest.raises(VandError, match=r"moments of .*: not those of the configuration"):
+        run_language(longer, tmp_path / "run", cache=tmp_path, resume=True)

@@ -102,7 +102,8 @@ def sweeps(rng: np.random.Generator, sound: Sound, folder: Path) -> Damaged:
         file.write_text(inner.read_text())
     elif which < 6:
         line = _pick(rng, _SWEEPS)
-        file.write_text(line.replace("{0}", str(file)) + "\n")
+        small = str(sound.run / "config.yaml")  # what is taken shall take a moment
+        file.write_text(line.replace("{0}", str(file)).replace("quickstart", small) + "\n")
         what = repr(line[:60])
     elif which < 7:
         file.write_text(json.dumps(values))

@@ -208,6 +208,13 @@ def test_a_policy_that_would_take_for_ever_or_all_memory_is_refused(exported, ch
     assert "\n" not in str(caught.value)
 
 
+def test_names_that_are_no_text_are_one_line(exported):
+    _, _, path = exported
+    content = path.read_bytes().replace(b"vand_robot", b"\xff\xfend_robot")
+    with pytest.raises(PolicyError, match=r"policy\.onnx: [^\n]*$"):
+        Network(content, "policy.onnx")
+
+
 def test_a_board_without_onnx_runtime_is_told_what_to_install(exported, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(PolicyError, match="pip install onnxruntime"):

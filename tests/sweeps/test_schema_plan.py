@@ -70,6 +70,7 @@ def test_random_search_stays_in_its_ranges_and_repeats_with_its_seed():
         ({"methods": {"vand": {"policy.regularizr": 1}}}, "policy.regularizer"),
         ({"overrides": {"updates": 0}}, "updates"),
         ({"methods": {"vand": 3}}, "methods.vand: expected `key: value` pairs"),
+        ({"methods": {" ": {}}}, "methods: expected a name"),
         ({"seeds": [1, 1]}, "seeds: expected each once"),
         ({"seeds": []}, "seeds: expected one at least"),
         ({"search": {"sampler": "grid"}}, "expected `space`"),

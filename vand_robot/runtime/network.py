@@ -36,7 +36,10 @@ class Network:
         self.source = source
         require_no_loop(content, source)
         self._session = _open(content, source)
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as error:  # its texts are read only now
+            raise PolicyError(f"{source}: damaged or no ONNX model: {gist(error)}") from None
         if METADATA_KEY not in metadata:
             raise PolicyError(f"{source}: not a model of vand-robot export (no {METADATA_KEY})")
         self.interface = Interface.from_json(metadata[METADATA_KEY], source)

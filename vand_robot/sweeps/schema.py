@@ -93,6 +93,8 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         for name, method in self.methods.items():
+            if not str(name).strip():
+                raise UsageError(f"methods: expected a name, got {name!r}")
             if not isinstance(method, Mapping):
                 raise UsageError(f"methods.{name}: expected `key: value` pairs, got {method!r}")
         for name, values in (("seeds", self.seeds), ("demonstrations", self.demonstrations)):

@@ -436,3 +436,12 @@ def test_a_declared_size_takes_no_memory(path, lie):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert faults_of(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+def test_info_names_the_episode_whose_actions_are_of_another_shape(path, fails):
+    with h5py.File(path, "r+") as file:
+        actions = file["data/demo_1/actions"][()]
+        store("data/demo_1/actions", data=actions[:, :-1])(file)
+    code, line = fails("demos", "info", path)
+    assert code == 1
+    assert "demo_1: actions: expected (" in line

@@ -321,8 +321,25 @@ def _load(training: LanguageTraining, tensors: Mapping[str, Tensor], place: Path
         got = {name: value.shape for name, value in parts[part].items()}
         if got != shapes and (part == "weights" or got):
             raise VandError(f"{place}: {part}: the tensors are not those of the configuration")
+    _require_moments(training, place)
     training.model.load_state_dict(parts["weights"])
     training.averaged = parts["average"]
+
+
+def _require_moments(training: LanguageTraining, place: Path) -> None:
+    """Check that the moments that were taken up are Adam's, of the model's parameters.
+
+    Raises:
+        VandError: They are not.
+    """
+    parameters = dict(training.model.named_parameters())
+    for name, parts in training.moments.items():
+        shape = parameters[name].shape if name in parameters else None
+        expected = {"step": torch.Size(), "exp_avg": shape, "exp_avg_sq": shape}
+        got = {part: value.shape for part, value in parts.items()}
+        kinds = {value.dtype for value in parts.values()}
+        if shape is None or got != expected or kinds != {torch.float32}:
+            raise VandError(f"{place}: moments of {name!r:.60}: not those of the configuration")
 
 
 def _require_same(before: Mapping[str, Any], config: LanguageConfig, folder: Path) -> None:
