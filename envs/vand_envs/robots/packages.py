@@ -47,7 +47,10 @@ class Source:
             VandError: There is none, it is no regular file, or it lies outside the root.
         """
         name = f"{self.package}:{path}" if self.package else path
-        place = (self.root / path).resolve()
+        try:
+            place = (self.root / path).resolve()
+        except (OSError, RuntimeError):  # the latter before Python 3.13
+            raise VandError(f"{name}: cannot be read: its links lead in a circle") from None
         if not place.is_relative_to(self.root.resolve()):
             raise VandError(f"{name}: expected a file inside {self.root}")
         if not place.is_file():
