@@ -38,12 +38,14 @@ def drive(path, scene, *verdicts, robot=VANDER, **options):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("scene")
+    folder = tmp_path_factory.mktemp("scene")
+    write_scene(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def scene(folder):
-    return open_scene(write_scene(folder), OPTIONS)
+    return open_scene(folder / "kitchen.xml", OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,7 @@ def test_a_record_cannot_bring_anything_that_a_world_may_not(scene, monkeypatch)
         (("<mujoco model", "<!DOCTYPE x><mujoco model"), "<!DOCTYPE> is refused"),
         (("</mujoco>", ""), "expected MJCF"),
         (('type="slide"', 'type="slyde"'), "no MJCF model"),
+        (("<option ", '<option gravity="nan 0 0" '), "<option>: expected numbers that are finite"),
     ],
 )
 def test_what_is_wrong_with_a_scene_is_one_line(change, message, tmp_path):
@@ -161,6 +164,14 @@ def test_a_scene_that_is_no_text_or_no_file_is_refused(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(VandError, match="expected MJCF, text in UTF-8"):
         open_scene(path, OPTIONS)
+    (tmp_path / "round.xml").symlink_to(tmp_path / "other.xml")
+    (tmp_path / "other.xml").write_text("<mujoco/>")
+    assert open_scene(tmp_path / "round.xml", OPTIONS).name == "round"
+    write_scene(tmp_path)
+    (tmp_path / "meshes" / "wedge.obj").unlink()
+    (tmp_path / "meshes" / "wedge.obj").symlink_to(tmp_path / "meshes" / "wedge.obj")
+    with pytest.raises(VandError, match="its links lead in a circle"):
+        open_scene(tmp_path / "kitchen.xml", OPTIONS)
     os.mkfifo(tmp_path / "pipe.xml")
     with pytest.raises(VandError, match="there is no such file"):
         open_scene(tmp_path / "pipe.xml", OPTIONS)

@@ -49,7 +49,9 @@ class Source:
         name = f"{self.package}:{path}" if self.package else path
         try:
             place = (self.root / path).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a zero byte
+        except (OSError, RuntimeError):  # the latter before Python 3.13
+            raise VandError(f"{name}: cannot be read: its links lead in a circle") from None
+        except ValueError as error:  # a zero byte
             raise VandError(f"{name}: no path in {self.root}: {error}") from None
         if not place.is_relative_to(self.root.resolve()):
             raise VandError(f"{name}: expected a file inside {self.root}")

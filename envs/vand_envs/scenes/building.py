@@ -185,6 +185,8 @@ def _require_room(scene: Scene, robot: RobotSpec, model: Any) -> None:
     data = mujoco.MjData(model)
     data.qpos[:] = SceneStart.home(model, robot, scene)
     mujoco.mj_forward(model, data)
+    if not np.isfinite(data.qacc).all():
+        raise VandError(f"scene {scene.name!r}: its physics gives numbers that are not finite")
     for contact in data.contact:
         bodies = [int(model.geom_bodyid[geom]) for geom in contact.geom]
         names = [model.body(body).name for body in bodies]

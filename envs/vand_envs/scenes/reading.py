@@ -5,6 +5,8 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import ROBOT_PREFIX
 from vand_envs.robots.mjcf import MAX_TEXT_BYTES, read_mjcf
@@ -37,8 +39,10 @@ def read_scene(path: str | Path, options: SceneOptions) -> Scene:
     path = Path(path)
     if not path.exists():
         raise UsageError(f"no scene file {path}")
-    source = Source("", "", path.resolve().parent)
+    source = Source("", "", path.parent.resolve())
     spec = read_mjcf(source, path.name)
+    if not np.isfinite([*spec.option.gravity, *spec.option.wind, spec.option.timestep]).all():
+        raise VandError(f"{path.name}: <option>: expected numbers that are finite")
     assets = _take_assets(spec, source, path.name)
     for key in list(spec.keys):
         spec.delete(key)  # the robot has more positions than they say
