@@ -15,7 +15,6 @@ from pathlib import Path
 
 from vand_demos import check_file, export_dataset, import_dataset
 from vand_demos.interop import ImportOptions
-from vand_demos.system.json_record import JsonRecord
 from vand_envs.seeds import TEST_SEED
 from vand_robot.evaluation.results import EvaluationResult
 
@@ -75,9 +74,9 @@ def drawers(python: Path, data: Path, work: Path) -> str:
     words = [f"data={data}", f"updates={UPDATES}", "batch_size=12"]
     vand_robot(work, "train", "gru-vand", *words, "--out", run)
     vand_robot(work, "evaluate", run, *DRAWER, "--python", python, "--out", out)
-    result = EvaluationResult.from_json(JsonRecord.read(out / "results.json"))
+    result = EvaluationResult.read(out / "results.json")
     (task,) = result.tasks.values()
-    assert len(task.nominal.episodes) == EPISODES
+    assert task.nominal.success.episodes == EPISODES
     assert task.nominal.success.successes >= ENOUGH, task.nominal.success
     return f"{task.nominal.success} drawers opened (seeds from {TEST_SEED} on)"
 

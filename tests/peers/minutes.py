@@ -21,7 +21,6 @@ from pathlib import Path
 
 import yaml
 
-from vand_demos.system.json_record import JsonRecord
 from vand_robot.evaluation.results import EvaluationResult
 
 TASKS = ("stow-cube", "wipe", "press-abac")
@@ -153,7 +152,7 @@ def processor_s() -> float:
 
 def read(out: Path) -> EvaluationResult:
     """The result of an evaluation."""
-    return EvaluationResult.from_json(JsonRecord.read(out / "results.json"))
+    return EvaluationResult.read(out / "results.json")
 
 
 def rate(result: EvaluationResult) -> float:
