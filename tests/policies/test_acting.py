@@ -291,3 +291,19 @@ def test_in_training_mode_too_it_is_the_deterministic_policy_that_acts():
     before, _ = rolled_out(policy, seen)
     policy.train()
     assert np.array_equal(rolled_out(policy, seen)[0], before)
+
+
+@pytest.mark.parametrize("regularizer", ["none", "zoneout"])
+def test_torchs_default_type_and_device_change_nothing(regularizer):
+    policy, seen = make_policy(regularizer={"name": regularizer}), observations(2)
+    expected, _ = rolled_out(copy.deepcopy(policy), seen)
+    state = policy.initial_state(2)
+    with torch.device("meta"):
+        action, state = policy.act({key: part[0] for key, part in seen.items()}, state)
+    assert np.array_equal(action, expected[0])
+    torch.set_default_dtype(torch.float64)
+    try:
+        action, _ = policy.act({key: part[1] for key, part in seen.items()}, state)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert np.array_equal(action, expected[1])

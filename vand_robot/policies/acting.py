@@ -149,7 +149,7 @@ def _deterministic_map(
     if not isinstance(recipe, Zoneout) or type(recipe) is not Zoneout:
         raise UnfitError(f"{type(recipe).__name__} has a map of its own")
     network.expect(sampler, "recipe", recipe)  # a schedule puts another one in its place
-    affine = sampler.expected(torch.zeros(1, core.state_size))
+    affine = sampler.expected(torch.zeros(1, core.state_size, dtype=torch.float32, device="cpu"))
     factor, kept = network.keep(affine.A), network.keep(affine.C)
     network.add(Kind.MAP, before, after, core.state_size, weight=factor, bias=kept)
 

@@ -276,6 +276,24 @@ def test_masks_and_noise_have_their_ratios_and_scales(mask_steps, variant, use):
     assert abs(eps.square().mean() - 1) < 4 * math.sqrt(2 / eps.numel())
 
 
+def test_layers_of_single_precision_draw_alike_whatever_torchs_default_type(native):
+    layer = make_cell("gru", INPUTS, UNITS, regularizer=make_regularizer("vand"))
+    noisy = make_cell("gru", INPUTS, UNITS, regularizer=make_regularizer("gaussian_noise"))
+    x, found = torch.randn(STEPS, BATCH, INPUTS), []
+    for kind in (torch.float32, torch.float64):
+        torch.set_default_dtype(kind)
+        try:
+            torch.manual_seed(1)
+            output = layer.run(x).output + noisy.run(x).output
+            (gradient,) = torch.autograd.grad(output.sum(), layer.regularizer.drop_logit)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        found.append((output.detach(), gradient))
+    for ours, expected in zip(*found, strict=True):
+        assert ours.dtype == torch.float32
+        assert torch.equal(ours, expected)
+
+
 @pytest.mark.parametrize("trapezoid", [True, False])
 @pytest.mark.parametrize("mask_steps", [1, 20])
 def test_gradients_of_the_draw_are_those_of_the_reference(mask_steps, trapezoid, native):

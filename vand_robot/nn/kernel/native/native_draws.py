@@ -38,7 +38,7 @@ def usable(like: Tensor) -> bool:
 
 def draw_normals(shape: Sequence[int]) -> Tensor:
     """Draw standard normals, float32; call it where `usable`."""
-    normals = torch.empty(shape, device=CPU)
+    normals = torch.empty(shape, dtype=torch.float32, device=CPU)
     _library().normals(_seed(), normals.numel(), normals.data_ptr())
     return normals
 
@@ -85,8 +85,8 @@ class _Mixture(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None]:
         steps, mask_steps, batch, size = shape
         ctx.set_materialize_grads(False)
-        keep = torch.empty(mask_steps, batch, size, device=CPU)
-        noise = None if sigma is None else torch.empty(steps, batch, size, device=CPU)
+        keep = drop.new_empty((mask_steps, batch, size))
+        noise = None if sigma is None else drop.new_empty((steps, batch, size))
         given = [None if v is None else v.contiguous() for v in (drop, sigma, scale)]
         rows = (steps * batch, mask_steps * batch, size)
         addresses = map(_address, (*given, keep, noise))
@@ -101,7 +101,7 @@ class _Mixture(torch.autograd.Function):
     def backward(ctx: Any, d_keep: Tensor | None, d_noise: Tensor | None) -> tuple[Any, ...]:
         incoming = [None if v is None else v.contiguous() for v in (d_keep, d_noise)]
         saved = ctx.saved_tensors
-        by_drop, by_sigma, by_scale = torch.zeros(3, ctx.rows[2], device=CPU)
+        by_drop, by_sigma, by_scale = torch.zeros(3, ctx.rows[2], dtype=torch.float32, device=CPU)
         addresses = map(_address, (*incoming, *saved, by_drop, by_sigma, by_scale))
         if not _library().mixture_backward(*ctx.rows, ctx.trapezoid, *addresses):
             raise MemoryError(NO_MEMORY)

@@ -249,7 +249,7 @@ class NativeNetwork:
             NotFiniteError: if an input or an output is not finite.
             MemoryError: if there is no memory for the rows.
         """
-        after, n = torch.empty(states.shape), states.shape[1]
+        after, n = torch.empty_like(states), states.shape[1]
         if not n:
             return after
         fault = self._run(
