@@ -127,8 +127,11 @@ class PolicySpec:
         """
         ours = dataclasses.asdict(self)
         del ours["scene_record"]  # the id says what it is, and its folder may differ
-        theirs = {"scene": "", **other["env_kwargs"]} if isinstance(other, Mapping) else None
-        theirs = theirs or dataclasses.asdict(other)
+        theirs: Mapping[str, Any] = (
+            {"scene": "", **other["env_kwargs"]}
+            if isinstance(other, Mapping)
+            else dataclasses.asdict(other)
+        )
         for name in (name for name in ours if name in theirs):
             if _comparable(ours[name]) != _comparable(theirs[name]):
                 got = f"not for {_comparable(theirs[name])!r}"

@@ -58,7 +58,7 @@ class Window(NativeWindow):
         """
         below = {**controls, "keys": "shown while it is paused (Enter)"}
         if status.phase != "driving":
-            events = dict(EVENT_KEYS.values())
+            events: dict[str, str] = dict(EVENT_KEYS.values())
             if not status.judged_by_person:
                 del events["fail"]
             below = {**controls, **keys, **events}

@@ -23,7 +23,6 @@ from vand_robot.experiments.language.figures import perplexity_curves
 from vand_robot.experiments.language.study import (
     CONFIG,
     load_corpus,
-    perplexity,
     run_language,
 )
 from vand_robot.experiments.language.study import RESULTS as RUN_RESULTS
@@ -33,7 +32,7 @@ from vand_robot.experiments.language.tables import (
     TableMethod,
     trials_of,
 )
-from vand_robot.experiments.language.training import Epoch, LanguageInterruptedError
+from vand_robot.experiments.language.training import Epoch, LanguageInterruptedError, perplexity
 from vand_robot.metrics.statistics import mean_interval
 
 RESULTS, TRIALS, TABLE, CURVES = "results.json", "trials.csv", "table.md", "perplexity.png"
