@@ -66,7 +66,7 @@ def test_experts_succeed_at_twenty_hertz(task_id):
 @every_task
 def test_the_gripper_does_not_tell_the_task_on_the_way(task_id):
     """It is open until the base has all but come to a stand for the first time."""
-    for episode in disturbed(task_id):
+    for episode in undisturbed(task_id):
         speed = np.linalg.norm(episode.observations["base_twist"][:, :2], axis=1)
         closes = episode.actions[:, -1] != OPEN
         assert not closes.any() or speed[closes.argmax()] < 0.2

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from vand_robot import figures
+from vand_robot.experiments.comparison.figures import comparison_figure
 from vand_robot.experiments.language.figures import perplexity_curves
 from vand_robot.experiments.language.training import Epoch
 from vand_robot.experiments.sequences.figures import (
     SCORES,
-    comparison_figure,
     generation_figure,
     variation_figure,
 )
@@ -87,7 +87,7 @@ DRAWN = {
     "sweep": lambda _: axis_chart(NAME, [Curve(NAME, NAME, {NAME: score()})]),
     "training": curve,
     "perplexity": lambda _: perplexity_curves({NAME: [Epoch(1, 5.0, 5.0, 1.0, 1.0)]}),
-    "sequences": lambda _: comparison_figure([summary()]),
+    "sequences": lambda _: comparison_figure([summary()], SCORES),
     "variations": lambda _: variation_figure([summary()]),
     "generation": lambda _: generation(),
 }

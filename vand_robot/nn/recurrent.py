@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 import torch
@@ -165,9 +164,9 @@ class Recurrent(LayerPass, Generic[Hx]):
         output, apart = x, False
         for layer in range(self.num_layers):
             if layer and drop:
-                output = perturbed(output, lambda x: dropout(x, drop))
+                output = perturbed(output, dropout, drop)
             if sampled:
-                output = perturbed(output, partial(self.regularizer.perturb_input, layer=layer))
+                output = perturbed(output, self.regularizer.perturb_input, layer)
             start = state[layer]
             sample = self._draw(layer, steps, start, sampled)
             if lengths is None and sample.affine.is_identity:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import torch
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import Tensor
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -85,19 +87,23 @@ def sharded(shard: Shard | None) -> Iterator[None]:
         _current.reset(token)
 
 
-def perturbed(x: Tensor, perturb: Callable[[Tensor], Tensor]) -> Tensor:
+def perturbed(
+    x: Tensor, perturb: Callable[Concatenate[Tensor, P], Tensor], *args: P.args, **kwargs: P.kwargs
+) -> Tensor:
     """Perturb this process's part (T, B, .) of a batch as a part of the whole.
 
     Args:
         x: the part.
-        perturb: draws in the shape of its argument, and acts on each element by itself.
+        perturb: draws in the shape of its first argument, and acts on each element by itself.
+        args: further arguments of `perturb`.
+        kwargs: further named ones.
     """
     shard = _current.get()
     if shard is None:
-        return perturb(x)
+        return perturb(x, *args, **kwargs)
     columns = torch.arange(shard.batch, device=x.device)[shard.columns]
     whole = shard.whole(x).index_copy(1, columns, x)
-    return perturb(whole)[:, shard.columns]
+    return perturb(whole, *args, **kwargs)[:, shard.columns]
 
 
 def whole_mean(value: Tensor) -> Tensor:

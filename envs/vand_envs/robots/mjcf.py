@@ -46,11 +46,11 @@ def _text(source: Source, path: str) -> str:
     content = source.read(path)
     if len(content) > MAX_TEXT_BYTES:
         raise VandError(f"{path}: expected at most {MAX_TEXT_BYTES} bytes, got {len(content)}")
-    require_small_model(content, path)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise VandError(f"{path}: expected MJCF, text in UTF-8") from None
+    require_small_model(content, path)
     for element, _ in _elements(text, path):
         if element in _REFUSED:
             raise VandError(f"{path}: <{element}> is refused: it loads code or other models")

@@ -2,6 +2,7 @@ import contextlib
 import json
 import resource
 import shutil
+import subprocess
 
 import h5py
 import numpy as np
@@ -11,6 +12,7 @@ from tests.helpers.episodes import ENV_ARGS, episode
 from vand_demos import DemoDataset, check_file, write_dataset
 from vand_demos.storage.check import iterate_check
 from vand_demos.storage.decode import hdf5_errors
+from vand_demos.system import isolation
 from vand_envs.errors import UsageError, VandError
 
 
@@ -406,6 +408,7 @@ def test_a_crash_of_hdf5_is_a_fault_of_the_file(path, tmp_path, monkeypatch):
     crashing = "import os, h5py\nh5py.is_hdf5 = lambda _: os.abort()\n"
     (tmp_path / "sitecustomize.py").write_text(crashing)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(isolation, "subprocess", subprocess)  # a process that starts anew reads it
     (fault,) = check_file(path)
     assert fault.endswith("the head of the file: HDF5 crashed (signal 6)")
 
