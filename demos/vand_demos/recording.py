@@ -83,11 +83,7 @@ def record(  # noqa: D417  (the classes of options say the rest)
         VandError: The data set is of another robot, mode or rate, the disk is full, the device
             cannot be used, or too many demonstrations fail. Finished episodes are safe.
     """
-    require_device(device)
-    if scene is not None and device == EXPERT:
-        raise UsageError(f"no expert knows the scene {scene.name!r}: expected a person's device")
-    if (device == EXPERT) != (connect is None):
-        raise UsageError(f"device {device!r}: expected connect for a person, none for the expert")
+    _require_demonstrator(device, scene, connect)
     options = RecordingOptions(
         session=session,
         keep_failures=keep_failures,
@@ -104,6 +100,14 @@ def record(  # noqa: D417  (the classes of options say the rest)
         return record_by_hand(task_id, path, person, options, **how)
     expert = ExpertOptions(disturbance=disturbance, num_threads=num_threads)
     return record_by_expert(task_id, path, expert, options, progress=progress, **how)
+
+
+def _require_demonstrator(device: str, scene: Scene | None, connect: Connect | None) -> None:
+    require_device(device)
+    if scene is not None and device == EXPERT:
+        raise UsageError(f"no expert knows the scene {scene.name!r}: expected a person's device")
+    if (device == EXPERT) != (connect is None):
+        raise UsageError(f"device {device!r}: expected connect for a person, none for the expert")
 
 
 def require_device(name: str) -> None:

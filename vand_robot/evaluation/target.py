@@ -18,6 +18,7 @@ from vand_robot.config import validation
 from vand_robot.evaluation.jobs import PolicyMaker
 from vand_robot.evaluation.reference import TaskReference, from_extras, references_from_datasets
 from vand_robot.evaluation.results import PolicyFacts
+from vand_robot.interface import PolicySpec
 from vand_robot.layout import POLICY_JSON, POLICY_TENSORS, find_checkpoint, named, run_folder
 from vand_robot.policies.checkpoint import (
     load_checkpoint,
@@ -74,18 +75,7 @@ def load_target(
     checkpoint = load_checkpoint(folder)
     references = from_extras(checkpoint.extras, str(find_checkpoint(folder) / POLICY_JSON))
     if judged and not references:
-        why = "the run holds no references to judge by"
-        if checkpoint.policy.spec.action_mode == NATIVE:
-            why = (
-                "the run was trained on what others recorded, in a world that is not here; its"
-                " policy acts in that world's own environment"
-            )
-        if checkpoint.policy.spec.scene:
-            why = (
-                "the run was trained in a scene without a task: what succeeded there is for a"
-                f" person to say; to see what it does: vand-robot replay {source} --out a.html"
-            )
-        raise VandError(f"{source}: {why}")
+        raise VandError(f"{source}: {_why_not_judged(checkpoint.policy.spec, source)}")
     dt = checkpoint.policy.spec.control_dt_s
     name = clean_text(run_folder(folder).name)
     make_policy: PolicyMaker
@@ -107,6 +97,20 @@ def load_target(
         digest=digest,
     )
     return EvaluationTarget(make_policy, digest, references, dt, facts)
+
+
+def _why_not_judged(spec: PolicySpec, source: Path) -> str:
+    if spec.scene:
+        return (
+            "the run was trained in a scene without a task: what succeeded there is for a"
+            f" person to say; to see what it does: vand-robot replay {source} --out a.html"
+        )
+    if spec.action_mode == NATIVE:
+        return (
+            "the run was trained on what others recorded, in a world that is not here; its"
+            " policy acts in that world's own environment"
+        )
+    return "the run holds no references to judge by"
 
 
 def _machine(place: str) -> dict[str, str]:

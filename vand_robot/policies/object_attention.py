@@ -3,6 +3,14 @@
 import torch
 from torch import Tensor, nn
 
+from vand_demos.native import NATIVE
+from vand_envs.errors import UsageError, unknown_name
+from vand_robot.config.schema import AUTO, PolicyConfig
+from vand_robot.interface import PolicySpec
+
+CLOSE_SUFFIX = "_rel"
+"""Ends the keys of positions relative to the end effector, which are seen at close range too."""
+
 
 class ObjectAttention(nn.Module):
     """Soft attention over the positions of objects, directed by the state of the core.
@@ -43,3 +51,22 @@ class ObjectAttention(nn.Module):
     def weights(self, output: Tensor) -> Tensor:
         """How much each head looks at each object, (N, K, J); sums to 1 over objects."""
         return torch.softmax(self.choice.forward(output).view(output.shape[0], self.heads, -1), -1)
+
+
+def attended_keys(config: PolicyConfig, spec: PolicySpec) -> list[str]:
+    """The keys that tell where an object is, in the order of the observations.
+
+    Raises:
+        UsageError: One that is named is not seen, or they are of unlike sizes.
+    """
+    if config.objects == AUTO:
+        own = spec.action_mode != NATIVE
+        return [key for key in spec.observations if own and key.endswith(CLOSE_SUFFIX)]
+    for key in config.objects:
+        if key not in spec.observations:
+            raise unknown_name("value of policy.objects:", key, spec.observations)
+    sizes = {spec.observations[key] for key in config.objects}
+    if len(sizes) > 1:
+        told = ", ".join(f"{key} {spec.observations[key]}" for key in config.objects)
+        raise UsageError(f"policy.objects: expected keys of one size, got {told}")
+    return [key for key in spec.observations if key in config.objects]

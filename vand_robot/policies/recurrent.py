@@ -28,10 +28,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vand_demos.native import NATIVE
-from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_envs.errors import UsageError, VandError
 from vand_envs.typing import Float32Array
-from vand_robot.config.schema import AUTO, PolicyConfig, Precision
+from vand_robot.config.schema import PolicyConfig, Precision
 from vand_robot.data.batches import Batch
 from vand_robot.data.moments import Moments
 from vand_robot.interface import PolicySpec
@@ -49,7 +48,7 @@ from vand_robot.policies.action_head import (
 )
 from vand_robot.policies.encoders import ImageEncoder, make_encoder, shift
 from vand_robot.policies.normalizer import Normalizer
-from vand_robot.policies.object_attention import ObjectAttention
+from vand_robot.policies.object_attention import ObjectAttention, attended_keys
 from vand_robot.policies.observing import ObservationReader, images_of
 from vand_robot.policies.size import require_policy_fits
 
@@ -58,9 +57,6 @@ EXACT_KEYS = ("instruction",)
 
 FUTURE_ACTIONS_MIN_STD = 0.1
 """Floor of the predicted standard deviation of later actions: more exactly nobody needs them."""
-
-CLOSE_SUFFIX = "_rel"
-"""Ends the keys of positions relative to the end effector, which are seen at close range too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +109,7 @@ class RecurrentPolicy(nn.Module):
         self.spec = spec
         self._reader = ObservationReader(spec)
         self._written: WrittenStep | None = None
-        close = _objects(config, spec)
+        close = attended_keys(config, spec)
         self.objects = len(close)  # whose position relative to the end effector is seen
         # modules are made in one order: their initial weights are drawn in it
         self.normalizer = Normalizer(
@@ -436,25 +432,6 @@ def _products_in(precision: Precision, device: torch.device) -> AbstractContextM
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
-
-
-def _objects(config: PolicyConfig, spec: PolicySpec) -> list[str]:
-    """The keys that tell where an object is, in the order of the observations.
-
-    Raises:
-        UsageError: One that is named is not seen, or they are of unlike sizes.
-    """
-    if config.objects == AUTO:
-        own = spec.action_mode != NATIVE
-        return [key for key in spec.observations if own and key.endswith(CLOSE_SUFFIX)]
-    for key in config.objects:
-        if key not in spec.observations:
-            raise unknown_name("value of policy.objects:", key, spec.observations)
-    sizes = {spec.observations[key] for key in config.objects}
-    if len(sizes) > 1:
-        told = ", ".join(f"{key} {spec.observations[key]}" for key in config.objects)
-        raise UsageError(f"policy.objects: expected keys of one size, got {told}")
-    return [key for key in spec.observations if key in config.objects]
 
 
 def _module_name(key: str) -> str:

@@ -109,8 +109,7 @@ def train(
         init: Run to begin with the weights of, for fine-tuning; see `take_weights`.
         score: Validation rollouts, which choose the best checkpoint; else the loss does.
         scored_tasks: Tasks that `score` rolls out; a note names the others. Empty: not known.
-        extras: Free mapping to be stored in the checkpoints; what JSON can hold. A run that is
-            resumed keeps its other keys.
+        extras: Stored in the checkpoints; what JSON can hold. Resuming keeps a run's other keys.
         console: Where to show progress.
         on_update: See `OnUpdate`. What it raises stops the run, which can be resumed.
         processes: Those that train together, see `joined_processes`; the first scores and tells.

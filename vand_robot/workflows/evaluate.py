@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from vand_robot.evaluation.episodes import EpisodeKey, read_rows
 from vand_robot.evaluation.jobs import JobResult, RolloutJob, RolloutWork, plan_jobs
 from vand_robot.evaluation.repeated import EarlierEvaluation
 from vand_robot.evaluation.results import EvaluationResult
-from vand_robot.evaluation.runner import Processes, processors, run_cached
+from vand_robot.evaluation.runner import Executor, Processes, Progress, processors, run_cached
 from vand_robot.evaluation.suites import Suite, find_suite
 from vand_robot.evaluation.summary import Rollouts, collect, join_jobs
 from vand_robot.evaluation.target import EvaluationTarget, load_target
@@ -90,14 +91,11 @@ def run_evaluation(
         replays=replays,
         links=links or {},
     )
-    folder = evaluation.cache(out)
     earlier = EarlierEvaluation.read(out) if force and note is not None else None
     EvaluationFolder(out).claim(resume=resume, force=force)
     executor = Processes(processes or processors())
-    results = run_cached(evaluation.jobs, evaluation.work, folder, executor, progress)
-    result = evaluation.write(results, out, lambda found: _tell(earlier, found, out, note))
-    folder.clear()
-    return result
+    tell = partial(_tell, earlier, out, note)
+    return evaluation.run(out, executor, progress, tell)
 
 
 @dataclass(frozen=True)
@@ -147,6 +145,20 @@ class TaskEvaluation:
         """Where results of its jobs are kept until all are there."""
         return JobFolder(out / JOBS_FOLDER, self.target.digest, self.target.references)
 
+    def run(
+        self,
+        out: Path,
+        executor: Executor,
+        progress: Progress | None,
+        tell: Callable[[EvaluationResult], None],
+    ) -> EvaluationResult:
+        """Do its jobs, or what is left of them, and write what comes out; see `write`."""
+        folder = self.cache(out)
+        results = run_cached(self.jobs, self.work, folder, executor, progress)
+        result = self.write(results, out, tell)
+        folder.clear()
+        return result
+
     def write(
         self,
         results: Sequence[JobResult],
@@ -176,9 +188,9 @@ class TaskEvaluation:
 
 def _tell(
     earlier: EarlierEvaluation | None,
-    result: EvaluationResult,
     out: Path,
     note: Callable[[str], object] | None,
+    result: EvaluationResult,
 ) -> None:
     """Say where the same policy gave other numbers in the evaluation that was replaced."""
     if note is not None and earlier is not None:
