@@ -26,6 +26,8 @@ TESTS = (
     "tests/metrics",
     "tests/demos/storage/test_dataset.py",
     "tests/nn/test_layers.py",
+    "tests/export",
+    "tests/runtime/test_policy.py",
 )
 """Tests that are run: a few of each package, in about a minute."""
 

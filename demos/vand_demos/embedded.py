@@ -20,7 +20,7 @@ from vand_demos.native import NATIVE
 from vand_demos.system.isolation import LostProcessError, run_apart
 from vand_envs import World, make_world
 from vand_envs.errors import VandError
-from vand_envs.robot import get_robot
+from vand_envs.robot import ROBOT_PREFIX, RobotSpec, get_robot
 from vand_envs.robots.assembly import FILES_PREFIX
 from vand_envs.robots.bounds import require_bounds
 
@@ -46,8 +46,8 @@ def world_of(episode: Episode) -> World:
     """The world that an episode was recorded in: ours where it is the same, else the embedded one.
 
     Raises:
-        VandError: The embedded model is refused, or does not compile; or its robot's mesh files are
-            not here, and the line says what to install.
+        VandError: The embedded model is refused, does not compile, or holds no such robot; or the
+            robot's mesh files are not here, and the line says what to install.
     """
     if episode.model_file is None or episode.action_mode == NATIVE:
         raise VandError(
@@ -62,9 +62,28 @@ def world_of(episode: Episode) -> World:
         return ours
     try:
         model = load_model(episode.model_file, MeshFiles(ours.files))
+        _require_robot(model, robot)
         return replace(ours, model=model, xml=episode.model_file)
     except VandError as error:
         raise VandError(f"{episode.label}: model_file: {error}") from error
+
+
+def _require_robot(model: Any, robot: RobotSpec) -> None:
+    """Check that a model has what a robot's spec names.
+
+    Raises:
+        VandError: Something is missing.
+    """
+    joints = (*robot.arm.joints, *robot.base.joints, *robot.gripper.joints)
+    for kind, names in (
+        (mujoco.mjtObj.mjOBJ_SITE, (robot.ee_site,)),
+        (mujoco.mjtObj.mjOBJ_JOINT, joints),
+        (mujoco.mjtObj.mjOBJ_ACTUATOR, (*robot.arm.actuators, *robot.base.actuators)),
+    ):
+        for name in (ROBOT_PREFIX + name for name in names):
+            if mujoco.mj_name2id(model, kind, name) < 0:
+                word = kind.name.removeprefix("mjOBJ_").lower()
+                raise VandError(f"expected the {word} {name!r} of robot {robot.name!r}, got none")
 
 
 @dataclass(frozen=True, eq=False)

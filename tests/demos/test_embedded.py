@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
-from vand_demos.embedded import MAX_TEXT_BYTES, load_model, require_harmless
+from tests.helpers.episodes import episode
+from vand_demos.embedded import MAX_TEXT_BYTES, load_model, require_harmless, world_of
 from vand_envs import make_world
 from vand_envs.errors import VandError
 from vand_envs.robots.bounds import MOST
@@ -73,3 +76,15 @@ def test_every_number_that_costs_memory_or_time_has_a_bound(element, key, most):
     for text in (f"{most + 1}", f"-{most + 1}", f"1 {most + 1}", "1e99", "nan", "inf", "many"):
         with pytest.raises(VandError, match=f"<{element} {key}=...>: expected a number up to"):
             require_harmless(world(f"<x><{element} {key}='{text}'/></x>"))
+
+
+def test_a_world_without_its_robot_is_refused():
+    ours = make_world()
+    shown = replace(episode(), robot=ours.robot.name, model_file=ours.xml)
+    assert world_of(shown).xml == ours.xml
+    empty = replace(shown, model_file="<mujoco><worldbody/></mujoco>")
+    with pytest.raises(VandError, match=r"model_file: expected the site 'robot/ee' of robot"):
+        world_of(empty)
+    renamed = replace(shown, model_file=ours.xml.replace('"robot/lift"', '"robot/mast"'))
+    with pytest.raises(VandError, match="expected the joint 'robot/lift' of robot"):
+        world_of(renamed)
