@@ -126,9 +126,20 @@ def test_a_folder_that_is_there_is_not_written_to(hub, run, tmp_path):
         pull("me/wiper", back)
 
 
+OF_NO_SIZE = b'{"id": "me/x", "siblings": [{"rfilename": "best/policy.json", "size": "large"}]}'
+
+
 @pytest.mark.parametrize(
     "answer",
-    [b"null", b"[" * 100_000, b'{"siblings": 3}', b'{"lastModified": "yesterday"}', b"\xff", b""],
+    [
+        OF_NO_SIZE,
+        b"null",
+        b"[" * 100_000,
+        b'{"siblings": 3}',
+        b'{"lastModified": "yesterday"}',
+        b"\xff",
+        b"",
+    ],
     ids=lambda answer: repr(answer[:12]),
 )
 def test_a_hub_that_answers_otherwise_is_one_line(hub, tmp_path, answer):

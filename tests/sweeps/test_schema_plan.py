@@ -85,6 +85,14 @@ def test_random_search_stays_in_its_ranges_and_repeats_with_its_seed():
             {"search": {"sampler": "tpe", "space": {"policy.cel": ["gru"]}}},
             "policy.cell",
         ),
+        (
+            {"search": {"sampler": "random", "space": {"updates": [1]}, "trials": 999_999_999}},
+            "expected at most 10000 trials of one sweep, got",
+        ),
+        (
+            {"search": {"space": {"updates": [*range(1, 200)], "seed": [*range(200)]}}},
+            "expected at most 10000 trials",
+        ),
         ({"evaluation": {"suite": "nominl"}}, "nominal"),
         ({"base": "singletask"}, "single-task"),
         ({"sedes": [1]}, "seeds"),

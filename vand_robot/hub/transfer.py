@@ -109,11 +109,11 @@ def pull(repo: str, out: Path, *, data: bool = False, revision: str | None = Non
     kind = "dataset" if data else "model"
     with _hub(repo):
         info = api.repo_info(repo, repo_type=kind, revision=revision, files_metadata=True)
-    sizes = {
-        file.rfilename: int(file.size or 0)
-        for file in info.siblings or ()
-        if _wanted(file.rfilename, data=data)
-    }
+        sizes = {
+            file.rfilename: int(file.size or 0)
+            for file in info.siblings or ()
+            if _wanted(file.rfilename, data=data)
+        }
     if not sizes:
         expected = "a file *.hdf5" if data else f"{BEST}/{POLICY_JSON}"
         raise VandError(f"{repo}: expected {expected} in it; it is no vand-robot repository")

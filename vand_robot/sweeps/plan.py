@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,9 @@ from vand_robot.sweeps.trial import Trial
 
 Setting = Mapping[str, Any]
 """Key of the training configuration -> value."""
+
+MAX_TRIALS = 10_000
+"""Trials of one sweep."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,10 @@ class SweepPlan:
             file: Its file; a base that is a file may lie beside it.
 
         Raises:
-            UsageError: No such base, suite or perturbation, or a key or value that does not fit.
+            UsageError: No such base, suite or perturbation, a key or value that does not fit, or
+                more than `MAX_TRIALS` trials.
         """
+        _require_few(sweep)
         beside = file.parent / sweep.base
         plan = cls(sweep, beside if beside.is_file() else find_config(sweep.base))
         find_suite(sweep.evaluation.suite, sweep.evaluation.perturbations)
@@ -85,6 +91,26 @@ class SweepPlan:
             raise UsageError(f"{where}: {error}") from None
         # a trial's folder lies elsewhere than the file that names the data
         return _with_absolute_data(config)
+
+
+def _require_few(sweep: SweepConfig) -> None:
+    """Count the trials before any is made.
+
+    Raises:
+        UsageError: There are more than `MAX_TRIALS`.
+    """
+    search = sweep.search
+    count = 1
+    if search is not None and search.sampler == "list":
+        count = len(search.settings)
+    elif search is not None and search.sampler == "grid":
+        count = math.prod(len(values) for values in search.space.values())
+    elif search is not None:
+        count = search.trials
+    for axis in (sweep.methods, sweep.demonstrations, sweep.seeds):
+        count *= max(1, len(axis))
+    if count > MAX_TRIALS:
+        raise UsageError(f"expected at most {MAX_TRIALS} trials of one sweep, got {count}")
 
 
 def settings(search: SearchConfig | None) -> list[Setting]:
