@@ -85,8 +85,11 @@ def test_a_recording_of_another_world_is_restored_in_that(clean):
 
 def test_a_world_that_lacks_something_is_one_line(clean):
     bare = "<mujoco><worldbody><body><freejoint/><geom size='1'/></body></worldbody></mujoco>"
-    with pytest.raises(VandError, match="its world lacks what is observed here"):
+    with pytest.raises(VandError, match="expected the site 'robot/ee' of robot 'vander', got none"):
         restore(replace(clean, model_file=bare))
+    without_cube = clean.model_file.replace('"cube"', '"dice"')
+    with pytest.raises(VandError, match="its world lacks what is observed here"):
+        restore(replace(clean, model_file=without_cube))
 
 
 def test_what_cannot_be_verified_is_one_line(demos, clean, tmp_path):
