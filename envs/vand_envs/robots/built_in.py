@@ -14,6 +14,26 @@ from vand_envs.robot import (
 _UR5E = ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3")
 _UR5E_JOINTS = tuple(f"ur_{name}_joint" for name in _UR5E)
 
+
+def _robotiq_2f85(prefix: str) -> Gripper:
+    """The Robotiq 2F-85, whose names in the model begin with a prefix."""
+    return Gripper(
+        kind="tendon",
+        actuator=f"{prefix}fingers_actuator",
+        joint=f"{prefix}right_driver_joint",
+        joints=tuple(
+            f"{prefix}{side}_{link}_joint"
+            for side in ("right", "left")
+            for link in ("driver", "coupler", "spring_link", "follower")
+        ),
+        closed=255.0,
+        open=0.0,
+        joint_closed=0.8,
+        joint_open=0.0,
+        width_m=0.085,
+    )
+
+
 UR5E = RobotSpec(
     name="ur5e-2f85",
     about="a UR5e with a Robotiq 2F-85 gripper on a planar base with a lift",
@@ -32,21 +52,7 @@ UR5E = RobotSpec(
         posture_weight=(0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
         leash=(0.015, 0.30, 0.15, 0.15, 0.15, 0.30, 0.30),
     ),
-    gripper=Gripper(
-        kind="tendon",
-        actuator="grip_fingers_actuator",
-        joint="grip_right_driver_joint",
-        joints=tuple(
-            f"grip_{side}_{link}_joint"
-            for side in ("right", "left")
-            for link in ("driver", "coupler", "spring_link", "follower")
-        ),
-        closed=255.0,
-        open=0.0,
-        joint_closed=0.8,
-        joint_open=0.0,
-        width_m=0.085,
-    ),
+    gripper=_robotiq_2f85("grip_"),
     end_effector=EndEffector(
         site="grip_pinch",
         approach=(0.0, 0.0, 1.0),
@@ -198,21 +204,7 @@ TIDYBOT = RobotSpec(
         actuators=_TIDYBOT_ARM,
         home=(0.0, 0.381, 3.1416, -0.738, 0.0, -2.023, 1.5708),
     ),
-    gripper=Gripper(
-        kind="tendon",
-        actuator="fingers_actuator",
-        joint="right_driver_joint",
-        joints=tuple(
-            f"{side}_{link}_joint"
-            for side in ("right", "left")
-            for link in ("driver", "coupler", "spring_link", "follower")
-        ),
-        closed=255.0,
-        open=0.0,
-        joint_closed=0.8,
-        joint_open=0.0,
-        width_m=0.085,
-    ),
+    gripper=_robotiq_2f85(""),
     end_effector=EndEffector(
         site="pinch_site",
         approach=(0.0, 0.0, 1.0),
