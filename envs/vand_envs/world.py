@@ -80,7 +80,6 @@ def require_time_step(name: str, value_s: object) -> None:
         )
 
 
-@cache
 def make_world(
     robot: RobotSpec = DEFAULT_ROBOT,
     physics_dt_s: float = PHYSICS_DT_S,
@@ -101,6 +100,12 @@ def make_world(
         VandError: A package with the robot's files is missing, or they are no model.
     """
     require_time_step("physics_dt_s", physics_dt_s)
+    return built_world(robot, physics_dt_s, scene)
+
+
+@cache
+def built_world(robot: RobotSpec, physics_dt_s: float, scene: "Scene | None") -> World:
+    """The world of `make_world`, one for all ways to write its arguments."""
     if scene is not None:
         from vand_envs.scenes.building import build  # noqa: PLC0415  (it makes a World)
 

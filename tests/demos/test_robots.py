@@ -17,6 +17,7 @@ from vand_envs import make_world
 from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import ROBOTS, VANDER, Part, get_robot
 from vand_envs.robots.records import ROBOT_RECORD, adopt, robot_of_file
+from vand_envs.world import built_world
 
 
 def shipped(name, *needed):
@@ -99,10 +100,10 @@ def test_other_meshes_than_those_of_the_recording_are_found(tmp_path, monkeypatc
         kept = dataset.env_args[ROBOT_RECORD]
     assert str(kept["id"]).startswith("mine@")
     monkeypatch.delitem(ROBOTS, mine.id)  # as in another process
-    make_world.cache_clear()
+    built_world.cache_clear()
     assert restore(load_verifiable(path)).exact
     monkeypatch.delitem(ROBOTS, mine.id)
-    make_world.cache_clear()
+    built_world.cache_clear()
     (folder / "mine.xml").write_bytes(text.replace(b"0.93 0.93 0.91", b"0.1 0.93 0.91"))
     with pytest.raises(VandError, match="have changed since it was recorded"):
         make_world(adopt(json.loads(json.dumps(kept)), "demos.hdf5"))

@@ -16,7 +16,7 @@ from vand_envs import TaskBatch
 from vand_envs.errors import UsageError, VandError
 from vand_envs.robot import VANDER, get_robot
 from vand_envs.scenes import SCENE_RECORD, SceneOptions, read_scene
-from vand_envs.world import make_world
+from vand_envs.world import built_world, make_world
 
 OPTIONS = SceneOptions("red-left", "push the red box to the left")
 
@@ -58,7 +58,7 @@ def forget(monkeypatch):
     """As in another process."""
     monkeypatch.setattr(scenes, "_ADOPTED", {})
     monkeypatch.setattr(scenes, "_TRIED", set())
-    make_world.cache_clear()
+    built_world.cache_clear()
 
 
 def test_success_is_what_the_person_says(recorded):
