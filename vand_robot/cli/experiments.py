@@ -53,21 +53,28 @@ def sequences(
     """Compare regularizers on synthetic periodic sequences; the same command again goes on."""
     from vand_robot.experiments.comparison.plan import chosen_plan  # noqa: PLC0415  (torch)
     from vand_robot.experiments.sequences.plan import QUICK, Plan  # noqa: PLC0415
-    from vand_robot.experiments.sequences.study import REPORT, run_study  # noqa: PLC0415
+    from vand_robot.experiments.sequences.study import run_study  # noqa: PLC0415
 
     plan = chosen_plan(
         QUICK if quick else Plan(), cells, signals, methods, seeds, own_rates=own_rates
     )
     with console.progress_bar("trials") as progress:
         results = run_study(out, plan, jobs=jobs, progress=progress)
+    _tell(results, out, json=json)
+
+
+def _tell(results: Mapping[str, Any], out: Path, *, json: bool, nll: bool = False) -> None:
+    """Print a comparison and where its report is, or its results as JSON."""
+    from vand_robot.experiments.comparison.results import REPORT  # noqa: PLC0415  (torch)
+
     if json:
         console.print_json(results)
         return
-    _print_comparison(results)
+    _print_comparison(results, nll=nll)
     console.out.print(f"report: {out / REPORT}")
 
 
-def _print_comparison(results: Mapping[str, Any], *, nll: bool = False) -> None:
+def _print_comparison(results: Mapping[str, Any], *, nll: bool) -> None:
     """Print the table of a comparison; with the likelihood of single steps where there is one."""
     scores = {
         "in_tolerance": ">time in tolerance",
@@ -108,18 +115,14 @@ def series(
     """Compare regularizers on recordings of people and pulses; the same command again goes on."""
     from vand_robot.experiments.comparison.plan import chosen_plan  # noqa: PLC0415  (torch)
     from vand_robot.experiments.series.plan import QUICK, Plan  # noqa: PLC0415
-    from vand_robot.experiments.series.study import REPORT, run_study  # noqa: PLC0415
+    from vand_robot.experiments.series.study import run_study  # noqa: PLC0415
 
     plan = chosen_plan(
         QUICK if quick else Plan(), cells, signals, methods, seeds, own_rates=own_rates
     )
     with console.progress_bar("trials") as progress:
         results = run_study(out, plan, recordings, jobs=jobs, progress=progress)
-    if json:
-        console.print_json(results)
-        return
-    _print_comparison(results, nll=True)
-    console.out.print(f"report: {out / REPORT}")
+    _tell(results, out, json=json, nll=True)
 
 
 @experiments.command(

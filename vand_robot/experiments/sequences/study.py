@@ -1,16 +1,11 @@
 """The study: tune every method, compare the chosen settings, vary VAND, report."""
 
-import json
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import vand_robot
-from vand_demos.system.files import write_bytes
 from vand_envs.errors import UsageError
+from vand_robot.experiments.comparison.results import versions, write_results
 from vand_robot.experiments.comparison.trial import Trial
 from vand_robot.experiments.comparison.trials import Trials, running_trials
 from vand_robot.experiments.comparison.tuning import (
@@ -27,8 +22,6 @@ from vand_robot.experiments.sequences.plan import (
 from vand_robot.experiments.sequences.report import write_report
 from vand_robot.experiments.sequences.summary import goodness, summarize
 from vand_robot.experiments.sequences.trial import run_trial
-
-RESULTS, REPORT = "results.json", "report.html"
 
 
 def run_study(
@@ -58,14 +51,7 @@ def run_study(
     ) as trials:
         results = _results(trials, plan)
         progress(total, total)
-    write_report(out / REPORT, results)
-    # The paths are for the figures; one of each trial would be megabytes of text.
-    results["trials"] = [
-        {key: value for key, value in outcome.items() if key != "first"}
-        for outcome in results["trials"]
-    ]
-    write_bytes(out / RESULTS, (json.dumps(results, indent=1) + "\n").encode())
-    return results
+    return write_results(out, results, write_report)
 
 
 def _results(trials: Trials, plan: Plan) -> dict[str, Any]:
@@ -78,11 +64,7 @@ def _results(trials: Trials, plan: Plan) -> dict[str, Any]:
     trials.run(joined([some for *_, some in varied]))
     return {
         "plan": plan.as_dict(),
-        "versions": {
-            "vand-robot": vand_robot.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "methods": [
             {"cell": entry["cell"], "signals": name, "method": entry["method"]}
             | {"setting": entry["setting"]}

@@ -1,18 +1,13 @@
 """The study: tune every method on some people, compare the chosen settings on others, report."""
 
-import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import vand_robot
-from vand_demos.system.files import write_bytes
 from vand_envs.errors import UsageError
+from vand_robot.experiments.comparison.results import versions, write_results
 from vand_robot.experiments.comparison.trial import Trial
 from vand_robot.experiments.comparison.trials import Trials, running_trials
 from vand_robot.experiments.comparison.tuning import best_settings, count_trials, joined, tune
@@ -22,8 +17,6 @@ from vand_robot.experiments.series.report import write_report
 from vand_robot.experiments.series.sources import find_recordings
 from vand_robot.experiments.series.summary import WORST, goodness, mean_score, summarize
 from vand_robot.experiments.series.trial import ruler, run_trial
-
-RESULTS, REPORT = "results.json", "report.html"
 
 
 def run_study(
@@ -61,14 +54,7 @@ def run_study(
     with running_trials(out, run, jobs, lambda done: progress(min(done, total), total)) as trials:
         results = _results(trials, plan, file)
         progress(total, total)
-    write_report(out / REPORT, results)
-    # The motions are for the figures; one of each trial would be megabytes of text.
-    results["trials"] = [
-        {key: value for key, value in outcome.items() if key != "first"}
-        for outcome in results["trials"]
-    ]
-    write_bytes(out / RESULTS, (json.dumps(results, indent=1) + "\n").encode())
-    return results
+    return write_results(out, results, write_report)
 
 
 def _results(trials: Trials, plan: Plan, file: Path) -> dict[str, Any]:
@@ -80,11 +66,7 @@ def _results(trials: Trials, plan: Plan, file: Path) -> dict[str, Any]:
     signals = tuple(dict.fromkeys(name for names in plan.signals.values() for name in names))
     return {
         "plan": plan.as_dict(),
-        "versions": {
-            "vand-robot": vand_robot.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "methods": [
             _entry(entry, name, trials, [trial for trial in some if trial.signal in group])
             for entry, some in zip(chosen, compared, strict=True)
