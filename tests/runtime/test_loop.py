@@ -299,3 +299,21 @@ def test_a_board_records_without_hdf5_and_demos_import_reads_it(exported, tmp_pa
     )
     assert code == 1
     assert f"cannot read {kept}" in err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"no JSON", b"[1]", b'{"ee_pos": {}}', b'{"ee_pos": "x"}', b'{"ee_pos": [1, [2]]}',
+     b'{"ee_pos": 1' + b"0" * 400 + b"}", b"[" * 100_000, b"\xff"],
+)  # fmt: skip
+def test_a_line_of_a_robot_that_is_no_message_is_said(policy, line: bytes, capfd):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        driver = SocketDriver(f"127.0.0.1:{listener.getsockname()[1]}", timeout_s=5)
+        thread = threading.Thread(target=lambda: listener.accept()[0].sendall(line + b"\n"))
+        thread.start()
+        driver.connect(policy.interface, None)
+        with pytest.raises(PolicyError, match="not a message of the robot"):
+            driver.observe()
+        thread.join(5)
+        driver.stop()
+    assert "Traceback" not in capfd.readouterr().err

@@ -1,6 +1,5 @@
 """A Gymnasium environment that lives in another process, possibly of another interpreter."""
 
-import json
 import queue
 import subprocess
 import sys
@@ -179,24 +178,6 @@ def require_env_id(name: str) -> str:
     if not env_id or "://" in env_id:
         raise UsageError(f"environment: expected {SCHEME}[MODULE:]ID, got {name!r}")
     return env_id
-
-
-def env_arguments(words: Sequence[str]) -> dict[str, Any]:
-    """`key=value` as arguments of an environment; values are JSON, or else text.
-
-    Raises:
-        UsageError: One is not of this form.
-    """
-    arguments: dict[str, Any] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key.isidentifier():
-            raise UsageError(f"--env-arg: expected KEY=VALUE, got {word!r:.60}")
-        try:
-            arguments[key] = json.loads(value)
-        except (ValueError, RecursionError):
-            arguments[key] = value
-    return arguments
 
 
 def _start(python: Path) -> "subprocess.Popen[bytes]":

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from vand_robot.runtime.errors import PolicyError, PolicyUsageError, gist, unknown_name
 from vand_robot.runtime.interface import Interface
 from vand_robot.runtime.policy import Observation
+from vand_robot.runtime.words import keyword_arguments
 
 STAMP = "stamp_s"
 """Key of an observation that says when it was made, by `time.monotonic` [s]; it may be absent."""
@@ -63,7 +63,7 @@ def make_driver(name: str, arguments: Sequence[str] = ()) -> Driver:
         PolicyUsageError: There is no such driver, or an argument is none of its.
         PolicyError: Its file or something that it needs cannot be imported.
     """
-    options = _options(arguments)
+    options = keyword_arguments("driver argument", arguments)
     kind, _, rest = name.partition(":")
     if kind in SHIPPED:
         make = _class_of(_imported(kind, lambda: importlib.import_module(SHIPPED[kind])), "Driver")
@@ -85,20 +85,6 @@ def make_driver(name: str, arguments: Sequence[str] = ()) -> Driver:
         if not callable(getattr(driver, method, None)):
             raise PolicyUsageError(f"driver {name}: it has no method {method!r}")
     return driver
-
-
-def _options(arguments: Sequence[str]) -> dict[str, Any]:
-    """`key=value` as arguments of a constructor."""
-    options: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals or not key.isidentifier():
-            raise PolicyUsageError(f"driver argument: expected KEY=VALUE, got {argument!r:.60}")
-        try:
-            options[key] = json.loads(value)
-        except ValueError:
-            options[key] = value
-    return options
 
 
 def _imported(name: str, load: Callable[[], Any]) -> Any:

@@ -93,7 +93,8 @@ class EnvRequest:
             UsageError: An argument of the environment that is none.
             VandError: See `record_env`; or the environment or the policy cannot be made.
         """
-        from vand_robot.foreign.remote_env import RemoteEnv, env_arguments  # noqa: PLC0415
+        from vand_robot.foreign.remote_env import RemoteEnv  # noqa: PLC0415
+        from vand_robot.runtime.words import keyword_arguments  # noqa: PLC0415
 
         options = EnvOptions(
             instruction=self.instruction or "",
@@ -104,7 +105,7 @@ class EnvRequest:
         )
         made = RemoteEnv(
             str(self.env),
-            env_args=env_arguments(self.env_args),
+            env_args=keyword_arguments("--env-arg", self.env_args),
             policy=self.policy,
             python=self.python,
             path=[Path.cwd()],

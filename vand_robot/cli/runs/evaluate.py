@@ -252,13 +252,13 @@ def _foreign(
     """Evaluate in an environment of others."""
     from vand_robot.evaluation.doors import foreign_target  # noqa: PLC0415
     from vand_robot.foreign.evaluation import ForeignTask  # noqa: PLC0415
-    from vand_robot.foreign.remote_env import env_arguments  # noqa: PLC0415
+    from vand_robot.runtime.words import keyword_arguments  # noqa: PLC0415
     from vand_robot.workflows.foreign import run_foreign_evaluation  # noqa: PLC0415
 
     if places.source is None:
         raise UsageError("--env: a run or a policy.onnx is needed; a server drives its own")
     told = tasks[0] if tasks else ""
-    arguments = env_arguments(words["env_arg"])
+    arguments = keyword_arguments("--env-arg", words["env_arg"])
     task = ForeignTask(env, arguments, words["python"], words["success"], told)
     target = foreign_target(places.source, places.device)
     with console.progress_bar("evaluating") as progress:
@@ -283,8 +283,8 @@ def _sharded(
     **options: Any,
 ) -> "EvaluationResult | None":
     """Evaluate in shards, here or on other machines."""
-    from vand_robot.foreign.remote_env import env_arguments  # noqa: PLC0415  (torch takes a second)
-    from vand_robot.workflows.request import EvaluationRequest  # noqa: PLC0415
+    from vand_robot.runtime.words import keyword_arguments  # noqa: PLC0415
+    from vand_robot.workflows.request import EvaluationRequest  # noqa: PLC0415  (torch)
 
     request = EvaluationRequest(
         source=str(places.source or ""),
@@ -292,7 +292,7 @@ def _sharded(
         episodes=episodes,
         tasks=tuple(tasks),
         perturbations=tuple(names(words.pop("perturbations"))),
-        env_args=env_arguments(words.pop("env_arg")),
+        env_args=keyword_arguments("--env-arg", words.pop("env_arg")),
         mapping=str(words.pop("mapping") or ""),
         references=str(words.pop("references") or ""),
         **words,

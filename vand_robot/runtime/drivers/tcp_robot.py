@@ -27,6 +27,9 @@ from vand_robot.runtime.policy import Observation
 LONGEST_LINE = 1 << 20
 """Bound of a message [bytes]."""
 
+_NO_MESSAGE = (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError)
+"""What reading a line raises that is no message: no JSON, no mapping, no numbers, too deep."""
+
 
 class Driver:
     """A robot that sends what it measures, and takes actions, as lines of JSON.
@@ -98,6 +101,6 @@ class Driver:
                     self._latest = {**numbers, STAMP: time.monotonic()}
                     self._first.set()
             self._broken = "the robot closed the connection"
-        except (OSError, ValueError, AttributeError) as error:
+        except _NO_MESSAGE as error:
             self._broken = f"not a message of the robot: {error}"
         self._first.set()
