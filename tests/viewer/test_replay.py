@@ -29,6 +29,8 @@ def test_a_demonstration_is_its_states_with_the_last_stage_done_as_caption(demos
     for step, name in zip(done, names, strict=False):
         assert motion.captions[step] == f"{demo.instruction} - {name}"
         assert motion.captions[step - 1] != motion.captions[step]
+    assert [name for _, name in motion.marks] == list(names[: len(done)])
+    assert [time for time, _ in motion.marks] == pytest.approx(demo.control_dt_s * done)
 
 
 def test_captions_of_a_rhythm_name_no_stages(demos):
@@ -65,6 +67,7 @@ def test_stages_are_named_after_the_task_they_are_of(demos, task, before, at, st
     first, then = get_task(before), get_task(task)
     assert len(motion.captions) == len(motion.path) > at
     assert motion.captions[0] == first.instruction
+    assert (at * motion.dt, then.instruction) in motion.marks
     assert all(caption.startswith(first.instruction) for caption in motion.captions[:at])
     assert motion.captions[at] == then.instruction
     if first.stage_names:

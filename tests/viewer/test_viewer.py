@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import socket
@@ -314,3 +315,36 @@ def test_page_draws_the_scene_in_a_browser_without_network(page, tmp_path):
     with browser(tmp_path, (300, 380), "--host-resolver-rules=MAP * ~NOTFOUND") as go:
         shown = go(page.as_uri())
         until(shows_the_scene, 60, every_s=0.5)
+
+
+def test_marks_stand_on_the_time_bar_and_tell_their_label_and_time(model, motion, tmp_path):
+    path, length_s = tmp_path / "a.html", (SAMPLES - 1) * DT
+    marks = [(0.2 * length_s, "<b>lift</b> & more"), (0.75 * length_s, "put down")]
+    write_html(model, motion, DT, path, marks=marks)
+    mark, bar = "#marks i:nth-of-type({})", ".mantine-Slider-trackContainer"
+    box = "JSON.stringify(document.querySelector({!r}).getBoundingClientRect())"
+    with browser(tmp_path, (300, 380), "--host-resolver-rules=MAP * ~NOTFOUND") as go:
+        shown = go(path.as_uri())
+        until(lambda: shown.run(f"!!document.querySelector('{bar} #marks')"), 60, every_s=0.2)
+        track = json.loads(shown.run(box.format(bar)))
+        for number, (time_s, _) in enumerate(marks, start=1):
+            middle = shown.middle(mark.format(number))[0]
+            share = (middle - track["left"]) / track["width"]
+            assert share == pytest.approx(time_s / length_s, abs=0.01)
+        label = mark.format(1) + " b"
+        assert shown.text(label) == "<b>lift</b> & more"
+        display = f"getComputedStyle(document.querySelector({label!r})).display"
+        assert shown.run(display) == "none"
+        shown.mouse("Moved", *shown.middle(mark.format(1)))
+        until(lambda: shown.run(display) == "block", 20)
+        place = json.loads(shown.run(box.format(label)))
+        assert place["left"] >= 0
+        assert place["right"] <= shown.run("innerWidth")
+        shown.press("Space", " ")  # it stands still, so that the click alone sets the time
+        shown.click(mark.format(2))
+        told = f"{marks[1][0]:.1f}"
+        until(lambda: shown.run("document.querySelector('input').value") == told, 20)
+
+
+def test_a_page_without_marks_has_none_of_their_script(page):
+    assert 'id="marks"' not in page.read_text("utf-8")

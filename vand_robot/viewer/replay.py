@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ INTERACTIVE = ("native", "web")
 VIEWERS = (*INTERACTIVE, *FILES)
 EXPERT = "expert"
 """In place of a data set beside a policy: the scripted expert, on the same seed."""
+_BEFORE_STAGE = " - "
+"""Stands in a caption between the instruction and the stage that is done."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,15 @@ class RecordedMotion:
     """How it ended."""
     hand: str
     """Name of the end effector's site."""
+
+    @property
+    def marks(self) -> tuple[tuple[float, str], ...]:
+        """When a stage was completed, time [s] and its name; or the instruction changed."""
+        return tuple(
+            (step * self.dt, now.removeprefix(before.partition(_BEFORE_STAGE)[0] + _BEFORE_STAGE))
+            for step, (before, now) in enumerate(pairwise(self.captions), start=1)
+            if now != before
+        )
 
 
 @dataclass(frozen=True)
@@ -240,6 +252,7 @@ def write_motion(
             title=motion.title,
             caption=motion.outcome,
             camera=view,
+            marks=motion.marks,
         )
     else:
         write_video(
@@ -403,4 +416,4 @@ def _hand(world: World) -> str:
 
 
 def _caption(instruction: str, stage: str) -> str:
-    return f"{instruction} - {stage}" if stage else instruction
+    return f"{instruction}{_BEFORE_STAGE}{stage}" if stage else instruction
