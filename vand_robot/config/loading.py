@@ -14,11 +14,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vand_demos.system.files import read_regular
+from vand_demos.system.yaml_core import dump_yaml, parse_yaml
 from vand_envs.errors import UsageError
 from vand_robot.config.library import missing_data
 from vand_robot.config.schema import TrainConfig
 from vand_robot.config.validation import build, to_dict
-from vand_robot.config.yaml_core import dump_yaml, parse_yaml
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> TrainConfig:

@@ -23,12 +23,12 @@ import yaml  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from vand_demos.system.files import read_regular
+from vand_demos.system.yaml_core import parse_yaml
 from vand_envs import OBSERVATION_KEYS, TaskBatch, get_task, task_ids
 from vand_envs.cameras import IMAGE_CAMERAS
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_envs.robot import DEFAULT_ROBOT, get_robot
 from vand_robot.config import validation
-from vand_robot.config.yaml_core import parse_yaml
 from vand_robot.interface import ControlStep, Pixels, PolicySpec
 from vand_robot.nn import Range
 

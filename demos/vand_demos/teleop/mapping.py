@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+import yaml  # type: ignore[import-untyped]  # it ships no type information
 
+from vand_demos.system.files import read_regular
+from vand_demos.system.yaml_core import parse_yaml
 from vand_demos.teleop.device import EVENTS
 from vand_envs.errors import UsageError, VandError, unknown_name
 from vand_envs.typing import FloatArray
@@ -83,14 +84,13 @@ def load_mapping(path: Path | None, default: InputMapping, inputs: tuple[str, ..
     """
     if path is None:
         return default
+    text = read_regular(path)
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OSError, OmegaConfBaseException, ValueError) as error:
-        raise VandError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    except Exception as error:  # the YAML parser's own have no common base among the above
-        raise VandError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        content = parse_yaml(text.decode())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise VandError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected motions, actions or dead_zone, got {content!r}")
+        raise UsageError(f"{path}: expected motions, actions or dead_zone, got {content!r:.60}")
     for key in content:
         if key not in ("motions", "actions", "dead_zone"):
             raise unknown_name(f"key in {path}", str(key), ("motions", "actions", "dead_zone"))
@@ -99,8 +99,8 @@ def load_mapping(path: Path | None, default: InputMapping, inputs: tuple[str, ..
     _require_inputs(path, motions, _SUM, "inputs like '-left_y'", inputs)
     _require_inputs(path, actions, re.compile(_INPUT), "one input like 'x'", inputs)
     dead_zone = content.get("dead_zone", default.dead_zone)
-    if not isinstance(dead_zone, float | int) or not 0 <= dead_zone < 1:
-        raise UsageError(f"{path}: dead_zone: expected a number in [0, 1), got {dead_zone!r}")
+    if type(dead_zone) not in (float, int) or not 0 <= dead_zone < 1:
+        raise UsageError(f"{path}: dead_zone: expected a number in [0, 1), got {dead_zone!r:.60}")
     return InputMapping(
         {**default.motions, **motions}, {**default.actions, **actions}, float(dead_zone)
     )
@@ -112,7 +112,7 @@ def _require_inputs(
     """Raise UsageError for an expression that is not of a form, or an unknown input in it."""
     for name, expression in table.items():
         if not form.fullmatch(expression):
-            raise UsageError(f"{path}: {name}: expected {expected}, got {expression!r}")
+            raise UsageError(f"{path}: {name}: expected {expected}, got {expression!r:.60}")
         for used in re.findall(_INPUT, expression):
             if used not in known:
                 raise unknown_name(f"input in {path}", used, known)
@@ -123,7 +123,7 @@ def _table(
 ) -> dict[str, str]:
     table = content.get(key) or {}
     if not isinstance(table, dict):
-        raise UsageError(f"{path}: {key}: expected names and inputs, got {table!r}")
+        raise UsageError(f"{path}: {key}: expected names and inputs, got {table!r:.60}")
     for name in table:
         if name not in known:
             raise unknown_name(f"name in {key} of {path}", str(name), known)

@@ -243,6 +243,13 @@ def test_a_file_changes_the_mapping(tmp_path):
         ("dead_zone: wide", r"dead_zone: expected a number in \[0, 1\), got 'wide'"),
         ("- a", "expected motions, actions or dead_zone"),
         ("{", "is not YAML"),
+        ("a: !!timestamp x", "is not YAML: a tag"),
+        ("[" * 100_000, "is not YAML: nested deeper than 50"),
+        ("dead_zone: " + "9" * 5000, "is not YAML: an integer of at most 20 digits"),
+        ("&a [*a]", "is not YAML"),
+        ("actions: {save: '${oc.env:HOME}'}", "save: expected one input"),
+        ("motions: {base_ahead: '" + "x" * 5000 + " !'}", "base_ahead: expected inputs like"),
+        ("dead_zone: true", "dead_zone: expected a number"),
     ],
 )
 def test_a_wrong_mapping_is_one_line_that_names_it(tmp_path, text, message):
@@ -252,6 +259,17 @@ def test_a_wrong_mapping_is_one_line_that_names_it(tmp_path, text, message):
         load_mapping(path, MAPPING, (*AXES, *BUTTONS))
     assert "\n" not in str(raised.value)
     assert "mine.yaml" in str(raised.value)
+
+
+def test_a_mapping_that_is_a_device_or_no_text_is_refused(tmp_path):
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    (tmp_path / "latin.yaml").write_bytes(b"# \xe9\ndead_zone: 0.2")
+    for name, message in (
+        ("zero", "expected a file, got a device"),
+        ("latin", "is not YAML: .*utf-8"),
+    ):
+        with pytest.raises(VandError, match=message):
+            load_mapping(tmp_path / f"{name}.yaml", MAPPING, AXES)
 
 
 def test_a_missing_mapping_is_a_clear_error(tmp_path):
