@@ -1,6 +1,7 @@
 """Environments in another process: real ones of Gymnasium, and all that can go wrong."""
 
 import sys
+import time
 from pathlib import Path
 
 import gymnasium
@@ -145,3 +146,50 @@ def test_an_interpreter_that_answers_something_else_is_told(tmp_path: Path):
     fake.chmod(0o755)
     with pytest.raises(VandError, match="not a message of the worker"):
         RemoteEnv("Pendulum-v1", python=fake)
+
+
+FALSE = """#!{python}
+import json, struct, sys, time
+def send(head, body=b""):
+    frame = struct.pack(">I", len(head)) + head + struct.pack(">Q", len(body)) + body
+    sys.stdout.buffer.write(frame)
+    sys.stdout.buffer.flush()
+box = {{"kind": "box", "shape": [1], "dtype": "<f4"}}
+sound = {{"ok": True, "observation": box, "action": box, "versions": {{}}, "control_dt_s": 0.1}}
+{lines}
+time.sleep(20)
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('send(b"[" * 100_000)', "not a message"),
+        ("send(b'{\"a\":' * 50_000)", "not a message"),
+        ("send(b'{\"arrays\": [[\"a\", \"<f4\", [1e999]]]}')", "not a message"),
+        ("send(b'{\"arrays\": [[\"a\", \"<f4\", [[1]]]]}')", "not a message"),
+        ("send(b'{\"arrays\": [[\"a\", {\"x\": 1}, [1]]]}')", "not a message"),
+        ("send(b'{\"arrays\": {\"a\": 1}}')", "not a message"),
+        ("send(b'{\"arrays\": 3}')", "not a message"),
+        ("box |= {'low': [2], 'high': [-2]}; send(json.dumps(sound).encode())", "observation: no"),
+        ("box['shape'] = [1] * 70; send(json.dumps(sound).encode())", "observation: no space"),
+        ("box['dtype'] = 'f4,'; send(json.dumps(sound).encode())", "dtype: expected a type of num"),
+        ("for _ in range(2): send(json.dumps(sound).encode())", "the answer holds no action"),
+    ],
+)  # fmt: skip
+def test_a_worker_that_answers_nonsense_is_one_line_at_once(tmp_path, capfd, lines, message):
+    python = tmp_path / "python"
+    python.write_text(FALSE.format(python=sys.executable, lines=lines))
+    python.chmod(0o755)
+    began = time.monotonic()
+    with pytest.raises(VandError, match=message) as caught:
+        ask(python)
+    assert time.monotonic() - began < 15
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def ask(python):
+    """One action of the policy beside an environment."""
+    with RemoteEnv("X-v0", python=python) as env:
+        return env.act()

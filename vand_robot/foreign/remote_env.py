@@ -30,6 +30,12 @@ SCHEME = "gymnasium:"
 
 _WORKER = Path(__file__).with_name("worker.py")
 
+_NO_MESSAGE = (
+    *(ValueError, TypeError, OverflowError, RecursionError, SyntaxError, AttributeError),
+    *(OSError, MemoryError),
+)
+"""What `read_frame` raises where bytes are no message: no JSON, too deep, other types or shapes."""
+
 _Frame = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 _Observation = dict[str, NDArray[Any]]
 
@@ -109,7 +115,10 @@ class RemoteEnv(gymnasium.Env[_Observation, NDArray[Any]]):
 
     def act(self, _observation: object = None) -> NDArray[Any]:
         """The action of the policy beside the environment, for the latest observation there."""
-        return self._ask({"op": "act"})[1]["action"]
+        arrays = self._ask({"op": "act"})[1]
+        if "action" not in arrays:
+            raise VandError(f"{self.env_id}: the answer holds no action")
+        return arrays["action"]
 
     def close(self) -> None:
         """End the other process."""
@@ -158,7 +167,7 @@ class RemoteEnv(gymnasium.Env[_Observation, NDArray[Any]]):
         except EOFError:
             self._process.wait()
             self._answers.put("its process has gone")
-        except (ValueError, TypeError, OSError, MemoryError) as error:
+        except _NO_MESSAGE as error:
             self._answers.put(f"not a message of the worker: {error}")
 
     def _overhear(self) -> None:
@@ -212,14 +221,17 @@ def _space(record: JsonRecord) -> spaces.Space[Any]:
     require_room(record.source, 16 * int(np.prod(shape, dtype=object)))
     try:
         dtype = np.dtype(record.text("dtype"))
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         raise record.mistake("dtype", "a type of numbers") from None
-    if dtype.kind == "b":
-        return spaces.MultiBinary(list(shape))
-    if dtype.kind not in "iuf":
+    if dtype.kind not in "biuf":
         raise record.mistake("dtype", "a type of numbers")
-    low, high = (_bound(record, key, shape, dtype) for key in ("low", "high"))
-    return spaces.Box(low, high, shape, cast("Any", dtype))
+    try:
+        if dtype.kind == "b":
+            return spaces.MultiBinary(list(shape))
+        low, high = (_bound(record, key, shape, dtype) for key in ("low", "high"))
+        return spaces.Box(low, high, shape, cast("Any", dtype))
+    except (ValueError, AssertionError, OverflowError) as error:  # bounds, or too many axes
+        raise VandError(f"{record.source}: {record.path}: no space: {error}") from None
 
 
 def _bound(

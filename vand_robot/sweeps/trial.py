@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from vand_demos.system.files import disk_errors, write_bytes
 from vand_demos.system.interrupt import EXIT_CODE
-from vand_demos.system.json_record import JsonRecord
+from vand_demos.system.json_record import JsonRecord, parse_json
 from vand_envs.errors import UsageError, VandError
 from vand_envs.seeds import TEST_SEED, VALIDATION_SEED
 from vand_robot.config.loading import to_yaml
@@ -159,9 +159,9 @@ def read_update(run: Path) -> int:
         with (run / METRICS_FILE).open("rb") as file:
             file.seek(-min(_TAIL_BYTES, os.fstat(file.fileno()).st_size), os.SEEK_END)
             lines = file.read().decode(errors="replace").splitlines()
-        last = json.loads(lines[-1])
-        return int(last.get(UPDATE, 0))
-    except (OSError, ValueError, IndexError, AttributeError, TypeError):
+        last = JsonRecord.of(METRICS_FILE, parse_json(lines[-1], METRICS_FILE))
+        return last.integer(UPDATE, 0)
+    except (OSError, VandError, IndexError):
         return 0  # none yet, or the last line is being written
 
 
