@@ -1,11 +1,12 @@
 """The folders of runs and evaluations: what may be written where, and what is removed."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from vand_envs.errors import UsageError
-from vand_robot.layout import CONFIG_HEADER, EvaluationFolder, RunFolder
+from vand_robot.layout import CONFIG_HEADER, EvaluationFolder, RunFolder, claim_folder
 
 
 def make_run(path: Path) -> RunFolder:
@@ -51,6 +52,35 @@ def test_clearing_a_run_removes_halves_of_checkpoints_and_leaves_other_files(tmp
     assert sorted(path.name for path in run.path.iterdir()) == ["config.yaml", "notes.txt"]
     run.clear()
     assert [path.name for path in run.path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("there", "resume", "force", "line"),
+    [
+        ("nothing", False, False, ""),
+        ("nothing", True, False, "nothing to resume: .* does not exist"),
+        ("a file", False, True, "is not a folder"),
+        ("a lock", False, False, ""),
+        ("a sweep", False, False, "exists: go on with --resume, replace it with --force"),
+        ("a sweep", True, False, ""),
+        ("a sweep", False, True, ""),
+        ("a sweep", True, True, "resume a sweep or replace it by force, not both"),
+        ("notes", False, False, r"is not a sweep's folder \(no sweep.yaml\): not replaced"),
+        ("notes", False, True, r"is not a sweep's folder \(no sweep.yaml\): not replaced"),
+        ("notes", True, False, "nothing to resume: no sweep.yaml in"),
+    ],
+)
+def test_a_folder_is_claimed_if_nothing_is_overwritten_unasked(
+    tmp_path: Path, there: str, resume: bool, force: bool, line: str
+):
+    out, known = tmp_path / "out", there == "a sweep"
+    if there == "a file":
+        out.write_text("")
+    elif there != "nothing":
+        out.mkdir()
+        (out / {"a lock": "lock"}.get(there, "notes.txt")).touch()
+    with pytest.raises(UsageError, match=line) if line else nullcontext():
+        claim_folder(out, "sweep", "sweep.yaml", known=known, resume=resume, force=force)
 
 
 def test_an_evaluation_is_claimed_anew_resumed_or_by_force(tmp_path: Path):

@@ -36,6 +36,41 @@ JOBS_FOLDER = "jobs"
 """Finished jobs of an evaluation, until all are finished."""
 
 
+def claim_folder(
+    out: Path, what: str, mark: str, *, known: bool, resume: bool, force: bool
+) -> None:
+    """Check that something may be written to a folder, so that nothing is overwritten unasked.
+
+    Args:
+        out: The folder.
+        what: What is written, for the messages: `"run"`.
+        mark: By what such a folder is known, for the messages: `"config.yaml"`.
+        known: Whether the folder is one of this kind.
+        resume: Go on with what is there.
+        force: Replace what is there.
+
+    Raises:
+        UsageError: There is nothing to resume, or something that is not to be replaced.
+    """
+    if resume and force:
+        raise UsageError(f"resume a {what} or replace it by force, not both")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is not a folder")
+    if resume:
+        if not out.exists():
+            raise UsageError(f"nothing to resume: {out} does not exist")
+        if not known:
+            raise UsageError(f"nothing to resume: no {mark} in {out}")
+    elif out.exists() and any(entry.name != LOCK for entry in out.iterdir()):
+        if not known:
+            raise UsageError(
+                f"{out} exists and is not a {what}'s folder (no {mark}): not replaced; choose"
+                " another with --out"
+            )
+        if not force:
+            raise UsageError(f"{out} exists: go on with --resume, replace it with --force")
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of a training run."""
@@ -104,22 +139,13 @@ class RunFolder:
             UsageError: There is nothing to resume, or something that is not to be replaced.
         """
         out = self.path
-        if resume and force:
-            raise UsageError("resume a run or replace it by force, not both")
-        if out.exists() and not out.is_dir():
-            beside = f"; its run's folder is {out.parent}" if RunFolder(out.parent).is_run else ""
-            raise UsageError(f"{out} is not a folder{beside}")
+        if out.is_file() and RunFolder(out.parent).is_run:
+            raise UsageError(f"{out} is not a folder; its run's folder is {out.parent}")
+        # what is resumed is told by its checkpoint
+        known = resume or self.is_run
+        claim_folder(out, "run", f"{CONFIG_FILE} of a run", known=known, resume=resume, force=force)
         if resume:
-            if not out.exists():
-                raise UsageError(f"nothing to resume: {out} does not exist")
             find_checkpoint(self.last)
-        elif out.exists() and any(entry.name != LOCK for entry in out.iterdir()):
-            if not force:
-                raise UsageError(f"{out} exists: go on with --resume, replace it with --force")
-            if not self.is_run:
-                raise UsageError(
-                    f"{out} is not a run's folder (no {CONFIG_FILE} of a run): not replaced"
-                )
 
     def clear(self, *, keep_config: bool = False) -> None:
         """Remove the files of a run, and nothing else.

@@ -1,5 +1,6 @@
 """Tables of language models: the search, the seeds, what is written, and that it goes on."""
 
+import copy
 import csv
 import json
 import math
@@ -13,7 +14,7 @@ from vand_robot.config.validation import build
 from vand_robot.experiments.comparison.methods import ABLATION
 from vand_robot.experiments.language.config import LanguageConfig
 from vand_robot.experiments.language.study import run_language
-from vand_robot.experiments.language.table_study import _epochs, in_words, run_table
+from vand_robot.experiments.language.table_study import LanguageRuns, _epochs, in_words, run_table
 from vand_robot.experiments.language.tables import load_table, ready_made_tables, trials_of
 
 
@@ -90,6 +91,45 @@ def test_a_table_goes_on_after_the_last_finished_epoch_of_each_model(file, tmp_p
     (out / "runs" / second.key / "config.yaml").touch()
     part = run_table(table, out, texts=tmp_path, jobs=1, progress=lambda *_: None)
     assert part["rows"] == whole["rows"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("text",), None),
+        (("text", "name"), 3),
+        (("valid", "nll"), "low"),
+        (("test",), {}),
+        (("test", "perplexity"), float("nan")),
+        (("epochs",), []),
+        (("epochs", 0), {}),
+        (("epochs", 1, "epoch"), 1),
+        (("epochs", 1, "seconds"), None),
+        (("epochs", 0, "valid_nll"), float("inf")),
+    ],
+)
+def test_results_of_a_model_that_are_damaged_count_as_none(file, tmp_path, keys, value):
+    table = load_table(str(file))
+    (trial,) = trials_of(table, table.methods[0], "", table.seeds[:1])
+    of_epoch = {"train_nll": 2.0, "valid_nll": 2.1, "learning_rate": 0.1, "seconds": 1.0}
+    part = {"nll": 2.0, "perplexity": math.exp(2.0)}
+    results = {
+        "text": {"name": "text"},
+        "valid": part,
+        "test": part,
+        "epochs": [{"epoch": number, **of_epoch} for number in (1, 2)],
+    }
+    (tmp_path / trial.key).mkdir()
+    path = tmp_path / trial.key / "results.json"
+    runs = LanguageRuns(tmp_path, lambda _: None)
+    damaged = owner = copy.deepcopy(results)
+    for key in keys[:-1]:
+        owner = owner[key]
+    owner[keys[-1]] = value
+    path.write_text(json.dumps(damaged))
+    assert runs.load(trial) is None
+    path.write_text(json.dumps(results))
+    assert runs.load(trial) == results
 
 
 def test_every_ready_made_table_can_be_read_and_the_ablation_has_the_common_names():

@@ -1,5 +1,6 @@
 """The comparison on periodic sequences: its signals, its fairness, and that it can be resumed."""
 
+import copy
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from vand_robot.experiments.sequences import study
 from vand_robot.experiments.sequences.plan import VARIATIONS, Plan
 from vand_robot.experiments.sequences.signals import DT_S, SIGNALS, draw, reference, walk
 from vand_robot.experiments.sequences.summary import WORST, figure, summarize
-from vand_robot.experiments.sequences.trial import SCORES, run_trial
+from vand_robot.experiments.sequences.trial import SCORES, check_result, run_trial
 from vand_robot.metrics.periodic import score_periodic
 from vand_robot.nn import Vand, make_regularizer
 
@@ -215,7 +216,7 @@ def test_an_interrupted_study_keeps_what_was_running_and_starts_no_more(tmp_path
         return run_trial(trial)
 
     done = []
-    kept = Trials(tmp_path, interrupted, ThisProcess(), done.append)
+    kept = Trials(tmp_path, interrupted, check_result, ThisProcess(), done.append)
     wanted = [Trial("sum-of-sines", "elman", seed, 1) for seed in range(5)]
     with pytest.raises(KeyboardInterrupt):
         kept.run(wanted)
@@ -224,13 +225,57 @@ def test_an_interrupted_study_keeps_what_was_running_and_starts_no_more(tmp_path
 
 def test_a_damaged_trial_is_run_again(tmp_path):
     trial = Trial("sum-of-sines", "elman", 0, 1)
-    (first,) = Trials(tmp_path, run_trial, ThisProcess(), lambda _: None).run([trial])
+
+    def run():
+        return Trials(tmp_path, run_trial, check_result, ThisProcess(), lambda _: None).run([trial])
+
+    (first,) = run()
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])
-    (again,) = Trials(tmp_path, run_trial, ThisProcess(), lambda _: None).run([trial])
-    assert again["scores"] == first["scores"]
+    assert run()[0]["scores"] == first["scores"]
     assert json.loads(file.read_bytes())["scores"] == first["scores"]
+    file.write_bytes(whole)
+    assert run() == [first]  # the sound one is taken as it is, with the time that it took
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("trial", "seed"), 1),
+        (("trial",), {}),
+        (("scores",), []),
+        (("scores",), [{}]),
+        (("scores", 0, "in_tolerance"), "high"),
+        (("scores", 3, "phase_drift_rad"), True),
+        (("scores", 0), None),
+        (("first",), None),
+        (("first", "tempo"), 1e-9),
+        (("first", "tempo"), float("nan")),
+        (("first", "path"), []),
+        (("first", "path"), [[0.0, 1.0], [2.0]]),
+        (("first", "path"), [["0", "1"]]),
+        (("first", "path", 0, 0), float("inf")),
+        (("first", "path", 0, 0), 10**400),
+    ],
+)
+def test_a_trial_that_is_json_but_no_result_is_none(tmp_path, keys, value):
+    result = {
+        "trial": asdict(Trial("sum-of-sines", "elman", 0, 1)),
+        "scores": [dict.fromkeys(SCORES, 0.5) for _ in range(4)],
+        "first": {"tempo": -1.0, "size": 1.0, "path": [[0.0, 1.0]] * 3},
+    }
+    trials = Trials(tmp_path, run_trial, check_result, ThisProcess(), lambda _: None)
+    trial = Trial("sum-of-sines", "elman", 0, 1)
+    file = tmp_path / f"{trial.key}.json"
+    damaged = owner = copy.deepcopy(result)
+    for key in keys[:-1]:
+        owner = owner[key]
+    owner[keys[-1]] = value
+    file.write_text(json.dumps(damaged))
+    assert trials.load(trial) is None
+    file.write_text(json.dumps(result))
+    assert trials.load(trial) == result
 
 
 def test_the_command_has_an_example_and_one_line_for_a_mistake(command, fails, tmp_path):

@@ -1,5 +1,6 @@
 """The comparison on recordings: its ruler, its doors, its split by people, and that it goes on."""
 
+import copy
 import io
 import json
 import os
@@ -28,7 +29,8 @@ from vand_robot.experiments.series.recordings import (
 from vand_robot.experiments.series.rhythm import Rhythm, period_of
 from vand_robot.experiments.series.sources import PACKAGES, exercises_of, find_recordings, pulses
 from vand_robot.experiments.series.study import run_study
-from vand_robot.experiments.series.trial import SeriesTrial, rhythms, ruler, run_trial
+from vand_robot.experiments.series.summary import WORST
+from vand_robot.experiments.series.trial import SeriesTrial, check_result, rhythms, ruler, run_trial
 
 DT_S = 0.06
 TINY = Plan(
@@ -177,15 +179,47 @@ def test_an_interrupted_study_keeps_what_was_running_and_starts_no_more(file, tm
         return run_trial(file, trial)
 
     done = []
-    kept = Trials(tmp_path, interrupted, ThisProcess(), done.append)
+    kept = Trials(tmp_path, interrupted, check_result, ThisProcess(), done.append)
     wanted = [SeriesTrial("abduction", "elman", seed, 1) for seed in range(5)]
     with pytest.raises(KeyboardInterrupt):
         kept.run(wanted)
     assert 1 <= len(done) < len(wanted)
     finished = len(done)
-    Trials(tmp_path, partial(run_trial, file), ThisProcess(), done.append).run(wanted)
+    Trials(tmp_path, partial(run_trial, file), check_result, ThisProcess(), done.append).run(wanted)
     assert len(list(tmp_path.glob("*.json"))) == 5
     assert done[finished:] == list(range(1, 6))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("nll",), "low"),
+        (("scores", 0, "frequency_error"), []),
+        (("first", "dt_s"), 0.0),
+        (("first", "true"), [[1.0]]),
+        (("first", "generated"), [1.0, 2.0]),
+        (("trial", "recordings"), "others"),
+    ],
+)
+def test_a_trial_that_is_json_but_no_result_is_none(tmp_path, keys, value):
+    trial = SeriesTrial("abduction", "elman", 0, 1)
+    path = [[0.1, 0.2], [0.3, 0.4]]
+    result = {
+        "trial": asdict(trial),
+        "scores": [dict.fromkeys(WORST)],
+        "nll": None,
+        "first": {"dt_s": 0.06, "true": path, "generated": path},
+    }
+    trials = Trials(tmp_path, run_trial, check_result, ThisProcess(), lambda _: None)
+    file = tmp_path / f"{trial.key}.json"
+    damaged = owner = copy.deepcopy(result)
+    for key in keys[:-1]:
+        owner = owner[key]
+    owner[keys[-1]] = value
+    file.write_text(json.dumps(damaged))
+    assert trials.load(trial) is None
+    file.write_text(json.dumps(result))
+    assert trials.load(trial) == result
 
 
 def test_other_recordings_are_other_trials(file):

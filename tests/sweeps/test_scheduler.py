@@ -18,7 +18,7 @@ from vand_robot.sweeps.outcomes import Outcome, OutcomeFile
 from vand_robot.sweeps.scheduler import Scheduler, SweepInterruptedError
 from vand_robot.sweeps.schema import TrialEvaluation
 from vand_robot.sweeps.source import FixedTrials
-from vand_robot.sweeps.trial import Trial, TrialResult
+from vand_robot.sweeps.trial import Trial, TrialResult, read_update
 
 PROGRAM = """
 import json, os, pathlib, signal, sys, time
@@ -150,3 +150,21 @@ def test_a_folder_stands_for_its_trial_alone(tmp_path):
     one, other = trial("one", rate=0.5), trial("one", rate=0.25)
     assert one.name != other.name
     assert Path(one.name).name == one.name
+
+
+@pytest.mark.parametrize(
+    ("line", "update"),
+    [
+        (b'{"update": 7}', 7),
+        (b'{"update": 7', 0),
+        (b'{"update": 1e999}', 0),
+        (b'{"update": "7"}', 0),
+        (b"[7]", 0),
+        (b"[" * 8000, 0),
+        (b"\xff", 0),
+        (b"", 0),
+    ],
+)
+def test_the_update_of_a_run_is_read_from_whole_lines_alone(tmp_path, line, update):
+    (tmp_path / "metrics.jsonl").write_bytes(line)
+    assert read_update(tmp_path) == update

@@ -8,7 +8,7 @@ from rich.console import Console
 from vand_demos.system.files import disk_errors, exclusive, write_bytes
 from vand_envs.errors import UsageError
 from vand_robot.config.loading import to_yaml
-from vand_robot.layout import remove_entries
+from vand_robot.layout import claim_folder, remove_entries
 from vand_robot.metrics.comparison import Comparison
 from vand_robot.sweeps.backends import open_backend
 from vand_robot.sweeps.board import Board
@@ -79,7 +79,14 @@ def run_sweep(
     if options.slots < 1:
         raise UsageError(f"--jobs: expected 1 or more, got {options.slots}")
     plan = SweepPlan.of(sweep, file)
-    _claim(out, options)
+    claim_folder(
+        out,
+        "sweep",
+        SWEEP_FILE,
+        known=(out / SWEEP_FILE).is_file(),
+        resume=options.resume,
+        force=options.force,
+    )
     with disk_errors("write", out):
         out.mkdir(parents=True, exist_ok=True)
     with exclusive(out / TRIALS_FOLDER, out):
@@ -107,27 +114,6 @@ def run_sweep(
         finally:
             backend.close()
         return SweepResult(ended, write_sweep_report(ended, out / TRIALS_FOLDER, out))
-
-
-def _claim(out: Path, options: SweepOptions) -> None:
-    """Check that a sweep may be run in a folder.
-
-    Raises:
-        UsageError: There is nothing to resume, or something that is not to be replaced.
-    """
-    there = (out / SWEEP_FILE).is_file()
-    if options.resume and options.force:
-        raise UsageError("resume a sweep or replace it by force, not both")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is not a folder")
-    if options.resume and not there:
-        raise UsageError(f"nothing to resume: no {SWEEP_FILE} in {out}")
-    if options.resume or not out.exists() or not any(out.iterdir()):
-        return
-    if not there:
-        raise UsageError(f"{out} exists and is not a sweep's folder; choose another with --out")
-    if not options.force:
-        raise UsageError(f"{out}: a sweep is there; --resume goes on with it, --force begins anew")
 
 
 def _clear(out: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from vand_demos.system.files import disk_errors, exclusive, write_bytes
 from vand_demos.system.interrupt import Interrupt
+from vand_demos.system.json_record import JsonRecord
 from vand_envs.errors import UsageError
 from vand_robot import figures
 from vand_robot.config.loading import to_yaml
@@ -16,8 +17,13 @@ from vand_robot.experiments.language.config import LanguageConfig
 from vand_robot.experiments.language.figures import perplexity_curves
 from vand_robot.experiments.language.sources import SOURCES, fetch_text
 from vand_robot.experiments.language.text import Corpus, read_text, rows
-from vand_robot.experiments.language.training import LanguageTraining, OnEpoch, perplexity
-from vand_robot.layout import remove_entries
+from vand_robot.experiments.language.training import (
+    Epoch,
+    LanguageTraining,
+    OnEpoch,
+    perplexity,
+)
+from vand_robot.layout import claim_folder, remove_entries
 
 CONFIG, RESULTS, CURVE = "config.yaml", "results.json", "perplexity.png"
 
@@ -67,7 +73,8 @@ def run_language(
         VandError: The text cannot be had, the loss is not finite, or the disk is full.
         LanguageInterruptedError: Ctrl-C.
     """
-    _claim(out, resume=resume, force=force)
+    known = (out / CONFIG).is_file()
+    claim_folder(out, "run", CONFIG, known=known, resume=resume, force=force)
     torch.set_num_threads(config.threads)
     corpus = load_corpus(config, cache)
     with disk_errors("write", out):
@@ -107,28 +114,27 @@ def _results(training: LanguageTraining) -> dict[str, Any]:
     }
 
 
+def check_results(record: JsonRecord) -> int:
+    """Check the results of a run that were read from its file.
+
+    Returns:
+        The number of its epochs, at least one.
+
+    Raises:
+        VandError: Something that is read from them is missing or of another type.
+    """
+    record.record("text").text("name")
+    for part in ("valid", "test"):
+        record.record(part).number("nll")
+        record.record(part).number("perplexity", 0.0)
+    epochs = [Epoch.from_json(epoch) for epoch in record.record_list("epochs")]
+    if [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)) or not epochs:
+        raise record.mistake("epochs", "epochs from 1 on, each once")
+    return len(epochs)
+
+
 def _strengths(training: LanguageTraining) -> dict[str, float]:
     """The regularizer's own figures after the last update: noise, dropout, nats."""
     training.model.train()
     metrics = training.model.core.regularizer.metrics()
     return {name: float(value) for name, value in metrics.items()}
-
-
-def _claim(out: Path, *, resume: bool, force: bool) -> None:
-    """Check that a run may be trained in a folder.
-
-    Raises:
-        UsageError: There is nothing to resume, or something that is not to be replaced.
-    """
-    if resume and force:
-        raise UsageError("resume a run or replace it by force, not both")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is not a folder")
-    taken = out.exists() and any(out.iterdir())
-    if resume and not (out / CONFIG).exists():
-        raise UsageError(f"nothing to resume: no {CONFIG} in {out}")
-    if taken and not resume:
-        if not force:
-            raise UsageError(f"{out} exists: go on with --resume, replace it with --force")
-        if not (out / CONFIG).exists():
-            raise UsageError(f"{out} is not a run's folder (no {CONFIG}): not replaced")

@@ -14,14 +14,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vand_demos.system.files import disk_errors, exclusive, read_regular, write_bytes
-from vand_demos.system.json_record import JsonRecord, parse_json
+from vand_demos.system.files import disk_errors, exclusive, write_bytes
+from vand_demos.system.json_record import JsonRecord
 from vand_envs.errors import UsageError, VandError
 from vand_robot import figures
 from vand_robot.evaluation.runner import Processes, Progress, Work, run_cached
 from vand_robot.experiments.language.figures import perplexity_curves
 from vand_robot.experiments.language.study import (
     CONFIG,
+    check_results,
     load_corpus,
     run_language,
 )
@@ -89,11 +90,11 @@ class LanguageRuns:
         file = self._folder / job.key / RUN_RESULTS
         if job.key not in self.done and file.exists():
             try:
-                record = JsonRecord.of(str(file), parse_json(read_regular(file), str(file)))
-                if len(record.record_list("epochs")) < job.config.epochs:
-                    return None
-                _ = [record.record(part).number("perplexity") for part in ("valid", "test")]
+                record = JsonRecord.read(file)
+                whole = check_results(record) == job.config.epochs
             except VandError:  # damaged: it is written again, from the last epoch
+                return None
+            if not whole:
                 return None
             self.save(job, dict(record.values))
         return self.done[job.key][1] if job.key in self.done else None

@@ -21,7 +21,7 @@ from vand_robot.experiments.sequences.plan import (
 )
 from vand_robot.experiments.sequences.report import write_report
 from vand_robot.experiments.sequences.summary import goodness, summarize
-from vand_robot.experiments.sequences.trial import run_trial
+from vand_robot.experiments.sequences.trial import check_result, run_trial
 
 
 def run_study(
@@ -47,7 +47,7 @@ def run_study(
         raise UsageError(f"--jobs: expected 1 or more, got {jobs}")
     total = _count(plan)
     with running_trials(
-        out, run_trial, jobs, lambda done: progress(min(done, total), total)
+        out, run_trial, check_result, jobs, lambda done: progress(min(done, total), total)
     ) as trials:
         results = _results(trials, plan)
         progress(total, total)

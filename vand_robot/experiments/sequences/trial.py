@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from vand_demos.system.json_record import JsonRecord
 from vand_robot.experiments.comparison.trial import Network, Trial
+from vand_robot.experiments.comparison.trials import require_points, require_scores
 from vand_robot.experiments.sequences.signals import DT_S, STEPS_PER_CYCLE, draw, reference
+from vand_robot.experiments.sequences.summary import WORST
 from vand_robot.metrics.periodic import score_periodic
 
 TRAINING_STEPS = 3 * STEPS_PER_CYCLE
@@ -66,3 +69,17 @@ def run_trial(trial: Trial) -> dict[str, Any]:
             "path": paths[:, 0].round(4).tolist(),
         },
     }
+
+
+def check_result(record: JsonRecord) -> None:
+    """Check a result of `run_trial` that was read from a file.
+
+    Raises:
+        VandError: Something is missing or of another type.
+    """
+    require_scores(record, WORST)
+    first = record.record("first")
+    first.number("size", 0.0)
+    if not 0.5 <= abs(first.number("tempo")) <= 2:  # `draw` stays nearer to 1
+        raise first.mistake("tempo", "a number from 0.5 to 2, or its negative")
+    require_points(first, "path")

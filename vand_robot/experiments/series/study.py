@@ -16,7 +16,7 @@ from vand_robot.experiments.series.recordings import EXERCISES, fingerprint, rea
 from vand_robot.experiments.series.report import write_report
 from vand_robot.experiments.series.sources import find_recordings
 from vand_robot.experiments.series.summary import WORST, goodness, mean_score, summarize
-from vand_robot.experiments.series.trial import ruler, run_trial
+from vand_robot.experiments.series.trial import check_result, ruler, run_trial
 
 
 def run_study(
@@ -51,7 +51,9 @@ def run_study(
     plan = replace(plan, recordings=fingerprint(read_recordings(file)))
     total = count_trials(plan)
     run = partial(run_trial, file)
-    with running_trials(out, run, jobs, lambda done: progress(min(done, total), total)) as trials:
+    with running_trials(
+        out, run, check_result, jobs, lambda done: progress(min(done, total), total)
+    ) as trials:
         results = _results(trials, plan, file)
         progress(total, total)
     return write_results(out, results, write_report)

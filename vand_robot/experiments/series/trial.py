@@ -17,11 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vand_demos.system.json_record import JsonRecord
 from vand_envs.errors import VandError
 from vand_envs.typing import FloatArray
 from vand_robot.experiments.comparison.trial import Network, Trial
+from vand_robot.experiments.comparison.trials import require_points, require_scores
 from vand_robot.experiments.series.recordings import signal_data
 from vand_robot.experiments.series.rhythm import Rhythm, period_of
+from vand_robot.experiments.series.summary import WORST
 
 TRAINING_STEPS = 100
 """Length of a piece that is trained on: 6 s of an exercise, 4 s of a pulse, 2 to 6 cycles."""
@@ -89,6 +92,21 @@ def run_trial(file: Path, trial: SeriesTrial) -> dict[str, Any]:
             "generated": motions[0][:, :shown].round(3).tolist(),
         },
     }
+
+
+def check_result(record: JsonRecord) -> None:
+    """Check a result of `run_trial` that was read from a file.
+
+    Raises:
+        VandError: Something is missing or of another type.
+    """
+    require_scores(record, WORST)
+    record.optional_number("nll")
+    first = record.record("first")
+    first.number("dt_s", 1e-4)
+    true, generated = (require_points(first, key) for key in ("true", "generated"))
+    if len(true) != len(generated):
+        raise first.mistake("generated", f"{len(true)} points")
 
 
 @cache
