@@ -17,6 +17,19 @@ class UsageError(VandError):
     exit_code = 2
 
 
+FOREIGN_ERRORS = (Exception, SystemExit)
+"""What code of somebody else may raise; a module that ends the program is one that fails, too."""
+
+
+def in_words(error: BaseException) -> str:
+    """An error of somebody else's code on one line: its type and its text."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001  (whatever its own method raises)
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`" (did you mean 'wipe'?)"` for the nearest of the known names, `""` where none is near."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

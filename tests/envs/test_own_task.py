@@ -120,6 +120,13 @@ def test_an_installed_plugin_is_found_by_its_entry_point(readme, tmp_path):
             "from vand_envs import get_task, register_task; register_task(get_task('wipe'))",
             "UsageError: task 'wipe': environment 'VandRobot/Wipe-v0' is registered already",
         ),
+        ("raise SystemExit(0)", "VandError: plugin 'broken': SystemExit: 0"),
+        ("import sys; sys.exit('bye')", "VandError: plugin 'broken': SystemExit: bye"),
+        (
+            "class Odd(Exception):\n    __str__ = None\nraise Odd",
+            "VandError: plugin 'broken': Odd",
+        ),
+        ("raise ValueError('a\\nb')", "VandError: plugin 'broken': ValueError: a b"),
     ],
 )
 def test_a_plugin_that_fails_is_named(text, message, tmp_path):

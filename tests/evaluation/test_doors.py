@@ -156,6 +156,7 @@ def test_mistakes_are_one_line(demos, tmp_path: Path, fails):
         (["--policy", f"{ours}:Chunk", "--references", demos], 2, "has no attribute 'Chunk'"),
         (["--policy", "nothing", "--references", demos], 2, "expected MODULE:FACTORY"),
         (["--policy", f"{ours}:broken", "--references", demos], 1, "lacks 'actions'"),
+        (["--policy", "builtins:exit", "--references", demos], 1, "be made: SystemExit"),
         (["--server", "ws://127.0.0.1:1", "--references", demos], 1, "no server at ws://127"),
         (["--policy", f"{ours}:Chunks", "--server", "x"], 2, "expected one policy"),
         ([], 2, "expected one policy: a run or a policy.onnx"),

@@ -181,6 +181,19 @@ def test_options_that_exclude_each_other_are_one_line(words, expected, run, tmp_
     assert (code, expected in line) == (2, True), line
 
 
+@pytest.mark.parametrize("place", [Place("rai", 1), Place("slurm", 1)])
+def test_where_a_place_is_not_there_nothing_is_removed_or_left(asked, whole, tmp_path, place):
+    if place.name == "slurm" and shutil.which("srun"):
+        pytest.skip("Slurm is here")
+    out = shutil.copytree(whole[0], tmp_path / "out")
+    with pytest.raises(VandError, match="--on"):
+        evaluate_on(asked, out, place, force=True)
+    assert written(out) == written(whole[0])
+    with pytest.raises(VandError, match="--on"):
+        evaluate_on(asked, tmp_path / "new", place)
+    assert not (tmp_path / "new").exists()
+
+
 def test_shards_in_processes_of_their_own_equal_one_process(asked, whole, tmp_path):
     out, told = tmp_path / "out", []
     evaluate_on(asked, out, Place("local", 2), progress=lambda *steps: told.append(steps))

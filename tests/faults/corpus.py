@@ -1,16 +1,16 @@
-"""Some 1,800 ways to damage everything that a command reads."""
+"""Some 2,000 ways to damage everything that a command reads."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from tests.faults import others, policies, studies, unlike
+from tests.faults import experiments, others, policies, studies, unlike
 from tests.faults.exports import export_of, imported
 from tests.faults.robots import robots
 from tests.faults.runs import checkpoint, training_run
 from tests.faults.sound import Damaged, Sound
-from tests.faults.texts import results, yaml
+from tests.faults.texts import devices, results, yaml
 
 SEED = 15
 COUNTS: Mapping[str, int] = {
@@ -36,6 +36,11 @@ LATER: Mapping[str, int] = {
     "pulled": 40,
     "data sets": 80,
     "written": 40,
+    "shards": 40,
+    "trials": 40,
+    "tables": 40,
+    "collected": 30,
+    "devices": 40,
 }
 """Kinds of doors that were made later."""
 
@@ -74,4 +79,9 @@ _LATER: Mapping[str, Callable[[np.random.Generator, Sound, Path], Damaged]] = {
     "pulled": studies.pulled,
     "data sets": unlike.data_sets,
     "written": unlike.written,
+    "shards": experiments.shards,
+    "trials": experiments.trials,
+    "tables": experiments.tables,
+    "collected": experiments.collected,
+    "devices": devices,
 }

@@ -131,7 +131,7 @@ LANGUAGE: Mapping[str, Any] = {
     "batch_size": 4,
     "eval_batch_size": 2,
 }
-_TEXT = "\n".join(f"{who} {does} today" for who in ("cats", "dogs") for does in ("sit", "run")) * 40
+TEXT = "\n".join(f"{who} {does} today" for who in ("cats", "dogs") for does in ("sit", "run")) * 40
 
 
 def _language(sound: Sound) -> Path:
@@ -140,7 +140,7 @@ def _language(sound: Sound) -> Path:
     with _one_at_a_time:
         if not folder.exists():
             folder.mkdir()
-            (folder / "text.txt").write_text(_TEXT)
+            (folder / "text.txt").write_text(TEXT)
             config = build(LanguageConfig, {**LANGUAGE, "text": str(folder / "text.txt")})
             run_language(config, folder / "run", cache=folder)
     return folder
@@ -149,7 +149,7 @@ def _language(sound: Sound) -> Path:
 _TEXTS: Mapping[str, bytes] = {
     "nothing": b"",
     "a word": b"word",
-    "UTF-16": _TEXT.encode("utf-16"),
+    "UTF-16": TEXT.encode("utf-16"),
     "Latin-1": "\u00e9t\u00e9\n".encode("latin-1") * 100,
     "zeros": bytes(5000),
     "one long line": b"word " * 5000,
@@ -158,7 +158,7 @@ _TEXTS: Mapping[str, bytes] = {
     "ends of lines alone": b"\n" * 5000,
     "strange ends of lines": "a\x0bb\x0cc\x1cd\u2028e\u2029f\x85g\r".encode() * 200,
     "surrogates": b"\xed\xa0\x80" * 100,
-    "a mark of order": b"\xef\xbb\xbf" + _TEXT.encode(),
+    "a mark of order": b"\xef\xbb\xbf" + TEXT.encode(),
     "our own symbols": b"<unk> <eos>\n" * 500,
     "marks and turned text": "\u202ea\u0301 \U0001f600\n".encode() * 300,
 }
@@ -183,7 +183,7 @@ def language(rng: np.random.Generator, sound: Sound, folder: Path) -> Damaged:
         text.unlink()
         text.mkdir()
         for name in ("train", "valid", "test"):
-            (text / f"{name}.txt").write_text(_TEXT)
+            (text / f"{name}.txt").write_text(TEXT)
         file = text / _pick(rng, ["train.txt", "valid.txt", "test.txt"])
         what = [damage_bytes, replace_file][int(rng.integers(2))](rng, file)
     elif which < 6:

@@ -1,12 +1,17 @@
 """Damaged results and configurations."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from tests.faults.damage import damage_bytes, damage_json, foreign_text, replace_file
+from tests.faults.server import call
 from tests.faults.sound import SHORT, Damaged, Sound
+from vand_demos.teleop.gamepad import AXES, BUTTONS, MAPPING
+from vand_demos.teleop.mapping import load_mapping
+from vand_envs.errors import VandError
 
 
 def results(rng: np.random.Generator, sound: Sound, folder: Path) -> Damaged:
@@ -106,3 +111,36 @@ def yaml(rng: np.random.Generator, sound: Sound, folder: Path) -> Damaged:
     words = [word for word in rest if word.split("=")[0] != key]
     own = [word for word in last_ones if which >= 5 or word.split("=")[0] != key]
     return Damaged(what, ("train", str(file), *words, *own))
+
+
+_MAPPING_KEYS = ("motions", "motions.base_ahead", "actions", "actions.save", "dead_zone", "x")
+
+
+def devices(rng: np.random.Generator, _: Sound, folder: Path) -> Damaged:
+    """A mapping of a device's inputs to motions."""
+    file = folder / "mapping.yaml"
+    key = _MAPPING_KEYS[int(rng.integers(len(_MAPPING_KEYS)))]
+    value = _YAML[int(rng.integers(len(_YAML)))]
+    outer, _, inner = key.partition(".")
+    which = int(rng.integers(8))
+    if which < 5:
+        file.write_text(f"{outer}:\n  {inner}: {value}\n" if inner else f"{key}: {value}\n")
+        what = f"{key}: {value[:20]!r}"
+    elif which < 6:
+        file.write_text(value)
+        what = repr(value[:20])
+    else:
+        file.write_text("dead_zone: 0.2\nmotions: {base_ahead: left_y}\n")
+        what = [damage_bytes, replace_file, foreign_text][int(rng.integers(3))](rng, file)
+    return Damaged(what, call("tests.faults.texts:drive", str(file)))
+
+
+def drive(file: str) -> int:
+    """Reads a mapping as the gamepad does, and drives by it."""
+    try:
+        mapping = load_mapping(Path(file), MAPPING, (*AXES, *BUTTONS))
+    except VandError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    mapping.twist(dict.fromkeys(AXES, 1.0))
+    return 0

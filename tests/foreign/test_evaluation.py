@@ -131,6 +131,7 @@ def test_results_do_not_depend_on_processes_and_compare_takes_them(tmp_path: Pat
         (["--env", ENV, "--env-arg", "key=done"], {}, 1, "success or is_success in info"),
         (["--env", ENV, "--env-arg", "key"], {}, 2, "expected KEY=VALUE"),
         (["--env", ENV, "--success", "json:nothing"], {}, 2, "no function 'json:nothing'"),
+        (["--env", ENV, "--success", "json:loads"], {}, 1, "json:loads failed: TypeError"),
     ],
 )
 def test_what_does_not_fit_is_one_line(tmp_path: Path, fails, words, changes, code, line):

@@ -132,6 +132,9 @@ def test_another_rate_is_refused_before_anything_moves(policy):
     robot = Robot()
     with pytest.raises(PolicyUsageError, match=r"acts at 200 Hz.*asked for is 100 Hz"):
         drive(policy, robot, rate_hz=100)
+    for rate_hz in (0, -200, float("nan")):
+        with pytest.raises(PolicyUsageError, match="expected more than 0 Hz"):
+            drive(policy, robot, rate_hz=rate_hz)
     assert robot.calls == []
     robot.control_dt_s = 0.02
     with pytest.raises(PolicyUsageError, match="the driver's is 50 Hz"):
@@ -211,11 +214,18 @@ def test_drivers_that_do_not_exist_or_cannot_be_made_are_one_line(tmp_path: Path
     broken.write_text("import nothing_of_that_name")
     empty = tmp_path / "empty.py"
     empty.write_text("class Driver:\n    def connect(self): pass")
+    ending = tmp_path / "ending.py"
+    ending.write_text("raise SystemExit(0)")
+    failing = tmp_path / "failing.py"
+    failing.write_text("class Driver:\n    def __init__(self): raise OSError('no\\nmotor')")
     for name, arguments, error, line in (
         ("simulatio", [], PolicyUsageError, "did you mean 'simulation'"),
         (str(tmp_path / "absent.py"), [], PolicyUsageError, "does not exist"),
         (str(broken), [], PolicyError, "cannot be imported: ModuleNotFoundError"),
         (str(empty), [], PolicyUsageError, "it has no method 'observe'"),
+        (str(ending), [], PolicyError, "cannot be imported: SystemExit: 0"),
+        (str(failing), [], PolicyError, "failing.py: OSError: no motor"),
+        ("socket:x:1", ["timeout_s=soon"], PolicyError, "ValueError: could not convert"),
         ("json:Nothing", [], PolicyUsageError, "json has no class 'Nothing'"),
         ("simulation", ["seed"], PolicyUsageError, "expected KEY=VALUE"),
         ("simulation", ["sed=3"], PolicyUsageError, "unexpected keyword argument 'sed'"),

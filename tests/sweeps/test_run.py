@@ -112,6 +112,18 @@ def test_force_replaces_a_sweep_and_nothing_else(file, tmp_path):
         sweep(file, out, resume=True)
 
 
+def test_force_removes_nothing_where_the_place_is_not_there(file, tmp_path):
+    out = tmp_path / "sweep"
+    (out / "trials" / "a").mkdir(parents=True)
+    (out / "sweep.yaml").touch()
+    (out / "outcomes.jsonl").touch()
+    before = sorted(out.rglob("*"))
+    options = SweepOptions(place="lokal", force=True)
+    with pytest.raises(UsageError, match="did you mean 'local'"):
+        run_sweep(load_sweep(file), file, out, options)
+    assert sorted(out.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("place", "options", "words"),
     [

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from gymnasium import spaces
 
-from vand_envs.errors import UsageError, VandError
+from vand_envs.errors import FOREIGN_ERRORS, UsageError, VandError, in_words
 from vand_envs.seeds import TEST_SEED
 from vand_robot.evaluation.episodes import EpisodeMetrics
 from vand_robot.evaluation.jobs import JobResult, PolicyMaker, RolloutJob
@@ -138,9 +138,16 @@ def success_function(name: str) -> Callable[[Mapping[str, Any]], bool]:
     module, _, attribute = name.partition(":")
     try:
         function = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
-        raise UsageError(f"success: no function {name!r}: {error}") from error
-    return lambda info: bool(function(info))
+    except FOREIGN_ERRORS as error:
+        raise UsageError(f"success: no function {name!r}: {in_words(error)}") from error
+
+    def told(info: Mapping[str, Any]) -> bool:
+        try:
+            return bool(function(info))
+        except FOREIGN_ERRORS as error:
+            raise VandError(f"success: {name} failed: {in_words(error)}") from error
+
+    return told
 
 
 def _told_success(info: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from vand_envs.typing import Float32Array
 from vand_robot.interface import PolicySpec
 from vand_robot.policies.exported import spec_of
 from vand_robot.policies.mapping import ImageMapping, PolicyMapping
-from vand_robot.runtime.errors import PolicyError, PolicyUsageError, gist
+from vand_robot.runtime.errors import FOREIGN_ERRORS, PolicyError, PolicyUsageError, gist
 from vand_robot.runtime.remote import INTERFACE, RemotePolicy
 
 SIDE_BY_SIDE = 8
@@ -110,6 +110,12 @@ class OthersPolicy:
             return self._make()
         except PolicyError as error:
             raise VandError(str(error)) from None
+        except VandError:
+            raise
+        except FOREIGN_ERRORS as error:
+            raise VandError(
+                f"the policy cannot be made: {type(error).__name__}: {gist(error)}"
+            ) from error
 
     def _next(self, episode: OthersEpisode, row: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         if not episode.waiting:
@@ -122,7 +128,7 @@ class OthersPolicy:
                 raise VandError(str(error)) from None
             except VandError:
                 raise
-            except Exception as error:
+            except FOREIGN_ERRORS as error:
                 raise VandError(
                     f"the policy failed: {type(error).__name__}: {gist(error)}"
                 ) from error
@@ -179,7 +185,7 @@ def from_factory(name: str, mapping: PolicyMapping) -> OthersPolicy:
         raise UsageError(f"policy: expected MODULE:FACTORY, got {name!r}")
     try:
         factory = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
+    except FOREIGN_ERRORS as error:
         raise UsageError(f"policy {name}: {type(error).__name__}: {gist(error)}") from error
     return OthersPolicy(lambda: _Wrapped(name, factory()), mapping)
 

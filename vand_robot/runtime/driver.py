@@ -9,7 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vand_robot.runtime.errors import PolicyError, PolicyUsageError, gist, unknown_name
+from vand_robot.runtime.errors import (
+    FOREIGN_ERRORS,
+    PolicyError,
+    PolicyUsageError,
+    gist,
+    unknown_name,
+)
 from vand_robot.runtime.interface import Interface
 from vand_robot.runtime.policy import Observation
 from vand_robot.runtime.words import keyword_arguments
@@ -77,10 +83,12 @@ def make_driver(name: str, arguments: Sequence[str] = ()) -> Driver:
         raise unknown_name("driver", name, [*SHIPPED, "FILE.py", "MODULE:CLASS"])
     try:
         driver: Driver = make(*positional, **options)
+    except PolicyError:
+        raise
     except TypeError as error:
         raise PolicyUsageError(f"driver {name}: {gist(error)}") from None
-    except ImportError as error:
-        raise PolicyError(f"driver {name}: {gist(error)}") from None
+    except FOREIGN_ERRORS as error:
+        raise PolicyError(f"driver {name}: {type(error).__name__}: {gist(error)}") from error
     for method in ("connect", "observe", "act", "stop"):
         if not callable(getattr(driver, method, None)):
             raise PolicyUsageError(f"driver {name}: it has no method {method!r}")
@@ -91,7 +99,7 @@ def _imported(name: str, load: Callable[[], Any]) -> Any:
     """A module; whatever keeps it from being imported is one line."""
     try:
         return load()
-    except Exception as error:
+    except FOREIGN_ERRORS as error:
         raise PolicyError(
             f"driver {name}: cannot be imported: {type(error).__name__}: {gist(error)}"
         ) from error

@@ -19,6 +19,10 @@ class PolicyUsageError(PolicyError):
     exit_code = 2
 
 
+FOREIGN_ERRORS = (Exception, SystemExit)
+"""What code of somebody else may raise; a module that ends the program is one that fails, too."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> PolicyUsageError:
     """The error for a name that is none of the known ones, with the nearest of them.
 
@@ -36,5 +40,8 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> PolicyUsageEr
 
 def gist(error: BaseException) -> str:
     """The gist of an error of a library, on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    try:
+        text = " ".join(str(error).split()) or type(error).__name__
+    except Exception:  # noqa: BLE001  (whatever the error's own method raises)
+        text = type(error).__name__
     return text if len(text) <= 200 else f"{text[:197]}..."

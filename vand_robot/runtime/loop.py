@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vand_robot.runtime.driver import STAMP, Driver
-from vand_robot.runtime.errors import PolicyError, PolicyUsageError, gist
+from vand_robot.runtime.errors import FOREIGN_ERRORS, PolicyError, PolicyUsageError, gist
 from vand_robot.runtime.limits import Limits
 from vand_robot.runtime.policy import Actor, Observation
 from vand_robot.runtime.recording import Recording
@@ -121,7 +121,9 @@ def run_loop(
     """
     interface = policy.interface
     period = interface.control_dt_s
-    _require_rate(1 / rate_hz if rate_hz else period, period, "asked for")
+    if rate_hz is not None and not rate_hz > 0:
+        raise PolicyUsageError(f"rate: expected more than 0 Hz, got {rate_hz:g}")
+    _require_rate(period if rate_hz is None else 1 / rate_hz, period, "asked for")
     if on_late not in ("stop", "hold"):
         raise PolicyUsageError(f"on-late: expected stop or hold, got {on_late!r}")
     policy.reset(instruction)
@@ -137,7 +139,7 @@ def run_loop(
             report.reason, report.failed = "interrupted", True
         except PolicyUsageError:
             raise
-        except Exception as error:  # noqa: BLE001  (whatever it is: the robot must be stopped)
+        except FOREIGN_ERRORS as error:  # whatever it is: the robot must be stopped
             kind = "" if isinstance(error, PolicyError) else f"{type(error).__name__}: "
             report.reason, report.failed = f"stopped: {kind}{gist(error)}", True
         finally:
@@ -220,7 +222,7 @@ class _Loop:
 
 
 def _require_rate(came_s: float, period_s: float, whose: str) -> None:
-    if abs(came_s - period_s) > RATE_TOLERANCE * period_s:
+    if not abs(came_s - period_s) <= RATE_TOLERANCE * period_s:
         raise PolicyUsageError(
             f"rate: the policy acts at {1 / period_s:g} Hz, the only rate that its memory knows;"
             f" {whose} is {1 / came_s:g} Hz"
@@ -239,7 +241,7 @@ def _wait_until(deadline: float) -> None:
 def _stop(driver: Driver, report: LoopReport) -> None:
     try:
         driver.stop()
-    except Exception as error:  # noqa: BLE001  (it is the last thing that is said)
+    except FOREIGN_ERRORS as error:  # it is the last thing that is said
         report.failed = True
         report.reason = f"{report.reason}; stop failed: {type(error).__name__}: {gist(error)}"
 

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,12 +86,8 @@ def evaluate_on(
     """
     request = request.absolute()
     evaluation = request.plan()
-    EvaluationFolder(out).claim(resume=resume, force=force)
-    remove_entries(shards_folder(out), tuple(shards_folder(out).glob("*")))  # jobs stay
     count = min(place.shards or processors(), len(evaluation.jobs))
-    shards = [Shard(number, count) for number in range(1, count + 1)]
-    for shard in shards:
-        _write_request(request, shard, out)
+    # before anything is removed or written: it may not be there
     backend = open_backend(
         place.name,
         count,
@@ -99,14 +95,17 @@ def evaluate_on(
         folder=shards_folder(out),
         slurm=place.slurm,
     )
-    try:
+    with closing(backend):
+        EvaluationFolder(out).claim(resume=resume, force=force)
+        remove_entries(shards_folder(out), tuple(shards_folder(out).glob("*")))  # jobs stay
+        shards = [Shard(number, count) for number in range(1, count + 1)]
+        for shard in shards:
+            _write_request(request, shard, out)
         with Interrupt() as interrupt:
             _Run(backend, out, note or (lambda _: None)).run(
                 shards, lambda: _tell(evaluation, out, progress), interrupt
             )
         interrupt.obey()
-    finally:
-        backend.close()
     return collect_shards(evaluation, out, note)
 
 

@@ -1,5 +1,6 @@
 """A sweep as a folder on disk."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,21 +88,18 @@ def run_sweep(
         resume=options.resume,
         force=options.force,
     )
-    with disk_errors("write", out):
-        out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out / TRIALS_FOLDER, out):
-        if options.force:
-            _clear(out)
-        write_bytes(out / SWEEP_FILE, to_yaml(sweep).encode())
-        source = open_source(plan, out, options.slots)
-        backend = open_backend(
-            options.place,
-            options.slots,
-            address=options.address,
-            folder=out,
-            slurm=sweep.slurm,
-        )
-        try:
+    # before anything is removed or written: it may not be there
+    backend = open_backend(
+        options.place, options.slots, address=options.address, folder=out, slurm=sweep.slurm
+    )
+    with closing(backend):
+        with disk_errors("write", out):
+            out.mkdir(parents=True, exist_ok=True)
+        with exclusive(out / TRIALS_FOLDER, out):
+            if options.force:
+                _clear(out)
+            write_bytes(out / SWEEP_FILE, to_yaml(sweep).encode())
+            source = open_source(plan, out, options.slots)
             with Board(console) as board:
                 ended = Scheduler(
                     source,
@@ -111,9 +109,7 @@ def run_sweep(
                     retries=sweep.retries,
                     board=board,
                 ).run()
-        finally:
-            backend.close()
-        return SweepResult(ended, write_sweep_report(ended, out / TRIALS_FOLDER, out))
+            return SweepResult(ended, write_sweep_report(ended, out / TRIALS_FOLDER, out))
 
 
 def _clear(out: Path) -> None:

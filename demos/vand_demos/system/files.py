@@ -50,8 +50,13 @@ def file_path(path: str | Path) -> Path:
 
     A new file would take the place of a link, not of what it leads to, and a lock beside the link
     would be another than the one beside the file.
+
+    Raises:
+        UsageError: It has no name of a file, as `.`, `/` and the empty path have none.
     """
     path = expanded(path)
+    if not path.name:
+        raise UsageError(f"expected a file, got the folder {str(path)!r}")
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from vand_envs.errors import UsageError, VandError, unknown_name
+from vand_envs.errors import FOREIGN_ERRORS, UsageError, VandError, in_words, unknown_name
 
 Item = TypeVar("Item")
 
@@ -143,9 +143,9 @@ def _load(name: str, what: str) -> None:
     except VandError:
         _loaded.discard(name)
         raise
-    except Exception as error:  # whatever a module of somebody else raises
+    except FOREIGN_ERRORS as error:
         _loaded.discard(name)
-        raise VandError(f"{what}: {type(error).__name__}: {error}") from error
+        raise VandError(f"{what}: {in_words(error)}") from error
 
 
 def _origin(point: EntryPoint) -> str:

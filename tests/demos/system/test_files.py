@@ -7,9 +7,15 @@ import sys
 
 import pytest
 
-from vand_demos.system.files import disk_errors, folder_aside, library_errors, replacing_folder
+from vand_demos.system.files import (
+    disk_errors,
+    file_path,
+    folder_aside,
+    library_errors,
+    replacing_folder,
+)
 from vand_demos.system.version import software_version
-from vand_envs.errors import VandError
+from vand_envs.errors import UsageError, VandError
 
 
 def test_an_error_of_the_disk_is_one_line(tmp_path):
@@ -78,7 +84,7 @@ import vand_robot.cli.main
 from tests.helpers.episodes import ENV_ARGS, episode
 from vand_demos import DemoDataset, Recorder, check_file, split, write_dataset
 from vand_demos.system.version import software_version
-from vand_envs.errors import VandError
+from vand_envs.errors import UsageError, VandError
 
 path = Path(sys.argv[1])
 with Recorder(path, ENV_ARGS) as recorder:
@@ -104,3 +110,9 @@ def test_data_sets_are_written_without_the_modules_that_windows_lacks(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "['set.hdf5']\n"
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", "./."])
+def test_a_path_without_the_name_of_a_file_is_refused(path):
+    with pytest.raises(UsageError, match=r"^expected a file, got the folder '[./]'$"):
+        file_path(path)
