@@ -17,3 +17,6 @@ SEEDS_PER_SESSION = 10_000
 
 MAX_SESSION = 999
 """The last session whose seeds are below `VALIDATION_SEED`."""
+
+MAX_TRAINING_SEED = 2**62
+"""Of networks and their training; torch takes no integers of more than 64 bits."""

@@ -156,6 +156,7 @@ def build_regularizer(table, method):
         ({"methods": []}, "methods: expected names, each once; got none"),
         ({"drawn": ["nonne"]}, "did you mean 'none'"),
         ({"seeds": [1, 1]}, "seeds: expected numbers, each once"),
+        ({"seeds": [2**64]}, r"seeds\[0\]': expected an integer"),
         ({"set": "epoch=3"}, "none: .*epoch"),
     ],
 )

@@ -201,6 +201,8 @@ def test_what_is_asked_for_by_name():
         (("--methods", "none;VANDD"), "did you mean 'VAND'?"),
         (("--methods", " "), "expected at least one method, got none"),
         (("--seeds", "0,x"), "--seeds: expected numbers with commas between them, got 'x'"),
+        (("--seeds", "9" * 30), "--seeds: expected numbers with commas between them, got '999"),
+        (("--seeds", str(2**62 + 1)), "seeds: expected numbers from 0 to 4611686018427387904"),
         (("--seeds", "100"), "seeds: 100 is one that settings are chosen on"),
     ],
 )

@@ -211,6 +211,9 @@ def test_a_port_that_is_taken_is_one_line(served, fails):
     code, line = fails("serve", served[1], "--port", port)
     assert code == 1
     assert f"cannot serve at 127.0.0.1:{port}" in line
+    code, line = fails("serve", served[1], "--host", "\udcff", "--port", 0)
+    assert code == 1
+    assert "cannot serve at" in line
 
 
 def test_a_server_that_dies_is_one_line_to_its_clients(served):

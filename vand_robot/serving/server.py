@@ -157,9 +157,10 @@ class PolicyServer:
                 process_request=_health,
                 origins=[None],  # no page in a browser may connect
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # of names that no host can have
             where = f"{self._host}:{self._port}"
-            raise VandError(f"cannot serve at {where}: {error.strerror or error}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise VandError(f"cannot serve at {where}: {reason}") from None
         async with server:
             host, port = next(iter(server.sockets)).getsockname()[:2]
             ready(f"ws://{host}:{port}")

@@ -33,7 +33,7 @@ class SearchConfig:
     """Settings of the sampler `list`, each key -> value."""
     trials: Count = 20
     """Settings of the samplers random and tpe, for each method."""
-    seed: Seed = 0
+    seed: Annotated[int, Range(0, 2**31, open_high=False)] = 0
     """Seed of the samplers random and tpe."""
 
     def __post_init__(self) -> None:

@@ -152,11 +152,9 @@ def test_a_taken_port_and_a_foreign_host_are_usage_errors():
             web_server(port=port),
         ):
             pass
-    with (
-        pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.1:0"),
-        web_server("192.0.2.1"),
-    ):
-        pass
+    for host in ("192.0.2.1", "\udcff", "a" * 70):
+        with pytest.raises(UsageError, match=f"cannot listen on {host}:0"), web_server(host):
+            pass
 
 
 def test_text_from_outside_is_no_markup():

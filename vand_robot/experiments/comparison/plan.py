@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
 from vand_envs.errors import UsageError, unknown_name
+from vand_envs.seeds import MAX_TRAINING_SEED
 from vand_robot.experiments.comparison.methods import MAIN_METHODS, METHODS, RATES, Setting
 from vand_robot.experiments.comparison.trial import Trial
 from vand_robot.nn import CELLS
@@ -56,8 +57,11 @@ class ComparisonPlan:
             for name in found:
                 if name not in known:
                     raise unknown_name(f"{kind}", name, known)
-        if not self.seeds or min(self.seeds) < 0:
-            raise UsageError(f"seeds: expected numbers >= 0, at least one; got {self.seeds}")
+        if not self.seeds or min(self.seeds) < 0 or max(self.seeds) > MAX_TRAINING_SEED:
+            raise UsageError(
+                f"seeds: expected numbers from 0 to {MAX_TRAINING_SEED}, at least one; got"
+                f" {self.seeds!s:.60}"
+            )
         for seed in self.seeds:
             if seed in self.tuning_seeds:
                 raise UsageError(f"seeds: {seed} is one that settings are chosen on")
@@ -136,6 +140,6 @@ def _listed(text: str, known: Iterable[str], separator: str = ",") -> tuple[str,
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise UsageError(f"--seeds: expected numbers with commas between them, got {text!r}")
+    if not text.isdecimal() or len(text) > len(str(MAX_TRAINING_SEED)):
+        raise UsageError(f"--seeds: expected numbers with commas between them, got {text!r:.60}")
     return int(text)

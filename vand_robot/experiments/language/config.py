@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from vand_envs.errors import UsageError, did_you_mean
+from vand_envs.seeds import MAX_TRAINING_SEED
 from vand_robot.config.loading import merge, read_yaml
 from vand_robot.config.validation import Amount, Count, Fraction, build
 from vand_robot.nn import Noisin, NoRegularizer, Range, Regularizer
@@ -111,7 +112,7 @@ class LanguageConfig:
     explicit_regularizer: bool = False
     """Whether each epoch reports what Noisin's noise adds to the expected loss, by the paper's
     formula for weak noise, on the beginning of the training text [nats per symbol]."""
-    seed: Annotated[int, Range(0)] = 1111
+    seed: Annotated[int, Range(0, MAX_TRAINING_SEED, open_high=False)] = 1111
     """Everything random follows from it."""
     threads: Annotated[int, Range(1, 1024, open_high=False)] = 1
     """CPU threads of torch."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from vand_envs.errors import UsageError, did_you_mean, unknown_name
+from vand_envs.seeds import MAX_TRAINING_SEED
 from vand_robot.config.loading import read_yaml
 from vand_robot.config.validation import build, to_dict
 from vand_robot.experiments.language.config import LanguageConfig, load_language_config
@@ -16,7 +17,7 @@ from vand_robot.nn import Range
 READY_MADE = Path(__file__).with_name("tables")
 """Folder of the ready-made tables."""
 
-Seed = Annotated[int, Range(0)]
+Seed = Annotated[int, Range(0, MAX_TRAINING_SEED, open_high=False)]
 """Seed of a run."""
 
 
