@@ -104,7 +104,39 @@ def _read(file: Path) -> _Recorded:
             content = {name: arrays[name] for name in arrays.files}
     if str(content.get("format", "")) != RECORDING_FORMAT:
         raise VandError(f"{file}: expected a recording of format {RECORDING_FORMAT!r}")
-    return _Recorded(file, content)
+    recorded = _Recorded(file, content)
+    _require_shapes(recorded)
+    return recorded
+
+
+def _require_shapes(recorded: _Recorded) -> None:
+    """Check what is by step and what is one value, before anything is cut from it.
+
+    Raises:
+        VandError: An array has another shape or type.
+    """
+    actions = recorded.array("actions")
+    if actions.ndim != 2 or len(actions) < 2 or actions.dtype.kind != "f":
+        raise VandError(f"{recorded.file}: expected actions of two steps or more")
+    images = recorded.interface.record("images").values
+    axes = {
+        name: 4 if name.removeprefix("obs/") in images else 2
+        for name in recorded.arrays
+        if name.startswith("obs/")
+    }
+    axes |= {"extra/states": 2, "extra/rewards": 1}
+    for name, ndim in axes.items():
+        array = recorded.arrays.get(name)
+        if array is None:
+            continue
+        if array.ndim != ndim or len(array) != len(actions) or array.dtype.kind not in "biuf":
+            raise VandError(
+                f"{recorded.file}: {name}: expected numbers with {ndim} axes, the first of"
+                f" {len(actions)} steps; got {array.dtype} of shape {array.shape}"
+            )
+    seed = recorded.beside("seed")
+    if seed is not None and (seed.shape or seed.dtype.kind not in "iu" or int(seed) < 0):
+        raise VandError(f"{recorded.file}: extra/seed: expected an integer >= 0")
 
 
 def _env_args(recorded: _Recorded) -> dict[str, Any]:
@@ -147,8 +179,6 @@ def _episode(recorded: _Recorded) -> Episode:
         for name, value in recorded.arrays.items()
         if name.startswith("obs/")
     }
-    if actions.ndim != 2 or len(actions) < 2:
-        raise VandError(f"{recorded.file}: expected actions of two steps or more")
     steps = len(actions) - 1
     success = recorded.text("success") == "True"
     extra, native = recorded.beside, mode == "native"

@@ -124,7 +124,7 @@ def web_server(
     """
     try:
         socket.create_server((host, port)).close()  # viser would try other ports, without end
-    except (OSError, OverflowError, UnicodeError) as error:  # the last: no host's name
+    except (OSError, OverflowError, UnicodeError, TypeError) as error:  # no host's name
         raise UsageError(f"cannot listen on {host}:{port}: {error}") from error
     gate = _Gate(host, overlay, channels or {}, drives, left)
     with _through(gate), _silence():
