@@ -121,9 +121,7 @@ def run_loop(
     """
     interface = policy.interface
     period = interface.control_dt_s
-    if rate_hz is not None and not rate_hz > 0:
-        raise PolicyUsageError(f"rate: expected more than 0 Hz, got {rate_hz:g}")
-    _require_rate(period if rate_hz is None else 1 / rate_hz, period, "asked for")
+    _require_asked_rate(rate_hz, period)
     if on_late not in ("stop", "hold"):
         raise PolicyUsageError(f"on-late: expected stop or hold, got {on_late!r}")
     policy.reset(instruction)
@@ -219,6 +217,14 @@ class _Loop:
                 f"stale observation: it is {1e3 * age:.0f} ms old, at most {1e3 * bound:.0f} ms"
                 " are allowed"
             )
+
+
+def _require_asked_rate(rate_hz: float | None, period_s: float) -> None:
+    if rate_hz is None:
+        return
+    if not rate_hz > 0:
+        raise PolicyUsageError(f"rate: expected more than 0 Hz, got {rate_hz:g}")
+    _require_rate(1 / rate_hz, period_s, "asked for")
 
 
 def _require_rate(came_s: float, period_s: float, whose: str) -> None:
