@@ -255,7 +255,10 @@ def pack(path: Path, *, guarded: bool = False) -> RepairReport:
     damaged = tuple(
         _set_aside(part) for part in pending if part not in whole or not _is_sound(part)
     )
-    sound = [part for part in pending if part.exists()]
+    left = [part for part in pending if part.exists()]
+    once = {part_uid(part): part for part in reversed(left)}  # the first of copies
+    sound = [part for part in left if once[part_uid(part)] == part]
+    done += [part for part in left if part not in sound]
     if sound:
         with replacing(path, parts_folder(path)) as temporary:
             _start(temporary, path, sound[0])

@@ -24,7 +24,7 @@ from tests.helpers.episodes import (
 )
 from vand_demos import DemoDataset, Recorder, check_file, delete, repair, write_dataset
 from vand_demos.storage.guard import readable
-from vand_demos.storage.layout import parts_folder
+from vand_demos.storage.layout import part_uid, parts_folder
 from vand_envs.errors import UsageError, VandError
 
 KILLS = (5, pytest.param(50, marks=pytest.mark.slow))
@@ -237,6 +237,20 @@ def test_parts_that_are_packed_already_are_not_packed_twice(path):
     assert (report.episodes, report.recovered, report.already_packed) == (2, 0, 2)
     assert seeds(path) == [1, 2]
     assert not parts_folder(path).exists()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_copy_of_a_part_is_packed_once_or_in_place_of_a_damaged_one(path, damaged):
+    leave_parts(path, [episode(1), episode(2)])
+    first = min(parts_folder(path).glob("*.hdf5"))
+    shutil.copyfile(first, first.with_name(f"000077-{part_uid(first)}.hdf5"))
+    if damaged:
+        first.write_bytes(first.read_bytes()[:3000])
+    report = repair(path)
+    assert (report.episodes, report.recovered, report.already_packed) == (2, 2, 1 - damaged)
+    assert len(report.damaged) == damaged
+    assert sorted(seeds(path)) == [1, 2]
+    assert check_file(path) == []
 
 
 def test_a_damaged_part_is_set_aside_and_the_others_are_packed(path):
