@@ -62,9 +62,18 @@ $(PEERS)/robomimic/.ready:
 		robomimic==0.3.0 six websockets msgpack
 	@touch $@
 
-bench-peers: $(READY) $(PEERS)/robomimic/.ready
+# LeRobot's own bounds ask for another torch than its torchvision beside a processor's build; what
+# its two policies import is installed by name.
+$(PEERS)/lerobot/.ready:
+	@test -x $(PEERS)/lerobot/bin/python || $(PYTHON) -m venv $(PEERS)/lerobot
+	@$(PEERS)/lerobot/bin/python -m pip install -q --disable-pip-version-check torch torchvision
+	@touch $@
+
+bench-peers: $(READY) $(PEERS)/robomimic/.ready $(PEERS)/lerobot/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.peers.updates $(PEERS)/robomimic/bin/python
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.peers.minutes $(PEERS)/robomimic/bin/python build/peers
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.peers.minutes build/peers \
+		bc-rnn=$(PEERS)/robomimic/bin/python \
+		act=$(PEERS)/lerobot/bin/python diffusion=$(PEERS)/lerobot/bin/python
 
 faults: $(READY)
 	$(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal tests/demos/storage/test_fault_corpus.py
