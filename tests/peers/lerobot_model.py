@@ -1,9 +1,10 @@
 """LeRobot's action-chunking transformer and diffusion policy, smaller than published.
 
-Imported by LeRobot's interpreter. An action-chunking transformer (ACT) of 256 units (published:
+Imported by LeRobot's interpreter. An action-chunking transformer (ACT) of 128 units (published:
 512) with 4 encoder layers, a chunk of 20 actions (2 s), 10 of them carried out; a diffusion policy
-with a U-Net of 128 and 256 channels (published: 512, 1024, 2048), 16 actions ahead, 8 carried out,
-two observations, 100 steps of noise in training and 10 (DDIM) when it acts. Neither has a memory.
+with a U-Net of 64 and 128 channels (published: 512, 1024, 2048), 16 actions ahead, 8 carried out,
+two observations, 100 steps of noise in training and 10 (DDIM) when it acts. So they are small
+enough for minutes of one core. Neither has a memory.
 """
 
 from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
@@ -22,8 +23,8 @@ KINDS = {
         {
             "chunk_size": 20,
             "n_action_steps": 10,
-            "dim_model": 256,
-            "dim_feedforward": 1024,
+            "dim_model": 128,
+            "dim_feedforward": 512,
             "n_vae_encoder_layers": 2,
             "optimizer_lr": 3e-4,
         },
@@ -36,7 +37,7 @@ KINDS = {
             "horizon": 16,
             "n_action_steps": 8,
             "n_obs_steps": 2,
-            "down_dims": (128, 256),
+            "down_dims": (64, 128),
             "noise_scheduler_type": "DDIM",
             "num_inference_steps": 10,
             "optimizer_lr": 5e-4,
