@@ -20,7 +20,7 @@ help:
 	@echo "make docs         the API reference as pages (DOCS=folder)"
 	@echo "make bench        speed, as ratios against peers in the same run"
 	@echo "make bench-gpu    the same on a GPU, against cuDNN"
-	@echo "make bench-peers  an update, and the minutes to 80 % success, beside robomimic's BC-RNN: an hour"
+	@echo "make bench-peers  minutes to 80 % success beside robomimic's and LeRobot's policies: two hours"
 	@echo "make demos        record the small data set in demos/data anew"
 	@echo "make gallery      draw the pictures of the tasks anew"
 
@@ -62,9 +62,23 @@ $(PEERS)/robomimic/.ready:
 		robomimic==0.3.0 six websockets msgpack
 	@touch $@
 
-bench-peers: $(READY) $(PEERS)/robomimic/.ready
+# LeRobot as a whole asks for cameras' and motors' packages and an older torch: only what its two
+# policies and its data set import is installed.
+$(PEERS)/lerobot/.ready:
+	@test -x $(PEERS)/lerobot/bin/python || $(PYTHON) -m venv $(PEERS)/lerobot
+	@$(PEERS)/lerobot/bin/python -m pip install -q --disable-pip-version-check torch torchvision
+	@$(PEERS)/lerobot/bin/python -m pip install -q --disable-pip-version-check --no-deps lerobot==0.4.4
+	@$(PEERS)/lerobot/bin/python -m pip install -q --disable-pip-version-check 'diffusers<0.36' \
+		'accelerate<2' 'datasets<5' 'huggingface_hub<0.36' 'numpy<2.3' 'av<16' 'packaging<26' \
+		'opencv-python-headless<4.13' draccus==0.10.0 einops gymnasium imageio jsonlines deepdiff \
+		pyserial termcolor websockets msgpack
+	@touch $@
+
+bench-peers: $(READY) $(PEERS)/robomimic/.ready $(PEERS)/lerobot/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.peers.updates $(PEERS)/robomimic/bin/python
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.peers.minutes $(PEERS)/robomimic/bin/python build/peers
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.peers.minutes build/peers \
+		bc-rnn=$(PEERS)/robomimic/bin/python \
+		act=$(PEERS)/lerobot/bin/python diffusion=$(PEERS)/lerobot/bin/python
 
 faults: $(READY)
 	$(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal tests/demos/storage/test_fault_corpus.py

@@ -9,7 +9,7 @@ default_gl_backend()  # before mujoco is first imported: it reads MUJOCO_GL then
 
 from vand_envs.env import MobileManipulationEnv, MobileManipulationVectorEnv  # noqa: E402
 from vand_envs.errors import UsageError, VandError  # noqa: E402
-from vand_envs.observation import OBSERVATION_KEYS  # noqa: E402
+from vand_envs.observation import OBSERVATION_KEYS, ROBOT_KEYS  # noqa: E402
 from vand_envs.robot import VANDER, RobotSpec  # noqa: E402
 from vand_envs.task_batch import TaskBatch  # noqa: E402
 from vand_envs.tasks import Cycle, Stage, Task, get_task, register_task, task_ids  # noqa: E402
@@ -18,6 +18,7 @@ from vand_envs.world import World, make_world  # noqa: E402
 
 __all__ = [
     "OBSERVATION_KEYS",
+    "ROBOT_KEYS",
     "VANDER",
     "Cycle",
     "MobileManipulationEnv",

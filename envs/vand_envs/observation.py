@@ -46,7 +46,10 @@ whose height is always the same, x and y only), `<body>_rel` its position relati
 effector, in base axes [m]; `<body>_rot` its orientation in the base frame (first two columns of the
 rotation)."""
 
-OBSERVATION_KEYS: tuple[str, ...] = (*_ROBOT_PARTS, *_BODY_PARTS, "instruction")
+ROBOT_KEYS: tuple[str, ...] = tuple(_ROBOT_PARTS)
+"""What a robot knows of itself, in any world; all else but `instruction` tells of bodies."""
+
+OBSERVATION_KEYS: tuple[str, ...] = (*ROBOT_KEYS, *_BODY_PARTS, "instruction")
 
 
 def observation_sizes(world: World) -> dict[str, int]:

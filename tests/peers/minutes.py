@@ -1,15 +1,17 @@
-"""Minutes on one core until 80 % success, robomimic's BC-RNN and ours, on the same demonstrations.
+"""Minutes on one core until 80 % success, policies of others and ours, on the same demonstrations.
 
-    python -m tests.peers.minutes .venv-peers/robomimic/bin/python WORK [MINUTES ...]
+    python -m tests.peers.minutes WORK bc-rnn=PYTHON [act=PYTHON] [diffusion=PYTHON] [MINUTES ...]
 
 Three tasks, 50 demonstrations each: a chain (stow-cube), a rhythm (wipe), an order with a press
-that comes twice (press-abac). BC-RNN trains in its own interpreter, at its own sizes and with its
-reset every 10 steps, is saved after so many minutes of processor time, and is evaluated by
-`evaluate --server`. Ours is trained anew for each number of updates, because its learning rate ends
-with them. Both see the same observations and are judged on the same held-out episodes. What was
-done already in the folder WORK is not done again.
+that comes twice (press-abac). robomimic's BC-RNN trains at its own sizes and with its reset every
+10 steps; LeRobot's action-chunking transformer (ACT) and diffusion policy, which have no memory, at
+smaller sizes. Each trains in its own interpreter, is saved after so many minutes of processor time,
+and is evaluated by `evaluate --server`. Ours is trained anew for each number of updates, because
+its learning rate ends with them. All see the same observations and are judged on the same held-out
+episodes. What was done already in the folder WORK is not done again.
 """
 
+import json
 import os
 import re
 import resource
@@ -17,10 +19,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from vand_demos import DemoDataset
 from vand_robot.evaluation.results import EvaluationResult
 
 TASKS = ("stow-cube", "wipe", "press-abac")
@@ -40,10 +44,29 @@ ENOUGH = 0.8
 PORT = 18765
 HERE = Path(__file__).parent
 SAVED = re.compile(r"^saved ([\d.]+) min, (\d+) updates", re.MULTILINE)
-"""What `robomimic_train.py` says of every file."""
+"""What the training scripts say of every file."""
 
 
-def main(python: str, work: Path, minutes: tuple[float, ...] = MINUTES) -> None:
+@dataclass(frozen=True)
+class Peer:
+    """A policy of others."""
+
+    name: str
+    """In the table."""
+    format_name: str
+    """Of `demos export`."""
+    scripts: str
+    """`SCRIPTS_train.py` and `SCRIPTS_serve.py`."""
+
+
+PEERS = {
+    "bc-rnn": Peer("BC-RNN", "robomimic", "robomimic"),
+    "act": Peer("ACT", "lerobot", "lerobot"),
+    "diffusion": Peer("diffusion", "lerobot", "lerobot"),
+}
+
+
+def main(work: Path, pythons: dict[str, str], minutes: tuple[float, ...] = MINUTES) -> None:
     """Run what is missing, and print a table."""
     work.mkdir(parents=True, exist_ok=True)
     data = work / "three.hdf5"
@@ -52,7 +75,8 @@ def main(python: str, work: Path, minutes: tuple[float, ...] = MINUTES) -> None:
             wanted = ["--episodes", DEMONSTRATIONS, "--session", SESSION, "--resume"]
             vand_robot("record", task, *wanted, "--out", data)
         vand_robot("demos", "split", data)
-    theirs(python, data, work, minutes)
+    for kind, python in pythons.items():
+        theirs(kind, python, data, work, minutes)
     for updates in UPDATES:
         spent, result = ours(data, work, updates)
         print(line(f"ours, {updates} updates", spent / 60, result), flush=True)
@@ -60,37 +84,47 @@ def main(python: str, work: Path, minutes: tuple[float, ...] = MINUTES) -> None:
             break
 
 
-def theirs(python: str, data: Path, work: Path, minutes: tuple[float, ...]) -> None:
-    """Train BC-RNN once, evaluate what was saved, in the order of the minutes."""
-    exported, folder = work / "robomimic.hdf5", work / "bc-rnn"
+def theirs(kind: str, python: str, data: Path, work: Path, minutes: tuple[float, ...]) -> None:
+    """Train a policy of others once, evaluate what was saved, in the order of the minutes."""
+    peer, folder = PEERS[kind], work / kind
+    exported = work / ("robomimic.hdf5" if peer.format_name == "robomimic" else peer.format_name)
     if not exported.exists():
-        vand_robot("demos", "export", data, "--format", "robomimic", "--out", exported)
+        vand_robot("demos", "export", data, "--format", peer.format_name, "--out", exported)
     folder.mkdir(exist_ok=True)
     log = folder / "training.txt"
     if not log.exists():
-        words = [exported, folder, RATE, *minutes, "--", *KEYS]
-        done = run([python, "-W", "ignore", HERE / "robomimic_train.py", *words])
-        log.write_text(done)
+        script = [python, "-W", "ignore", HERE / f"{peer.scripts}_train.py"]
+        words = [*data_words(kind, exported, data, folder), *minutes, "--", *KEYS]
+        log.write_text(run([*script, *words]))
     mapping = work / "mapping.yaml"
     mapping.write_text(yaml.safe_dump({"observations": {k: [k] for k in KEYS}, "prompt": None}))
-    for mark, updates in re.findall(
-        r"^saved ([\d.]+) min, (\d+) updates", log.read_text(), re.MULTILINE
-    ):
+    for mark, updates in SAVED.findall(log.read_text()):
         out = folder / f"evaluation-{mark}"
         if not (out / "results.json").exists():
-            with served(python, folder / f"policy-{mark}.pth"):
+            with served(python, peer, folder / f"policy-{mark}.pth"):
                 where = ["--server", f"ws://127.0.0.1:{PORT}", "--references", data]
                 evaluate(*where, "--mapping", mapping, "--out", out)
         result = read(out)
-        print(line(f"BC-RNN, {updates} updates", float(mark), result), flush=True)
+        print(line(f"{peer.name}, {updates} updates", float(mark), result), flush=True)
         if rate(result) >= ENOUGH:
             break
 
 
+def data_words(kind: str, exported: Path, data: Path, folder: Path) -> list[object]:
+    """What a training script is told of the data: robomimic's files hold the split themselves."""
+    if kind == "bc-rnn":
+        return [exported, folder, RATE]
+    episodes = folder / "train.json"
+    with DemoDataset.open(data) as dataset:
+        chosen = [dataset.names.index(name) for name in dataset.split("train")]
+    episodes.write_text(json.dumps(sorted(chosen)))
+    return [kind, exported, episodes, folder]
+
+
 @contextmanager
-def served(python: str, policy: Path) -> Iterator[None]:
-    """A server of a policy of robomimic's."""
-    script = HERE / "robomimic_serve.py"
+def served(python: str, peer: Peer, policy: Path) -> Iterator[None]:
+    """A server of a policy of others."""
+    script = HERE / f"{peer.scripts}_serve.py"
     process = subprocess.Popen(
         [python, "-W", "ignore", script, policy, str(PORT)], stdout=subprocess.PIPE, text=True
     )
@@ -166,5 +200,12 @@ def line(name: str, minutes: float, result: EvaluationResult) -> str:
     return f"{name:22} {minutes:5.1f} min  {100 * rate(result):3.0f} %  {', '.join(cells)}"
 
 
+def read_words(words: list[str]) -> tuple[dict[str, str], tuple[float, ...]]:
+    """Interpreters by kind, and minutes."""
+    pythons = dict(word.split("=", 1) for word in words if "=" in word)
+    assert pythons.keys() <= PEERS.keys(), f"one of {', '.join(PEERS)}, got {sorted(pythons)}"
+    return pythons, tuple(float(word) for word in words if "=" not in word) or MINUTES
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), tuple(map(float, sys.argv[3:])) or MINUTES)
+    main(Path(sys.argv[1]), *read_words(sys.argv[2:]))

@@ -26,6 +26,8 @@ PRESS_M = 0.008
 """How far the commanded hand is kept below the real one: the contact force over stiffness."""
 PRESS_GAIN = 5.0
 """Proportional gain of the pressure [1/s]."""
+LIFT_MPS = 0.10
+"""Velocity up where the hand is lower than it can be: fingers on links have folded under it [m/s]."""
 NEAR_M = 0.010
 """Height above the board at which the hand sets out on its circle, or stops on it."""
 FREE_M = 0.08
@@ -95,6 +97,8 @@ def _circle(view: View, wiping: Wiping, robot: RobotSpec) -> Vector:
     beside = abs(float(np.hypot(*offset)) - wiping.radius) - FREE_M
     if beside > 0:
         vertical = float(np.clip(HAND_GAIN * (FUNNEL_SLOPE * beside - gap), -0.15, 0.15))
+    elif gap < -CONTACT_GAP_M:
+        vertical = LIFT_MPS
     elif gap < CONTACT_GAP_M:
         vertical = _press(view)
     else:

@@ -63,7 +63,8 @@ from vand_envs.errors import VandError
 __all__ = ["NOTE", "is_ours", "open_source", "read", "read_extras", "write"]
 
 NOTE = (
-    "LeRobot sees observation.state (all vectors in one), observation.images.*, action,"
+    "LeRobot sees observation.state (all vectors in one), observation.environment_state (those of"
+    " objects once more), observation.images.*, action,"
     " next.reward, next.done and the instruction as task; states and parts of actions are in"
     " vand_robot/"
 )

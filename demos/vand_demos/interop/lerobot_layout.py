@@ -16,6 +16,7 @@ from vand_demos.interop.columns import decode_images, decode_vectors, encode_ima
 from vand_demos.interop.extras import Extras
 from vand_demos.native import NATIVE
 from vand_demos.storage.reader import DemoDataset
+from vand_envs import ROBOT_KEYS
 from vand_envs.errors import VandError
 
 VERSION = "v3.0"
@@ -31,6 +32,8 @@ EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 TASKS = "meta/tasks.parquet"
 
 STATE = "observation.state"
+OBJECTS = "observation.environment_state"
+"""The vectors that tell of objects, once more, for policies that ask for them by this name."""
 IMAGES = "observation.images."
 
 Columns = Mapping[str, NDArray[Any]]
@@ -100,11 +103,28 @@ def columns_of(
 
 
 def observed(observations: Columns, extras: Extras) -> dict[str, NDArray[Any]]:
-    """Observations under LeRobot's names: all vectors side by side, and the images there are."""
-    vectors = [observations[key] for key in extras.vectors if key in observations]
-    joined = {STATE: np.concatenate([x.reshape(len(x), -1) for x in vectors], 1)} if vectors else {}
+    """Observations under LeRobot's names: vectors side by side, all and of objects; images."""
+    keys = {STATE: list(extras.vectors), OBJECTS: object_keys(extras)}
+    vectors = {
+        name: [observations[k] for k in of if k in observations] for name, of in keys.items()
+    }
+    joined = {
+        name: np.concatenate([x.reshape(len(x), -1) for x in rows], 1)
+        for name, rows in vectors.items()
+        if rows
+    }
     images = (key for key in extras.images if key in observations)
     return {**joined, **{IMAGES + key: observations[key] for key in images}}
+
+
+def object_keys(extras: Extras) -> list[str]:
+    """Vectors that tell of objects: in our worlds all but the robot's own and the instruction.
+
+    In data of others they are known by the names that robosuite and LeRobot give them.
+    """
+    if set(ROBOT_KEYS) <= extras.vectors.keys():
+        return [key for key in extras.vectors if key not in (*ROBOT_KEYS, "instruction")]
+    return [key for key in extras.vectors if key in ("object", OBJECTS)]
 
 
 def unobserved(table: pa.Table, extras: Extras) -> dict[str, NDArray[Any]]:
@@ -137,6 +157,7 @@ def features_of(columns: Columns, extras: Extras, action_mode: str) -> dict[str,
     """The description of every column in `info.json`."""
     names = {
         STATE: _numbered({key: math.prod(shape) for key, shape in extras.vectors.items()}),
+        OBJECTS: _numbered({k: math.prod(extras.vectors[k]) for k in object_keys(extras)}),
         "action": _numbered(
             {
                 part: extras.action_parts[part]

@@ -50,7 +50,7 @@ UR5E = RobotSpec(
         actuators=("lift", *(f"ur_{name}" for name in _UR5E)),
         home=(0.1827, -0.2508, -1.4846, 1.6519, -1.7381, -1.5708, -0.2508),
         posture_weight=(0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
-        leash=(0.015, 0.30, 0.15, 0.15, 0.15, 0.30, 0.30),
+        leash=(0.015, *6 * (0.30,)),  # where it binds one joint alone, the hand leaves its path
     ),
     gripper=_robotiq_2f85("grip_"),
     end_effector=EndEffector(

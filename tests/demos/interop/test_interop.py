@@ -195,6 +195,23 @@ def test_lerobot_finds_what_its_reader_needs(source, tmp_path):
     assert np.allclose(frames["timestamp"].to_pylist()[:5], np.arange(5) / 10)
 
 
+def test_lerobot_finds_the_objects_once_more_under_the_name_that_its_policies_ask_for(
+    demos, source, tmp_path
+):
+    export_dataset(demos, tmp_path / "ours", "lerobot")
+    info = json.loads((tmp_path / "ours/meta/info.json").read_text())["features"]
+    name, every = "observation.environment_state", info["observation.state"]["names"]
+    told = info[name]["names"]
+    assert {"cube_rel.0", "cube_rot.5", "board_pos.1", "button_a_rel.2"} <= set(told)
+    own = {"base_pose", "base_twist", "joint_pos", "joint_vel", "gripper", "ee_pos", "ee_rot"}
+    assert {n.split(".")[0] for n in set(every) - set(told)} == own | {"ee_lag", "instruction"}
+    frames = pq.read_table(tmp_path / "ours/data/chunk-000/file-000.parquet")
+    objects, state = (np.stack(frames[n].to_pylist()) for n in (name, "observation.state"))
+    assert np.array_equal(objects, state[:, [every.index(n) for n in told]])
+    export_dataset(source, tmp_path / "others", "lerobot")  # nobody knows what its keys mean
+    assert name not in json.loads((tmp_path / "others/meta/info.json").read_text())["features"]
+
+
 def test_lerobot_files_are_followed_by_others_before_they_grow_large(source, tmp_path, monkeypatch):
     monkeypatch.setattr("vand_demos.interop.lerobot_layout.FILE_BYTES", 10)
     assert_equal(source, back(source, tmp_path, "lerobot"))
