@@ -316,6 +316,24 @@ class DemoDataset:
             raise VandError(f"{self.path}: {name}: {key}: expected {kinds}, got {value!r:.60}")
         return value
 
+    def told(self, name: str) -> tuple[str, ...]:
+        """The tasks that the robot is told in an episode, in their order; the last is its task.
+
+        Raises:
+            VandError: The task of a step is none of the data set's instructions.
+        """
+        task = str(self.attribute(name, "task"))
+        if self.step_shape(name, "step_tasks") is None:
+            return (task,)
+        told = self.array(name, "step_tasks")
+        known = self.env_args["env_kwargs"]["instructions"]
+        if told.dtype.kind not in "iu" or told.min() < 0 or told.max() >= len(known):
+            raise VandError(
+                f"{self.path}: {name}: step_tasks: expected 0 to {len(known) - 1} (instructions)"
+            )
+        begun = np.flatnonzero(np.diff(told, prepend=-1))  # first step of each
+        return tuple(known[told[step]] for step in begun)
+
     @property
     def uids(self) -> dict[str, str]:
         """Name of each episode -> identity of the recording, the same wherever it is copied."""
