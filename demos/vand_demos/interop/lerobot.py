@@ -137,6 +137,7 @@ def _extra_frames_schema(extras: Extras) -> pa.Schema:
 
 
 def _later_columns() -> dict[str, pa.DataType]:
+    """Columns that came later."""
     return {_DISTURBED: pa.bool_(), _STEP_TASKS: pa.int64()}
 
 

@@ -2,9 +2,10 @@
 
 Minari's readers see observations (N + 1 of them, a dictionary by key), actions, rewards,
 terminations (the episode ended in success), truncations (it ended otherwise), and in `infos` the
-simulator's states, the parts of the actions, which steps are disturbed and, where it changes,
-the task of each step, before and at each action. Episode metadata holds task, instruction and success, and under `vand_robot` what else is
-known of the episode; dataset metadata holds the environment and, under `vand_robot`, the masks.
+simulator's states, the parts of the actions, which steps are disturbed and, where it changes, the
+task of each step, before and at each action. Episode metadata holds task, instruction and success,
+and under `vand_robot` what else is known of the episode; dataset metadata holds the environment
+and, under `vand_robot`, the masks.
 """
 
 from collections.abc import Iterator, Mapping

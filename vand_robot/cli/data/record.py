@@ -137,8 +137,8 @@ def record_command(
 ) -> None:
     """Record demonstrations into a data set: tasks, a scene of your own, or any environment."""
     for what, report in RecordRequest(**context.params).record():
-        what = what if switch_to is None else f"{what} then {switch_to}"
-        _print_report(context, report, what, device, as_json=json)
+        told = what if switch_to is None else f"{what} then {switch_to}"
+        _print_report(context, report, told, device, as_json=json)
 
 
 @dataclass(frozen=True)
@@ -325,8 +325,9 @@ def _check_device(device: str, **given: object) -> None:
         ("mapping", ("gamepad", "spacemouse", *own)),
     ):
         if given[option] is not None and device not in devices:
+            name = option.replace("_", "-")
             raise UsageError(
-                f"--{option.replace('_', '-')} is not for the device {device!r}; it is for {', '.join(devices)}"
+                f"--{name} is not for the device {device!r}; it is for {', '.join(devices)}"
             )
 
 
