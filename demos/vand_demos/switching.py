@@ -35,7 +35,9 @@ CLEAR_M = 0.05
 """Distance from where it withdraws to at which the hand has done so [m]."""
 
 
-NOT_OFFERED: Mapping[tuple[str, str], str] = MappingProxyType({})
+NOT_OFFERED: Mapping[tuple[str, str], str] = MappingProxyType(
+    {("drawer-stow", "stow-cube"): "by then the drawer may be closed on the cube"}
+)
 """Two tasks, one after the other -> why the expert of the second cannot take over."""
 
 
