@@ -162,8 +162,8 @@ class Batch:
         columns = torch.arange(len(self.lengths), device=device)  # (B,)
         last = (self.lengths - 1).to(device).expand(len(steps), -1)  # (T, B)
         if told is not None and len(steps) > 1:
-            codes = self.observations[..., told]
-            changes = (codes[1:] != codes[:-1]).any(-1)  # (T - 1, B), after each step
+            tasks = self.observations[..., told].argmax(-1)
+            changes = tasks[1:] != tasks[:-1]  # (T - 1, B), after each step
             before = torch.where(changes, steps[:-1], last[:-1]).minimum(last[:-1])
             last = torch.cat([before, last[-1:]]).flip(0).cummin(0).values.flip(0)
         places = [(steps + k).minimum(last) for k in ahead]  # (T, B) each

@@ -53,6 +53,7 @@ class RecordedEpisodes:
             raise UsageError(f"demonstration of {task}: expected 0 to {len(names) - 1}")
         with DemoDataset.open(self._file, guarded=True) as dataset:
             demo = dataset.episode(names[number], next_observations=False)
+            step_tasks = dataset.step_tasks(names[number])
         if demo.model_file is None or demo.action_mode == NATIVE:
             world_of(demo)  # says what can be seen of it all the same
         if demo.states is None:
@@ -70,8 +71,8 @@ class RecordedEpisodes:
         stages = len(get_task(task).stage_names) if known else 0
         scene = self.world.scene
         told = [task] * len(demo)
-        if demo.step_tasks is not None:
-            told = [self._instructions[index] for index in demo.step_tasks]
+        if step_tasks is not None:
+            told = [self._instructions[index] for index in step_tasks]
         self.frames = [
             Frame(
                 state,

@@ -144,8 +144,7 @@ def _duration_s(dataset: DemoDataset, name: str) -> float:
 
 def _start(dataset: DemoDataset, name: str) -> int:
     """Step from which on an episode's own task is told."""
-    changes = dataset.step_shape(name, "step_tasks") is not None
-    return last_change(dataset.array(name, "step_tasks")) if changes else 0
+    return last_change(dataset.step_tasks(name))
 
 
 def _count_actions(dataset: DemoDataset) -> dict[str, IntArray]:
