@@ -131,8 +131,8 @@ def _shown(
     view = episode.observations if view is None else view
     if start := last_change(episode.step_tasks):  # before it, another task is shown
         view = _LaterSteps(view, start)
-    flags = episode.rewards, episode.disturbed
-    rewards, disturbed = (None if rows is None else rows[start:] for rows in flags)
+    rewards = None if episode.rewards is None else episode.rewards[start:]
+    disturbed = None if episode.disturbed is None else episode.disturbed[start:]
     common = (episode.control_dt_s, len(episode) - start, rewards, disturbed)
     if task.kind == "sequential":
         every = max(1, round(PATH_DT_S / episode.control_dt_s))
