@@ -72,6 +72,14 @@ class PolicySpec:
         if described != self.scene:
             raise UsageError(f"scene: expected the scene that is described, got {self.scene!r}")
 
+    def columns(self, key: str) -> slice | None:
+        """Numbers of an observation among all that the policy concatenates; None: it sees none."""
+        if key not in self.observations:
+            return None
+        keys = list(self.observations)
+        start = sum(self.observations[before] for before in keys[: keys.index(key)])
+        return slice(start, start + self.observations[key])
+
     @classmethod
     def of(
         cls,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vand_demos.native import NATIVE, bounds_fault, from_unit
+from vand_demos.step_tasks import step_task_faults
 from vand_envs.errors import VandError
 from vand_envs.robot import DEFAULT_ROBOT
 from vand_envs.world import TIME_STEPS_S
@@ -133,6 +134,9 @@ class Episode:
     disturbed: NDArray[np.bool_] | None = None
     """(N,), whether a disturbance acts during the step or is being recovered from; None where it is
     not known, as of demonstrations by hand."""
+    step_tasks: NDArray[np.int64] | None = None
+    """(N,) the task that the robot is told at each step, an index among the `instructions` of the
+    data set, where that changes on the way; None: `task` throughout. The last is `task`."""
     action_low: NDArray[np.float64] | None = None
     """(A,) least value of each number of an action in its own unit, which -1 stands for; of mode
     native alone."""
@@ -204,6 +208,8 @@ class Episode:
         yield "dones", self.dones
         if self.disturbed is not None:
             yield "disturbed", self.disturbed
+        if self.step_tasks is not None:
+            yield "step_tasks", self.step_tasks
 
     def _faults(self) -> Iterator[str]:
         """Every rule that this episode breaks, one line each."""
@@ -247,6 +253,7 @@ class Episode:
                 yield f"actions: {parts} are {joined.shape}, actions are {self.actions.shape}"
             elif (at := _first(joined != self.actions)) is not None:
                 yield f"actions{_at(self.actions, at)} differs from {parts}, {joined[at]}"
+        yield from step_task_faults(self.step_tasks, self.observations.get("instruction"))
         for key in sorted(self.observations.keys() & self.next_observations.keys()):
             now, after = self.observations[key], self.next_observations[key]
             if now.shape != after.shape:
@@ -354,17 +361,20 @@ def shape_faults(
     image = group in ("obs", "next_obs") and dtype == IMAGE_TYPE
     if image and (len(shape) != 4 or shape[-1] != 3):
         yield f"{path}: expected an image (N, H, W, 3), got shape {shape}"
-    others = {"states": "float64", "dones": "int64", "disturbed": "bool"}
-    expected = others.get(group, "float32")
+    expected = _TYPES.get(group, "float32")
     if not image and dtype != np.dtype(expected):
         yield f"{path}: expected {expected}, got {dtype}"
 
 
 _RANKS: Mapping[str, int] = MappingProxyType(
-    dict.fromkeys(("rewards", "dones", "disturbed"), 1)
+    dict.fromkeys(("rewards", "dones", "disturbed", "step_tasks"), 1)
     | dict.fromkeys(("actions", "action_dict", "states"), 2)
 )
 """Array, or group of arrays -> its number of axes, where it is fixed."""
+
+
+_TYPES = {"states": "float64", "dones": "int64", "disturbed": "bool", "step_tasks": "int64"}
+"""Array -> its type, where it is not float32."""
 
 
 def is_image(array: NDArray[Any]) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vand_demos.episode import ACTION_MODES, Episode, utc_now
+from vand_demos.step_tasks import step_tasks_of
 from vand_demos.system.version import made_by
 from vand_envs import TaskBatch
 from vand_envs.controller import ActionMode
@@ -111,5 +112,6 @@ class EpisodeBuilder:
             scene="" if batch.world.scene is None else batch.world.scene.id,
             recorded_at=utc_now(),
             disturbed=None if None in disturbed else np.array(disturbed, np.bool_),
+            step_tasks=step_tasks_of(views["instruction"][:-1]),
             versions=made_by(),
         )

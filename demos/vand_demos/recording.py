@@ -19,11 +19,13 @@ from vand_demos.recording_options import (
     SessionReport,
     TeleopOptions,
 )
+from vand_demos.sessions import episodes_missing, session_episodes, told_tasks
 from vand_demos.storage.augment import with_images
 from vand_demos.storage.guard import require_readable
 from vand_demos.storage.layout import part_files, parts_folder
 from vand_demos.storage.reader import DemoDataset
 from vand_demos.storage.recorder import Recorder, repair
+from vand_demos.switching import require_switchable
 from vand_demos.system.files import file_path
 from vand_demos.system.interrupt import saying
 from vand_demos.teleop import TELEOP_DEVICES, TeleopSession, run
@@ -52,6 +54,7 @@ def record(  # noqa: D417  (the classes of options say the rest)
     connect: Connect | None = None,
     speed_limit: float = 1.0,
     disturbance: Disturbance | None = DEFAULT_DISTURBANCE,
+    switch_to: str | None = None,
     keep_failures: bool = False,
     action_mode: ActionMode = "ee_twist",
     control_dt_s: float = 0.1,
@@ -76,7 +79,8 @@ def record(  # noqa: D417  (the classes of options say the rest)
         overwrite: Remove the data set if there is one, and begin a new one.
         progress: Called after each episode of the expert that is kept.
 
-    `disturbance` and `num_threads` are those of `ExpertOptions`, the rest of `RecordingOptions`.
+    `disturbance`, `switch_to` and `num_threads` are those of `ExpertOptions`, the rest those of
+    `RecordingOptions`.
 
     Raises:
         UsageError: An unknown task, device or camera, a number out of range, or a file that exists.
@@ -98,7 +102,7 @@ def record(  # noqa: D417  (the classes of options say the rest)
     if connect is not None:
         person = TeleopOptions(device=device, connect=connect, speed_limit=speed_limit)
         return record_by_hand(task_id, path, person, options, **how)
-    expert = ExpertOptions(disturbance=disturbance, num_threads=num_threads)
+    expert = ExpertOptions(disturbance=disturbance, num_threads=num_threads, switch_to=switch_to)
     return record_by_expert(task_id, path, expert, options, progress=progress, **how)
 
 
@@ -161,6 +165,7 @@ def record_tasks(
                 episodes=episodes,
                 session=options.session,
                 keep_failures=options.keep_failures,
+                switch_to=driver.switch_to,
             )
         if wanted == 0 < episodes:
             with DemoDataset.open(path) as dataset:
@@ -192,12 +197,17 @@ def record_by_expert(
     progress: Progress | None = None,
 ) -> SessionReport:
     """Record demonstrations by the expert of a task; see `record`."""
+    told = told_tasks(task_id, expert.switch_to)
+    if expert.switch_to is not None:
+        require_switchable(task_id, expert.switch_to)
+        require_offered(options.robot, task_id)
     with _Session(
-        task_id, file_path(path), options, episodes, resume=resume, overwrite=overwrite
+        told, file_path(path), options, episodes, resume=resume, overwrite=overwrite
     ) as session:
         demonstrations = demonstrate(
-            task_id,
+            told[-1],
             session.seeds,
+            first=None if expert.switch_to is None else task_id,
             disturbance=expert.disturbance,
             action_mode=options.action_mode,
             control_dt_s=options.control_dt_s,
@@ -212,7 +222,9 @@ def record_by_expert(
                 if progress is not None:
                     progress(session.recorder.saved, episodes)
 
-        attempts, interrupted = _collect(demonstrations, keep, session.recorder, episodes, task_id)
+        attempts, interrupted = _collect(
+            demonstrations, keep, session.recorder, episodes, " then ".join(told)
+        )
         if session.recorder.saved < episodes and not interrupted:
             raise session.used_up
     return session.report(attempts, interrupted=interrupted)
@@ -230,7 +242,7 @@ def record_by_hand(
 ) -> SessionReport:
     """Record demonstrations by a person, until they quit; see `record`."""
     with _Session(
-        task_id, file_path(path), options, episodes, resume=resume, overwrite=overwrite
+        (task_id,), file_path(path), options, episodes, resume=resume, overwrite=overwrite
     ) as session:
         teleop = TeleopSession(
             TaskBatch(
@@ -257,7 +269,7 @@ class _Session:
     """The data set and the cameras of a session, open in its block.
 
     Args:
-        task_id: The task.
+        told: What the robot is told, in that order; the last task is the one that is judged.
         path: The data set.
         options: How episodes are recorded.
         episodes: Episodes to record.
@@ -271,7 +283,7 @@ class _Session:
 
     def __init__(
         self,
-        task_id: str,
+        told: tuple[str, ...],
         path: Path,
         options: RecordingOptions,
         episodes: int,
@@ -280,11 +292,11 @@ class _Session:
         overwrite: bool,
     ) -> None:
         if options.scene is None:
-            require_offered(options.robot, get_task(task_id).id)
+            require_offered(options.robot, get_task(told[-1]).id)
         if episodes < 1:
             raise UsageError(f"episodes: expected at least 1, got {episodes}")
         self._batch = TaskBatch(
-            task_id,
+            told[-1],
             1,
             action_mode=options.action_mode,
             control_dt_s=options.control_dt_s,
@@ -292,7 +304,7 @@ class _Session:
             robot=options.robot,
             scene=options.scene,
         )
-        self._task_id, self._path, self._options = task_id, path, options
+        self._told, self._path, self._options = told, path, options
         self._resume, self._overwrite = resume, overwrite
         self._open = ExitStack()
 
@@ -314,7 +326,7 @@ class _Session:
                     overwrite=self._overwrite,
                 )
             )
-            used = _session_episodes(self._path, self._task_id, options.seeds)
+            used = session_episodes(self._path, self._told, options.seeds)
             first = max((seed for seed, _ in used), default=options.seeds.start - 1) + 1
             self.seeds = range(first, options.seeds.stop)
             """Seeds of the starts that are left."""
@@ -349,35 +361,6 @@ class _Session:
         return SessionReport(
             self._path, recorder.saved, attempts, len(recorder), recorder.steps, interrupted
         )
-
-
-def episodes_missing(
-    path: str | Path, task_id: str, *, episodes: int, session: int = 0, keep_failures: bool = False
-) -> int:
-    """The number of episodes that a session which was interrupted still has to record.
-
-    What a killed session left behind is taken into the data set first.
-
-    Args:
-        path: The data set; it need not exist.
-        task_id: The task.
-        episodes: Episodes that the session is to have in the end: successful ones, or all with
-            `keep_failures`.
-        session: Number of the session.
-        keep_failures: Whether the session keeps failed episodes.
-
-    Returns:
-        Episodes to add, 0 or more.
-
-    Raises:
-        VandError: The data set cannot be read.
-    """
-    path = file_path(path)
-    if part_files(path):
-        repair(path)
-    seeds = RecordingOptions(session=session).seeds
-    there = sum(success or keep_failures for _, success in _session_episodes(path, task_id, seeds))
-    return max(episodes - there, 0)
 
 
 def _kept(path: Path) -> str | None:
@@ -423,16 +406,3 @@ def _collect(
     except KeyboardInterrupt:
         return attempts, True
     return attempts, False
-
-
-def _session_episodes(path: Path, task_id: str, seeds: range) -> list[tuple[int, bool]]:
-    """Seed and success of the episodes of a task in a data set whose seeds are among these."""
-    if not path.exists():
-        return []
-    with DemoDataset.open(path, guarded=True) as dataset:
-        return [
-            (seed, bool(dataset.attribute(name, "success")))
-            for name in dataset.names
-            if dataset.attribute(name, "task") == task_id
-            and (seed := dataset.attribute(name, "seed")) in seeds
-        ]

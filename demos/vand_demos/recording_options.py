@@ -67,6 +67,9 @@ class ExpertOptions:
     """Noise on what is executed, never on the label; None for none."""
     num_threads: int = 0
     """Threads of the simulations; 0 means one per processor."""
+    switch_to: str | None = None
+    """The task to which the instruction changes on the way, which then is the one that is judged;
+    None: it does not change."""
 
 
 Connect = Callable[[World], TeleopDevice]

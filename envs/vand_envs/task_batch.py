@@ -90,7 +90,7 @@ class TaskBatch:
         self._randomizer = Randomizer(sim) if scene is None else SceneStart(sim, scene)
         self._tracker = TaskTracker(self.task, self.simulation)
         self._instruction = np.zeros((n, len(self._instructions)), np.float32)
-        self._instruction[:] = self._code()
+        self._instruction[:] = self._code(self.task.id)
 
     @property
     def observation_sizes(self) -> dict[str, int]:
@@ -188,10 +188,33 @@ class TaskBatch:
         self.task = self._find(task_id)
         self.horizon = round(self.task.horizon_s / self.control_dt_s)
         self._tracker = TaskTracker(self.task, self.simulation)
-        self._instruction[:] = self._code()
+        self._instruction[:] = self._code(self.task.id)
         observation = self.observe()
         self._tracker.reset(np.arange(self.n), observation)
         self.reward = np.zeros(self.n, np.float32)
+        return observation
+
+    def tell(self, task_id: str, ids: Sequence[int] | None = None) -> dict[str, NDArray[Any]]:
+        """Change what some running episodes are told; `task` goes on to judge them, anew from here.
+
+        So an episode can be told something else before the task that it is judged by, and each at
+        a time of its own.
+
+        Args:
+            task_id: What they are told.
+            ids: Their simulations, ascending; all n by default.
+
+        Returns:
+            The present observation of all n simulations, as `observe` gives it.
+
+        Raises:
+            UsageError: An unknown task, or the ids are not as said; nothing has changed then.
+        """
+        which = np.arange(self.n) if ids is None else self._checked_ids(ids)
+        self._instruction[which] = self._code(self._find(task_id).id)
+        observation = self.observe()
+        self._tracker.reset(which, observation)
+        self.reward[which] = 0.0
         return observation
 
     def observe(self) -> dict[str, NDArray[Any]]:
@@ -263,9 +286,9 @@ class TaskBatch:
             return self._own
         return get_task(task_id)
 
-    def _code(self) -> Float32Array:
-        """One-hot code of the instruction, (K,)."""
-        return np.array([task_id == self.task.id for task_id in self._instructions], np.float32)
+    def _code(self, told: str) -> Float32Array:
+        """One-hot code of an instruction, (K,)."""
+        return np.array([task_id == told for task_id in self._instructions], np.float32)
 
 
 def _instructions(

@@ -165,6 +165,24 @@ def test_several_tasks_are_recorded_one_after_the_other(command, fails, tmp_path
         assert (code, words in line) == (2, True), line
 
 
+def test_a_changed_instruction_is_recorded_and_told(command, fails, tmp_path):
+    path = tmp_path / "changed.hdf5"
+    words = ("record", "knock-3", "--switch-to", "stow-cube", "--episodes", 1, "--out", path)
+    code, out, err = command(*words)
+    assert code == 0, err
+    assert "1 episodes of knock-3 then stow-cube recorded" in out
+    assert "changed instructions: knock-3, then stow-cube (1)" in command("demos", "info", path)[1]
+    code, out, _ = command(*words, "--resume")
+    assert (code, "all episodes of knock-3 then stow-cube are there" in out) == (0, True)
+    for more, line in (
+        (("wipe", "--switch-to", "wipe"), "expected another task"),
+        (("stow-cube,drawer-stow", "--switch-to", "stow-cube"), "expected another task"),
+        (("wipe", "--switch-to", "stir", "--device", "web"), "--switch-to is not for the device"),
+    ):
+        code, said = fails("record", *more, "--out", tmp_path / "new.hdf5")
+        assert (code, line in said) == (2, True), said
+
+
 def test_force_replaces_a_data_set(command, fails, tmp_path):
     path = tmp_path / "wipe.hdf5"
     words = ("record", "stow-cube", "--episodes", 1, "--out", path)

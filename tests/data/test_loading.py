@@ -41,6 +41,41 @@ def test_failures_are_left_out_unless_asked_for(tmp_path: Path):
         load_data(override(config, ["tasks=[stow-cube, wipe]"]))
 
 
+def write_changing(path: Path) -> Path:
+    """A demonstration of wipe alone, and one in which stow-cube is told until the middle."""
+    rng = np.random.default_rng(0)
+    told = np.repeat(np.arange(2), 4)  # of stow-cube, wipe
+    episodes = [
+        random_episode(rng, "wipe", 8, seed=0),
+        random_episode(rng, "wipe", 8, seed=1, step_tasks=told),
+    ]
+    return write(path, episodes)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_instruction_that_is_trained_on_follows_the_steps_task(tmp_path: Path, stream: bool):
+    data = write_changing(tmp_path / "d.hdf5")
+    config = small_config(data, "valid_fraction=0", f"stream={str(stream).lower()}")
+    loaded = load_data(config)
+    batch = next(batch for _, batch in loaded.train.per_task(2))
+    told = batch.observations[..., loaded.spec.columns("instruction")].argmax(-1)
+    assert sorted(map(tuple, told.T.tolist())) == [(0,) * 4 + (1,) * 4, (1,) * 8]
+    loaded.close()
+
+
+def test_a_policy_that_is_not_told_cannot_learn_from_a_changed_instruction(tmp_path: Path):
+    data = write_changing(tmp_path / "d.hdf5")
+    config = small_config(data, "policy.observations=[ee_pos]")
+    with pytest.raises(UsageError, match=r"demo_1: the instruction changes .stow-cube then wipe"):
+        load_data(config)
+
+
+def test_what_tells_a_task_that_is_not_chosen_is_left_out(tmp_path: Path):
+    data = write_changing(tmp_path / "d.hdf5")
+    assert len(load_data(small_config(data, "valid_fraction=0")).train) == 2
+    assert len(load_data(small_config(data, "valid_fraction=0", "tasks=[wipe]")).train) == 1
+
+
 @pytest.mark.parametrize(
     "change", [{"robot": "tiago"}, {"instructions": ["wipe", "stow-cube"]}], ids=str
 )

@@ -8,8 +8,9 @@ import pytest
 from vand_demos import DemoDataset, Recorder, check_file
 from vand_demos.experts import Disturbance
 from vand_demos.experts.demonstrate import demonstrate
-from vand_demos.recording import episodes_missing, record, record_tasks
+from vand_demos.recording import record, record_tasks
 from vand_demos.recording_options import ExpertOptions, RecordingOptions, TeleopOptions
+from vand_demos.sessions import episodes_missing
 from vand_envs import TaskBatch
 from vand_envs.errors import UsageError, VandError
 from vand_envs.seeds import SEEDS_PER_SESSION

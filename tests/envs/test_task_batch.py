@@ -153,6 +153,32 @@ def test_instruction_is_the_one_hot_code_of_the_task(task_id):
     assert task_ids()[int(instruction.argmax())] == task_id
 
 
+def test_some_can_be_told_another_task_before_the_one_that_judges_them():
+    batch = TaskBatch("wipe", 3)
+    batch.reset([0, 1, 2])
+    told = batch.tell("stir")["instruction"].argmax(axis=1)
+    assert told.tolist() == [task_ids().index("stir")] * 3
+    batch.step(np.zeros((3, 10), np.float32))
+    told = batch.tell("wipe", [1])["instruction"].argmax(axis=1)
+    assert [task_ids()[index] for index in told] == ["stir", "wipe", "stir"]
+    assert batch.task.id == "wipe"
+    with pytest.raises(UsageError, match="did you mean 'stir'"):
+        batch.tell("stri")
+
+
+def test_who_is_told_another_task_is_judged_anew_and_the_others_are_not():
+    """The drawer is out of its cabinet at first, for both; it stays so for one."""
+    batch = TaskBatch("drawer-stow", 2)
+    batch.reset([0, 1])
+    slide = batch.model.joint(batch.model.body("drawer").jntadr[0]).qposadr[0]
+    batch.qpos[:, slide] = 0.17
+    batch.simulation.forward(np.arange(2))
+    batch.step(np.zeros((2, 10), np.float32))
+    assert batch.progress.stages_done.tolist() == [1, 1]
+    batch.tell("drawer-stow", [1])
+    assert batch.progress.stages_done.tolist() == [1, 0]
+
+
 def test_twenty_hertz_works():
     batch = TaskBatch("wipe", 2, control_dt_s=0.05)
     batch.reset([0, 1])

@@ -49,10 +49,12 @@ def make_episode(
     task: str = "wipe",
     seed: int = 0,
     success: bool = True,
+    step_tasks: np.ndarray | None = None,
 ) -> Episode:
     """An episode of N steps: observations (N, .), actions (N, 10)."""
     steps = len(actions)
-    code = np.tile(np.float32([task == known for known in TASKS]), (steps, 1))
+    told = np.full(steps, TASKS.index(task)) if step_tasks is None else step_tasks
+    code = np.eye(len(TASKS), dtype=np.float32)[told]
     return Episode(
         task=task,
         instruction=f"please {task}",
@@ -71,6 +73,7 @@ def make_episode(
         model_file="<mujoco/>",
         recorded_at=RECORDED_AT,
         versions={},
+        step_tasks=step_tasks,
     )
 
 

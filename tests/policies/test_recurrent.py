@@ -219,6 +219,16 @@ def test_future_actions_predicts_the_actions_of_later_steps_and_then_the_last():
     assert torch.equal(fourth[:3, 1], batch.actions[2, 1].expand(3, 10))
 
 
+def test_future_actions_does_not_look_beyond_a_change_of_the_instruction():
+    batch = make_batch([6, 3])
+    batch.observations[..., 5:] = torch.tensor([1.0, 0.0])
+    batch.observations[3:, 0, 5:] = torch.tensor([0.0, 1.0])  # told something else from step 3 on
+    _, later = batch.with_future_actions([2], slice(5, 7)).actions.split(10, -1)
+    places = [2, 2, 2, 5, 5, 5]
+    assert torch.equal(later[:, 0], batch.actions[places, 0])
+    assert torch.equal(later[:3, 1], batch.actions[2, 1].expand(3, 10))
+
+
 @pytest.mark.parametrize("values", [{}, {"reset_every": 4}])
 @pytest.mark.parametrize("truncate", [None, 3])
 def test_future_actions_looks_beyond_cuts_of_the_sequence(
@@ -226,6 +236,7 @@ def test_future_actions_looks_beyond_cuts_of_the_sequence(
 ):
     policy = make_policy(future_actions={"horizons_s": [0.2], "weight": 0.5}, **values)
     batch = make_batch([10, 7])
+    batch.observations[..., 5:] = torch.tensor([0.0, 1.0])  # what is told, all the time
     loss = policy.loss(batch, truncate_steps=truncate)
     known = batch.observations  # the policy's answers, from what it has seen by then
     state, expected, steps = None, 0.0, 0

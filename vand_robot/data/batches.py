@@ -147,18 +147,26 @@ class Batch:
         """Number of valid steps in all."""
         return int(self.lengths.sum())
 
-    def with_future_actions(self, ahead: Sequence[int]) -> "Batch":
+    def with_future_actions(self, ahead: Sequence[int], told: slice | None = None) -> "Batch":
         """The batch whose actions are followed by those of some steps later, (T, B, (1 + K) A).
 
-        After its end each sequence goes on with its last action.
+        After its end each sequence goes on with its last action; so does it where the instruction
+        is about to change, which nobody can foresee.
 
         Args:
             ahead: How many steps later, K numbers.
+            told: Numbers of the observations that are the instruction's code; None: it is not seen.
         """
         device = self.actions.device
-        steps = _arange(len(self.actions))[:, None]  # (T, 1)
+        steps = torch.arange(len(self.actions), device=device)[:, None]  # (T, 1)
         columns = torch.arange(len(self.lengths), device=device)  # (B,)
-        places = [(steps + k).minimum(self.lengths - 1).to(device) for k in ahead]  # (T, B) each
+        last = (self.lengths - 1).to(device).expand(len(steps), -1)  # (T, B)
+        if told is not None and len(steps) > 1:
+            tasks = self.observations[..., told].argmax(-1)
+            changes = tasks[1:] != tasks[:-1]  # (T - 1, B), after each step
+            before = torch.where(changes, steps[:-1], last[:-1]).minimum(last[:-1])
+            last = torch.cat([before, last[-1:]]).flip(0).cummin(0).values.flip(0)
+        places = [(steps + k).minimum(last) for k in ahead]  # (T, B) each
         later = [self.actions[place, columns] for place in places]
         return replace(self, actions=torch.cat([self.actions, *later], -1))
 

@@ -36,6 +36,9 @@ MEMORY_SHARE = 0.5
 CACHE_SHARE = 0.25
 """Share of `VAND_MAX_BYTES` that the episodes of a streamed set may take, those used last."""
 
+INSTRUCTION = "instruction"
+"""Observation that tells the task."""
+
 _FLOAT_BYTES = 4
 """Size of a number [bytes]."""
 
@@ -143,6 +146,7 @@ def _read_files(config: TrainConfig, files: DataFiles, console: Console | None) 
                     # twice the same recording: training would see what it is validated on
                     recordings.add(uid, f"{dataset.path}: {name}")
                 keys = keys or _observation_keys(config, dataset)
+                _require_told(dataset, keys)
                 tasks |= set(dataset.tasks)
                 for side, names in zip((train, valid), _split(config, dataset, rng), strict=True):
                     side += [_demonstration(path, dataset, name) for name in names]
@@ -253,6 +257,18 @@ def _observation_keys(config: TrainConfig, dataset: DemoDataset) -> tuple[str, .
     return config.policy.observations or vectors
 
 
+def _require_told(dataset: DemoDataset, keys: Sequence[str]) -> None:
+    """Raise UsageError where the instruction changes on the way and the policy does not see it."""
+    if INSTRUCTION in keys:
+        return
+    for name in dataset.names:
+        if len(told := dataset.told(name)) > 1:
+            raise UsageError(
+                f"{dataset.path}: {name}: the instruction changes ({' then '.join(told)}):"
+                f" expected {INSTRUCTION!r} among policy.observations, got {', '.join(keys)}"
+            )
+
+
 def _demonstration(path: str, dataset: DemoDataset, name: str) -> _Demonstration:
     task, steps = str(dataset.attribute(name, "task")), dataset.attribute(name, "num_samples")
     if steps < 1:
@@ -264,11 +280,10 @@ def _split(
     config: TrainConfig, dataset: DemoDataset, rng: Generator
 ) -> tuple[Sequence[str], Sequence[str]]:
     """Names to train on and names to validate on."""
-    task_of = {name: str(dataset.attribute(name, "task")) for name in dataset.names}
     usable = [
         name
         for name in dataset.names
-        if (not config.tasks or task_of[name] in config.tasks)
+        if (not config.tasks or set(dataset.told(name)) <= set(config.tasks))
         and not (config.only_successful and dataset.attribute(name, "success") is False)
         and not (config.only_known and dataset.attribute(name, "success") is None)
     ]

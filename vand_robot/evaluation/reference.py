@@ -4,7 +4,7 @@ A reference is made from the training data and kept in the checkpoint, so that a
 evaluated where its demonstrations are not at hand.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from vand_demos import DemoDataset, Episode
+from vand_demos.step_tasks import last_change
 from vand_demos.storage.compatibility import require_fits, reward_fault, signature
 from vand_demos.storage.layout import file_names
 from vand_demos.system.json_record import JsonRecord
@@ -86,7 +87,7 @@ class TaskReference:
 def reference_from_episodes(
     task_id: str, episodes: Sequence[Episode], robot: str = DEFAULT_ROBOT.name
 ) -> TaskReference:
-    """The reference set by demonstrations of one task.
+    """The reference set by demonstrations of one task, each from where the robot is told it.
 
     Args:
         task_id: The task.
@@ -128,7 +129,11 @@ def _shown(
         view: Its observations, in place of its own; those that the task is judged by are looked at.
     """
     view = episode.observations if view is None else view
-    common = (episode.control_dt_s, len(episode), episode.rewards, episode.disturbed)
+    if start := last_change(episode.step_tasks):  # before it, another task is shown
+        view = _LaterSteps(view, start)
+    rewards = None if episode.rewards is None else episode.rewards[start:]
+    disturbed = None if episode.disturbed is None else episode.disturbed[start:]
+    common = (episode.control_dt_s, len(episode) - start, rewards, disturbed)
     if task.kind == "sequential":
         every = max(1, round(PATH_DT_S / episode.control_dt_s))
         return _Shown(*common, path=hand_path(view)[::every])
@@ -267,6 +272,22 @@ def references_from_datasets(
             f"{file_names(paths)}: no successful demonstration{of}: nothing to judge a policy by"
         )
     return {task: _reference(task, shown[task]) for task in sorted(shown)}
+
+
+class _LaterSteps(Mapping[str, NDArray[Any]]):
+    """Observations from a step on; each is looked at only where it is asked for."""
+
+    def __init__(self, observations: Mapping[str, NDArray[Any]], start: int) -> None:
+        self._observations, self._start = observations, start
+
+    def __getitem__(self, key: str) -> NDArray[Any]:
+        return self._observations[key][self._start :]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._observations)
+
+    def __len__(self) -> int:
+        return len(self._observations)
 
 
 class _NotedReads(dict[str, NDArray[Any]]):

@@ -135,6 +135,7 @@ class RecurrentPolicy(nn.Module):
         self._draws = config.head == "gmm" and config.mixture.act == "sample"
         times_s = config.future_actions.horizons_s
         self._ahead = [max(1, round(time_s / spec.control_dt_s)) for time_s in times_s]  # [steps]
+        self._told = spec.columns(EXACT_KEYS[0])
         self.future_actions = self._make_future_head()  # trains only: `act` has no use for it
 
     def _make_attention(self, sizes: Sequence[int]) -> ObjectAttention | None:
@@ -190,7 +191,7 @@ class RecurrentPolicy(nn.Module):
             The terms of the loss, on the policy's device; means over the valid steps of the batch.
             Of a part of a batch, its share of them: the sum over the parts is that of the whole.
         """
-        batch = batch.with_future_actions(self._ahead)  # A (1 + K) numbers to predict
+        batch = batch.with_future_actions(self._ahead, self._told)  # A (1 + K) numbers to predict
         if self.config.reset_every is not None:
             batch = batch.cut_windows(self.config.reset_every)
         state: Tensor | None = None

@@ -31,6 +31,7 @@ class RecordedEpisodes:
         with DemoDataset.open(file, guarded=True) as dataset:
             for name in dataset.names:
                 self._names.setdefault(dataset.attribute(name, "task"), []).append(name)
+            self._instructions = dataset.env_args["env_kwargs"]["instructions"]
         if not self._names:
             raise VandError(f"{file}: the data set is empty")
         if task is not None and task not in self._names:
@@ -52,6 +53,7 @@ class RecordedEpisodes:
             raise UsageError(f"demonstration of {task}: expected 0 to {len(names) - 1}")
         with DemoDataset.open(self._file, guarded=True) as dataset:
             demo = dataset.episode(names[number], next_observations=False)
+            step_tasks = dataset.step_tasks(names[number])
         if demo.model_file is None or demo.action_mode == NATIVE:
             world_of(demo)  # says what can be seen of it all the same
         if demo.states is None:
@@ -68,10 +70,13 @@ class RecordedEpisodes:
         done = np.concatenate([[0], np.cumsum(rewards)])[: len(demo)]
         stages = len(get_task(task).stage_names) if known else 0
         scene = self.world.scene
+        told = [task] * len(demo)
+        if step_tasks is not None:
+            told = [self._instructions[index] for index in step_tasks]
         self.frames = [
             Frame(
                 state,
-                task,
+                told[step],
                 min(int(gained), stages),
                 0.0 if stages else float(gained),
                 bool(demo.success) and step == len(demo) - 1,

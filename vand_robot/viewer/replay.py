@@ -397,8 +397,10 @@ def demonstration_motion(file: Path, task: str | None, episode: str | None) -> R
     """A recorded demonstration, from its states: exactly as it was."""
     shown = RecordedEpisodes(file, task, episode)
     frames, dt = shown.frames, shown.control_dt_s
-    names = ("", *frames[0].instructed.stage_names)
-    captions = tuple(_caption(frame.instruction, names[frame.stages_done]) for frame in frames)
+    captions = tuple(
+        _caption(frame.instruction, ("", *frame.instructed.stage_names)[frame.stages_done])
+        for frame in frames
+    )
     outcome = f"{'success' if frames[-1].success else 'failure'} after {len(frames) * dt:.1f} s"
     return RecordedMotion(
         shown.world.model,

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from vand_demos import ACTION_MODES, DemoDataset
 from vand_demos.native import NATIVE
+from vand_demos.step_tasks import last_change
 from vand_demos.storage.layout import IMAGE_AXES
 from vand_demos.system.files import expanded, write_bytes
 from vand_envs.errors import UsageError, VandError
@@ -121,10 +122,13 @@ def _strip(dataset: DemoDataset, name: str, key: str) -> Figure:
 def read_trajectory(dataset: DemoDataset, name: str) -> Trajectory:
     """Read the path of hand and base in an episode from its observations.
 
+    Where the instruction changes on the way, it begins there.
+
     Raises:
         VandError: The episode lacks `base_pose` or `ee_pos`, or cannot be read.
     """
-    seen = {key: dataset.array(name, f"obs/{key}") for key in ("base_pose", "ee_pos")}
+    start = _start(dataset, name)
+    seen = {key: dataset.array(name, f"obs/{key}")[start:] for key in ("base_pose", "ee_pos")}
     return Trajectory(
         base=seen["base_pose"][:, :2].astype(np.float64),
         hand=hand_path(seen),
@@ -134,7 +138,13 @@ def read_trajectory(dataset: DemoDataset, name: str) -> Trajectory:
 
 
 def _duration_s(dataset: DemoDataset, name: str) -> float:
-    return float(dataset.attribute(name, "num_samples") * dataset.attribute(name, "control_dt_s"))
+    steps = dataset.attribute(name, "num_samples") - _start(dataset, name)
+    return float(steps * dataset.attribute(name, "control_dt_s"))
+
+
+def _start(dataset: DemoDataset, name: str) -> int:
+    """Step from which on an episode's own task is told."""
+    return last_change(dataset.step_tasks(name))
 
 
 def _count_actions(dataset: DemoDataset) -> dict[str, IntArray]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from vand_demos.recording import episodes_missing, record
+from vand_demos.recording import record
+from vand_demos.sessions import episodes_missing
 from vand_demos.storage.layout import parts_folder
 from vand_envs.errors import UsageError, VandError
 from vand_envs.rendering import Renderer

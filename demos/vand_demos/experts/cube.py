@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vand_demos.experts.motion import GoalController, Vector, View
+from vand_demos.experts.motion import GoalController, Vector, View, position
 from vand_demos.experts.skills import CLOSED, OPEN, Skill, drive, funnel, grip, raise_hand, reach
 from vand_envs.geometry import to_world
+from vand_envs.tasks.cube import REST_HEIGHT_M
 
 REACH_SPREAD_M, SIDE_SPREAD_M = 0.08, 0.12
 """How differently the base is placed before the cube from one demonstration to the next [m]. Where
@@ -16,6 +17,10 @@ AIM_M = 0.008
 """Distance beside the cube at which the hand may come down to it."""
 HELD_M = 0.045
 """Distance from the hand at which the cube is taken to be held."""
+CARRIED_M = 0.03
+"""Height of the cube above its rest on the tray from which on a held one is carried [m]."""
+PUT_DOWN_M = np.array([0.0, 0.0, 0.04])
+"""Where the hand lets go of a cube that it puts down, from the middle of the tray."""
 OUT_OF_REACH_M = 0.55
 """Height below which the cube cannot be fetched [m]."""
 
@@ -81,6 +86,20 @@ def drop(
     return (yield from raise_hand(motion, view, stand))
 
 
+def put_down(motion: GoalController, view: View) -> Skill:
+    """Put a cube that is carried down on the tray."""
+    return (
+        yield from drop(
+            motion,
+            view,
+            lambda v: np.asarray(position(v, "tray") + PUT_DOWN_M),
+            spread_m=0.03,
+            free_m=0.03,
+            height_m=0.10,
+        )
+    )
+
+
 def stand_before(
     target_world: Vector,
     rng: np.random.Generator,
@@ -103,6 +122,11 @@ def cube_yaw(view: View) -> float:
 def held(view: View) -> bool:
     """Whether the cube is between the fingers."""
     return float(np.linalg.norm(view["cube_rel"])) < HELD_M
+
+
+def carried(view: View) -> bool:
+    """Whether the cube is between the fingers, off the table."""
+    return held(view) and float(view["cube_pos"][2]) > REST_HEIGHT_M + CARRIED_M
 
 
 def out_of_reach(view: View) -> bool:

@@ -22,7 +22,7 @@ Little along the vertical: a hand that is lifted off the board at every knock ca
 
 @dataclass(frozen=True)
 class Disturbance:
-    """Bursts of correlated noise on base and end-effector twist; the gripper is spared."""
+    """Bursts of correlated noise on base and end-effector twist; a gripper that closes too late."""
 
     scale: float = 0.3
     """Standard deviation of the noise within a burst, in units of the action."""
@@ -39,6 +39,12 @@ class Disturbance:
     a rhythm that is knocked out of step at every burst would not be the one to learn."""
     correlation_s: float = 1.5
     """Correlation time of the noise [s]."""
+    late_grips: float = 0.0
+    """Share of the times that the gripper is to close at which it stays open for a while: so that
+    demonstrations show what to do where a grip missed. By themselves they do not: in 50 of
+    drawer-stow the knob is missed now and then, the cube never."""
+    late_s: tuple[float, float] = (0.8, 1.5)
+    """Range of how long it stays open [s]: until the hand has left."""
     recovery_s: float = 1.5
     """Time after a burst in which a step still counts as disturbed [s]: three time constants of the
     slowest feedback of the experts, that of the base (`motion.BASE_GAIN`), after which 5 % of an
@@ -79,6 +85,8 @@ class DisturbanceProcess:
         self.disturbed = False
         """Whether the latest step is disturbed: in a burst, or recovering from one."""
         self._left = 0
+        self._late = 0  # steps for which the gripper does not close yet
+        self._open = False  # whether it was to be open
         self._recovering = 0
         self._noise = np.zeros_like(self._weights)
         if self._rng.random() < disturbance.at_start:
@@ -89,6 +97,8 @@ class DisturbanceProcess:
         magnitudes, rng, dt = self._magnitudes, self._rng, self._dt
         if self._left == 0 and rng.random() < magnitudes.rate_hz * dt:
             self._begin_burst()
+        if magnitudes.late_grips and self._spared:
+            action = self._with_late_grip(action)
         if self._left == 0:
             self.disturbed = self._recovering > 0
             self._recovering = max(0, self._recovering - 1)
@@ -102,6 +112,18 @@ class DisturbanceProcess:
         ) * magnitudes.scale * self._weights * rng.standard_normal(self._weights.size)
         noise = self._noise * (magnitudes.in_contact if self._in_contact(view) else 1.0)
         return np.asarray(np.clip(action + np.append(noise, np.zeros(self._spared)), -1.0, 1.0))
+
+    def _with_late_grip(self, action: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The action (A,), with the gripper open where it fails to close."""
+        magnitudes, dt = self._magnitudes, self._dt
+        was_open, self._open = self._open, bool(action[-1] > 0)
+        if was_open and not self._open and self._rng.random() < magnitudes.late_grips:
+            self._late = max(1, round(self._rng.uniform(*magnitudes.late_s) / dt))
+        self._late = 0 if self._open else max(0, self._late - 1)
+        if self._late == 0:
+            return action
+        self._recovering = round(magnitudes.recovery_s / dt)
+        return np.append(action[:-1], 1.0)
 
     def _begin_burst(self) -> None:
         magnitudes, rng = self._magnitudes, self._rng

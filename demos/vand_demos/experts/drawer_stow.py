@@ -8,7 +8,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vand_demos.experts.cube import drop, fetch, held, out_of_reach, stand_before
+from vand_demos.experts.cube import (
+    carried,
+    drop,
+    fetch,
+    held,
+    out_of_reach,
+    put_down,
+    stand_before,
+)
 from vand_demos.experts.expert import Script, register_expert
 from vand_demos.experts.motion import GoalController, Vector, View, position
 from vand_demos.experts.skills import (
@@ -61,9 +69,12 @@ def script(motion: GoalController, view: View) -> Skill:
         if out_of_reach(view):
             return view
         if not _open(view):
+            if carried(view):  # the hand must be free to pull
+                view = yield from put_down(motion, view)
             view = yield from _slide(motion, view, PULL_M, _pulled)
             continue
-        view = yield from fetch(motion, view)
+        if not carried(view):
+            view = yield from fetch(motion, view)
         if held(view):
             view = yield from drop(
                 motion, view, _drop_place, spread_m=DROP_SPREAD_M, free_m=DROP_FREE_M, height_m=0.15
@@ -100,7 +111,7 @@ def _slide(
         yaw=_yaw(view),
     )
     hold = round(rng.uniform(*HOLD_S) / motion.dt)
-    while _holding_knob(view) and hold > 0:
+    while holding_knob(view) and hold > 0:
         hold -= there(view)
         way = np.clip(_opening(view) - opening, -SLIDE_AHEAD_M, SLIDE_AHEAD_M)
         view = yield motion.command(
@@ -155,7 +166,8 @@ def _grip_place(view: View) -> Vector:
     return np.asarray(position(view, "drawer") + np.array([0.0, 0.0, GRIP_HEIGHT_M]))
 
 
-def _holding_knob(view: View) -> bool:
+def holding_knob(view: View) -> bool:
+    """Whether the hand is where it grips the knob."""
     return float(np.linalg.norm(_grip_place(view) - view["ee_pos"])) < KNOB_HELD_M
 
 
@@ -180,4 +192,4 @@ def _cube_inside(view: View) -> bool:
     )
 
 
-register_expert("drawer-stow", Script(script))
+register_expert("drawer-stow", Script(script, takes_cube=True))

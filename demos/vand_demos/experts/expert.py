@@ -33,6 +33,8 @@ class Script:
     """Of a periodic task, the same without an end."""
     in_contact: Callable[[View, RobotSpec], bool] = pressing
     """Whether the hand is where a disturbance must be weak (`Disturbance.in_contact`)."""
+    takes_cube: bool = False
+    """Whether it goes on with a cube that is in the hand already."""
 
 
 EXPERTS: Registry[Script] = Registry("expert")

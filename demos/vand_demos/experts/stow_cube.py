@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vand_demos.experts.cube import drop, fetch, held, out_of_reach
+from vand_demos.experts.cube import carried, drop, fetch, held, out_of_reach
 from vand_demos.experts.expert import Script, register_expert
 from vand_demos.experts.motion import GoalController, Vector, View, position
 from vand_demos.experts.skills import Skill, go_home
@@ -20,7 +20,8 @@ def script(motion: GoalController, view: View) -> Skill:
     while not _in_bin(view):
         if out_of_reach(view):
             return view
-        view = yield from fetch(motion, view)
+        if not carried(view):
+            view = yield from fetch(motion, view)
         if held(view):
             view = yield from drop(
                 motion, view, _above_bin, spread_m=DROP_SPREAD_M, free_m=BIN_FREE_M, height_m=0.15
@@ -36,4 +37,4 @@ def _in_bin(view: View) -> bool:
     return float(np.linalg.norm(view["cube_pos"][:2] - view["bin_pos"])) < 0.13
 
 
-register_expert("stow-cube", Script(script))
+register_expert("stow-cube", Script(script, takes_cube=True))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vand_demos.episode import ACTION_MODES, Episode
+from vand_demos.step_tasks import step_tasks_of
 from vand_demos.storage.recorder import Recorder
 from vand_demos.system.files import library_errors, require_regular
 from vand_demos.system.json_record import JsonRecord, parse_json
@@ -182,6 +183,7 @@ def _episode(recorded: _Recorded) -> Episode:
     steps = len(actions) - 1
     success = recorded.text("success") == "True"
     extra, native = recorded.beside, mode == "native"
+    codes = observations.get("instruction")  # it may change on the way
     states, seed, model = extra("states"), extra("seed"), extra("model")
     bounds: dict[str, Any] = {}
     if native:
@@ -204,6 +206,7 @@ def _episode(recorded: _Recorded) -> Episode:
         "rewards": _rewards(extra("rewards"), steps, success=success),
         "dones": (np.arange(steps) == steps - 1).astype(np.int64),
         "states": None if states is None else states[:-1],
+        "step_tasks": None if codes is None or codes.ndim != 2 else step_tasks_of(codes[:-1]),
         "model_file": str(model) if model is not None else None if native else _world(recorded),
         "recorded_at": recorded.text("recorded_at"),
         "versions": interface.texts("versions"),

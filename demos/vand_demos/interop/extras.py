@@ -27,7 +27,7 @@ MOST_NUMBERS = 10_000_000
 """Bound of the size of a state or of a part of an action."""
 
 _ARRAYS: tuple[str, ...] = ("observations", "next_observations", "actions", "action_parts")
-_ARRAYS += ("rewards", "dones", "states", "disturbed")
+_ARRAYS += ("rewards", "dones", "states", "disturbed", "step_tasks")
 
 Rows = NDArray[Any]
 

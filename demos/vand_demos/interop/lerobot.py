@@ -11,7 +11,8 @@ The layout follows LeRobot's `datasets/dataset_writer.py` and `dataset_metadata.
 
 In `vand_robot/` lies what the format has no place for: `dataset.json` (environment, masks),
 `episodes.parquet` (seed, device, embedded world, ...; the observation after the last action) and
-`frames.parquet` (simulator states, parts of actions, which steps are disturbed).
+`frames.parquet` (simulator states, parts of actions, which steps are disturbed, and the task of
+each step where it changes: LeRobot sees that as `task_index`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -49,6 +50,7 @@ from vand_demos.interop.lerobot_layout import (
     place_of,
     statistics,
     table_of,
+    told_words,
     unobserved,
     write_json,
     write_places,
@@ -82,8 +84,8 @@ _EXTRAS = "vand_robot/dataset.json"
 _EXTRA_EPISODES = "vand_robot/episodes.parquet"
 _EXTRA_FRAMES = "vand_robot/frames.parquet"
 
-_DISTURBED = "disturbed"
-"""Column of `_EXTRA_FRAMES`; exports of earlier versions lack it."""
+_DISTURBED, _STEP_TASKS = "disturbed", "step_tasks"
+"""Columns of `_EXTRA_FRAMES`; exports of earlier versions lack them."""
 
 
 def write(dataset: DemoDataset, folder: Path, _name: str) -> None:
@@ -110,10 +112,14 @@ def write(dataset: DemoDataset, folder: Path, _name: str) -> None:
         )
         for index, episode in enumerate(dataset):
             start = places[-1]["dataset_to_index"] if places else 0
-            task = tasks.setdefault(episode.instruction, len(tasks))
-            columns = columns_of(episode, extras, index, start, task, fps)
+            told = told_words(episode, extras)
+            for words in told:
+                tasks.setdefault(words, len(tasks))
+            columns = columns_of(episode, extras, index, start, [tasks[w] for w in told], fps)
             features = features or features_of(columns, extras, episode.action_mode)
-            places.append({**place_of(episode, index, start), **frames.write(table_of(columns))})
+            places.append(
+                {**place_of(episode, extras, index, start), **frames.write(table_of(columns))}
+            )
             stats.append({name: statistics(rows) for name, rows in columns.items()})
             ours.write_table(_extra_frames(episode, extras, index))
             about.write_table(_extra_episode(episode, extras, index))
@@ -128,11 +134,16 @@ def write(dataset: DemoDataset, folder: Path, _name: str) -> None:
 def _extra_frames_schema(extras: Extras) -> pa.Schema:
     parts = {f"action_dict.{k}": vector(np.float32, n) for k, n in extras.action_parts.items()}
     states = {"states": vector(np.float64, extras.states)} if extras.states else {}
-    return pa.schema({"episode_index": pa.int64(), **parts, **states, _DISTURBED: pa.bool_()})
+    return pa.schema({"episode_index": pa.int64(), **parts, **states, **_later_columns()})
+
+
+def _later_columns() -> dict[str, pa.DataType]:
+    """Columns that came later."""
+    return {_DISTURBED: pa.bool_(), _STEP_TASKS: pa.int64()}
 
 
 def _extra_frames(episode: Episode, extras: Extras, index: int) -> pa.Table:
-    """States, parts of actions and disturbed steps, a row each step; nulls where there are none."""
+    """States, parts of actions and what is known of each step; nulls where there is nothing."""
     arrays: dict[str, NDArray[Any]] = {
         f"action_dict.{part}": rows for part, rows in episode.action_parts.items()
     }
@@ -140,6 +151,8 @@ def _extra_frames(episode: Episode, extras: Extras, index: int) -> pa.Table:
         arrays["states"] = episode.states
     if episode.disturbed is not None:
         arrays[_DISTURBED] = episode.disturbed
+    if episode.step_tasks is not None:
+        arrays[_STEP_TASKS] = episode.step_tasks
     arrays["episode_index"] = np.full(len(episode), index)
     schema = _extra_frames_schema(extras)
     columns = [
@@ -257,7 +270,9 @@ def _read_episode(
     frames = _read_table(folder / data, seen, filters=here)
     ours = pq.read_table(folder / _EXTRA_FRAMES, filters=here)
     _require_columns(
-        folder / _EXTRA_FRAMES, ours, set(_extra_frames_schema(extras).names) - {_DISTURBED}
+        folder / _EXTRA_FRAMES,
+        ours,
+        set(_extra_frames_schema(extras).names) - set(_later_columns()),
     )
     if not len(frames) == len(ours) == place["length"]:
         raise VandError(
@@ -277,11 +292,12 @@ def _read_episode(
         rewards=_rewards(frames),
         dones=decode_vectors(frames["next.done"], ()).astype(np.int64),
         states=_states(ours, extras),
-        disturbed=_disturbed(ours),
+        disturbed=_column(ours, _DISTURBED),
+        step_tasks=_column(ours, _STEP_TASKS),
     )
-    if place["tasks"] != [episode.instruction]:
+    if place["tasks"] != (told := list(dict.fromkeys(told_words(episode, extras)))):
         raise VandError(
-            f"{folder}: episode {index}: expected task {episode.instruction!r}, got"
+            f"{folder}: episode {index}: expected task {', '.join(told)!r}, got"
             f" {place['tasks']!r:.80}"
         )
     return episode
@@ -301,8 +317,8 @@ def _states(ours: pa.Table, extras: Extras) -> NDArray[np.float64] | None:
     return decode_vectors(ours["states"], (extras.states,))
 
 
-def _disturbed(ours: pa.Table) -> NDArray[np.bool_] | None:
-    """Which steps are disturbed (N,), or None where it is not known."""
-    if _DISTURBED not in ours.column_names or ours[_DISTURBED].null_count:
+def _column(ours: pa.Table, name: str) -> NDArray[Any] | None:
+    """One of `_later_columns` (N,), or None where it is not known."""
+    if name not in ours.column_names or ours[name].null_count:
         return None
-    return decode_vectors(ours[_DISTURBED], ())
+    return decode_vectors(ours[name], ())

@@ -15,8 +15,9 @@ from vand_demos.episode import ACTION_MODES, Episode
 from vand_demos.interop.columns import decode_images, decode_vectors, encode_images, encode_vectors
 from vand_demos.interop.extras import Extras
 from vand_demos.native import NATIVE
+from vand_demos.storage.compatibility import require_fits
 from vand_demos.storage.reader import DemoDataset
-from vand_envs import ROBOT_KEYS
+from vand_envs import ROBOT_KEYS, get_task, task_ids
 from vand_envs.errors import VandError
 
 VERSION = "v3.0"
@@ -84,7 +85,7 @@ def frames_per_second(dataset: DemoDataset) -> int:
 
 
 def columns_of(
-    episode: Episode, extras: Extras, index: int, start: int, task: int, fps: int
+    episode: Episode, extras: Extras, index: int, start: int, tasks: Sequence[int], fps: int
 ) -> dict[str, NDArray[Any]]:
     """An episode in LeRobot's columns: feature -> (N, ...), or (N,) of single numbers."""
     frame = np.arange(len(episode), dtype=np.int64)
@@ -98,7 +99,7 @@ def columns_of(
         "frame_index": frame,
         "episode_index": np.full_like(frame, index),
         "index": start + frame,
-        "task_index": np.full_like(frame, task),
+        "task_index": np.array(tasks, np.int64),
     }
 
 
@@ -184,11 +185,27 @@ def _numbered(sizes: Mapping[str, int]) -> list[str]:
     return [f"{name}.{i}" for name, size in sizes.items() for i in range(size)]
 
 
-def place_of(episode: Episode, index: int, start: int) -> dict[str, Any]:
+def told_words(episode: Episode, extras: Extras) -> list[str]:
+    """The instruction in words at each step, N.
+
+    Raises:
+        VandError: The task of a step is none of the data set's instructions.
+    """
+    if episode.step_tasks is None:
+        return [episode.instruction] * len(episode)
+    require_fits(episode, extras.env_args, {})
+    known = extras.env_args["env_kwargs"]["instructions"]
+    words = {episode.task: episode.instruction}
+    for name in known:
+        words.setdefault(name, get_task(name).instruction if name in task_ids() else name)
+    return [words[known[index]] for index in episode.step_tasks]
+
+
+def place_of(episode: Episode, extras: Extras, index: int, start: int) -> dict[str, Any]:
     """The row of `meta/episodes` of an episode, apart from its file and its statistics."""
     return {
         "episode_index": index,
-        "tasks": [episode.instruction],
+        "tasks": list(dict.fromkeys(told_words(episode, extras))),
         "length": len(episode),
         "dataset_from_index": start,
         "dataset_to_index": start + len(episode),

@@ -2,9 +2,10 @@
 
 Minari's readers see observations (N + 1 of them, a dictionary by key), actions, rewards,
 terminations (the episode ended in success), truncations (it ended otherwise), and in `infos` the
-simulator's states, the parts of the actions and which steps are disturbed, before and at each
-action. Episode metadata holds task, instruction and success, and under `vand_robot` what else is
-known of the episode; dataset metadata holds the environment and, under `vand_robot`, the masks.
+simulator's states, the parts of the actions, which steps are disturbed and, where it changes, the
+task of each step, before and at each action. Episode metadata holds task, instruction and success,
+and under `vand_robot` what else is known of the episode; dataset metadata holds the environment
+and, under `vand_robot`, the masks.
 """
 
 from collections.abc import Iterator, Mapping
@@ -51,6 +52,7 @@ EPISODE_S = 600.0
 
 _OURS = "vand_robot"
 _STATES, _PARTS, _DISTURBED = "states", "action_dict", "disturbed"
+_STEP_TASKS = "step_tasks"
 
 
 def write(dataset: DemoDataset, folder: Path, name: str) -> None:
@@ -140,7 +142,11 @@ def _buffer(episode: Episode) -> EpisodeBuffer:
     """An episode as Minari holds it; where it is not known what was seen last, that before it."""
     last = {**episode.observations, **episode.next_observations}
     done = episode.dones.astype(bool)
-    optional = {_STATES: episode.states, _DISTURBED: episode.disturbed}
+    optional = {
+        _STATES: episode.states,
+        _DISTURBED: episode.disturbed,
+        _STEP_TASKS: episode.step_tasks,
+    }
     known = {key: rows for key, rows in optional.items() if rows is not None}
     return EpisodeBuffer(
         seed=episode.seed,
@@ -299,4 +305,5 @@ def _episode(
         dones=(content["terminations"] | content["truncations"]).astype(np.int64),
         states=infos.get(_STATES),
         disturbed=infos.get(_DISTURBED),
+        step_tasks=infos.get(_STEP_TASKS),
     )

@@ -1,6 +1,6 @@
 """Which episodes and files belong together in one data set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -135,6 +135,18 @@ def reward_fault(episode: Episode) -> str | None:
     return "success: expected a reward for it, but all rewards are zero"
 
 
+def _step_task_fault(episode: Episode, instructions: Sequence[str]) -> str | None:
+    """The fault of the task of each step beside the instructions of a data set, or None."""
+    told = episode.step_tasks
+    if told is None:
+        return None
+    if (largest := int(told.max())) >= len(instructions):
+        return f"step_tasks: expected less than {len(instructions)} (instructions), got {largest}"
+    if (last := instructions[told[-1]]) != episode.task:
+        return f"step_tasks: expected the episode's task {episode.task!r} at the end, got {last!r}"
+    return None
+
+
 def require_fits(episode: Episode, env_args: Mapping[str, Any], first: Mapping[str, str]) -> None:
     """Check that an episode belongs into a data set.
 
@@ -165,6 +177,8 @@ def require_fits(episode: Episode, env_args: Mapping[str, Any], first: Mapping[s
             f"{episode.label}: task: expected one of {', '.join(kwargs['instructions'])},"
             f" got {episode.task!r}"
         )
+    if (fault := _step_task_fault(episode, kwargs["instructions"])) is not None:
+        raise VandError(f"{episode.label}: {fault}")
     arrays = signature(episode) if first else {}
     for path in sorted(first.keys() | arrays.keys()):
         if path == "states" and (path not in first or path not in arrays):

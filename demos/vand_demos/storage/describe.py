@@ -24,7 +24,8 @@ def describe(path: str | Path) -> dict[str, Any]:
         `path`; `size_bytes`; `episodes`; `steps`; `robot`, `action_mode`, `control_dt_s`;
         `instructions` (task ids that the environment knows); `tasks` (task -> instruction,
         episodes, success share of those whose outcome is known, the number of the others, and
-        steps as min, median, max); `devices` (device -> episodes);
+        steps as min, median, max); `changes` (tasks that are told one after the other -> episodes,
+        where that changes on the way); `devices` (device -> episodes);
         `observations` (key -> shape of one step); `actions` (part -> min and max of each number,
         over all episodes); `bounds` of native actions in their own units; `source` of the first
         episode, empty where it was recorded here; `rewards`, `world`, `states` and
@@ -47,6 +48,7 @@ def describe(path: str | Path) -> dict[str, Any]:
             **{key: kwargs[key] for key in ("robot", "action_mode", "control_dt_s")},
             "instructions": list(kwargs["instructions"]),
             "tasks": {task: _describe_task(dataset, task) for task in dataset.tasks},
+            "changes": _changes(dataset),
             "devices": dict(
                 Counter(dataset.attribute(name, "device") or UNKNOWN for name in dataset.names)
             ),
@@ -66,6 +68,16 @@ def describe(path: str | Path) -> dict[str, Any]:
             "unassigned": len(dataset.unassigned),
             "pending_parts": dataset.pending_parts,
         }
+
+
+def _changes(dataset: DemoDataset) -> list[dict[str, Any]]:
+    """Which tasks are told one after the other, in how many episodes."""
+    told = Counter(dataset.told(name) for name in dataset.names)
+    return [
+        {"tasks": list(tasks), "episodes": count}
+        for tasks, count in sorted(told.items())
+        if len(tasks) > 1
+    ]
 
 
 def _source(dataset: DemoDataset) -> dict[str, str]:

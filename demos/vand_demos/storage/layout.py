@@ -11,7 +11,9 @@ from vand_demos.system.files import file_path, require_regular
 from vand_envs.errors import UsageError
 
 FORMAT = "vand-robot-demos"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: an episode may have `step_tasks`, without which a reader would take all of it for its task;
+files of version 1 are read as they are."""
 
 PARTS_SUFFIX = ".parts"
 """`<name>.hdf5.parts/` holds the episodes that are not packed into `<name>.hdf5` yet."""
@@ -54,8 +56,8 @@ DEMO_NAME = re.compile(r"demo_(0|[1-9][0-9]{0,8})")
 
 TOP = ("data", "mask")
 GROUPS = {"action_dict": "action_parts", "obs": "observations", "next_obs": "next_observations"}
-ARRAYS = ("actions", "states", "rewards", "dones", "disturbed")
-OPTIONAL_ARRAYS = ("states", "disturbed")
+ARRAYS = ("actions", "states", "rewards", "dones", "disturbed", "step_tasks")
+OPTIONAL_ARRAYS = ("states", "disturbed", "step_tasks")
 BOUNDS = ("action_low", "action_high")
 """Attributes of native actions, and keys of `env_kwargs`: a number for each of an action's."""
 NUMBERS = ("seed", "success", "control_dt_s")

@@ -316,6 +316,36 @@ class DemoDataset:
             raise VandError(f"{self.path}: {name}: {key}: expected {kinds}, got {value!r:.60}")
         return value
 
+    def told(self, name: str) -> tuple[str, ...]:
+        """The tasks that the robot is told in an episode, in their order; the last is its task.
+
+        Raises:
+            VandError: As `step_tasks`.
+        """
+        tasks = self.step_tasks(name)
+        if tasks is None:
+            return (str(self.attribute(name, "task")),)
+        known = self.env_args["env_kwargs"]["instructions"]
+        begun = np.flatnonzero(np.diff(tasks, prepend=-1))  # first step of each
+        return tuple(known[tasks[step]] for step in begun)
+
+    def step_tasks(self, name: str) -> NDArray[np.int64] | None:
+        """The task of each step (N,), see `Episode.step_tasks`; None where it never changes.
+
+        Raises:
+            VandError: It is none of the data set's instructions, or cannot be read.
+        """
+        if self.step_shape(name, "step_tasks") is None:
+            return None
+        tasks = self.array(name, "step_tasks")
+        count = len(self.env_args["env_kwargs"]["instructions"])
+        sound = tasks.dtype == np.int64 and tasks.ndim == 1 and len(tasks)
+        if not (sound and tasks.min() >= 0 and tasks.max() < count):
+            raise VandError(
+                f"{self.path}: {name}: step_tasks: expected 0 to {count - 1} (instructions)"
+            )
+        return tasks
+
     @property
     def uids(self) -> dict[str, str]:
         """Name of each episode -> identity of the recording, the same wherever it is copied."""

@@ -13,7 +13,7 @@ TRAIN, VALID = "train", "valid"
 def held_out(
     dataset: DemoDataset, names: Iterable[str], valid_fraction: float, rng: Generator
 ) -> frozenset[str]:
-    """Draw the episodes that validate, in the same proportion for every task.
+    """Draw the episodes that validate, in the same proportion for every task and change of it.
 
     Args:
         dataset: The data set.
@@ -25,9 +25,9 @@ def held_out(
     Returns:
         Names of the episodes that are held out.
     """
-    groups: dict[str, list[str]] = {}
+    groups: dict[tuple[str, ...], list[str]] = {}  # what is told in each
     for name in names:
-        groups.setdefault(str(dataset.attribute(name, "task")), []).append(name)
+        groups.setdefault(dataset.told(name), []).append(name)
     held: set[str] = set()
     for _, group in sorted(groups.items()):
         order = rng.permutation(len(group))

@@ -164,6 +164,7 @@ def append(path: Path, sources: Iterable[StoredEpisode]) -> tuple[str, ...]:
         with hdf5_errors("write", path):
             reserve(path, path.stat().st_size + sum(s.size for s in batch) + RESERVE_BYTES)
             with h5py.File(path, "r+", libver=LIBVER) as file:
+                file.attrs["format_version"] = FORMAT_VERSION  # what is added may need it
                 added += _append_batch(file, batch)
     return tuple(added)
 

@@ -13,6 +13,7 @@ from vand_demos import DemoDataset, Episode, write_dataset
 from vand_demos.interop import FOLDERS, FORMATS, export_dataset, import_dataset
 from vand_demos.storage.check import iterate_check
 from vand_demos.storage.editing import delete, merge
+from vand_envs import get_task
 from vand_envs.errors import UsageError, VandError
 
 pq = pytest.importorskip("pyarrow.parquet")
@@ -87,13 +88,36 @@ def test_which_steps_are_disturbed_goes_out_and_back(tmp_path, format_name):
         assert dataset.episode("demo_1").disturbed is None
 
 
+@pytest.mark.parametrize("format_name", CONVERTED)
+def test_the_task_of_each_step_goes_out_and_back(tmp_path, format_name):
+    path = tmp_path / "some.hdf5"
+    told = np.array([0, 0, 0, 1, 1, 1, 1], np.int64)
+    write_dataset(path, [episode(0, step_tasks=told), episode(1)], ENV_ARGS)
+    other = back(path, tmp_path, format_name)
+    assert_equal(path, other)
+    with DemoDataset.open(other) as dataset:
+        assert [dataset.told(name) for name in dataset.names] == [("stow-cube", "wipe"), ("wipe",)]
+
+
+def test_lerobot_sees_what_is_told_at_each_step(tmp_path):
+    path, folder = tmp_path / "some.hdf5", tmp_path / "out"
+    told = np.array([0, 0, 0, 1, 1, 1, 1], np.int64)
+    write_dataset(path, [episode(0), episode(1, step_tasks=told)], ENV_ARGS)
+    export_dataset(path, folder, "lerobot")
+    tasks = pq.read_table(folder / "meta/tasks.parquet")
+    words = dict(zip(tasks["task_index"].to_pylist(), tasks["task"].to_pylist(), strict=True))
+    frames = pq.read_table(folder / "data/chunk-000/file-000.parquet")["task_index"].to_pylist()
+    stow, wipe = (get_task(task).instruction for task in ("stow-cube", "wipe"))
+    assert [words[index] for index in frames] == [wipe] * 7 + [stow] * 3 + [wipe] * 4
+
+
 def test_a_lerobot_export_without_disturbed_steps_can_be_read(tmp_path):
-    """Exports of earlier versions have no such column."""
+    """Exports of earlier versions have no such columns."""
     path, folder, other = tmp_path / "some.hdf5", tmp_path / "out", tmp_path / "other.hdf5"
     write_dataset(path, [episode(0), episode(1)], ENV_ARGS)
     export_dataset(path, folder, "lerobot")
     frames = folder / "vand_robot/frames.parquet"
-    pq.write_table(pq.read_table(frames).drop_columns(["disturbed"]), frames)
+    pq.write_table(pq.read_table(frames).drop_columns(["disturbed", "step_tasks"]), frames)
     import_dataset(folder, other, "lerobot")
     assert_equal(path, other)
 

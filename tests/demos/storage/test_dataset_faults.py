@@ -228,7 +228,7 @@ FAULTS = {
     "no format": (remove("/", "format"), "is no vand-robot-demos file"),
     "later format": (
         label("/", format_version=99),
-        "has format version 99, this software reads up to 1",
+        "has format version 99, this software reads up to 2",
     ),
     "mask names a stranger": (
         store("mask/train", data=[b"demo_7"]),

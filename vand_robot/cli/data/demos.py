@@ -94,6 +94,7 @@ def info(file: AnyFile, json: Json = False) -> None:
         "robot": facts["robot"],
         "actions": f"{facts['action_mode']} at {1 / facts['control_dt_s']:g} Hz",
         **_origin(facts),
+        **_changes(facts),
         "devices": ", ".join(f"{name} ({n})" for name, n in facts["devices"].items()),
         "splits": ", ".join(f"{name} ({n})" for name, n in _splits(facts).items()) or "none",
         "states": "stored" if facts["states"] else "left out",
@@ -116,6 +117,14 @@ def _outcome(entry: Mapping[str, Any]) -> str:
     if entry["success"] is None:
         return "unknown"
     return console.percent(entry["success"]) + (f" ({unknown} unknown)" if unknown else "")
+
+
+def _changes(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Which instructions change on the way, in how many episodes."""
+    changes = [
+        f"{', then '.join(change['tasks'])} ({change['episodes']})" for change in facts["changes"]
+    ]
+    return {"changed instructions": "; ".join(changes)} if changes else {}
 
 
 def _origin(facts: Mapping[str, Any]) -> dict[str, str]:

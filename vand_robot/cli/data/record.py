@@ -17,6 +17,7 @@ from vand_demos.recording_options import (
     SessionReport,
     TeleopOptions,
 )
+from vand_demos.switching import can_switch, require_switchable
 from vand_demos.teleop import DeviceOptions, TeleopDevice, open_device
 from vand_demos.teleop.devices import BUILT_IN
 from vand_demos.ui import LOOPBACK
@@ -64,6 +65,12 @@ Disturb = Annotated[
         f" {Disturbance().scale:g}."
     ),
 ]
+SwitchTo = Annotated[
+    str | None,
+    typer.Option(
+        help="Expert: task to which the instruction changes on the way; it is the one judged."
+    ),
+]
 KeepFailures = Annotated[bool, typer.Option(help="Keep failed episodes too.")]
 Mode = Annotated[str, typer.Option(help="ee_twist or joint.")]
 Rate = Annotated[
@@ -102,6 +109,7 @@ def record_command(
     episodes: Episodes = 30,
     session: Session = 0,
     disturb: Disturb = None,
+    switch_to: SwitchTo = None,
     keep_failures: KeepFailures = False,
     action_mode: Mode = "ee_twist",
     rate: Rate = None,
@@ -129,7 +137,8 @@ def record_command(
 ) -> None:
     """Record demonstrations into a data set: tasks, a scene of your own, or any environment."""
     for what, report in RecordRequest(**context.params).record():
-        _print_report(context, report, what, device, as_json=json)
+        told = what if switch_to is None else f"{what} then {switch_to}"
+        _print_report(context, report, told, device, as_json=json)
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,7 @@ class RecordRequest:
     episodes: int
     session: int
     disturb: float | None
+    switch_to: str | None
     keep_failures: bool
     action_mode: str
     rate: float | None
@@ -203,6 +213,7 @@ class RecordRequest:
             device=hand,
             images=self.images,
             disturb=self.disturb,
+            switch_to=self.switch_to,
             speed=self.speed,
             world=asked.world,
         )
@@ -219,11 +230,11 @@ class RecordRequest:
     def _tasks(self) -> Iterator[tuple[str, SessionReport]]:
         """Record tasks of ours or a scene of somebody's, by an expert or by hand."""
         self._of_env.require_alone()  # its construction has checked that nothing is for --env
-        given = {name: getattr(self, name) for name in ("speed", "host", "port", "mapping")}
-        _check_device(self.device, disturb=self.disturb, **given)
+        given = {name: getattr(self, name) for name in _FOR_SOME_DEVICES}
+        _check_device(self.device, **given)
         robot, asked = find_robot(self.robot), self._of_scene
         scene = asked.open(self.tasks or (), self.device, self.instruction)
-        tasks = _task_ids(self.tasks or (), robot) if scene is None else (scene.options.task,)
+        tasks = self._named(robot) if scene is None else (scene.options.task,)
         yield from record_tasks(
             tasks,
             self.out,
@@ -244,11 +255,24 @@ class RecordRequest:
             show=_progress if self.device == EXPERT else None,
         )
 
+    def _named(self, robot: RobotSpec) -> tuple[str, ...]:
+        """The tasks that are named; those that come before another one can go on to that."""
+        tasks = _task_ids(self.tasks or (), robot)
+        if self.switch_to is None:
+            return tasks
+        get_task(self.switch_to)
+        if self.tasks == [ALL]:
+            return tuple(task for task in tasks if can_switch(task, self.switch_to))
+        for task in tasks:
+            require_switchable(task, self.switch_to)
+        return tasks
+
     def _driver(self) -> ExpertOptions | TeleopOptions:
         """Who demonstrates, with the options that are given."""
         if self.device == EXPERT:
             scale = Disturbance().scale if self.disturb is None else self.disturb
-            return ExpertOptions(disturbance=Disturbance(scale=scale) if scale else None)
+            disturbance = Disturbance(scale=scale) if scale else None
+            return ExpertOptions(disturbance=disturbance, switch_to=self.switch_to)
 
         def connect(world: World) -> TeleopDevice:
             options = DeviceOptions(
@@ -277,6 +301,10 @@ def _print_report(
         raise SystemExit(INTERRUPTED)
 
 
+_FOR_SOME_DEVICES = ("disturb", "switch_to", "speed", "host", "port", "mapping")
+"""Options that are not for every device."""
+
+
 @contextmanager
 def _progress(task: str, wanted: int) -> Iterator[Progress]:
     with console.progress_bar(f"recording {task}") as progress:
@@ -290,14 +318,16 @@ def _check_device(device: str, **given: object) -> None:
     own = () if device in (EXPERT, *BUILT_IN) else (device,)
     for option, devices in (
         ("disturb", (EXPERT,)),
+        ("switch_to", (EXPERT,)),
         ("speed", (*BUILT_IN, *own)),
         ("host", ("web", *own)),
         ("port", ("web", *own)),
         ("mapping", ("gamepad", "spacemouse", *own)),
     ):
         if given[option] is not None and device not in devices:
+            name = option.replace("_", "-")
             raise UsageError(
-                f"--{option} is not for the device {device!r}; it is for {', '.join(devices)}"
+                f"--{name} is not for the device {device!r}; it is for {', '.join(devices)}"
             )
 
 
