@@ -4,7 +4,7 @@
 
 Both make a few updates in turn, each in a process of its own, and the figure is the median of the
 ratios of neighbors, in processor time: what else the machine does falls on both. An update is the
-whole: forward, loss, backward, optimizer; ours clips gradients and averages weights beside. Ours has
+whole: forward, loss, backward, optimizer; ours clips gradients and averages weights beside, and has
 the settings of torch that `train` makes.
 """
 
