@@ -4,7 +4,8 @@
 
 Both make a few updates in turn, each in a process of its own, and the figure is the median of the
 ratios of neighbors, in processor time: what else the machine does falls on both. An update is the
-whole: forward, loss, backward, optimizer; ours clips gradients and averages weights beside.
+whole: forward, loss, backward, optimizer; ours clips gradients and averages weights beside, and has
+the settings of torch that `train` makes.
 """
 
 import statistics
@@ -22,6 +23,7 @@ from vand_robot.data.loading import TrainingData
 from vand_robot.interface import PolicySpec
 from vand_robot.layout import RunFolder
 from vand_robot.policies.recurrent import RecurrentPolicy
+from vand_robot.training.threads import torch_settings
 from vand_robot.training.trainer import Trainer
 
 SIZE, ACTIONS = 64, 10
@@ -94,8 +96,11 @@ class Ours:
 
 def main(python: str, rounds: int = ROUNDS) -> dict[str, float]:
     """Measure, print and return the ratios."""
-    torch.set_num_threads(1)
-    theirs = Theirs(python)
+    with torch_settings(1, torch.device("cpu")):
+        return _race(Theirs(python), rounds)
+
+
+def _race(theirs: Theirs, rounds: int) -> dict[str, float]:
     contenders = {name: Ours(regularizer) for name, regularizer in OURS.items()}
     for warm in (theirs, *contenders.values()):
         warm.update_s(2)

@@ -18,6 +18,11 @@ int vand_level(void) {
 #endif
 }
 
+/* Bounds of `bounded` in vector.h, in a file of their own, where its callers cannot see them. With
+   constants GCC (12) makes a clamp of two comparisons and two selections; with values that it does
+   not know, of a minimum and a maximum, which are faster and let a NaN through as well. */
+const float vand_exp_bounds[2] __attribute__((visibility("hidden"))) = {87.0f, -87.0f};
+
 /* A check that the caller's arguments have the same layout. */
 int64_t vand_arguments_size(void) { return sizeof(Scan); }
 

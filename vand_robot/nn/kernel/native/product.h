@@ -162,6 +162,10 @@ static void product(int rows, const float *a, size_t stride_a, Packed b, Base ba
                 out[i * stride_out + j] = base.rows ? base.rows[i * base.stride + j] : 0.0f;
 }
 
+#define OUTER_DEPTH 256 /* rows that are summed at once: their panels fit the second cache */
+#define OUTER_COLUMNS 48 /* columns of a that are copied at once, of several tiles */
+#define FEW_PANELS 2 /* of b, for which it does not pay to copy a */
+
 /* One tile of out += a' b: `rows` columns of a, one packed panel of b, or one half of it. */
 INLINE void outer_tile(const int rows, const int vectors, int depth, const float *a,
                        size_t stride_a, const float *b, float *out, size_t stride_out) {
@@ -184,46 +188,74 @@ INLINE void outer_tile(const int rows, const int vectors, int depth, const float
         for (int j = 0; j < vectors; j++) store(out + i * stride_out + j * LANES, sum[i][j]);
 }
 
-/* A column of such tiles. */
-INLINE void outer_column(const int vectors, int depth, const float *a, size_t stride_a, int height,
-                         const float *b, float *out, size_t stride_out) {
+/* The same of up to TILE_ROWS columns of a. */
+INLINE void outer_tiles(const int vectors, int rows, int depth, const float *a, size_t stride_a,
+                        const float *b, float *out, size_t stride_out) {
+    if (rows == TILE_ROWS) {
+        outer_tile(TILE_ROWS, vectors, depth, a, stride_a, b, out, stride_out);
+        return;
+    }
     int i = 0;
-    for (; i + TILE_ROWS <= height; i += TILE_ROWS)
-        outer_tile(TILE_ROWS, vectors, depth, a + i, stride_a, b, out + i * stride_out, stride_out);
-    for (; i + 4 <= height; i += 4)
+    for (; i + 4 <= rows; i += 4)
         outer_tile(4, vectors, depth, a + i, stride_a, b, out + i * stride_out, stride_out);
-    for (; i < height; i++)
+    for (; i + 2 <= rows; i += 2)
+        outer_tile(2, vectors, depth, a + i, stride_a, b, out + i * stride_out, stride_out);
+    if (i < rows)
         outer_tile(1, vectors, depth, a + i, stride_a, b, out + i * stride_out, stride_out);
 }
 
-#define OUTER_DEPTH 128 /* rows whose panel fits the first cache */
+/* Pack rows that lie anywhere, panel after panel, zero past their width. */
+static void pack_rows(float *panels, const float *const *rows, int depth, int width) {
+    for (int k = 0; k < depth; k++) {
+        float *to = panels + (size_t)k * PANEL;
+        int j = 0;
+        for (; j + PANEL <= width; j += PANEL, to += (size_t)depth * PANEL) {
+            store(to, load(rows[k] + j));
+            store(to + LANES, load(rows[k] + j + LANES));
+        }
+        if (j == width) continue;
+        memset(to, 0, sizeof(float) * PANEL);
+        memcpy(to, rows[k] + j, sizeof(float) * (width - j));
+    }
+}
+
+/* Copy columns of a, (depth, columns), tile after tile, so that a tile lies in one piece. */
+static void pack_columns(float *tiles, const float *a, size_t stride_a, int depth, int columns) {
+    for (int k = 0; k < depth; k++, a += stride_a, tiles += TILE_ROWS) {
+        int i = 0;
+        for (; i + TILE_ROWS <= columns; i += TILE_ROWS)
+            memcpy(tiles + (size_t)i * depth, a + i, sizeof(float) * TILE_ROWS);
+        for (int j = i; j < columns; j++) tiles[(size_t)i * depth + j - i] = a[j];
+    }
+}
 
 /* out (height, padded width) += a' b: a (depth, height), b (depth, width) with rows anywhere.
 
-   out has rows of `stride_out` floats, PANEL times the number of panels of b. */
+   out has rows of `stride_out` floats, PANEL times the number of panels of b. Scratch: `panels`,
+   as many floats times OUTER_DEPTH or `depth`, whichever is less. */
 static void outer_product(int depth, const float *a, size_t stride_a, int height,
-                          const float *const *b, int width, float *out, size_t stride_out) {
-    float panel[OUTER_DEPTH * PANEL];
-    for (int start = 0; start < depth; start += OUTER_DEPTH) {
+                          const float *const *b, int width, float *out, size_t stride_out,
+                          float *panels) {
+    float copy[OUTER_COLUMNS * OUTER_DEPTH];
+    int copies = width > FEW_PANELS * PANEL;
+    for (int start = 0; start < depth; start += OUTER_DEPTH, a += OUTER_DEPTH * stride_a) {
         int now = depth - start < OUTER_DEPTH ? depth - start : OUTER_DEPTH;
-        for (int j = 0; j < width; j += PANEL) {
-            int columns = width - j < PANEL ? width - j : PANEL;
-            for (int k = 0; k < now; k++) {
-                const float *from = b[start + k] + j;
-                float *to = panel + k * PANEL;
-                if (columns == PANEL) {
-                    store(to, load(from));
-                    store(to + LANES, load(from + LANES));
-                } else {
-                    memset(to + columns, 0, sizeof(float) * (PANEL - columns));
-                    memcpy(to, from, sizeof(float) * columns);
+        pack_rows(panels, b + start, now, width);
+        for (int i = 0; i < height; i += OUTER_COLUMNS) {
+            int columns = height - i < OUTER_COLUMNS ? height - i : OUTER_COLUMNS;
+            if (copies) pack_columns(copy, a + i, stride_a, now, columns);
+            for (int j = 0; j < width; j += PANEL)
+                for (int first = 0; first < columns; first += TILE_ROWS) {
+                    int rows = columns - first < TILE_ROWS ? columns - first : TILE_ROWS;
+                    const float *from = copies ? copy + (size_t)first * now : a + i + first;
+                    size_t stride = copies ? TILE_ROWS : stride_a;
+                    float *to = out + (i + first) * stride_out + j;
+                    const float *panel = panels + (size_t)j * now;
+                    if (width - j > LANES)
+                        outer_tiles(2, rows, now, from, stride, panel, to, stride_out);
+                    else
+                        outer_tiles(1, rows, now, from, stride, panel, to, stride_out);
                 }
-            }
-            const float *rows = a + start * stride_a;
-            if (columns > LANES)
-                outer_column(2, now, rows, stride_a, height, panel, out + j, stride_out);
-            else
-                outer_column(1, now, rows, stride_a, height, panel, out + j, stride_out);
         }
     }
 }

@@ -211,6 +211,7 @@ typedef struct {
     float *d_n;     /* (rows, H) GRU: gradient of the input's part of the candidate */
     float *d_m;     /* (rows, S) gradient of m */
     float *d_mu;    /* (group, S) */
+    float *panels;  /* scratch of an outer product */
     const float **h, **x, **gates; /* (rows,) where they lie; gates: acts where those are not kept */
 } Work;
 
@@ -296,7 +297,7 @@ static void sum_block(const Part *part, const Work *work, int64_t rows) {
     const Scan *s = part->scan;
     int64_t size = PARTS(s->cell) * s->hidden, width = GATES(s->cell) * s->hidden;
     outer_product(rows, work->d_pre, width, width, work->h, s->hidden, part->d_hh,
-                  padded(s->hidden));
+                  padded(s->hidden), work->panels);
     float *d_inner = part->d_pre_sum + 2 * s->hidden; /* GRU */
     if (s->cell == GRU) {
         add_columns(d_inner, work->d_pre + 2 * s->hidden, rows, s->hidden, width);
@@ -314,7 +315,7 @@ static void sum_block(const Part *part, const Work *work, int64_t rows) {
             memoryless_backward(s->cell, s->hidden, work->gates[i], part->layer->inner,
                                 work->d_m + i * size, work->d_pre + i * width, d_inner);
     outer_product(rows, work->d_pre, width, width, work->x, s->inputs, part->d_ih,
-                  padded(s->inputs));
+                  padded(s->inputs), work->panels);
     add_columns(part->d_gates_sum, work->d_pre, rows, width, width);
 }
 
@@ -333,7 +334,7 @@ static void project_backward(const Part *part, const Work *work, Packed weights,
 }
 
 static void free_work(Work *work) {
-    free(work->d_pre);
+    free(work->panels);
     free(work->h);
 }
 
@@ -341,9 +342,12 @@ static void free_work(Work *work) {
 static int make_work(Work *work, const Scan *s, int64_t rows) {
     int64_t size = PARTS(s->cell) * s->hidden, width = GATES(s->cell) * s->hidden;
     size_t d_m = s->keep ? rows * size : 0;
-    work->d_pre = new_floats(rows * (width + s->hidden) + d_m + group(s) * size);
+    size_t panels = padded(s->hidden > s->inputs ? s->hidden : s->inputs);
+    panels *= rows < OUTER_DEPTH ? rows : OUTER_DEPTH;
+    work->panels = new_floats(panels + rows * (width + s->hidden) + d_m + group(s) * size);
     work->h = malloc(sizeof(float *) * 3 * rows);
-    if (!work->d_pre || !work->h) return 0;
+    if (!work->panels || !work->h) return 0;
+    work->d_pre = work->panels + panels;
     work->d_n = work->d_pre + rows * width;
     work->d_m = work->d_n + rows * s->hidden;
     work->d_mu = work->d_m + d_m;
@@ -438,15 +442,13 @@ int EXPORT(forward)(const Scan *s) {
 }
 
 /* Sum the parts' gradients, (height, padded width) each, into `to` (height, width). */
-static void sum_parts(float *to, const float *from, size_t stride, int count, int64_t height,
-                      int64_t width) {
-    for (int64_t i = 0; i < height; i++)
-        for (int64_t j = 0; j < width; j++) {
-            float sum = 0.0f;
-            for (int part = 0; part < count; part++)
-                sum += from[part * stride + i * padded(width) + j];
-            to[i * width + j] = sum;
-        }
+static void sum_parts(float *restrict to, const float *restrict from, size_t stride, int count,
+                      int64_t height, int64_t width) {
+    for (int64_t i = 0; i < height; i++, to += width, from += padded(width)) {
+        memcpy(to, from, sizeof(float) * width);
+        for (int part = 1; part < count; part++)
+            EACH for (int64_t j = 0; j < width; j++) to[j] += from[part * stride + j];
+    }
 }
 
 int EXPORT(backward)(const Scan *s) {

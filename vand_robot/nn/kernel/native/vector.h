@@ -53,6 +53,16 @@ INLINE int32_t bits_of_float(float value) {
 
 #define ROUNDING 12582912.0f /* 1.5 * 2^23: what is added to it is rounded to an integer */
 
+/* How far the exponential of a float32 goes: 87 and -87; see dispatch.c for why it lies there. */
+extern const float vand_exp_bounds[2] __attribute__((visibility("hidden")));
+
+/* y within these bounds; a NaN stays one. */
+INLINE float bounded(float y) {
+    const float most = vand_exp_bounds[0], least = vand_exp_bounds[1];
+    y = most < y ? most : y;
+    return least > y ? least : y;
+}
+
 /* exp(y) - 1 = scale * rest + (scale - 1), |y| <= 87: rest = exp(r) - 1 with |r| <= ln(2) / 2. */
 INLINE void split_exp(float y, float *scale, float *rest) {
     float shifted = y * 1.44269504f + ROUNDING;
@@ -69,19 +79,15 @@ INLINE void split_exp(float y, float *scale, float *rest) {
 }
 
 INLINE float sigmoid(float x) {
-    float y = -x, scale, rest;
-    y = y > 87.0f ? 87.0f : y;
-    y = y < -87.0f ? -87.0f : y;
-    split_exp(y, &scale, &rest);
+    float scale, rest;
+    split_exp(bounded(-x), &scale, &rest);
     return 1.0f / (1.0f + (scale * rest + scale));
 }
 
 /* By exp(2x) - 1, which keeps the digits of small x. */
 INLINE float hyperbolic_tangent(float x) {
-    float y = 2.0f * x, scale, rest;
-    y = y > 20.0f ? 20.0f : y;
-    y = y < -20.0f ? -20.0f : y;
-    split_exp(y, &scale, &rest);
+    float scale, rest;
+    split_exp(bounded(2.0f * x), &scale, &rest);
     float e = scale * rest + (scale - 1.0f);
     return e / (e + 2.0f);
 }
