@@ -20,9 +20,9 @@ give it, without a second derivative through the scan, for any cell and regulari
     (d/ds L_train(w + r v, s) - d/ds L_train(w - r v, s)) / (2 r),
 
 both with the same random numbers, and each as the mean of a pass and of its mirror image, whose
-noise has the other sign. For noise of scale s a single pass gives a derivative of order s and either
-sign, which says nothing, and one of order s^2, which is the regularization; the mirror image cancels
-the former. L_train is the part of the loss that the weights descend.
+noise has the other sign. For noise of scale s a single pass gives a derivative of order s and of
+either sign, which says nothing, and one of order s^2, which is the regularization. The mirror image
+cancels the former. L_train is the part of the loss that the weights descend.
 
 **The optimizer.** Adam's D is 1 / (sqrt(second moment) + eps). D depends on past gradients and is
 taken as a constant; momentum spreads the effect of g over later steps, whose weights sum to 1, and
@@ -156,7 +156,9 @@ def adapt_held_out(
         Scalar, the held-out loss; detached.
     """
     samplers = held_out_samplers(module)
-    owned = {p for child in module.modules() if isinstance(child, Sampler) for p in child.parameters()}
+    owned = {
+        p for child in module.modules() if isinstance(child, Sampler) for p in child.parameters()
+    }
     others = owned | set(direct)
     weights = [p for p in module.parameters() if p.requires_grad and p not in others]
     loss = held_out_loss()

@@ -1,6 +1,7 @@
 """Held-out adaptation in a training run; see `vand_robot.nn.held_out`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from vand_envs.errors import UsageError
 from vand_robot.config.schema import TrainConfig
 from vand_robot.data.batches import Batch, EpisodeBuffer
 from vand_robot.data.held_out import HeldOutParts
-from vand_robot.nn import GaussianHead, adapt_held_out, drop_gradients
+from vand_robot.nn import GaussianHead, Sampler, adapt_held_out, drop_gradients
 from vand_robot.nn.held_out import held_out_samplers
 from vand_robot.policies.recurrent import RecurrentPolicy
 
@@ -26,9 +27,7 @@ class HeldOutAdaptation:
         policy: The policy that is trained.
     """
 
-    def __init__(
-        self, config: TrainConfig, train: EpisodeBuffer, policy: RecurrentPolicy
-    ) -> None:
+    def __init__(self, config: TrainConfig, train: EpisodeBuffer, policy: RecurrentPolicy) -> None:
         self.config = config
         self.spreads = _spreads(policy) if config.held_out.spread else []
         self.parts = HeldOutParts.of(
@@ -41,12 +40,20 @@ class HeldOutAdaptation:
         drop_gradients(policy, self.spreads)
 
     def step(
-        self, policy: RecurrentPolicy, optimizer: torch.optim.Optimizer, batch: Batch, update: int
+        self,
+        policy: RecurrentPolicy,
+        averaged: RecurrentPolicy,
+        optimizer: torch.optim.Optimizer,
+        batch: Batch,
+        update: int,
     ) -> None:
         """Step what follows the held-out loss, where it is time to.
 
+        The loss is that of the averaged weights, which will act; the last ones swing about them.
+
         Args:
             policy: The policy, whose weights have just been moved.
+            averaged: The average of its weights, or the policy itself.
             optimizer: Its optimizer.
             batch: The training batch of the update.
             update: Its number, from 1.
@@ -73,9 +80,35 @@ class HeldOutAdaptation:
             loss = policy.loss(left_out, precision=config.precision)
             return loss.total - loss.penalty
 
-        now = adapt_held_out(policy, optimizer, train_loss, held_out_loss, direct=self.spreads)
+        with _weights_of(averaged, policy, self.spreads):
+            now = adapt_held_out(policy, optimizer, train_loss, held_out_loss, direct=self.spreads)
         policy.train()
         self.told = {HELD_OUT_NLL: float(now)}
+
+
+@contextmanager
+def _weights_of(
+    averaged: RecurrentPolicy, policy: RecurrentPolicy, spreads: Sequence[Tensor]
+) -> Iterator[None]:
+    """Give a policy the averaged weights, but for what follows the held-out loss, for a while."""
+    own = {
+        p for child in policy.modules() if isinstance(child, Sampler) for p in child.parameters()
+    }
+    pairs = [
+        (parameter, mean)
+        for parameter, mean in zip(policy.parameters(), averaged.parameters(), strict=True)
+        if parameter is not mean and parameter not in own and parameter not in set(spreads)
+    ]
+    kept = [parameter.detach().clone() for parameter, _ in pairs]
+    with torch.no_grad():
+        for parameter, mean in pairs:
+            parameter.copy_(mean)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for (parameter, _), before in zip(pairs, kept, strict=True):
+                parameter.copy_(before)
 
 
 def adaptation_of(

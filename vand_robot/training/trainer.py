@@ -258,13 +258,13 @@ class Trainer:
         if self.adaptation is not None:
             self.adaptation.drop_gradients(self.policy)
         self.optimizer.step()
-        if self.adaptation is not None:
-            self.adaptation.step(self.policy, self.optimizer, batch, update)
         with sharded(batch.shard):
             dual_step(self.policy)
         self.update = update
         if self.averaged is not self.policy:
             self._average()
+        if self.adaptation is not None:
+            self.adaptation.step(self.policy, self.averaged, self.optimizer, batch, update)
         return metrics
 
     @torch.no_grad()

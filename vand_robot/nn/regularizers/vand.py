@@ -100,6 +100,9 @@ DAMPING = 2.0
 integrator, swings about the budget for hundreds of updates; this makes it settle. Stooke et al.,
 "Responsive Safety in Reinforcement Learning by PID Lagrangian Methods", ICML 2020."""
 
+_TINY = 1e-30
+"""What nothing is divided by less than."""
+
 FORGOTTEN_PASSES = 1000
 """Passes in training mode without a `dual_step` after which a warning says so."""
 
@@ -175,7 +178,9 @@ class Vand(Regularizer):
         if self.adaptation != "training" and (self.budget is not None or not self.adaptive):
             other = "a budget" if self.budget is not None else "adaptive=False"
             raise ValueError(f"adaptation={self.adaptation!r} does not go with {other}")
-        if (self.budget is not None or self.adaptation == "held_out_beta") and self.beta not in Range(*BETA_RANGE, open_high=False):
+        if (
+            self.budget is not None or self.adaptation == "held_out_beta"
+        ) and self.beta not in Range(*BETA_RANGE, open_high=False):
             low, high = BETA_RANGE
             raise ValueError(
                 f"beta must lie in [{low:g}, {high:g}] where it moves; got {self.beta!r}"
@@ -427,14 +432,18 @@ class VandSampler(Sampler):
     ) -> None:
         """See `Sampler.take_hypergradients`.
 
-        ln beta has no effect of its own on the weights: it moves the strengths, by -D beta dKL / ds
-        for a learning rate of 1, and these the held-out loss.
+        Now and then one is a hundred times the others: backpropagation over hundreds of steps has
+        heavy tails. So each counts by its direction, with a mean square of 1 over the units. ln
+        beta has no effect of its own on the weights: it moves the strengths, by -beta D dKL / ds
+        for a learning rate of 1, and these the held-out loss; what counts is the cosine between
+        that move and their hypergradients.
         """
         strengths = self.strengths()
         if self.log_beta is None:
             for strength, gradient in zip(strengths, gradients, strict=True):
-                strength.grad = gradient
+                strength.grad = gradient / gradient.square().mean().sqrt().clamp_min(_TINY)
             return
-        moves = preconditioned(optimizer, strengths, self._pulls)
-        effect = [(g * move).sum() for g, move in zip(gradients, moves, strict=True)]
-        self.log_beta.grad = -self._beta_now() * torch.stack(effect).sum()
+        moves = [-pull for pull in preconditioned(optimizer, strengths, self._pulls)]
+        joined = [torch.cat([x.flatten() for x in one]) for one in (gradients, moves)]
+        length = (joined[0].norm() * joined[1].norm()).clamp_min(_TINY)
+        self.log_beta.grad = (joined[0] @ joined[1]) / length
