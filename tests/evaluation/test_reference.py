@@ -85,4 +85,4 @@ def test_a_counted_cycle_is_judged_by_its_count_and_needs_no_cycle_in_a_checkpoi
     """wipe-4 has a cycle, four times, and comes to an end: what is kept of it is durations."""
     assert get_task("wipe-4").cycle is not None
     kept = {"wipe-4": TaskReference(2, 200, (15.0, 16.5), None)}
-    assert from_extras(to_extras(kept)) == kept
+    assert to_extras(from_extras(to_extras(kept))) == to_extras(kept)
