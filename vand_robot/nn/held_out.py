@@ -190,7 +190,7 @@ def _bounded(direction: Sequence[Tensor]) -> list[Tensor]:
 def drop_gradients(module: nn.Module, direct: Sequence[Tensor] = ()) -> None:
     """Drop the training gradients of what follows the held-out loss; before `optimizer.step()`."""
     for sampler in held_out_samplers(module):
-        for parameter in sampler.held_out_parameters():
-            parameter.grad = None
+        for strength in sampler.held_out_parameters():
+            strength.grad = None
     for parameter in direct:
         parameter.grad = None
