@@ -8,7 +8,12 @@ import pytest
 from vand_demos.experts import Disturbance
 from vand_demos.experts.demonstrate import demonstrate
 from vand_envs import VANDER, get_task
-from vand_robot.evaluation.reference import reference_from_episodes
+from vand_robot.evaluation.reference import (
+    TaskReference,
+    from_extras,
+    reference_from_episodes,
+    to_extras,
+)
 from vand_robot.metrics.periodic import PeriodicTolerances, score_periodic
 
 DEMONSTRATIONS = (("wipe", 8), ("stir", 4), ("patrol", 6))
@@ -74,3 +79,10 @@ def test_the_estimate_is_robust_where_it_is_not_known_what_was_disturbed(demonst
     assert abs(frequency) < 0.025
     assert abs(amplitude) < 0.025
     assert orbit < 0.06
+
+
+def test_a_counted_cycle_is_judged_by_its_count_and_needs_no_cycle_in_a_checkpoint():
+    """wipe-4 has a cycle, four times, and comes to an end: what is kept of it is durations."""
+    assert get_task("wipe-4").cycle is not None
+    kept = {"wipe-4": TaskReference(2, 200, (15.0, 16.5), None)}
+    assert to_extras(from_extras(to_extras(kept))) == to_extras(kept)

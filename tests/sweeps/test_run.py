@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from vand_envs.errors import UsageError, VandError
+from vand_robot.cli.console import regret_table
 from vand_robot.sweeps import SweepOptions, load_sweep, run_sweep
 from vand_robot.sweeps.backends import open_backend
 from vand_robot.sweeps.trial import run_trial
@@ -89,6 +90,33 @@ def test_a_sweep_trains_evaluates_compares_and_goes_on(file, tmp_path, monkeypat
     again = sweep(file, out, "demonstrations=[1,2]", resume=True)
     assert again.comparison == result.comparison
     assert before == {path: path.stat().st_mtime_ns for path in out.glob("trials/*/*/best/*")}
+
+
+@pytest.mark.usefixtures("short_episodes")
+def test_a_sweep_over_regimes_compares_in_each_and_reports_regrets(file, tmp_path, monkeypatch):
+    monkeypatch.setattr("vand_robot.sweeps.run.open_backend", lambda *_, **__: Here())
+    out = tmp_path / "sweep"
+    regimes = (
+        "regimes={one: {}, other: {overrides: {tasks: [stow-cube]}}, mine: {development: true}}"
+    )
+    result = sweep(file, out, regimes)
+    assert result.failed == 0
+    written = json.loads((out / "regret.json").read_text())
+    assert written["regimes"] == ["one", "other", "mine"]
+    assert set(written["success_by_seed"]["vand"]) == {"one", "other", "mine"}
+    assert set(written["regret"]["vand"]["regimes"]) == {"one", "other"}
+    assert written == json.loads(json.dumps(result.comparison.to_json()))
+    tasks = [
+        json.loads((out / "regimes" / name / "comparison.json").read_text())["tasks"]
+        for name in written["regimes"]
+    ]
+    assert tasks == [["wipe"], ["stow-cube"], ["wipe"]]
+    page = (out / "report.html").read_text()
+    assert 'href="regimes/other/report.html"' in page
+    assert "lowest mean regret" in page
+    columns, rows = regret_table(result.comparison)
+    assert columns == ("setting", ">mean regret", ">worst", ">one", ">other", ">mine")
+    assert sorted(row[0] for row in rows) == ["none", "vand"]
 
 
 def test_a_trial_that_cannot_be_trained_is_reported(file, tmp_path):

@@ -34,6 +34,45 @@ def test_every_method_size_and_seed_is_a_trial(tmp_path):
     assert trials[-1].config.seed == 7
 
 
+REGIMES = {
+    "few": {"overrides": {"demonstrations": 5}},
+    "slip": {
+        "overrides": {"policy.cell": "lstm", "policy.hidden_size": 7},
+        "evaluation": {"perturbations": ["slip"], "episodes": 3},
+        "development": True,
+    },
+}
+
+
+def test_a_regime_lies_between_the_sweep_and_its_methods(tmp_path):
+    made = plan(
+        tmp_path,
+        overrides={"policy.cell": "elman", "updates": 9},
+        regimes=REGIMES,
+        methods={"vand": {"policy.hidden_size": 8}},
+        evaluation={"episodes": 2, "seeds": "test"},
+        seeds=[0, 1],
+    )
+    few, _, slip, other_seed = made.trials("vand", {})
+    assert [few.regime, slip.regime, other_seed.regime] == ["few", "slip", "slip"]
+    assert (few.config.policy.cell, few.config.demonstrations) == ("elman", 5)
+    assert (slip.config.policy.cell, slip.config.demonstrations) == ("lstm", None)
+    assert (slip.config.policy.hidden_size, slip.config.updates) == (8, 9)
+    assert (few.evaluation.perturbations, few.evaluation.episodes) == ((), 2)
+    assert (slip.evaluation.perturbations, slip.evaluation.episodes) == (("slip",), 3)
+    assert slip.evaluation.seeds == "test"
+    assert slip.run_name == "slip-vand-seed0"
+    assert few.label == slip.label == "vand"
+    assert len({t.name for t in made.trials("vand", {})}) == 4
+
+
+def test_a_sweep_without_regimes_has_the_trials_that_it_had(tmp_path):
+    """Their keys name the folders of sweeps that are to be resumed."""
+    (trial,) = plan(tmp_path).trials("single-task", {})
+    assert trial.regime is None
+    assert trial.run_name == "single-task-seed0"
+
+
 def test_runs_are_named_so_that_compare_tells_methods_from_seeds(tmp_path):
     made = plan(tmp_path, seeds=[3])
     (trial,) = made.trials("single-task", {"optimizer.learning_rate": 0.01})
@@ -96,6 +135,11 @@ def test_random_search_stays_in_its_ranges_and_repeats_with_its_seed():
         ({"evaluation": {"suite": "nominl"}}, "nominal"),
         ({"base": "singletask"}, "single-task"),
         ({"sedes": [1]}, "seeds"),
+        ({"regimes": {"a/b": {}}}, "regimes: expected a name without a slash, got 'a/b'"),
+        ({"regimes": {"few": {"overides": {}}}}, "regimes.few.overrides"),
+        ({"regimes": {"few": {"overrides": {"updates": 0}}}}, "in regime 'few': "),
+        ({"regimes": {"few": {"evaluation": {"suit": "x"}}}}, "regimes.few.evaluation.suite"),
+        ({"regimes": {"few": {"evaluation": {"perturbations": ["slp"]}}}}, "slip"),
     ],
 )
 def test_a_mistake_is_found_before_anything_runs(tmp_path, keys, words):

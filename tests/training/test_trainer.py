@@ -44,6 +44,11 @@ VARIANTS = {
         "optimizer.strength_rate=10",
         "truncate_steps=3",
     ),
+    "held_out": (
+        "policy.regularizer={name: vand, adaptation: held_out_beta}",
+        "held_out={interval: 1, rotate_every: 3, spread: true}",
+        "ema_decay=0.5",
+    ),
     "averaged": ("ema_decay=0.9", "policy.regularizer.name=dropout", "policy.cell=lstm"),
     "reset": ("policy.reset_every=4", "input_noise_std=0.1", "policy.num_layers=2"),
 }

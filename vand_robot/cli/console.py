@@ -15,6 +15,7 @@ from vand_robot.progress import TimeLeft
 if TYPE_CHECKING:
     from vand_robot.evaluation.results import EvaluationResult
     from vand_robot.metrics.comparison import Comparison
+    from vand_robot.sweeps.regimes import RegretTable
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
 """Results. Without markup: a path or a unit in square brackets is printed as it is."""
@@ -137,6 +138,17 @@ def comparison_table(comparison: "Comparison") -> tuple[tuple[str, ...], list[li
             row.append(f"{percent(iqm)} ({method.interval_text(perturbation)})")
         rows.append(row)
     return ("method", ">seeds", *(f">{name}" for name in comparison.perturbations)), rows
+
+
+def regret_table(table: "RegretTable") -> tuple[tuple[str, ...], list[list[str]]]:
+    """The table of regrets: its columns, and a row for each setting, the lowest mean first."""
+    rows = []
+    for setting in [*table.regrets, *(s for s in table.rates if s not in table.regrets)]:
+        regret = table.regrets.get(setting)
+        known = ["-", "-"] if regret is None else [percent(regret.mean), percent(regret.worst)]
+        success = [table.mean_in(setting, regime) for regime in table.regimes]
+        rows.append([setting, *known, *("-" if x is None else percent(x) for x in success)])
+    return ("setting", ">mean regret", ">worst", *(f">{name}" for name in table.regimes)), rows
 
 
 _PERIODIC_DETAILS = (

@@ -197,6 +197,27 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True)
+class HeldOutConfig:
+    """What moves by demonstrations that the weights do not learn from.
+
+    They are a part of the training split. Those of the validation split choose checkpoints, and
+    have no part in this. See `adaptation` of the regularizer `vand`, and `vand_robot.nn.held_out`.
+    """
+
+    share: Annotated[float, Range(0, 0.5, open_low=True, open_high=False)] = 0.2
+    """Share of each task's training demonstrations that the weights leave out at a time."""
+    rotate_every: Count | None = None
+    """Updates after which it is the next part's turn; null: the same part from the first update to
+    the last. What was learned by heart before its turn is no longer held out in truth."""
+    interval: Count = 5
+    """Updates between two steps of what follows the held-out loss. Each takes as long as three
+    updates."""
+    spread: bool = False
+    """Whether the shared standard deviations of the heads follow it too, and not the training loss:
+    they are then as wide as the errors on demonstrations that the policy has not seen."""
+
+
+@dataclass(frozen=True)
 class RolloutConfig:
     """Validation rollouts of the policy in simulation while it is trained."""
 
@@ -231,6 +252,8 @@ class TrainConfig:
     """The policy."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimizer."""
+    held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
+    """Demonstrations left out by the weights, where something follows the loss on them."""
     schedules: tuple[ScheduleConfig, ...] = ()
     """Options of the regularizer that change over training, for instance
     `[{option: beta, start: 0.0, end: 1.0e-3, updates: 1000}]`; empty: none."""

@@ -377,7 +377,7 @@ class BatchStream:
     used.
 
     Args:
-        demonstrations: The episodes to draw from.
+        demonstrations: The episodes to draw from, or those of an update.
         size: Episodes in a batch.
         seed: The run's seed.
         updates: The last update that needs a batch.
@@ -386,15 +386,16 @@ class BatchStream:
 
     def __init__(
         self,
-        demonstrations: EpisodeBuffer,
+        demonstrations: EpisodeBuffer | Callable[[int], EpisodeBuffer],
         size: int,
         seed: int,
         updates: int,
         processes: Processes | None = None,
     ) -> None:
-        self._demonstrations, self._size, self._processes = demonstrations, size, processes
+        at = demonstrations if callable(demonstrations) else lambda _: demonstrations
+        self._demonstrations_at, self._size, self._processes = at, size, processes
         self._seed, self._updates = seed, updates
-        self._reader = ThreadPoolExecutor(1) if demonstrations.on_disk else None
+        self._reader = ThreadPoolExecutor(1) if at(1).on_disk else None
         self._ahead: tuple[int, Future[Batch]] | None = None
 
     def batch(self, update: int) -> Batch:
@@ -419,7 +420,7 @@ class BatchStream:
 
     def _make(self, update: int) -> Batch:
         rng = default_rng([self._seed, update])
-        return self._demonstrations.sample(self._size, rng, self._processes)
+        return self._demonstrations_at(update).sample(self._size, rng, self._processes)
 
 
 def _joined(before: Sequence[Moments], now: Moments) -> Moments:

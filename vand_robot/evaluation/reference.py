@@ -377,7 +377,7 @@ def _task_reference(task: str, record: JsonRecord) -> TaskReference:
     known = get_task(task) if task in task_ids() else None
     if known is not None and known.kind == "sequential" and not reference.times_s:
         raise record.mistake("times_s", "at least one duration")
-    if known is not None and known.cycle is not None and reference.cycle is None:
+    if known is not None and known.kind == "periodic" and reference.cycle is None:
         raise record.mistake("cycle", "the cycle of a periodic task")
     return reference
 

@@ -17,6 +17,7 @@ from vand_robot.nn.heads import (
     PoissonHead,
     gaussian_nll,
 )
+from vand_robot.nn.held_out import adapt_held_out, drop_gradients, mixed_derivatives
 from vand_robot.nn.kernel.affine import AffineMap
 from vand_robot.nn.kernel.cells import Transition
 from vand_robot.nn.kernel.native.library import BackendError, backend
@@ -92,10 +93,12 @@ __all__ = [
     "Vand",
     "VandSampler",
     "Zoneout",
+    "adapt_held_out",
     "apply_schedules",
     "backend",
     "check_schedule",
     "collect_penalty",
+    "drop_gradients",
     "dual_step",
     "explicit_regularizer",
     "gaussian_nll",
@@ -103,6 +106,7 @@ __all__ = [
     "make_cell",
     "make_regularizer",
     "marginal_regularizer",
+    "mixed_derivatives",
     "options_of",
     "parameter_groups",
     "register_regularizer",

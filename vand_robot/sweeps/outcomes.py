@@ -38,6 +38,7 @@ class Outcome:
             "setting": dict(trial.setting),
             "demonstrations": trial.demonstrations,
             "seed": trial.seed,
+            **({} if trial.regime is None else {"regime": trial.regime}),
             "attempts": self.attempts,
             "seconds": round(self.seconds, 3),
             "result": self.result.to_json(),

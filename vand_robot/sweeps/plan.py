@@ -49,7 +49,9 @@ class SweepPlan:
         _require_few(sweep)
         beside = file.parent / sweep.base
         plan = cls(sweep, beside if beside.is_file() else find_config(sweep.base))
-        find_suite(sweep.evaluation.suite, sweep.evaluation.perturbations)
+        for regime in plan.regimes:
+            evaluation = sweep.evaluation_in(sweep.regimes.get(regime or ""))
+            find_suite(evaluation.suite, evaluation.perturbations)
         samples = settings(sweep.search) if known_beforehand(sweep.search) else _corners(sweep)
         for method, setting in itertools.product(plan.methods, samples):
             plan.trials(method, setting)
@@ -60,8 +62,13 @@ class SweepPlan:
         """Names of the methods."""
         return tuple(self.sweep.methods) or (self.base.stem,)
 
+    @property
+    def regimes(self) -> tuple[str | None, ...]:
+        """Names of the regimes; None alone where there are none."""
+        return tuple(self.sweep.regimes) or (None,)
+
     def trials(self, method: str, setting: Setting) -> list[Trial]:
-        """The trials of a method with a setting: every data size with every seed.
+        """The trials of a method with a setting: every regime and data size with every seed.
 
         Raises:
             UsageError: A key or value does not fit the training configuration.
@@ -73,18 +80,23 @@ class SweepPlan:
                 setting,
                 size,
                 seed,
-                self._config(method, setting, size, seed),
-                self.sweep.evaluation,
+                self._config(regime, method, setting, size, seed),
+                self.sweep.evaluation_in(self.sweep.regimes.get(regime or "")),
+                regime,
             )
-            for size, seed in itertools.product(sizes, self.sweep.seeds)
+            for regime, size, seed in itertools.product(self.regimes, sizes, self.sweep.seeds)
         ]
 
-    def _config(self, method: str, setting: Setting, size: int | None, seed: int) -> TrainConfig:
-        layers = [self.sweep.overrides, self.sweep.methods.get(method, {}), setting]
+    def _config(
+        self, regime: str | None, method: str, setting: Setting, size: int | None, seed: int
+    ) -> TrainConfig:
+        here = {} if regime is None else self.sweep.regimes[regime].overrides
+        layers = [self.sweep.overrides, here, self.sweep.methods.get(method, {}), setting]
         texts = [text for layer in layers for text in override_texts(layer)]
         if size is not None:
             texts.append(f"demonstrations={size}")
         where = f"method {method!r}{f' with {described(setting)}' if setting else ''}"
+        where += "" if regime is None else f" in regime {regime!r}"
         try:
             config = load_config(self.base, [*texts, f"seed={seed}"])
         except UsageError as error:
@@ -107,7 +119,7 @@ def _require_few(sweep: SweepConfig) -> None:
         count = math.prod(len(values) for values in search.space.values())
     elif search is not None:
         count = search.trials
-    for axis in (sweep.methods, sweep.demonstrations, sweep.seeds):
+    for axis in (sweep.methods, sweep.regimes, sweep.demonstrations, sweep.seeds):
         count *= max(1, len(axis))
     if count > MAX_TRIALS:
         raise UsageError(f"expected at most {MAX_TRIALS} trials of one sweep, got {count}")

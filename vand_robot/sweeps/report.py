@@ -1,6 +1,6 @@
 """The report of a sweep: methods compared, success over each axis that was swept, failed trials."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +10,32 @@ from vand_robot.figures.sweep import Curve, axis_chart
 from vand_robot.layout import REPORT_FILE, RESULTS_FILE
 from vand_robot.metrics.comparison import Comparison, MethodScore
 from vand_robot.report import Picture, comparison_html
+from vand_robot.sweeps.regimes import REGIMES_FOLDER, Finished, RegretTable, write_regrets
 from vand_robot.sweeps.scheduler import Ended
+from vand_robot.sweeps.schema import SweepConfig
 from vand_robot.sweeps.trial import EVALUATION_FOLDER, Trial
-from vand_robot.workflows.compare import EvaluatedRun, compare, write_comparison
+from vand_robot.workflows.compare import EvaluatedRun, compare, mean_success, write_comparison
 
 DEMONSTRATIONS = "demonstrations"
 """Name of the axis of data sizes."""
 
-Finished = Sequence[tuple[Trial, EvaluatedRun]]
-"""Trials with their evaluations."""
 
-
-def write_sweep_report(ended: Ended, trials: Path, out: Path) -> Comparison | None:
+def write_sweep_report(
+    ended: Ended, trials: Path, out: Path, sweep: SweepConfig
+) -> Comparison | RegretTable | None:
     """Compare the trials of a sweep that are finished, and write the report.
+
+    Of a sweep over regimes every regime has a report of its own, in `regimes/NAME/`, and the
+    sweep's is that of the regrets.
 
     Args:
         ended: Trials with their outcomes.
         trials: Folder that holds a folder for each.
-        out: Folder for `comparison.json`, `report.html` and figures.
+        out: Folder for `comparison.json` or `regret.json`, `report.html` and figures.
+        sweep: The sweep.
 
     Returns:
-        The comparison; None, and nothing is written, where no trial finished.
+        The comparison, or the regrets; None, and nothing is written, where no trial finished.
 
     Raises:
         VandError: An evaluation is damaged, or the disk is full.
@@ -43,17 +48,30 @@ def write_sweep_report(ended: Ended, trials: Path, out: Path) -> Comparison | No
     finished.sort(key=lambda pair: pair[1].seed)  # stable: methods stay in the order of the sweep
     if not finished:
         return None
+    failed = {trial.name: outcome.result.error for trial, outcome in ended if outcome.result.error}
+    if not sweep.regimes:
+        return _write(finished, out, out.name, failed)
+    for regime in sweep.regimes:
+        if here := [pair for pair in finished if pair[0].regime == regime]:
+            _write(here, out / REGIMES_FOLDER / regime, regime, {})
+    development = [name for name, regime in sweep.regimes.items() if regime.development]
+    table = RegretTable.of(finished, development)
+    write_regrets(table, out, failed)
+    return table
+
+
+def _write(finished: Finished, out: Path, name: str, failed: Mapping[str, str]) -> Comparison:
+    """Write the comparison of trials that were evaluated on the same tasks."""
     comparison = compare([run for _, run in finished], pairs_among=_best_labels(finished))
     pictures = [
         Picture(f"axis-{axis}", f"Success over {axis}", axis_chart(axis, curves))
         for axis, curves in _axes(finished, comparison).items()
     ]
-    failed = {trial.name: outcome.result.error for trial, outcome in ended if outcome.result.error}
     write_comparison(
         comparison,
         out,
         pictures,
-        lambda drawn: comparison_html(comparison, drawn, name=out.name, failed=failed),
+        lambda drawn: comparison_html(comparison, drawn, name=name, failed=failed),
         page=REPORT_FILE,
     )
     return comparison
@@ -69,18 +87,12 @@ def _best_labels(finished: Finished) -> list[str]:
     """The best setting of each method and data size, by mean success: those that are paired."""
     scores: dict[tuple[str, int | None], dict[str, list[float]]] = {}
     for trial, run in finished:
-        place = scores.setdefault((trial.method, trial.demonstrations), {})
-        place.setdefault(trial.label, []).append(_mean_success(run))
+        place = scores.setdefault((trial.method.split("/")[0], trial.demonstrations), {})
+        place.setdefault(trial.label, []).append(mean_success(run))
     return [
         max(labels, key=lambda label: sum(labels[label]) / len(labels[label]))
         for labels in scores.values()
     ]
-
-
-def _mean_success(run: EvaluatedRun) -> float:
-    rates = run.result.success_rates().values()
-    values = [rate.rate for tasks in rates for rate in tasks.values()]
-    return sum(values) / len(values)
 
 
 def _axes(finished: Finished, comparison: Comparison) -> Mapping[str, list[Curve]]:

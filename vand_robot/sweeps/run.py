@@ -15,6 +15,7 @@ from vand_robot.sweeps.backends import open_backend
 from vand_robot.sweeps.board import Board
 from vand_robot.sweeps.outcomes import OUTCOMES_FILE, OutcomeFile
 from vand_robot.sweeps.plan import SweepPlan
+from vand_robot.sweeps.regimes import RegretTable
 from vand_robot.sweeps.report import write_sweep_report
 from vand_robot.sweeps.scheduler import Ended, Scheduler
 from vand_robot.sweeps.schema import SweepConfig
@@ -47,8 +48,8 @@ class SweepResult:
 
     ended: Ended
     """Each trial and its outcome."""
-    comparison: Comparison | None
-    """The methods compared; None where no trial finished."""
+    comparison: Comparison | RegretTable | None
+    """The methods compared; of a sweep over regimes the regrets; None where no trial finished."""
 
     @property
     def failed(self) -> int:
@@ -68,7 +69,8 @@ def run_sweep(
     Args:
         sweep: The sweep.
         file: Its file, beside which its base configuration may lie.
-        out: Folder for `outcomes.jsonl`, `trials/`, `comparison.json`, `report.html` and figures.
+        out: Folder for `outcomes.jsonl`, `trials/`, `comparison.json` (or `regret.json`),
+            `report.html` and figures.
         options: How it is run.
         console: Where to show how it stands; None: nowhere.
 
@@ -109,7 +111,7 @@ def run_sweep(
                     retries=sweep.retries,
                     board=board,
                 ).run()
-            return SweepResult(ended, write_sweep_report(ended, out / TRIALS_FOLDER, out))
+            return SweepResult(ended, write_sweep_report(ended, out / TRIALS_FOLDER, out, sweep))
 
 
 def _clear(out: Path) -> None:

@@ -1,7 +1,7 @@
 """The schema of a sweep file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,15 +68,32 @@ class TrialEvaluation:
 
 
 @dataclass(frozen=True)
+class RegimeConfig:
+    """A regime: what is the same for every method in it, and differs from other regimes."""
+
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Key -> value, laid over the base and the sweep's own overrides, below those of a method:
+    other data, tasks, another cell."""
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of the sweep's `evaluation` that differ here."""
+    development: bool = False
+    """Whether methods were developed in it: it is then reported, and is no part of the regrets."""
+
+
+@dataclass(frozen=True)
 class SweepConfig:
-    """One sweep: every method, with every setting, data size and seed."""
+    """One sweep: every method, with every setting, data size and seed, in every regime."""
 
     base: str
     """Training configuration: the name of a ready-made one, or a file, relative to the sweep's."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Key -> value, laid over the base in every trial: `{updates: 300}`."""
     methods: Mapping[str, Any] = field(default_factory=dict)
-    """Name -> key -> value, laid over that; empty: one method, the base."""
+    """Name -> key -> value, laid over that; empty: one method, the base. Settings of one method
+    that are methods here have names such as `dropout/0.01`: what comes before the slash is the
+    method of which the report picks the best one."""
+    regimes: Mapping[str, RegimeConfig] = field(default_factory=dict)
+    """Name -> regime; empty: one, without a name. Of several the report has each, and regrets."""
     search: SearchConfig | None = None
     """Search over further keys; null: none."""
     seeds: tuple[Seed, ...] = (0,)
@@ -100,8 +117,26 @@ class SweepConfig:
         for name, values in (("seeds", self.seeds), ("demonstrations", self.demonstrations)):
             if len(set(values)) < len(values):
                 raise UsageError(f"{name}: expected each once, got {', '.join(map(str, values))}")
+        for name, regime in self.regimes.items():
+            if not name.strip() or "/" in name:
+                raise UsageError(f"regimes: expected a name without a slash, got {name!r}")
+            self.evaluation_in(regime, f"regimes.{name}.evaluation.")
         if not self.seeds:
             raise UsageError("seeds: expected one at least, got none")
+
+    def evaluation_in(self, regime: RegimeConfig | None, prefix: str = "") -> TrialEvaluation:
+        """The evaluation of policies in a regime.
+
+        Args:
+            regime: The regime; None where there are none.
+            prefix: Dotted path of its `evaluation`, for messages.
+
+        Raises:
+            UsageError: A key or value of the regime's own does not fit.
+        """
+        if regime is None:
+            return self.evaluation
+        return build(TrialEvaluation, {**asdict(self.evaluation), **regime.evaluation}, prefix)
 
 
 def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:

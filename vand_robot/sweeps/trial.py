@@ -49,16 +49,19 @@ class Trial:
     """The configuration that it trains with."""
     evaluation: TrialEvaluation
     """The evaluation of its policy."""
+    regime: str | None = None
+    """Name of the regime; None where the sweep has none."""
 
     @property
     def key(self) -> str:
         """A name for what it computes: the same for two trials only if they are equal."""
         facts = [self.method, to_yaml(self.config), asdict(self.evaluation)]
+        facts += [] if self.regime is None else [self.regime]
         return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def label(self) -> str:
-        """Method, setting and data size in words, the same for every seed."""
+        """Method, setting and data size in words, the same for every seed and regime."""
         parts = [f"{key}={value}" for key, value in self.setting.items()]
         if self.demonstrations is not None:
             parts.append(f"{self.demonstrations} demonstrations")
@@ -68,6 +71,7 @@ class Trial:
     def run_name(self) -> str:
         """Name of the run's folder, by which `vand-robot compare` tells methods and seeds."""
         text = self.label.replace(", ", "-").replace("=", "-")
+        text = text if self.regime is None else f"{self.regime}-{text}"
         return (
             f"{''.join(c if c.isalnum() or c in '-.+' else '_' for c in text)[:80]}-seed{self.seed}"
         )
@@ -93,6 +97,7 @@ class Trial:
             "demonstrations": self.demonstrations,
             "seed": self.seed,
             "evaluation": asdict(self.evaluation),
+            **({} if self.regime is None else {"regime": self.regime}),
         }
         write_bytes(folder / TRIAL_FILE, (json.dumps(facts, indent=2) + "\n").encode())
 

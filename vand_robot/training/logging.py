@@ -44,6 +44,9 @@ SHOWN = {
 }
 """Metric -> how the console shows it."""
 
+_COUNT = "#"
+"""Ends the name of a count among the sums of `RunningMeans`."""
+
 
 class RunningMeans:
     """Running means of named metrics since they were last taken.
@@ -65,9 +68,19 @@ class RunningMeans:
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
 
+    def add_some(self, metrics: Mapping[str, float]) -> None:
+        """Add metrics that not every update has: they have counts of their own among the sums."""
+        for name, value in metrics.items():
+            for key, more in ((name, value), (name + _COUNT, 1.0)):
+                self.sums[key] = self.sums.get(key, 0.0) + more
+
     def take(self) -> dict[str, float]:
         """The means, which then start afresh."""
-        means = {name: total / self.count for name, total in self.sums.items()}
+        means = {
+            name: total / self.sums.get(name + _COUNT, self.count)
+            for name, total in self.sums.items()
+            if not name.endswith(_COUNT)
+        }
         self.sums, self.count = {}, 0
         return means
 

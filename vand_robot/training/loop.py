@@ -20,6 +20,7 @@ from vand_robot.layout import RunFolder
 from vand_robot.metrics.training_metrics import ROLLOUTS, SCORE, TRAIN, UPDATE, VALID_NLL
 from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.tracking import open_trackers
+from vand_robot.training.adaptation import HeldOutAdaptation
 from vand_robot.training.device import on_cpu
 from vand_robot.training.logging import MetricsLogger, ProgressDisplay
 from vand_robot.training.processes import TrainingProcesses, all_together
@@ -113,7 +114,7 @@ def run_updates(
     named = validation.flatten(validation.to_dict(config))
     with (
         open_trackers(config.trackers, folder.path, named, trainer.update) as trackers,
-        closing(batch_stream(config, trainer.data, processes)) as batches,
+        closing(batch_stream(config, trainer.data, processes, trainer.adaptation)) as batches,
         MetricsLogger(folder, trainer.update, trackers) as log,
         ProgressDisplay(console, trainer.update, config.updates) as display,
         Interrupt() as interrupt,
@@ -138,6 +139,8 @@ def _loop(
         if not trainer.validation_pending:
             now = trainer.step(batches.batch(trainer.update + 1), folder)
             trainer.means.add(now.named())
+            if trainer.adaptation is not None:
+                trainer.means.add_some(trainer.adaptation.told)
         asked = processes is not None and processes.any(interrupt.requested)
         meets = asked or _meets(trainer)
         stops = partial(_stops, interrupt, asked=asked, meets=meets or processes is None)
@@ -251,7 +254,11 @@ def _rank(metrics: Mapping[str, float]) -> tuple[float, float]:
 
 
 def batch_stream(
-    config: TrainConfig, data: TrainingData, processes: TrainingProcesses | None = None
+    config: TrainConfig,
+    data: TrainingData,
+    processes: TrainingProcesses | None = None,
+    adaptation: HeldOutAdaptation | None = None,
 ) -> BatchStream:
     """The batches of a run, in the order in which it takes them."""
-    return BatchStream(data.train, config.batch_size, config.seed, config.updates, processes)
+    learned = data.train if adaptation is None else adaptation.parts.learned
+    return BatchStream(learned, config.batch_size, config.seed, config.updates, processes)

@@ -40,6 +40,7 @@ from vand_robot.policies.device import find_device
 from vand_robot.policies.provenance import note_start
 from vand_robot.policies.recurrent import RecurrentPolicy
 from vand_robot.tracking import require_trackers
+from vand_robot.training.adaptation import adaptation_of
 from vand_robot.training.device import note_other_scan, with_device
 from vand_robot.training.initial_weights import Start
 from vand_robot.training.logging import RunningMeans, note_unscored
@@ -215,6 +216,7 @@ class Trainer:
         self.policy = policy
         self.averaged = copy.deepcopy(policy).eval() if config.ema_decay else policy
         self.optimizer = make_optimizer(policy, config.optimizer)
+        self.adaptation = adaptation_of(config, data.train, policy)
         self.processes: TrainingProcesses | None = None
         self.update = 0
         self.means = RunningMeans()
@@ -253,12 +255,16 @@ class Trainer:
             with all_together(self.processes):
                 if self.processes is None or self.processes.leads:
                     raise not_finite(folder.non_finite, update, batch, loss, metrics)
+        if self.adaptation is not None:
+            self.adaptation.drop_gradients(self.policy)
         self.optimizer.step()
         with sharded(batch.shard):
             dual_step(self.policy)
         self.update = update
         if self.averaged is not self.policy:
             self._average()
+        if self.adaptation is not None:
+            self.adaptation.step(self.policy, self.averaged, self.optimizer, batch, update)
         return metrics
 
     @torch.no_grad()

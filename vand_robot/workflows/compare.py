@@ -60,6 +60,13 @@ class EvaluatedRun:
         return [(perturbation, task) for perturbation, tasks in rates.items() for task in tasks]
 
 
+def mean_success(run: EvaluatedRun) -> float:
+    """Success of a run: the mean over perturbations and tasks."""
+    rates = run.result.success_rates().values()
+    values = [rate.rate for tasks in rates for rate in tasks.values()]
+    return sum(values) / len(values)
+
+
 def run_comparison(folders: Sequence[Path], out: Path, *, force: bool = False) -> Comparison:
     """Compare the evaluated runs in folders, and write the comparison.
 

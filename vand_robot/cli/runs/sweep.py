@@ -34,9 +34,10 @@ def sweep_command(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Train and evaluate many runs: methods, settings, data sizes, seeds; and compare them."""
+    """Train and evaluate many runs: methods, settings, regimes, sizes, seeds; compare them."""
     from vand_robot.config.library import find_sweep  # noqa: PLC0415  (torch takes a second)
     from vand_robot.sweeps import SweepOptions, load_sweep, run_sweep  # noqa: PLC0415
+    from vand_robot.sweeps.regimes import RegretTable  # noqa: PLC0415
 
     path = find_sweep(file)
     options = SweepOptions(place, jobs, address, resume=resume, force=force)
@@ -44,8 +45,13 @@ def sweep_command(
     if json:
         console.print_json([outcome.to_json(trial) for trial, outcome in result.ended])
     elif result.comparison is not None:
-        columns, rows = console.comparison_table(result.comparison)
-        console.print_table("Interquartile mean of success over tasks and seeds", columns, rows)
+        if isinstance(result.comparison, RegretTable):
+            title = "Regret over regimes, and success in each"
+            columns, rows = console.regret_table(result.comparison)
+        else:
+            title = "Interquartile mean of success over tasks and seeds"
+            columns, rows = console.comparison_table(result.comparison)
+        console.print_table(title, columns, rows)
         console.out.print(f"report: {out / REPORT_FILE}")
     if result.failed:
         raise VandError(f"{out}: {result.failed} of {len(result.ended)} trials failed")

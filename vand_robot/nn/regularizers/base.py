@@ -8,7 +8,9 @@ Regularizers act on samples only. The deterministic state that stands for them a
 cell's own answer, h = mu (A = 1, B = C = 0), unless a regularizer says otherwise.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -20,6 +22,24 @@ from vand_robot.nn.regularizers.options import check_options, options_of_class
 
 Mask = Literal["step", "sequence"]
 Part = Literal["state", "hidden"]
+
+
+_mirrored: ContextVar[bool] = ContextVar("mirrored", default=False)
+
+
+@contextmanager
+def mirrored(mirror: bool = True) -> Iterator[None]:
+    """Draw, within, the mirror image of what would be drawn: the same noise with the other sign."""
+    token = _mirrored.set(mirror)
+    try:
+        yield
+    finally:
+        _mirrored.reset(token)
+
+
+def is_mirrored() -> bool:
+    """Whether noise is drawn with the other sign, see `mirrored`."""
+    return _mirrored.get()
 
 
 @dataclass(frozen=True)
@@ -158,6 +178,24 @@ class Sampler(nn.Module):
 
     def dual_step(self) -> None:
         """Move what is set by dual ascent; once for each step of the optimizer, after it."""
+
+    def strengths(self) -> Sequence[nn.Parameter]:
+        """The strengths whose effect on the weights' next step is asked for."""
+        return ()
+
+    def held_out_parameters(self) -> Sequence[nn.Parameter]:
+        """What follows the held-out loss, see `vand_robot.nn.held_out`; empty for most."""
+        return ()
+
+    def take_hypergradients(
+        self, gradients: Sequence[Tensor], optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Set the gradients of what follows the held-out loss.
+
+        Args:
+            gradients: of the held-out loss by `strengths()`, over the weights' learning rate.
+            optimizer: of the model.
+        """
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from vand_robot.nn.held_out import preconditioned
 from vand_robot.nn.kernel.affine import IDENTITY, AffineMap
 from vand_robot.nn.kernel.formula import HALF
 from vand_robot.nn.kernel.normals import draw_normals
@@ -72,6 +73,7 @@ from vand_robot.nn.regularizers.base import (
     RegularizerTerms,
     Sample,
     Sampler,
+    is_mirrored,
 )
 from vand_robot.nn.regularizers.options import Range
 from vand_robot.nn.regularizers.vand_posterior import (
@@ -85,9 +87,10 @@ from vand_robot.nn.regularizers.vand_posterior import (
 from vand_robot.nn.shards import whole_mean, whole_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 Estimator = Literal["straight-through", "trapezoid", "relaxed"]
+Adaptation = Literal["training", "held_out", "held_out_beta"]
 
 BETA_RANGE = (1e-6, 1e2)
 """Where dual ascent keeps beta: below, memory is free; above, nothing else counts."""
@@ -96,6 +99,9 @@ DAMPING = 2.0
 """Proportional part of dual ascent: beta is scaled by (KL / budget)^DAMPING. Ascent alone, an
 integrator, swings about the budget for hundreds of updates; this makes it settle. Stooke et al.,
 "Responsive Safety in Reinforcement Learning by PID Lagrangian Methods", ICML 2020."""
+
+_TINY = 1e-30
+"""What nothing is divided by less than."""
 
 FORGOTTEN_PASSES = 1000
 """Passes in training mode without a `dual_step` after which a warning says so."""
@@ -139,6 +145,11 @@ class Vand(Regularizer):
     dropout: bool = True
     """Whether memory is dropped. Without it d = 0."""
 
+    adaptation: Adaptation = "training"
+    """What moves sigma and d: "training", the bound on the training data; "held_out", what they do
+    to the held-out loss by way of the weights; "held_out_beta": the bound, whose beta follows the
+    held-out loss. See `vand_robot.nn.held_out`."""
+
     explicit: bool = False
     """Let the KL's gradient reach the weights too (for the ablation)."""
 
@@ -164,10 +175,15 @@ class Vand(Regularizer):
             value, bounds = getattr(self, name), Range(low, high, open_low=True)
             if value not in bounds:
                 raise ValueError(f"{name} must lie in {bounds}, by {name}_min; got {value!r}")
-        if self.budget is not None and self.beta not in Range(*BETA_RANGE, open_high=False):
+        if self.adaptation != "training" and (self.budget is not None or not self.adaptive):
+            other = "a budget" if self.budget is not None else "adaptive=False"
+            raise ValueError(f"adaptation={self.adaptation!r} does not go with {other}")
+        if (
+            self.budget is not None or self.adaptation == "held_out_beta"
+        ) and self.beta not in Range(*BETA_RANGE, open_high=False):
             low, high = BETA_RANGE
             raise ValueError(
-                f"beta must lie in [{low:g}, {high:g}] with a budget; got {self.beta!r}"
+                f"beta must lie in [{low:g}, {high:g}] where it moves; got {self.beta!r}"
             )
 
     def bind(self, num_layers: int, hidden_size: int, state_size: int) -> VandSampler:
@@ -199,9 +215,12 @@ class VandSampler(Sampler):
         self.log_sigma = per_unit(recipe.noise)
         self.drop_logit = per_unit(recipe.dropout)
         self.log_prior = per_unit(recipe.prior == "learned")
+        follows = recipe.adaptation == "held_out_beta"
+        self.log_beta = nn.Parameter(torch.empty(())) if follows else None
         # Only what dual ascent has found is worth keeping: a fixed beta is the recipe's.
         self.register_buffer("beta", torch.empty(()), persistent=recipe.budget is not None)
         self._paid: list[tuple[Tensor, Tensor | int]] = []  # KL and steps, for `dual_step`
+        self._pulls: tuple[Tensor, ...] = ()  # dKL / d strength of the last pass
         self.reset_parameters()
 
     @torch.no_grad()
@@ -219,6 +238,7 @@ class VandSampler(Sampler):
             ("drop", self.drop_logit, math.log(share / (1 - share))),
             ("prior", self.log_prior, 0.0),
             ("beta", self.beta, recipe.beta),
+            ("beta", self.log_beta, math.log(recipe.beta) if self.log_beta is not None else 0.0),
         ):
             if name in names and parameter is not None:
                 parameter.fill_(value)
@@ -282,6 +302,8 @@ class VandSampler(Sampler):
             for value in (self.sigma, self.drop, self.prior_scale)
         )  # (S,) each
         keep, noise = self._draw(sigma, drop, scale, steps, like)
+        if noise is not None and is_mirrored():
+            noise = -noise
 
         def kl(gap: Tensor, valid: Tensor | None) -> Tensor:
             gap = gap if self.vand.explicit else gap.detach()
@@ -335,9 +357,11 @@ class VandSampler(Sampler):
 
     def terms(self, kl: Tensor) -> RegularizerTerms:
         """See `Sampler.terms`; with a budget, the KL weighs more the further it is above it."""
-        beta = self.beta.clone()
+        beta = self._beta_now()
         if self.vand.budget is not None and self.training and torch.is_grad_enabled():
             beta = beta * torch.exp(DAMPING * self._excess(whole_mean(kl), self.vand.budget))
+        if self.log_beta is not None and kl.requires_grad:
+            self._pulls = torch.autograd.grad(kl, self.strengths(), retain_graph=True)
         metrics = {**self.metrics(), "beta": beta, "memory_nats": kl.detach()}
         return RegularizerTerms(kl=kl, penalty=beta * kl, metric_tensors=metrics)
 
@@ -385,4 +409,41 @@ class VandSampler(Sampler):
         """See `Sampler.metrics`."""
         learned = {"sigma": self.sigma, "drop": self.drop, "prior": self.prior_scale}
         means = {key: value.mean() for key, value in learned.items() if value is not None}
-        return {**means, "beta": self.beta.clone()}
+        return {**means, "beta": self._beta_now()}
+
+    def _beta_now(self) -> Tensor:
+        """Scalar, the weight of the KL, detached."""
+        if self.log_beta is None:
+            return self.beta.clone()
+        return wide(self.log_beta.detach()).exp().clamp(*BETA_RANGE)
+
+    def strengths(self) -> Sequence[nn.Parameter]:
+        """See `Sampler.strengths`."""
+        return [p for p in (self.log_sigma, self.drop_logit) if p is not None]
+
+    def held_out_parameters(self) -> Sequence[nn.Parameter]:
+        """See `Sampler.held_out_parameters`."""
+        if self.log_beta is not None:
+            return [self.log_beta]
+        return self.strengths() if self.vand.adaptation == "held_out" else []
+
+    def take_hypergradients(
+        self, gradients: Sequence[Tensor], optimizer: torch.optim.Optimizer
+    ) -> None:
+        """See `Sampler.take_hypergradients`.
+
+        Now and then one is a hundred times the others: backpropagation over hundreds of steps has
+        heavy tails. So each counts by its direction, with a mean square of 1 over the units. ln
+        beta has no effect of its own on the weights: it moves the strengths, by -beta D dKL / ds
+        for a learning rate of 1, and these the held-out loss; what counts is the cosine between
+        that move and their hypergradients.
+        """
+        strengths = self.strengths()
+        if self.log_beta is None:
+            for strength, gradient in zip(strengths, gradients, strict=True):
+                strength.grad = gradient / gradient.square().mean().sqrt().clamp_min(_TINY)
+            return
+        moves = [-pull for pull in preconditioned(optimizer, strengths, self._pulls)]
+        joined = [torch.cat([x.flatten() for x in one]) for one in (gradients, moves)]
+        length = (joined[0].norm() * joined[1].norm()).clamp_min(_TINY)
+        self.log_beta.grad = (joined[0] @ joined[1]) / length
