@@ -27,7 +27,7 @@ PRESS_M = 0.008
 PRESS_GAIN = 5.0
 """Proportional gain of the pressure [1/s]."""
 LIFT_MPS = 0.10
-"""Velocity up where the hand is lower than it can be: fingers on links have folded under it [m/s]."""
+"""Velocity up where the hand is lower than it can be: its fingers have folded under it [m/s]."""
 NEAR_M = 0.010
 """Height above the board at which the hand sets out on its circle, or stops on it."""
 FREE_M = 0.08
