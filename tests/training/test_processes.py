@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.helpers.parallel import VARIANTS, config_of
-from tests.helpers.runs import write_random
+from tests.helpers.runs import small_config, write_random
+from vand_envs.errors import UsageError
 from vand_robot.data.loading import load_data
-from vand_robot.training.processes import joined_processes
+from vand_robot.training.processes import joined_processes, require_divisible
 from vand_robot.training.trainer import train
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
@@ -52,6 +54,24 @@ def test_two_processes_have_the_loss_curve_of_one(told, tmp_path: Path, variant:
     )
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("policy.reset_every=4", "policy.reset_every: expected null"),
+        ("held_out.spread=true", "held_out.spread: expected false"),
+        ("policy.regularizer.adaptation=held_out", "adaptation: expected 'training'"),
+        ("policy.regularizer.mask=sequence", "mask: expected 'step'"),
+        ("batch_size=3", "batch_size: expected a multiple of the 2 processes"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused(tmp_path: Path, option: str, told: str):
+    config = small_config(
+        tmp_path / "d.hdf5", "policy.regularizer.name=vand", "batch_size=4", option
+    )
+    with pytest.raises(UsageError, match=told):
+        require_divisible(config, SimpleNamespace(count=2))
 
 
 def test_a_signal_to_one_process_stops_both_and_the_run_goes_on_exactly(told):

@@ -169,7 +169,14 @@ def require_divisible(config: TrainConfig, processes: TrainingProcesses) -> None
             f"policy.reset_every: expected null with several processes,"
             f" got {config.policy.reset_every}"
         )
+    if config.held_out.spread:
+        raise UsageError("held_out.spread: expected false with several processes, got true")
     for recipe in _members(config.policy.regularizer):
+        if isinstance(recipe, Vand) and recipe.adaptation != "training":
+            raise UsageError(
+                "policy.regularizer.adaptation: expected 'training' with several processes,"
+                f" got {recipe.adaptation!r}"
+            )
         if isinstance(recipe, Vand) and recipe.mask == "sequence" and recipe.dropout:
             raise UsageError(
                 "policy.regularizer.mask: expected 'step' with several processes, got 'sequence':"
