@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from vand_robot.evaluation.results import EvaluationResult
+
 README = Path(__file__).parents[2] / "envs" / "README.md"
 PROGRAM = "import sys; from vand_robot.cli.main import main; main(sys.argv[1:])"
 
@@ -70,8 +72,8 @@ def test_a_robot_goes_from_a_recording_to_an_evaluated_policy(robot, commands, t
     assert policy["spec"]["robot"] == policy["spec"]["robot_record"]["id"] == robot
     vand(tmp_path, "evaluate", "run", "--episodes", "2", "--perturbations", "nominal,slip,push")
     vand(tmp_path, "evaluate", "run", "--expert", "--episodes", "4", "--out", "experts")
-    experts = json.loads((tmp_path / "experts" / "results.json").read_text())
-    assert experts["tasks"]["knock-3"]["success"]["rate"] >= 0.75
+    experts = EvaluationResult.read(tmp_path / "experts" / "results.json")
+    assert experts.tasks["knock-3"].nominal.success_rate >= 0.75
     vand(tmp_path, "demos", "verify", "a.hdf5")
     vand(tmp_path, "replay", "run", "--task", "knock-3", "--viewer", "html", "--out", "a.html")
     assert (tmp_path / "a.html").stat().st_size > 100_000
