@@ -84,7 +84,7 @@ def test_a_sweep_trains_evaluates_compares_and_goes_on(file, tmp_path, monkeypat
     trial = next((out / "trials").iterdir())
     assert (trial / "evaluation/results.json").exists()
     assert "10000000" in (trial / "evaluation/episodes.csv").read_text()  # a validation seed
-    with pytest.raises(UsageError, match="--resume goes on"):
+    with pytest.raises(UsageError, match="go on with --resume"):
         sweep(file, out)
     before = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/*/best/*")}
     again = sweep(file, out, "demonstrations=[1,2]", resume=True)

@@ -82,7 +82,7 @@ def test_a_regularizer_is_made_by_name_alone_or_with_options_or_from_a_mapping()
         ("vand", {"mask": ["step"]}, "one of step, sequence; got"),
         ("vand", {"sigma": True}, "sigma must be a number"),
         ("vand", {"sigma": 1e-4}, r"sigma must lie in \(0.001, inf\), by sigma_min"),
-        ("vand", {"budget": 1.0, "beta": 1e3}, r"beta must lie in \[1e-06, 100\] with a budget"),
+        ("vand", {"budget": 1.0, "beta": 1e3}, r"beta must lie in \[1e-06, 100\] where it moves"),
         ("vand", {"beta": None}, "beta must be a number"),
     ],
 )
