@@ -122,6 +122,8 @@ def test_an_installed_plugin_is_found_by_its_entry_point(readme, tmp_path):
         ),
         ("raise SystemExit(0)", "VandError: plugin 'broken': SystemExit: 0"),
         ("import sys; sys.exit('bye')", "VandError: plugin 'broken': SystemExit: bye"),
+        ("raise BaseException('x')", "VandError: plugin 'broken': BaseException: x"),
+        ("raise GeneratorExit", "VandError: plugin 'broken': GeneratorExit"),
         (
             "class Odd(Exception):\n    __str__ = None\nraise Odd",
             "VandError: plugin 'broken': Odd",

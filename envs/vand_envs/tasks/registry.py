@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from vand_envs.errors import FOREIGN_ERRORS, UsageError, VandError, in_words, unknown_name
+from vand_envs.errors import UsageError, VandError, in_words, unknown_name
 
 Item = TypeVar("Item")
 
@@ -140,10 +140,10 @@ def _load(name: str, what: str) -> None:
         if error.name is not None and (name + ".").startswith(error.name + "."):
             raise UsageError(f"{what}: there is no module {error.name!r}") from None
         raise VandError(f"{what}: {error}") from error
-    except VandError:
+    except (VandError, KeyboardInterrupt):
         _loaded.discard(name)
         raise
-    except FOREIGN_ERRORS as error:
+    except BaseException as error:  # whatever a module raises while it is imported
         _loaded.discard(name)
         raise VandError(f"{what}: {in_words(error)}") from error
 
