@@ -107,6 +107,22 @@ def test_a_configuration_key_written_as_an_option_is_suggested(fails, tmp_path):
     assert "did you mean 'seed=3'?" in line
 
 
+def test_a_command_is_found_where_it_is_one(fails):
+    for words, told in (
+        (("info", "a.hdf5"), "unknown command 'info' (did you mean 'demos info'?)"),
+        (("check", "a"), "unknown command 'check' (did you mean 'demos check' or 'robots check'?)"),
+        (("demos", "record"), "unknown command 'record' (did you mean 'record'?)"),
+        (("demos", "inf"), "unknown command 'inf' (did you mean 'info'?); known: info, "),
+    ):
+        code, line = fails(*words)
+        assert code == 2
+        assert told in line, line
+    known = fails("trian")[1].partition("known: ")[2].split(", ")
+    assert len(known) == len(set(known))
+    assert {"record", "demos"} <= set(known)
+    assert "info" not in known
+
+
 def test_importing_the_commands_does_not_import_torch():
     program = "import sys; import vand_robot.cli.app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -60,6 +60,11 @@ class Dies(Squares):
         return lambda job, _: os._exit(1)
 
 
+class InheritedMask(Squares):
+    def prepare(self):
+        return lambda job, _: signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 class Threads(Squares):
     def prepare(self):
         return lambda job, _: torch.get_num_threads()
@@ -124,6 +129,13 @@ def test_ctrl_c_does_not_wait_for_running_jobs_otherwise(executor):
 def test_work_that_cannot_be_prepared_is_one_line(executor):
     with pytest.raises(VandError, match=r"^no policy$"):
         run_cached([1, 2], Unprepared(), None, executor)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows")
+def test_ctrl_c_does_not_end_processes_that_begin():
+    masks = run_cached([1, 2], InheritedMask(), None, Processes(2))
+    assert all({signal.SIGINT, signal.SIGHUP} <= set(mask) for mask in masks)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_process_that_dies_is_one_line():

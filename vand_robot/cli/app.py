@@ -122,15 +122,25 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
     """One line for a mistake in the arguments, with the nearest name where one was misspelt."""
     message = " ".join(str(error.format_message()).split())
     if message.startswith("No such command"):
-        name = message.split("'")[1]
-        known = [*_commands(app), *_commands(demos), *_commands(experiments), *_commands(robots)]
-        return f"unknown command {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}"
+        return _unknown_command(message.split("'")[1], error.ctx)
     if message.startswith("No such option"):
         if error.option_name == "--plugin":
             name = _value_of("--plugin", arguments)
             return f"--plugin stands before the command: {PROGRAM} --plugin {name} COMMAND ..."
         return _unknown_option(error.option_name, error.ctx.command, arguments)
     return message
+
+
+def _unknown_command(name: str, context: Any) -> str:
+    """The line for a name that is no command here: where it is one, or else the nearest."""
+    groups = {"demos": demos, "experiments": experiments, "robots": robots}
+    known = list(context.command.commands)
+    elsewhere = [f"{group} {name}" for group, sub in groups.items() if name in _commands(sub)]
+    if name in _commands(app):
+        elsewhere.append(name)
+    hint = f" (did you mean {' or '.join(map(repr, elsewhere))}?)" if elsewhere else ""
+    hint = hint or did_you_mean(name, known)
+    return f"unknown command {name!r}{hint}; known: {', '.join(known)}"
 
 
 def _commands(group: typer.Typer) -> Iterator[str]:

@@ -9,10 +9,10 @@ import os
 import signal
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -190,7 +190,8 @@ class Processes:
         )
         try:
             with Interrupt() as interrupt:
-                running = {pool.submit(_work, job): i for i, job in jobs.items()}
+                with _held_back():
+                    running = {pool.submit(_work, job): i for i, job in jobs.items()}
                 while running and not interrupt.requested:
                     yield from _finished(running, POLL_S)
                 if interrupt.requested and work.finish_running:
@@ -206,6 +207,22 @@ class Processes:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Hold Ctrl-C and the end of a terminal back in processes that are begun here.
+
+    They would end while they import, before `_begin` can see to it; this process decides.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _finished(

@@ -50,7 +50,7 @@ VIDEOS = {f"Video of {VIDEO_TASK}": f"replay-{VIDEO_TASK}.mp4"}
 
 
 class QuickstartInterruptedError(VandError):
-    """Ctrl-C while demonstrations were recorded; what was finished is safe."""
+    """Ctrl-C; what was finished is safe."""
 
     exit_code = 130
 
@@ -188,7 +188,12 @@ def _no_bar(_: str) -> Iterator[Callable[[int, int], None]]:
 def _step(console: Console, number: int, what: str) -> Iterator[None]:
     console.print(f"{number}/4 {what}", style="bold")
     began = time.monotonic()
-    yield
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise QuickstartInterruptedError(
+            "interrupted; --resume goes on with what is finished"
+        ) from None
     console.print(f"    {time.monotonic() - began:.0f} s")
 
 

@@ -151,14 +151,20 @@ def require_folder(path: Path) -> None:
         raise UsageError(f"there is no folder {path.parent} to write {path.name} to")
 
 
-def require_new(path: Path, *, overwrite: bool = False) -> None:
+def require_new(path: Path, *, overwrite: bool = False, resumable: bool = False) -> None:
     """Check that a data set may be begun at a path.
+
+    Args:
+        path: The data set.
+        overwrite: Whether one that is there is replaced.
+        resumable: Whether the command can go on with one, for the message.
 
     Raises:
         UsageError: There is one already, or episodes of one.
     """
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already; --force replaces it")
+        resume = "--resume goes on with it, " if resumable else ""
+        raise UsageError(f"{path} exists already; {resume}--force replaces it")
     if part_files(path):
         raise UsageError(
             f"{parts_folder(path)} holds recorded episodes that are not packed yet:"

@@ -97,7 +97,7 @@ class Recorder:
         with ExitStack() as stack:
             stack.enter_context(exclusive(self._folder, self.path))
             if not resume:
-                require_new(self.path, overwrite=overwrite)
+                require_new(self.path, overwrite=overwrite, resumable=True)
                 with disk_errors("remove", self.path):
                     self.path.unlink(missing_ok=True)
             self._packed, self._signature = self._survey()

@@ -112,7 +112,7 @@ def test_resume_continues_a_data_set_with_its_masks(path):
 def test_an_existing_data_set_is_only_continued_when_told(path):
     write_dataset(path, [episode(0)], ENV_ARGS)
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="exists already; --resume goes on with it, --force"):
         Recorder(path, ENV_ARGS)
     assert path.read_bytes() == before
     assert not parts_folder(path).exists()
