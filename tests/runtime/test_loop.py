@@ -270,6 +270,7 @@ def test_a_deployment_in_the_simulation_is_recorded_and_trains(run, demos, tmp_p
         "deploy", run, *words, "--steps", 12, "--on-late", "hold", "--record", out, "--json"
     )
     assert code == 0, err
+    assert "driving at 10 Hz; a key, Ctrl-C or SIGTERM stops it" in err
     assert json.loads(text)["steps"] == 12
     with DemoDataset.open(out) as dataset:
         (episode,) = dataset

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +27,7 @@ def deploy(
     limit: float = 1.0,
     slew_per_s: float | None = None,
     record: Path | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> LoopReport:
     """Let a policy drive a robot, and keep what happens.
 
@@ -41,23 +42,23 @@ def deploy(
         limit: See `Limits.of`, as for `slew_per_s`.
         slew_per_s: Largest change in a second.
         record: File for the recording, numpy's `.npz`.
+        say: Called with a line when the robot begins to move: how fast, and how it is stopped.
 
     Raises:
         PolicyUsageError: No such driver or instruction, a number out of range, another rate, or a
             recording that is there.
         PolicyError: The driver cannot be imported, or the recording cannot be written.
     """
-    if record is not None and record.exists():
-        raise PolicyUsageError(f"{record} exists")
-    if record is not None and not record.parent.is_dir():
-        raise PolicyUsageError(f"record: there is no folder {record.parent}")
+    if record is not None:
+        _require_new(record)
     limits = Limits.of(policy.interface, scale=limit, slew_per_s=slew_per_s)
     if instruction is not None:
         policy.interface.code(instruction)
     driver = make_driver(driver_name, driver_args)
-    recording = None
-    if record is not None:
-        recording = Recording(policy.interface, instruction, driver_name)
+    recording = None if record is None else Recording(policy.interface, instruction, driver_name)
+    told = (
+        f"driving at {1 / policy.interface.control_dt_s:g} Hz; a key, Ctrl-C or SIGTERM stops it\n"
+    )
     report = run_loop(
         policy,
         driver,
@@ -67,13 +68,19 @@ def deploy(
         on_late=on_late,
         limits=limits,
         recording=recording,
+        on_begin=None if say is None else lambda: say(told),
     )
     if record is not None and recording is not None and len(recording):
-        told = getattr(driver, "extras", None)
-        recording.save(
-            record, success=getattr(driver, "success", None), extras=told() if told else None
-        )
+        extras = getattr(driver, "extras", dict)()
+        recording.save(record, success=getattr(driver, "success", None), extras=extras or None)
     return report
+
+
+def _require_new(record: Path) -> None:
+    if record.exists():
+        raise PolicyUsageError(f"{record} exists")
+    if not record.parent.is_dir():
+        raise PolicyUsageError(f"record: there is no folder {record.parent}")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -91,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             limit=options.limit,
             slew_per_s=options.slew,
             record=options.record,
+            say=sys.stderr.write,
         )
     except PolicyError as error:
         line = " ".join(str(error).split())[:1000]
@@ -107,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(1)
     if not options.json:
         sys.stdout.write(report.line() + "\n")
+        if options.record is not None and report.steps:
+            sys.stdout.write(f"recorded to {options.record}\n")
     sys.exit(0)
 
 

@@ -94,6 +94,7 @@ def run_loop(
     limits: Limits | None = None,
     recording: Recording | None = None,
     watch_keys: bool = True,
+    on_begin: Callable[[], object] | None = None,
 ) -> LoopReport:
     """Let a policy drive a robot until the episode is over, or something stops it.
 
@@ -111,6 +112,7 @@ def run_loop(
         limits: Bounds of what is sent; the policy's own by default.
         recording: Where observations and actions are kept.
         watch_keys: Whether a key stops it, where standard input is a terminal.
+        on_begin: Called when the robot is connected and about to move.
 
     Returns:
         The report, also where something went wrong: `failed` and `reason` say so.
@@ -125,24 +127,28 @@ def run_loop(
     if on_late not in ("stop", "hold"):
         raise PolicyUsageError(f"on-late: expected stop or hold, got {on_late!r}")
     policy.reset(instruction)
-    report = LoopReport(period)
-    bounds = limits or Limits.of(interface)
+    report, bounds = LoopReport(period), limits or Limits.of(interface)
     with _stop_requests(watch_keys=watch_keys) as requested:
         try:
             driver.connect(interface, instruction)
             _require_rate(getattr(driver, "control_dt_s", None) or period, period, "the driver's")
             loop = _Loop(policy, driver, report, bounds, on_late, recording)
-            loop.run(requested, steps)
+            loop.run(requested, steps, on_begin)
         except KeyboardInterrupt:
             report.reason, report.failed = "interrupted", True
         except PolicyUsageError:
             raise
         except FOREIGN_ERRORS as error:  # whatever it is: the robot must be stopped
-            kind = "" if isinstance(error, PolicyError) else f"{type(error).__name__}: "
-            report.reason, report.failed = f"stopped: {kind}{gist(error)}", True
+            report.reason, report.failed = f"stopped: {_told(error)}", True
         finally:
             _stop(driver, report)
     return report
+
+
+def _told(error: BaseException) -> str:
+    return (
+        gist(error) if isinstance(error, PolicyError) else f"{type(error).__name__}: {gist(error)}"
+    )
 
 
 class _Loop:
@@ -161,8 +167,15 @@ class _Loop:
         self._limits, self._on_late, self._recording = limits, on_late, recording
         self._last: np.ndarray[Any, Any] | None = None
 
-    def run(self, requested: Callable[[], str | None], steps: int | None) -> None:
+    def run(
+        self,
+        requested: Callable[[], str | None],
+        steps: int | None,
+        on_begin: Callable[[], object] | None,
+    ) -> None:
         """Tick until something ends it."""
+        if on_begin is not None:
+            on_begin()
         report, period = self._report, self._report.period_s
         deadline = time.perf_counter()
         late_in_a_row = 0

@@ -1,5 +1,6 @@
 """`vand-robot deploy`: parsing and printing."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +63,7 @@ def deploy_command(
         limit=limit,
         slew_per_s=slew,
         record=kept,
+        say=sys.stderr.write,
     )
     if kept is not None and data_set is not None and kept.exists():
         _import(kept, data_set)
@@ -71,6 +73,8 @@ def deploy_command(
         raise VandError(report.line())
     if not json:
         console.out.print(report.line())
+        if record is not None and report.steps:
+            console.out.print(f"recorded to {record}", soft_wrap=True)
 
 
 def _recording(record: Path | None) -> tuple[Path | None, Path | None]:
