@@ -3,9 +3,9 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vand_robot.runtime.driver import SHIPPED, make_driver
 from vand_robot.runtime.errors import PolicyError, PolicyUsageError
@@ -71,7 +71,7 @@ def deploy(
         on_begin=None if say is None else lambda: say(told),
     )
     if record is not None and recording is not None and len(recording):
-        extras = getattr(driver, "extras", dict)()
+        extras: Mapping[str, Any] = getattr(driver, "extras", dict)()
         recording.save(record, success=getattr(driver, "success", None), extras=extras or None)
     return report
 
