@@ -62,9 +62,14 @@ def drive_on(page, hold, release):
 
 
 def hold_button(page, selector):
-    x, y = page.middle(selector)
-    page.mouse("Moved", x, y)
-    drive_on(page, lambda: page.mouse("Pressed", x, y), lambda: page.mouse("Released", x, y))
+    place = []  # found once the robot drives: the page may lay itself out anew then
+
+    def hold():
+        place[:] = page.middle(selector)
+        page.mouse("Moved", *place)
+        page.mouse("Pressed", *place)
+
+    drive_on(page, hold, lambda: page.mouse("Released", *place))
 
 
 def hold_key(page, code):
