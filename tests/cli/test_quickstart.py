@@ -9,7 +9,7 @@ from tests.conftest import TINY
 from vand_demos.recording import record
 from vand_envs.errors import UsageError, VandError
 from vand_robot.cli import console
-from vand_robot.workflows.quickstart import quickstart
+from vand_robot.workflows.quickstart import QuickstartInterruptedError, quickstart
 
 
 @pytest.mark.usefixtures("short_episodes")
@@ -45,7 +45,7 @@ def test_quickstart_says_before_the_work_that_nothing_can_be_drawn(tmp_path, mon
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("vand_envs.rendering._available", lambda backend: False)
     monkeypatch.setattr("vand_robot.workflows.quickstart.record", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(QuickstartInterruptedError, match="--resume goes on"):
         quickstart(tmp_path / "quick", console=console.err)
 
 
@@ -82,7 +82,7 @@ def test_force_leaves_what_a_person_put_there(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vand_robot.workflows.quickstart.episodes_missing", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(QuickstartInterruptedError, match="--resume goes on"):
         quickstart(out, force=True)
     assert [file for file in mine if not file.exists()] == []
     assert [name for name in made if (out / name).exists()] == []
