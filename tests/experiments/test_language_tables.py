@@ -1,6 +1,5 @@
 """Tables of language models: the search, the seeds, what is written, and that it goes on."""
 
-import copy
 import csv
 import json
 import math
@@ -9,6 +8,7 @@ import pytest
 import yaml
 
 from tests.experiments.test_language import SMALL, grammar
+from tests.helpers.results import with_value
 from vand_envs.errors import UsageError
 from vand_robot.config.validation import build
 from vand_robot.experiments.comparison.methods import ABLATION
@@ -122,10 +122,7 @@ def test_results_of_a_model_that_are_damaged_count_as_none(file, tmp_path, keys,
     (tmp_path / trial.key).mkdir()
     path = tmp_path / trial.key / "results.json"
     runs = LanguageRuns(tmp_path, lambda _: None)
-    damaged = owner = copy.deepcopy(results)
-    for key in keys[:-1]:
-        owner = owner[key]
-    owner[keys[-1]] = value
+    damaged = with_value(results, keys, value)
     path.write_text(json.dumps(damaged))
     assert runs.load(trial) is None
     path.write_text(json.dumps(results))

@@ -1,6 +1,5 @@
 """The comparison on periodic sequences: its signals, its fairness, and that it can be resumed."""
 
-import copy
 import json
 import os
 import signal
@@ -9,6 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from tests.helpers.results import with_value
 from vand_robot.evaluation.runner import ThisProcess
 from vand_robot.experiments.comparison.methods import MAIN_METHODS, METHODS, VAND
 from vand_robot.experiments.comparison.plan import chosen_plan
@@ -270,10 +270,7 @@ def test_a_trial_that_is_json_but_no_result_is_none(tmp_path, keys, value):
     trials = Trials(tmp_path, run_trial, check_result, ThisProcess(), lambda _: None)
     trial = Trial("sum-of-sines", "elman", 0, 1)
     file = tmp_path / f"{trial.key}.json"
-    damaged = owner = copy.deepcopy(result)
-    for key in keys[:-1]:
-        owner = owner[key]
-    owner[keys[-1]] = value
+    damaged = with_value(result, keys, value)
     file.write_text(json.dumps(damaged))
     assert trials.load(trial) is None
     file.write_text(json.dumps(result))

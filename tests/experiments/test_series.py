@@ -1,6 +1,5 @@
 """The comparison on recordings: its ruler, its doors, its split by people, and that it goes on."""
 
-import copy
 import io
 import json
 import os
@@ -12,6 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from tests.helpers.results import with_value
 from vand_envs.errors import VandError
 from vand_robot.evaluation.runner import ThisProcess
 from vand_robot.experiments.comparison.trials import Trials
@@ -212,10 +212,7 @@ def test_a_trial_that_is_json_but_no_result_is_none(tmp_path, keys, value):
     }
     trials = Trials(tmp_path, run_trial, check_result, ThisProcess(), lambda _: None)
     file = tmp_path / f"{trial.key}.json"
-    damaged = owner = copy.deepcopy(result)
-    for key in keys[:-1]:
-        owner = owner[key]
-    owner[keys[-1]] = value
+    damaged = with_value(result, keys, value)
     file.write_text(json.dumps(damaged))
     assert trials.load(trial) is None
     file.write_text(json.dumps(result))

@@ -1,6 +1,7 @@
 """Results of evaluations whose numbers are known."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vand_robot.evaluation.results import (
@@ -33,3 +34,12 @@ def evaluation_result(tasks: Mapping[str, TaskResult], **fields: Any) -> Evaluat
         "confusion": {},
     }
     return EvaluationResult(**{**default, **fields}, tasks=tasks)
+
+
+def with_value(content: dict[str, Any], keys: Sequence[Any], value: Any) -> dict[str, Any]:
+    """A copy of what a file holds, with another value at the end of a path of keys."""
+    damaged = owner = copy.deepcopy(content)
+    for key in keys[:-1]:
+        owner = owner[key]
+    owner[keys[-1]] = value
+    return damaged

@@ -58,14 +58,16 @@ class HeldOutParts:
 
     def left_out(self, update: int) -> EpisodeBuffer:
         """What the weights leave out at an update, counted from 1."""
-        return self._of({task: parts[self._turn(update, parts)] for task, parts in self._items()})
+        return self._of(
+            {task: parts[self._turn(update, parts)] for task, parts in self.parts.items()}
+        )
 
     def learned(self, update: int) -> EpisodeBuffer:
         """What they learn from."""
         return self._of(
             {
                 task: torch.cat([p for k, p in enumerate(parts) if k != self._turn(update, parts)])
-                for task, parts in self._items()
+                for task, parts in self.parts.items()
             }
         )
 
@@ -76,9 +78,6 @@ class HeldOutParts:
         if len(everything) <= size:
             return buffer.batch(everything)
         return buffer.sample(size, default_rng([self.seed, update, BATCH_STREAM]))
-
-    def _items(self) -> list[tuple[str, tuple[Tensor, ...]]]:
-        return list(self.parts.items())
 
     def _turn(self, update: int, parts: tuple[Tensor, ...]) -> int:
         """Which part is left out."""

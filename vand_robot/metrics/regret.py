@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vand_envs.typing import FloatArray
-from vand_robot.metrics.statistics import LEAST_SEEDS
+from vand_robot.metrics.statistics import LEAST_SEEDS, percentile_interval
 
 RESAMPLES = 2000
 """How often training seeds are drawn again for an interval."""
@@ -85,7 +85,7 @@ def regrets(rates: Rates, seed: int = 0) -> dict[str, Regret]:
             worst=float(now[place, worst]),
             worst_in=regimes[worst],
             regimes=dict(zip(regimes, now[place].tolist(), strict=True)),
-            interval=None if spread is None else _interval(spread[place]),
+            interval=None if spread is None else percentile_interval(spread[place]),
         )
     return found
 
@@ -107,8 +107,3 @@ def _resampled_means(values: Sequence[float], rng: np.random.Generator) -> Float
     places = rng.integers(len(values), size=(RESAMPLES, len(values)))
     means: FloatArray = np.asarray(values, dtype=np.float64)[places].mean(axis=1)
     return means
-
-
-def _interval(values: FloatArray) -> tuple[float, float]:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)

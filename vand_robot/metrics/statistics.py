@@ -201,8 +201,13 @@ def probability_of_improvement(
         ],
         axis=0,
     )  # (resamples,)
+    return Improvement(probability, percentile_interval(drawn))
+
+
+def percentile_interval(drawn: FloatArray) -> tuple[float, float]:
+    """The 95 % interval of a statistic, of its values for data that were drawn again, (K,)."""
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return Improvement(probability, (float(low), float(high)))
+    return float(low), float(high)
 
 
 def _share_above(a: FloatArray, b: FloatArray) -> FloatArray:

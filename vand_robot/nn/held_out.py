@@ -58,6 +58,12 @@ def held_out_samplers(module: nn.Module) -> list[Sampler]:
     return [sampler for sampler in found if sampler.held_out_parameters()]
 
 
+def sampler_parameters(module: nn.Module) -> set[nn.Parameter]:
+    """The parameters in a model that regularizers own."""
+    samplers = (child for child in module.modules() if isinstance(child, Sampler))
+    return {parameter for sampler in samplers for parameter in sampler.parameters()}
+
+
 def preconditioned(
     optimizer: torch.optim.Optimizer, weights: Sequence[Tensor], gradients: Sequence[Tensor]
 ) -> list[Tensor]:
@@ -156,10 +162,7 @@ def adapt_held_out(
         Scalar, the held-out loss; detached.
     """
     samplers = held_out_samplers(module)
-    owned = {
-        p for child in module.modules() if isinstance(child, Sampler) for p in child.parameters()
-    }
-    others = owned | set(direct)
+    others = sampler_parameters(module) | set(direct)
     weights = [p for p in module.parameters() if p.requires_grad and p not in others]
     loss = held_out_loss()
     found = torch.autograd.grad(loss, [*weights, *direct], allow_unused=True)

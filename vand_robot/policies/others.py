@@ -15,7 +15,7 @@ from vand_envs.typing import Float32Array
 from vand_robot.interface import PolicySpec
 from vand_robot.policies.exported import spec_of
 from vand_robot.policies.mapping import ImageMapping, PolicyMapping
-from vand_robot.runtime.errors import FOREIGN_ERRORS, PolicyError, PolicyUsageError, gist
+from vand_robot.runtime.errors import FOREIGN_ERRORS, PolicyError, PolicyUsageError, in_words
 from vand_robot.runtime.remote import INTERFACE, RemotePolicy
 
 SIDE_BY_SIDE = 8
@@ -113,9 +113,7 @@ class OthersPolicy:
         except VandError:
             raise
         except FOREIGN_ERRORS as error:
-            raise VandError(
-                f"the policy cannot be made: {type(error).__name__}: {gist(error)}"
-            ) from error
+            raise VandError(f"the policy cannot be made: {in_words(error)}") from error
 
     def _next(self, episode: OthersEpisode, row: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         if not episode.waiting:
@@ -129,9 +127,7 @@ class OthersPolicy:
             except VandError:
                 raise
             except FOREIGN_ERRORS as error:
-                raise VandError(
-                    f"the policy failed: {type(error).__name__}: {gist(error)}"
-                ) from error
+                raise VandError(f"the policy failed: {in_words(error)}") from error
             episode.begun = True
             episode.waiting = list(self._mapping.chunk(answer, self.spec.action_size))
         return episode.waiting.pop(0)
@@ -186,7 +182,7 @@ def from_factory(name: str, mapping: PolicyMapping) -> OthersPolicy:
     try:
         factory = getattr(importlib.import_module(module), attribute)
     except FOREIGN_ERRORS as error:
-        raise UsageError(f"policy {name}: {type(error).__name__}: {gist(error)}") from error
+        raise UsageError(f"policy {name}: {in_words(error)}") from error
     return OthersPolicy(lambda: _Wrapped(name, factory()), mapping)
 
 

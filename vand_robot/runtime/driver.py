@@ -14,6 +14,7 @@ from vand_robot.runtime.errors import (
     PolicyError,
     PolicyUsageError,
     gist,
+    in_words,
     unknown_name,
 )
 from vand_robot.runtime.interface import Interface
@@ -88,7 +89,7 @@ def make_driver(name: str, arguments: Sequence[str] = ()) -> Driver:
     except TypeError as error:
         raise PolicyUsageError(f"driver {name}: {gist(error)}") from None
     except FOREIGN_ERRORS as error:
-        raise PolicyError(f"driver {name}: {type(error).__name__}: {gist(error)}") from error
+        raise PolicyError(f"driver {name}: {in_words(error)}") from error
     for method in ("connect", "observe", "act", "stop"):
         if not callable(getattr(driver, method, None)):
             raise PolicyUsageError(f"driver {name}: it has no method {method!r}")
@@ -100,9 +101,7 @@ def _imported(name: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except FOREIGN_ERRORS as error:
-        raise PolicyError(
-            f"driver {name}: cannot be imported: {type(error).__name__}: {gist(error)}"
-        ) from error
+        raise PolicyError(f"driver {name}: cannot be imported: {in_words(error)}") from error
 
 
 def _from_file(path: Path) -> Any:

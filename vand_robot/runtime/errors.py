@@ -45,3 +45,8 @@ def gist(error: BaseException) -> str:
     except Exception:  # noqa: BLE001  (whatever the error's own method raises)
         text = type(error).__name__
     return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def in_words(error: BaseException) -> str:
+    """An error of somebody else's code on one line: its type and its gist."""
+    return f"{type(error).__name__}: {gist(error)}"

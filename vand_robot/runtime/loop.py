@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vand_robot.runtime.driver import STAMP, Driver
-from vand_robot.runtime.errors import FOREIGN_ERRORS, PolicyError, PolicyUsageError, gist
+from vand_robot.runtime.errors import FOREIGN_ERRORS, PolicyError, PolicyUsageError, gist, in_words
 from vand_robot.runtime.limits import Limits
 from vand_robot.runtime.policy import Actor, Observation
 from vand_robot.runtime.recording import Recording
@@ -146,9 +146,7 @@ def run_loop(
 
 
 def _told(error: BaseException) -> str:
-    return (
-        gist(error) if isinstance(error, PolicyError) else f"{type(error).__name__}: {gist(error)}"
-    )
+    return gist(error) if isinstance(error, PolicyError) else in_words(error)
 
 
 class _Loop:
@@ -262,7 +260,7 @@ def _stop(driver: Driver, report: LoopReport) -> None:
         driver.stop()
     except FOREIGN_ERRORS as error:  # it is the last thing that is said
         report.failed = True
-        report.reason = f"{report.reason}; stop failed: {type(error).__name__}: {gist(error)}"
+        report.reason = f"{report.reason}; stop failed: {in_words(error)}"
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ from vand_envs.errors import UsageError
 from vand_robot.config.schema import TrainConfig
 from vand_robot.data.batches import Batch, EpisodeBuffer
 from vand_robot.data.held_out import HeldOutParts
-from vand_robot.nn import GaussianHead, Sampler, adapt_held_out, drop_gradients
-from vand_robot.nn.held_out import held_out_samplers
+from vand_robot.nn import GaussianHead, adapt_held_out, drop_gradients
+from vand_robot.nn.held_out import held_out_samplers, sampler_parameters
 from vand_robot.policies.recurrent import RecurrentPolicy
 
 HELD_OUT_NLL = "held_out_nll"
@@ -91,13 +91,11 @@ def _weights_of(
     averaged: RecurrentPolicy, policy: RecurrentPolicy, spreads: Sequence[Tensor]
 ) -> Iterator[None]:
     """Give a policy the averaged weights, but for what follows the held-out loss, for a while."""
-    own = {
-        p for child in policy.modules() if isinstance(child, Sampler) for p in child.parameters()
-    }
+    own = sampler_parameters(policy) | set(spreads)
     pairs = [
         (parameter, mean)
         for parameter, mean in zip(policy.parameters(), averaged.parameters(), strict=True)
-        if parameter is not mean and parameter not in own and parameter not in set(spreads)
+        if parameter is not mean and parameter not in own
     ]
     kept = [parameter.detach().clone() for parameter, _ in pairs]
     with torch.no_grad():

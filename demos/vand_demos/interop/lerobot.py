@@ -85,7 +85,8 @@ _EXTRA_EPISODES = "vand_robot/episodes.parquet"
 _EXTRA_FRAMES = "vand_robot/frames.parquet"
 
 _DISTURBED, _STEP_TASKS = "disturbed", "step_tasks"
-"""Columns of `_EXTRA_FRAMES`; exports of earlier versions lack them."""
+_LATER_COLUMNS = {_DISTURBED: pa.bool_(), _STEP_TASKS: pa.int64()}
+"""Columns of `_EXTRA_FRAMES` that exports of earlier versions lack."""
 
 
 def write(dataset: DemoDataset, folder: Path, _name: str) -> None:
@@ -117,9 +118,7 @@ def write(dataset: DemoDataset, folder: Path, _name: str) -> None:
                 tasks.setdefault(words, len(tasks))
             columns = columns_of(episode, extras, index, start, [tasks[w] for w in told], fps)
             features = features or features_of(columns, extras, episode.action_mode)
-            places.append(
-                {**place_of(episode, extras, index, start), **frames.write(table_of(columns))}
-            )
+            places.append({**place_of(told, index, start), **frames.write(table_of(columns))})
             stats.append({name: statistics(rows) for name, rows in columns.items()})
             ours.write_table(_extra_frames(episode, extras, index))
             about.write_table(_extra_episode(episode, extras, index))
@@ -134,12 +133,7 @@ def write(dataset: DemoDataset, folder: Path, _name: str) -> None:
 def _extra_frames_schema(extras: Extras) -> pa.Schema:
     parts = {f"action_dict.{k}": vector(np.float32, n) for k, n in extras.action_parts.items()}
     states = {"states": vector(np.float64, extras.states)} if extras.states else {}
-    return pa.schema({"episode_index": pa.int64(), **parts, **states, **_later_columns()})
-
-
-def _later_columns() -> dict[str, pa.DataType]:
-    """Columns that came later."""
-    return {_DISTURBED: pa.bool_(), _STEP_TASKS: pa.int64()}
+    return pa.schema({"episode_index": pa.int64(), **parts, **states, **_LATER_COLUMNS})
 
 
 def _extra_frames(episode: Episode, extras: Extras, index: int) -> pa.Table:
@@ -272,7 +266,7 @@ def _read_episode(
     _require_columns(
         folder / _EXTRA_FRAMES,
         ours,
-        set(_extra_frames_schema(extras).names) - set(_later_columns()),
+        set(_extra_frames_schema(extras).names) - set(_LATER_COLUMNS),
     )
     if not len(frames) == len(ours) == place["length"]:
         raise VandError(
@@ -318,7 +312,7 @@ def _states(ours: pa.Table, extras: Extras) -> NDArray[np.float64] | None:
 
 
 def _column(ours: pa.Table, name: str) -> NDArray[Any] | None:
-    """One of `_later_columns` (N,), or None where it is not known."""
+    """One of `_LATER_COLUMNS` (N,), or None where it is not known."""
     if name not in ours.column_names or ours[name].null_count:
         return None
     return decode_vectors(ours[name], ())

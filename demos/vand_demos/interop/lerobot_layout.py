@@ -201,14 +201,20 @@ def told_words(episode: Episode, extras: Extras) -> list[str]:
     return [words[known[index]] for index in episode.step_tasks]
 
 
-def place_of(episode: Episode, extras: Extras, index: int, start: int) -> dict[str, Any]:
-    """The row of `meta/episodes` of an episode, apart from its file and its statistics."""
+def place_of(told: Sequence[str], index: int, start: int) -> dict[str, Any]:
+    """The row of `meta/episodes` of an episode, apart from its file and its statistics.
+
+    Args:
+        told: See `told_words`.
+        index: Number of the episode.
+        start: Frames of the episodes before it.
+    """
     return {
         "episode_index": index,
-        "tasks": list(dict.fromkeys(told_words(episode, extras))),
-        "length": len(episode),
+        "tasks": list(dict.fromkeys(told)),
+        "length": len(told),
         "dataset_from_index": start,
-        "dataset_to_index": start + len(episode),
+        "dataset_to_index": start + len(told),
         "meta/episodes/chunk_index": 0,
         "meta/episodes/file_index": 0,
     }
